@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_COMMAND_H
+#define TINE_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* Exit codes. */
+enum { DONE = 0, SOME_FAILED = 1, USAGE = 2, BROKEN = 3 };
+
+/* Reads a value into where it belongs; false: it is none. */
+typedef bool read_fn(const char *text, void *into);
+
+/* One option, for the parser, --help, the manual and the completion. */
+struct option_row {
+	const char *name;
+	char letter;	      /* or 0 */
+	const char *argument; /* what --help calls it; NULL: a flag, into is a bool */
+	read_fn *read;
+	void *into;
+	const char *wants; /* "a whole number from 1 to 1024" */
+	const char *text;  /* one sentence */
+};
+
+struct command {
+	const char *name, *summary;
+	const char *operands;		   /* for the synopsis; NULL: it takes none */
+	const struct option_row *options;  /* ends in a row without a name */
+	const char *description;	   /* mdoc */
+	const char *example;		   /* a line of shell */
+	int (*run)(int argc, char **argv); /* the operands */
+};
+
+extern const struct command pi_command;
+extern const struct command *const commands[]; /* ends in NULL */
+
+/*
+ * Parses what follows the command's name. DONE: *first is the first operand. Otherwise it
+ * has said on stderr what is wrong, with USAGE, or has printed help, with -1.
+ */
+int options_parse(const struct command *, int argc, char **argv, int *first);
+
+void print_help(const struct command *, FILE *);
+void print_manual(const struct command *, FILE *); /* mdoc; NULL: of tine itself */
+void print_completion(FILE *);			   /* for bash */
+
+/* "tine: " and the message, a line on stderr; returns the code. */
+int complain(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* 100000000, 100_000_000, 1e8, 2.5e3: exactly, from 0 to 2^64 - 1. */
+bool read_count(const char *text, void *uint64);
+bool read_positive(const char *text, void *uint64);
+bool read_workers(const char *text, void *unsigned_int); /* 1 to 1024 */
+bool read_seed(const char *text, void *uint64); /* decimal, or 0x and hexadecimal */
+
+#endif

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/* One table of options makes the parser, the help, the manual and the completion. */
+#include "command.h"
+
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_OPTIONS = 32, HELP = 1000 };
+
+int complain(int code, const char *fmt, ...)
+{
+	va_list args;
+
+	fprintf(stderr, "tine: ");
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return code;
+}
+
+static int count_rows(const struct command *command)
+{
+	int n = 0;
+
+	while (command->options[n].name)
+		n++;
+	return n;
+}
+
+/* What getopt_long wants. Values from 0 on are rows. */
+static void make_tables(const struct command *command, struct option *longs, char *shorts)
+{
+	int n = count_rows(command);
+
+	*shorts++ = ':';
+	for (int i = 0; i < n; i++) {
+		const struct option_row *row = &command->options[i];
+
+		longs[i] = (struct option){ row->name, row->argument != NULL, NULL, i };
+		if (!row->letter)
+			continue;
+		*shorts++ = row->letter;
+		if (row->argument)
+			*shorts++ = ':';
+	}
+	*shorts++ = 'h';
+	*shorts = '\0';
+	longs[n] = (struct option){ "help", 0, NULL, HELP };
+	longs[n + 1] = (struct option){ 0 };
+}
+
+static const struct option_row *row_of(const struct command *command, int value)
+{
+	int n = count_rows(command);
+
+	if (value < n)
+		return &command->options[value];
+	for (int i = 0; i < n; i++)
+		if (command->options[i].letter == value)
+			return &command->options[i];
+	return NULL;
+}
+
+static int take(const struct command *command, const struct option_row *row,
+		const char *text)
+{
+	if (!row->argument) {
+		*(bool *)row->into = true;
+		return DONE;
+	}
+	if (row->read(text, row->into))
+		return DONE;
+	return complain(USAGE, "%s: --%s wants %s, not '%s'", command->name, row->name,
+			row->wants, text);
+}
+
+int options_parse(const struct command *command, int argc, char **argv, int *first)
+{
+	struct option longs[MOST_OPTIONS + 2];
+	char shorts[2 * MOST_OPTIONS + 4];
+	int value, err;
+
+	make_tables(command, longs, shorts);
+	opterr = 0;
+	optind = 1;
+	while ((value = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+		if (value == 'h' || value == HELP) {
+			print_help(command, stdout);
+			return -1;
+		}
+		if (value == ':')
+			return complain(USAGE, "%s: '%s' wants a value", command->name,
+					argv[optind - 1]);
+		if (value == '?' && optopt && !row_of(command, optopt))
+			return complain(USAGE, "%s: no option '-%c'; try 'tine help %s'",
+					command->name, optopt, command->name);
+		if (value == '?')
+			return complain(USAGE, "%s: no option '%s'; try 'tine help %s'",
+					command->name, argv[optind - 1], command->name);
+		err = take(command, row_of(command, value), optarg);
+		if (err)
+			return err;
+	}
+	*first = optind;
+	if (!command->operands && optind < argc)
+		return complain(USAGE, "%s: what is '%s'? It takes no operands",
+				command->name, argv[optind]);
+	return DONE;
+}
+
+/* ---- what is printed ------------------------------------------------------------------- */
+
+static void print_usage(const struct command *command, FILE *out)
+{
+	fprintf(out, "tine %s", command->name);
+	for (const struct option_row *row = command->options; row->name; row++) {
+		if (row->letter)
+			fprintf(out, " [-%c%s%s]", row->letter, row->argument ? " " : "",
+				row->argument ? row->argument : "");
+		else
+			fprintf(out, " [--%s%s%s]", row->name, row->argument ? " " : "",
+				row->argument ? row->argument : "");
+	}
+	fprintf(out, "%s%s\n", command->operands ? " " : "",
+		command->operands ? command->operands : "");
+}
+
+static void print_help_row(char letter, const char *name, const char *argument,
+			   const char *text, FILE *out)
+{
+	char head[64];
+
+	snprintf(head, sizeof(head), "%c%c%s --%s%s%s", letter ? '-' : ' ',
+		 letter ? letter : ' ', letter ? "," : " ", name, argument ? " " : "",
+		 argument ? argument : "");
+	fprintf(out, "  %-24s %s\n", head, text);
+}
+
+void print_help(const struct command *command, FILE *out)
+{
+	if (!command) {
+		fprintf(out, "tine: process parallelism for C, at the command line\n\n"
+			     "usage: tine COMMAND [OPTION]...\n\n");
+		for (const struct command *const *each = commands; *each; each++)
+			fprintf(out, "  %-10s %s\n", (*each)->name, (*each)->summary);
+		fprintf(out, "  %-10s %s\n", "help",
+			"show this, or the options of a command");
+		fprintf(out, "\ntine COMMAND --help tells more; tine --version, which it "
+			     "is.\n");
+		return;
+	}
+	fprintf(out, "%s\n\nusage: ", command->summary);
+	print_usage(command, out);
+	fputc('\n', out);
+	for (const struct option_row *row = command->options; row->name; row++)
+		print_help_row(row->letter, row->name, row->argument, row->text, out);
+	print_help_row('h', "help", NULL, "Show this.", out);
+	fprintf(out, "\nexample: %s\n", command->example);
+}
+
+static void print_manual_head(const char *name, const char *summary, FILE *out)
+{
+	char title[64];
+	size_t i = 0;
+
+	for (; name[i] && i < sizeof(title) - 1; i++)
+		title[i] = name[i] >= 'a' && name[i] <= 'z' ? name[i] - 'a' + 'A'
+							    : name[i];
+	title[i] = '\0';
+	fprintf(out,
+		".\\\" Made from the table of options.\n.Dd November 24, 2026\n.Dt %s "
+		"1\n.Os\n"
+		".Sh NAME\n.Nm %s\n.Nd %s\n",
+		title, name, summary);
+}
+
+static void print_manual_options(const struct command *command, FILE *out)
+{
+	fprintf(out, ".Bl -tag -width Ds\n");
+	for (const struct option_row *row = command->options; row->name; row++) {
+		fprintf(out, ".It ");
+		if (row->letter)
+			fprintf(out, "Fl %c , ", row->letter);
+		fprintf(out, "Fl \\-%s", row->name);
+		if (row->argument)
+			fprintf(out, " Ar %s", row->argument);
+		fprintf(out, "\n%s\n", row->text);
+		if (row->wants)
+			fprintf(out, "The value is %s.\n", row->wants);
+	}
+	fprintf(out, ".It Fl h , Fl \\-help\nShow the options and exit.\n.El\n");
+}
+
+static void print_manual_exit(FILE *out)
+{
+	fprintf(out, ".Sh EXIT STATUS\n.Bl -tag -width Ds\n"
+		     ".It 0\nDone.\n.It 1\nSome job failed.\n.It 2\nUsage.\n"
+		     ".It 3\nThe command itself failed: no memory, no processes, a full "
+		     "disk.\n"
+		     ".El\n.Pp\nA signal that ends it ends all its processes; the shell "
+		     "sees 128\n"
+		     "and its number, 130 after Ctrl-C.\n");
+}
+
+static void print_manual_of_tine(FILE *out)
+{
+	print_manual_head("tine", "process parallelism for C, at the command line", out);
+	fprintf(out, ".Sh SYNOPSIS\n.Nm\n.Ar command\n.Op Ar option ...\n.Nm\n.Cm help\n"
+		     ".Op Ar command\n.Nm\n.Fl \\-version\n.Sh DESCRIPTION\n.Nm\n"
+		     "runs the programs that the tine library was made for.\nEach "
+		     "command has a\n"
+		     "manual page of its own.\n.Bl -tag -width Ds\n");
+	for (const struct command *const *each = commands; *each; each++)
+		fprintf(out, ".It Cm %s\n%s.\nSee\n.Xr tine-%s 1 .\n", (*each)->name,
+			(*each)->summary, (*each)->name);
+	fprintf(out, ".It Cm help Op Ar command\nShow the commands, or the options of "
+		     "one.\n.El\n"
+		     ".Pp\nResults go to standard output.\nProgress goes to standard "
+		     "error, and\n"
+		     "only to a terminal.\n"
+		     ".Sh ENVIRONMENT\n.Bl -tag -width TINE_WORKERS\n"
+		     ".It Ev TINE_WORKERS\nHow many workers there are by default; see\n"
+		     ".Xr tine_cpus 3 .\n"
+		     ".It Ev TINE_ISA\nThe widest instruction set that random numbers "
+		     "may use; see\n"
+		     ".Xr tine_rng 3 .\n.El\n");
+	print_manual_exit(out);
+	fprintf(out, ".Sh SEE ALSO\n");
+	for (const struct command *const *each = commands; *each; each++)
+		fprintf(out, ".Xr tine-%s 1 ,\n", (*each)->name);
+	fprintf(out, ".Xr tine 7\n");
+}
+
+void print_manual(const struct command *command, FILE *out)
+{
+	char name[64];
+
+	if (!command) {
+		print_manual_of_tine(out);
+		return;
+	}
+	snprintf(name, sizeof(name), "tine-%s", command->name);
+	print_manual_head(name, command->summary, out);
+	fprintf(out, ".Sh SYNOPSIS\n.Nm tine %s\n.Op Ar option ...\n", command->name);
+	if (command->operands)
+		fprintf(out, ".Ar %s\n", command->operands);
+	fprintf(out, ".Sh DESCRIPTION\n%s", command->description);
+	print_manual_options(command, out);
+	print_manual_exit(out);
+	fprintf(out, ".Sh EXAMPLES\n.Dl %s\n.Sh SEE ALSO\n.Xr tine 1 ,\n.Xr tine 7\n",
+		command->example);
+}
+
+void print_completion(FILE *out)
+{
+	fprintf(out, "# bash completion for tine: made from the table of options\n"
+		     "_tine()\n{\n"
+		     "\tlocal word=\"${COMP_WORDS[COMP_CWORD]}\" words=\n\n"
+		     "\tif [ \"$COMP_CWORD\" -eq 1 ] || "
+		     "[ \"$COMP_CWORD\" -eq 2 -a \"${COMP_WORDS[1]}\" = help ]; then\n"
+		     "\t\twords=\"");
+	for (const struct command *const *each = commands; *each; each++)
+		fprintf(out, "%s ", (*each)->name);
+	fprintf(out,
+		"help --version --help\"\n\telse\n\t\tcase \"${COMP_WORDS[1]}\" in\n");
+	for (const struct command *const *each = commands; *each; each++) {
+		fprintf(out, "\t\t%s) words=\"", (*each)->name);
+		for (const struct option_row *row = (*each)->options; row->name; row++)
+			fprintf(out, "--%s ", row->name);
+		fprintf(out, "--help\" ;;\n");
+	}
+	fprintf(out, "\t\tesac\n\tfi\n"
+		     "\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n}\n"
+		     "complete -o default -F _tine tine\n");
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pi from random points: the part of those in the unit square that lie in the quarter of a
+ * circle. The points are cut into fixed blocks, each with a random stream of its own, so
+ * that the count depends on the seed and on nothing else.
+ */
+#include "command.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tine.h>
+#include <unistd.h>
+
+#define BLOCK  UINT64_C(65536) /* trials, of one stream */
+#define BATCH  1024  /* trials at a time: both coordinates fit the first cache */
+#define WINDOW 65536 /* blocks in one map */
+
+static struct {
+	uint64_t trials, seed;
+	unsigned workers;
+	bool json, compare;
+} options = { .trials = 100000000, .seed = 1 };
+
+struct block {
+	uint64_t seed, stream, trials;
+};
+
+struct result {
+	uint64_t inside;
+	double seconds;
+	unsigned workers;
+};
+
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) &&       \
+	!defined(__SANITIZE_THREAD__)
+#define EACH_ISA __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define EACH_ISA
+#endif
+
+/* Made for each instruction set; without fused operations, so that all count the same. */
+EACH_ISA static uint64_t count_batch(const double *x, const double *y)
+{
+	uint64_t inside = 0;
+
+	for (int i = 0; i < BATCH; i++)
+		inside += x[i] * x[i] + y[i] * y[i] <= 1.0;
+	return inside;
+}
+
+/* A batch is so many x, and then as many y; of the last one a part may be wanted. */
+static int count_block(const void *in, void *out)
+{
+	const struct block *block = in;
+	uint64_t inside = 0, left = block->trials;
+	_Alignas(64) double points[2 * BATCH];
+	double *x = points, *y = points + BATCH;
+	tine_rng rng;
+
+	tine_rng_init(&rng, block->seed, block->stream);
+	for (; left > 0; left -= left < BATCH ? left : BATCH) {
+		tine_rng_fill(&rng, points, 2 * BATCH);
+		/* Points that are not wanted lie outside. */
+		for (uint64_t i = left; i < BATCH; i++)
+			x[i] = 2;
+		inside += count_batch(x, y);
+	}
+	*(uint64_t *)out = inside;
+	return 0;
+}
+
+static const tine_task count_task = TINE_TASK(count_block, struct block, uint64_t);
+
+/* Progress over all windows. */
+struct progress {
+	uint64_t before, blocks;
+};
+
+static void show(void *arg, size_t done, size_t total)
+{
+	const struct progress *progress = arg;
+
+	(void)total;
+	tine_progress_bar(NULL, progress->before + done, progress->blocks);
+}
+
+static int map_window(tine_pool *pool, struct block *blocks, uint64_t *inside,
+		      uint64_t first, uint64_t n, struct progress *progress)
+{
+	tine_map_opts opts = { .progress = isatty(STDERR_FILENO) ? show : NULL,
+			       .progress_arg = progress };
+
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t from = (first + i) * BLOCK, left = options.trials - from;
+
+		blocks[i] = (struct block){ options.seed, first + i,
+					    left < BLOCK ? left : BLOCK };
+	}
+	return tine_pool_map(pool, &count_task, blocks, inside, n, &opts, TINE_FOREVER);
+}
+
+static int map_all(tine_pool *pool, uint64_t *total)
+{
+	struct progress progress = { .blocks = (options.trials - 1) / BLOCK + 1 };
+	uint64_t most = progress.blocks < WINDOW ? progress.blocks : WINDOW;
+	struct block *blocks = malloc(most * sizeof(*blocks));
+	uint64_t *inside = malloc(most * sizeof(*inside));
+	int err = blocks && inside ? 0 : -ENOMEM;
+
+	*total = 0;
+	while (err == 0 && progress.before < progress.blocks) {
+		uint64_t left = progress.blocks - progress.before,
+			 n = left < most ? left : most;
+
+		err = map_window(pool, blocks, inside, progress.before, n, &progress);
+		for (uint64_t i = 0; err == 0 && i < n; i++)
+			*total += inside[i];
+		progress.before += n;
+	}
+	free(inside);
+	free(blocks);
+	return err;
+}
+
+static int measure(unsigned workers, struct result *result)
+{
+	tine_pool_opts opts = { .workers = workers };
+	int64_t begun = tine_now();
+	tine_pool *pool;
+	int err = tine_pool_new(&pool, &opts);
+
+	if (err)
+		return complain(BROKEN, "pi: cannot start %u workers: %s", workers,
+				tine_strerror(err));
+	err = map_all(pool, &result->inside);
+	result->seconds = (double)(tine_now() - begun) / 1e9;
+	result->workers = workers;
+	tine_pool_free(pool);
+	if (err)
+		return complain(err == -ENOMEM ? BROKEN : SOME_FAILED, "pi: %s",
+				tine_strerror(err));
+	return DONE;
+}
+
+static double pi_of(const struct result *result)
+{
+	return 4 * ((double)result->inside / (double)options.trials);
+}
+
+static void print_text(const struct result *result, const struct result *one)
+{
+	double pi = pi_of(result);
+	double error = sqrt(pi * (4 - pi) / (double)options.trials);
+
+	printf("pi       %.9f +- %.9f\n", pi, error);
+	printf("inside   %llu of %llu trials\n", (unsigned long long)result->inside,
+	       (unsigned long long)options.trials);
+	printf("workers  %u\n", result->workers);
+	printf("seed     %llu\n", (unsigned long long)options.seed);
+	printf("seconds  %.6f, %.0f million trials a second\n", result->seconds,
+	       (double)options.trials / result->seconds / 1e6);
+	if (one)
+		printf("one      %.6f seconds with one worker: %.2f times faster with "
+		       "%u\n",
+		       one->seconds, one->seconds / result->seconds, result->workers);
+}
+
+static void print_json(const struct result *result, const struct result *one)
+{
+	printf("{\"pi\": %.17g, \"inside\": %llu, \"trials\": %llu, \"workers\": %u, "
+	       "\"seed\": %llu, \"seconds\": %.9f",
+	       pi_of(result), (unsigned long long)result->inside,
+	       (unsigned long long)options.trials, result->workers,
+	       (unsigned long long)options.seed, result->seconds);
+	if (one)
+		printf(", \"seconds_one\": %.9f, \"speedup\": %.4f", one->seconds,
+		       one->seconds / result->seconds);
+	printf("}\n");
+}
+
+static int run(int argc, char **argv)
+{
+	unsigned workers = options.workers ? options.workers : tine_cpus();
+	struct result result, one;
+	int err;
+
+	(void)argc;
+	(void)argv;
+	if (options.compare && (err = measure(1, &one)) != DONE)
+		return err;
+	err = measure(workers, &result);
+	if (err)
+		return err;
+	if (options.compare && one.inside != result.inside)
+		return complain(BROKEN, "pi: one worker counted %llu, %u counted %llu",
+				(unsigned long long)one.inside, workers,
+				(unsigned long long)result.inside);
+	if (options.json)
+		print_json(&result, options.compare ? &one : NULL);
+	else
+		print_text(&result, options.compare ? &one : NULL);
+	return DONE;
+}
+
+static const struct option_row rows[] = {
+	{ "trials", 'n', "TRIALS", read_positive, &options.trials,
+	  "a whole number from 1 to 2^64 - 1, such as 1e8 or 100_000_000",
+	  "How many points; 1e8 if not said." },
+	{ "workers", 'j', "WORKERS", read_workers, &options.workers,
+	  "a whole number from 1 to 1024",
+	  "How many processes; as many as there are processors if not said." },
+	{ "seed", 's', "SEED", read_seed, &options.seed,
+	  "a whole number from 0 to 2^64 - 1, or 0x and up to 16 hexadecimal digits",
+	  "The seed of the random numbers; 1 if not said." },
+	{ "compare", 'c', NULL, NULL, &options.compare, NULL,
+	  "Do it with one worker first, and show how much faster all are." },
+	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object." },
+	{ 0 },
+};
+
+const struct command pi_command = {
+	.name = "pi",
+	.summary = "estimate pi from random points with a pool of processes",
+	.options = rows,
+	.description = "Draws points in the unit square and counts those within the "
+		       "quarter circle.\n"
+		       "The points are cut into blocks of 65536, and each block draws "
+		       "from a random\n"
+		       "stream of its own, so that the same seed gives the same count "
+		       "with any number\n"
+		       "of workers, on any machine.\n"
+		       ".Pp\n"
+		       "Standard output gets pi with its standard error, how many points "
+		       "lay inside,\n"
+		       "the workers, the seed and the seconds; with\n"
+		       ".Fl \\-json\n"
+		       "an object with the members\n"
+		       ".Li pi , inside , trials , workers , seed\n"
+		       "and\n"
+		       ".Li seconds ,\n"
+		       "and with\n"
+		       ".Fl \\-compare\n"
+		       "also\n"
+		       ".Li seconds_one\n"
+		       "and\n"
+		       ".Li speedup .\n",
+	.example = "tine pi -n 1e9 -j 4 --seed 7",
+	.run = run,
+};

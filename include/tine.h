@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tine: process parallelism for C.
+ *
+ *  Errors.    A call that can fail returns int (or ssize_t): 0 or a count on success, a
+ *             negative errno value on failure. errno itself is neither used nor set on
+ *             purpose: a returned code means the same thing in every process it travels to.
+ *             On failure outputs are left as they were.
+ *  Deadlines. A call that can block takes a deadline last: nanoseconds on CLOCK_MONOTONIC.
+ *             TINE_NOWAIT lies in the past, TINE_FOREVER never comes; past it: -ETIMEDOUT.
+ *  Options.   A NULL options pointer, or a zero member, means the default. Every options
+ *             struct ends in a reserved tail that must be zero (else -EINVAL).
+ *  Ownership. What x_new(), x_open() or x_start() made, x_free() releases; x_free(NULL)
+ *             does nothing. Bytes passed in are copied before the call returns. Exceptions
+ *             say so.
+ *  Family.    The process that first calls tine and all it forks later are a family. They
+ *             share one memory at one address: what tine_shared_new() returns is valid in
+ *             every member, made before the fork or after it, so a pointer to it may be
+ *             sent in a message or a job. Locks and events live in that memory. A process
+ *             or a pool is a handle of the one process that made it: a child that inherits
+ *             the pointer may free it (which lets go of its copy, no more), and gets
+ *             -EPERM from every other call.
+ *  Threads.   Locks and events are for sharing; any other object is used by one thread of
+ *             a process at a time, tine_pool_cancel() excepted. No call is safe in a
+ *             signal handler, but tine_event_is_set(), tine_cancelled() and
+ *             tine_pool_cancel().
+ *  Death.     A member may die at any instruction. Its locks are handed on (-EOWNERDEAD),
+ *             its job fails with -TINE_ECRASH, its own children end with it, and nobody
+ *             waits for it.
+ *  Quiet.     The library never logs, prints, exits or installs a signal handler; only
+ *             tine_progress_bar() writes, when it is asked to.
+ */
+#ifndef TINE_H
+#define TINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TINE_VERSION "0.1.0"
+const char *tine_version(void); /* of the library that runs, not of this header */
+
+#define TINE_ECRASH 5001 /* the process doing the work died */
+
+/* Text for a code of tine's or the system's, of either sign. Static, never NULL. */
+const char *tine_strerror(int err);
+
+#define TINE_NOWAIT  INT64_C(0)
+#define TINE_FOREVER INT64_MAX
+int64_t tine_now(void); /* nanoseconds, CLOCK_MONOTONIC */
+int64_t
+tine_after(int64_t ms); /* the deadline so many milliseconds from now; saturates */
+
+/*
+ * Processors this process may use: its affinity, and the CPU quota of its cgroup and of
+ * every ancestor (v1 and v2), rounded up, at least 1. TINE_WORKERS=N in the environment
+ * overrides all of it. Read anew at each call.
+ */
+unsigned tine_cpus(void);
+
+/* ---- shared memory of the family ----------------------------------------------------- */
+
+/*
+ * n objects of size bytes each, zeroed and aligned to 64 bytes, at one address in the whole
+ * family. NULL when n * size overflows, or there is no memory for it: the pages are
+ * committed here, so that touching them later can never raise SIGBUS. Never blocks for
+ * longer than another process needs to allocate. Lives until freed, or until the last
+ * member of the family is gone; a member that dies leaves what it had allocated to others.
+ */
+void *tine_shared_new(size_t n, size_t size);
+/* Any member may free what any other made. NULL does nothing. */
+void tine_shared_free(void *mem);
+
+/* ---- synchronisation: valid when zeroed, placed in shared memory, a cache line each ---- */
+
+typedef struct tine_lock {
+	uint64_t priv[8];
+} tine_lock;
+
+/*
+ * Mutual exclusion between threads of any processes of the family.
+ * 0: held. -EOWNERDEAD: held too, and the process (or thread) that held it before died
+ * without releasing: put what the lock guards in order. -EDEADLK: this thread holds it
+ * already. -ETIMEDOUT: not held. Blocks until the deadline.
+ */
+int tine_lock_acquire(tine_lock *, int64_t deadline);
+int tine_lock_release(tine_lock *); /* 0, or -EPERM: this thread does not hold it */
+
+typedef struct tine_event {
+	uint32_t priv[16];
+} tine_event;
+
+/* Set it, and wake all who wait. Cheap when it is set already. Always 0. */
+int tine_event_set(tine_event *);
+int tine_event_clear(tine_event *);
+/* 0 once it is set, or was set at any moment of the call; -ETIMEDOUT. */
+int tine_event_wait(tine_event *, int64_t deadline);
+
+/* One load, free in an inner loop. What was written before the set is visible after. */
+static inline bool tine_event_is_set(const tine_event *event)
+{
+	return __atomic_load_n(&event->priv[0], __ATOMIC_ACQUIRE) & 1;
+}
+
+/* ---- process ------------------------------------------------------------------------- */
+
+typedef struct tine_process tine_process;
+
+typedef struct tine_process_opts {
+	const char *name; /* as ps shows it, at most 15 bytes; that of the parent */
+	uint64_t reserved[7];
+} tine_process_opts;
+
+typedef struct tine_exit {
+	int code;   /* 0 to 255, or -1 when a signal ended it */
+	int signal; /* the signal that ended it, or 0 */
+} tine_exit;
+
+/*
+ * Forks here; fn(arg) runs in the child, and what it returns is the child's exit code
+ * (the low 8 bits). The child leaves by _exit: atexit functions do not run, stdout and
+ * stderr are flushed, and what the parent had buffered in them is not printed twice.
+ * Signal mask, handlers and descriptors are inherited as by fork(2). The child dies with
+ * the process that started it, however that one ends.
+ * -EAGAIN, -ENOMEM, -EMFILE: as fork(2) and socketpair(2).
+ */
+int tine_process_start(tine_process **out, int (*fn)(void *arg), void *arg,
+		       const tine_process_opts *);
+/*
+ * 0 and how it ended (how may be NULL), any number of times; -ETIMEDOUT; -ECHILD when
+ * somebody else reaped it (wait(2), or SIGCHLD ignored), so that nobody knows.
+ */
+int tine_process_wait(tine_process *, tine_exit *how, int64_t deadline);
+/* 0; -ESRCH: it has ended; -EINVAL: no such signal. */
+int tine_process_kill(tine_process *, int signal);
+pid_t tine_process_pid(const tine_process *);
+/* Polls readable once it has ended. Belongs to the process object: not to be closed. */
+int tine_process_fd(const tine_process *);
+/* Kills what still runs, and reaps it. */
+void tine_process_free(tine_process *);
+
+/* ---- task and pool ------------------------------------------------------------------- */
+
+/*
+ * A job: reads in_size bytes at in, writes out_size bytes at out, returns its status. Use
+ * negative errno values for failures. Both pointers are aligned to the largest power of
+ * two (up to 64) that divides the item's size.
+ */
+typedef int tine_fn(const void *in, void *out);
+
+/* Work that a pool can name: bytes in, bytes out. Either size may be 0. */
+typedef struct tine_task {
+	const char *name;
+	tine_fn *fn;
+	size_t in_size, out_size;
+	unsigned version; /* change it when the results change */
+} tine_task;
+/* clang-format off */
+#define TINE_TASK(fn, In, Out) { #fn, fn, sizeof(In), sizeof(Out), 0 }
+#define TINE_TASK_IN(fn, In)   { #fn, fn, sizeof(In), 0, 0 }
+/* clang-format on */
+
+typedef struct tine_pool tine_pool;
+
+typedef struct tine_pool_opts {
+	unsigned workers;	  /* processes; tine_cpus(); at most 1024 */
+	unsigned jobs_per_worker; /* then it is replaced; never */
+	int (*init)(void *arg); /* runs first in each worker; non-zero: it cannot work */
+	void *init_arg;
+	uint64_t reserved[8];
+} tine_pool_opts;
+
+typedef struct tine_map_opts {
+	size_t chunk; /* jobs a worker takes at a time; adaptive */
+	int *status;  /* receives the n return values */
+	/* Called in this process about ten times a second, and once at the end. */
+	void (*progress)(void *arg, size_t done, size_t total);
+	void *progress_arg;
+	uint64_t reserved[8];
+} tine_map_opts;
+
+/*
+ * Starts the workers and waits until each is ready. They are forked from one small process
+ * (the nursery), which is forked here: what the caller's memory holds now, the jobs see;
+ * what it writes later, they do not. When the caller dies, so do they.
+ * -EINVAL; -EAGAIN, -ENOMEM, -EMFILE as fork(2); what .init returned, when negative, else
+ * -EINVAL for a positive one; -TINE_ECRASH when .init crashed.
+ */
+int tine_pool_new(tine_pool **out, const tine_pool_opts *);
+
+/*
+ * for (i < n) status[i] = task->fn(&in[i], &out[i]), in parallel. The negative status with
+ * the smallest index, or 0. in and out are copied to and from the family's memory, unless
+ * they lie in it already (tine_shared_new), when the jobs work in place. A job whose worker
+ * died has status -TINE_ECRASH, one dropped by cancel or the deadline -ECANCELED, one that
+ * the deadline found running -ETIMEDOUT; out[i] of these is unspecified. All others ran
+ * once.
+ * Past the deadline workers still in a job are killed and replaced; the call returns
+ * -ETIMEDOUT. When cancelled: -ECANCELED. -ENOMEM, -EINVAL: nothing ran.
+ */
+int tine_pool_map(tine_pool *, const tine_task *, const void *in, void *out, size_t n,
+		  const tine_map_opts *, int64_t deadline);
+
+/*
+ * Drops what has not begun of the map under way, and tells what has (tine_cancelled).
+ * From another thread, a signal handler or a progress function. Does nothing between maps.
+ */
+int tine_pool_cancel(tine_pool *);
+
+/* Inside a job: whether its results are no longer wanted. Cheap enough for every turn. */
+extern const uint32_t *tine_cancel_word_;
+static inline bool tine_cancelled(void)
+{
+	return __atomic_load_n(tine_cancel_word_, __ATOMIC_RELAXED) != 0;
+}
+
+/* Ends the workers, kills those in a job. Blocks until all are gone. */
+void tine_pool_free(tine_pool *);
+
+/*
+ * Draws a progress bar on a FILE * (stderr when NULL), only if that is a terminal. Fits
+ * tine_map_opts.progress; ends the line when done == total.
+ */
+void tine_progress_bar(void *stream, size_t done, size_t total);
+
+/* ---- random streams: Philox4x32-10, counter based ------------------------------------ */
+
+/*
+ * Independent streams for parallel work: the numbers are a function of (seed, stream) and
+ * their position alone, so results depend on no worker, schedule or machine. 2^64 streams
+ * of 2^66 32-bit numbers a seed. Not for secrets. Plain data: copy it, keep it, send it.
+ * Salmon, Moraes, Dror, Shaw: Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011).
+ */
+typedef struct tine_rng {
+	uint32_t key[2], ctr[4], buf[4], left;
+} tine_rng;
+
+void tine_rng_init(tine_rng *, uint64_t seed, uint64_t stream);
+uint32_t tine_rng_u32(tine_rng *);
+uint64_t tine_rng_u64(tine_rng *);  /* two of the above, the first is the low half */
+double tine_rng_double(tine_rng *); /* [0, 1): the high 53 bits of a tine_rng_u64() */
+/*
+ * The next n numbers of tine_rng_double(), bit for bit, by the widest SIMD the processor
+ * has; TINE_ISA=generic|avx2|avx512 in the environment asks for less.
+ */
+void tine_rng_fill(tine_rng *, double *out, size_t n);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

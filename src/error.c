@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+#include "export.h"
+
+#include <limits.h>
+#include <string.h>
+
+const char *tine_version(void)
+{
+	return TINE_VERSION;
+}
+
+const char *tine_strerror(int err)
+{
+	const char *text;
+
+	if (err == INT_MIN)
+		return "Unknown error";
+	if (err < 0)
+		err = -err;
+	if (err == TINE_ECRASH)
+		return "The process doing the work died";
+	/* Unlike strerror(3), neither translated nor in a buffer that another call reuses. */
+	text = strerrordesc_np(err);
+	return text ? text : "Unknown error";
+}

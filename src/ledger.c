@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/* The protocol is at the head of ledger.h. */
+#include "ledger.h"
+
+#include "futex.h"
+
+static uint32_t waiting(const struct desk *desk)
+{
+	uint64_t range = atomic_load_explicit(&desk->range, memory_order_relaxed);
+
+	return high_of(range) - low_of(range);
+}
+
+/* The lock's last holder died: finish its theft, or forget it. */
+static void finish_theft(struct ledger *ledger)
+{
+	struct desk *thief = &ledger->desks[ledger->theft.thief];
+	struct desk *victim = &ledger->desks[ledger->theft.victim];
+	uint32_t middle = ledger->theft.middle;
+
+	if (!atomic_load(&ledger->theft.under_way))
+		return;
+	if (high_of(atomic_load(&victim->range)) == middle) {
+		atomic_store(&thief->at, at_of(middle, done_of(thief->at), false));
+		atomic_store(&thief->range, range_of(middle, ledger->theft.high));
+	}
+	atomic_store(&ledger->theft.under_way, 0);
+}
+
+void ledger_lock(struct ledger *ledger)
+{
+	if (tine_lock_acquire(&ledger->lock, TINE_FOREVER) == -EOWNERDEAD)
+		finish_theft(ledger);
+}
+
+void ledger_unlock(struct ledger *ledger)
+{
+	tine_lock_release(&ledger->lock);
+}
+
+void ledger_deal(struct ledger *ledger, const struct map *map, uint32_t jobs)
+{
+	uint64_t n = jobs, workers = ledger->workers;
+
+	ledger_lock(ledger);
+	ledger->map = *map;
+	atomic_store(&ledger->jobs, jobs);
+	/* All counts first: a worker that steals at once must not find its own reset later. */
+	for (uint64_t i = 0; i < workers; i++) {
+		struct desk *desk = &ledger->desks[i];
+
+		atomic_store(&desk->overdue, 0);
+		atomic_store(&desk->failure, NO_FAILURE);
+		atomic_store(&desk->chunk, map->chunk ? map->chunk : 1);
+		atomic_store(&desk->at, at_of(n * i / workers, 0, false));
+	}
+	for (uint64_t i = 0; i < workers; i++)
+		atomic_store(&ledger->desks[i].range,
+			     range_of(n * i / workers, n * (i + 1) / workers));
+	atomic_fetch_add(&ledger->turn, 1);
+	ledger_unlock(ledger);
+	ledger_wake_one(ledger, ledger->workers);
+}
+
+uint64_t ledger_done(const struct ledger *ledger)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < ledger->workers; i++)
+		sum += done_of(atomic_load(&ledger->desks[i].at));
+	return sum;
+}
+
+uint64_t ledger_failure(const struct ledger *ledger)
+{
+	uint64_t least = NO_FAILURE;
+
+	for (unsigned i = 0; i < ledger->workers; i++) {
+		uint64_t failure = atomic_load(&ledger->desks[i].failure);
+
+		least = failure < least ? failure : least;
+	}
+	return least;
+}
+
+void ledger_call(struct ledger *ledger)
+{
+	if (atomic_load(&ledger->caller_waits) &&
+	    atomic_exchange(&ledger->caller_waits, 0))
+		futex_wake(&ledger->caller_waits, 1);
+}
+
+static void wake(struct ledger *ledger, unsigned id)
+{
+	atomic_fetch_and(&ledger->asleep[id / 64], ~(UINT64_C(1) << id % 64));
+	atomic_fetch_add(&ledger->desks[id].wake, 1);
+	futex_wake(&ledger->desks[id].wake, 1);
+}
+
+void ledger_wake_all(struct ledger *ledger)
+{
+	for (unsigned i = 0; i < ledger->workers; i++)
+		wake(ledger, i);
+	ledger_call(ledger);
+}
+
+bool ledger_has_work(const struct ledger *ledger)
+{
+	for (unsigned i = 0; i < ledger->workers; i++)
+		if (waiting(&ledger->desks[i]) > 0)
+			return true;
+	return false;
+}
+
+/*
+ * Whoever finds work wakes one more, who does the same: nobody pays for waking all, and a
+ * few small jobs are done before the second is up. A worker that is awake looks at all desks
+ * before it sleeps, so that the caller has to wake one only when all are asleep.
+ */
+void ledger_wake_one(struct ledger *ledger, unsigned self)
+{
+	unsigned words = (ledger->workers + 63) / 64, asleep = 0;
+	int found = -1;
+
+	for (unsigned i = 0; i < words; i++) {
+		uint64_t bits = atomic_load(&ledger->asleep[i]);
+
+		asleep += __builtin_popcountll(bits);
+		if (found < 0 && bits)
+			found = i * 64 + __builtin_ctzll(bits);
+	}
+	if (found < 0 || (self == ledger->workers && asleep < ledger->workers))
+		return;
+	if (ledger_has_work(ledger))
+		wake(ledger, found);
+}
+
+uint32_t desk_take(struct desk *desk, uint32_t most, uint32_t *first)
+{
+	uint64_t range = atomic_load(&desk->range);
+	uint32_t low, left, n;
+
+	do {
+		low = low_of(range);
+		left = high_of(range) - low;
+		if (left == 0)
+			return 0;
+		/* Read after the range: a new deal writes it before. */
+		n = atomic_load(&desk->chunk);
+		n = n < most ? n : most;
+		/* Half of what waits may still be stolen. */
+		if (n > left / 2)
+			n = left / 2 > 0 ? left / 2 : 1;
+	} while (!atomic_compare_exchange_weak(&desk->range, &range,
+					       range_of(low + n, high_of(range))));
+	*first = low;
+	return n;
+}
+
+static unsigned fullest(const struct ledger *ledger)
+{
+	unsigned best = 0;
+
+	for (unsigned i = 1; i < ledger->workers; i++)
+		if (waiting(&ledger->desks[i]) > waiting(&ledger->desks[best]))
+			best = i;
+	return best;
+}
+
+/* With the lock held: nobody else moves a high down, and nobody's range is filled. */
+static bool steal_from(struct ledger *ledger, unsigned self, unsigned from)
+{
+	struct desk *thief = &ledger->desks[self], *victim = &ledger->desks[from];
+	uint64_t range = atomic_load(&victim->range);
+	uint32_t left, middle;
+
+	do {
+		left = high_of(range) - low_of(range);
+		if (left == 0)
+			return false;
+		middle = high_of(range) - (left + 1) / 2;
+		atomic_store(&ledger->theft.under_way, 0);
+		ledger->theft.thief = self;
+		ledger->theft.victim = from;
+		ledger->theft.middle = middle;
+		ledger->theft.high = high_of(range);
+		atomic_store(&ledger->theft.under_way, 1);
+	} while (!atomic_compare_exchange_weak(&victim->range, &range,
+					       range_of(low_of(range), middle)));
+	atomic_store(&thief->at, at_of(middle, done_of(thief->at), false));
+	atomic_store(&thief->range, range_of(middle, ledger->theft.high));
+	atomic_store(&ledger->theft.under_way, 0);
+	return true;
+}
+
+bool desk_steal(struct ledger *ledger, unsigned self)
+{
+	bool found = false;
+
+	while (!found && ledger_has_work(ledger)) {
+		ledger_lock(ledger);
+		/* A deal may have come meanwhile. */
+		found = waiting(&ledger->desks[self]) > 0 ||
+			steal_from(ledger, self, fullest(ledger));
+		ledger_unlock(ledger);
+	}
+	return found;
+}
+
+void desk_note(struct desk *desk, uint32_t index, int status)
+{
+	uint64_t failure = (uint64_t)index << 32 | (uint32_t)status;
+
+	if (status < 0 && failure < atomic_load(&desk->failure))
+		atomic_store(&desk->failure, failure);
+}
+
+/* May itself be cut short and done again: at is what it goes by, and is written last. */
+void desk_mend(struct ledger *ledger, unsigned id)
+{
+	struct desk *desk = &ledger->desks[id];
+	uint64_t at = atomic_load(&desk->at), range = atomic_load(&desk->range);
+	uint32_t index = index_of(at), done = done_of(at);
+
+	if (is_running(at)) {
+		int status = atomic_load(&desk->overdue) == at ? desk->verdict
+							       : -TINE_ECRASH;
+
+		if (ledger->map.status)
+			ledger->map.status[index] = status;
+		desk_note(desk, index, status);
+		index++;
+		done++;
+	}
+	atomic_store(&desk->range, range_of(index, high_of(range)));
+	atomic_store(&desk->at, at_of(index, done, false));
+}

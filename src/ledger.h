@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ledger: what a pool knows of every job, in the family's memory.
+ *
+ * A pool has desks, and each worker process sits at one. The jobs of a map, numbers 0 to
+ * n - 1, are dealt out to the desks, and stay at a desk until they are done or are taken to
+ * another desk; a worker may die, its desk stays. At a desk are
+ *
+ *	[at.index, range.low)	taken up: the worker goes through them one by one
+ *	[range.low, range.high)	waiting: the worker takes from the front, others steal
+ *				from the back
+ *
+ * The words that say so, and who writes them:
+ *
+ *	range	low and high, 32 bits each. The worker moves low up, by compare-and-swap;
+ *		a thief moves high down, by compare-and-swap under the lock.
+ *	at	index, jobs done at this desk (31 bits), and whether job index is running.
+ *		The worker alone. One store finishes a job and begins the next.
+ *	theft	what the holder of the lock is about to move, and whereto.
+ *
+ * A map is over when the desks' done counts add up to n. Each count only grows, and each
+ * job is counted once, so that the sum may be read while others write.
+ *
+ * What a death leaves, and who mends it (always with the lock held, the nursery before it
+ * seats a new worker; the new pool's parent when the nursery itself has died):
+ *
+ *	worker takes up a chunk	low moved or not: [index, low) says what is taken up
+ *	worker in job i		at says that i is running: it alone fails; at moves past it
+ *	after job i, before at	the same; what it wrote stands, its status is the crash
+ *	between jobs		nothing is running, nothing fails
+ *	thief, lock held	the next holder gets -EOWNERDEAD and finishes the theft if
+ *				the victim's high was moved, and drops it if not
+ *	then, at a dead desk	low moves back to at.index, so that all of it waits again
+ *	asleep or waking others	the nursery wakes everybody after each death
+ *
+ * The caller deals while it holds the lock, so no theft is under way; at that time every
+ * range is empty. A worker reads what the map is after it has got a job of it, and the map
+ * cannot end, nor another begin, before it says that this job is done.
+ */
+#ifndef TINE_LEDGER_H
+#define TINE_LEDGER_H
+
+#include "export.h"
+
+#include <stdatomic.h>
+
+#define MAX_WORKERS 1024
+#define MAX_JOBS    ((uint32_t)1 << 30) /* of one deal: counts have 31 bits */
+
+enum seat { SEAT_EMPTY, SEAT_STARTING, SEAT_READY, SEAT_ABANDONED };
+
+struct desk {
+	/* The worker's own line; thieves touch range. */
+	_Alignas(64) _Atomic uint64_t range;
+	_Atomic uint64_t at;
+	_Atomic uint64_t failure; /* least (index, status), else NO_FAILURE; the worker */
+	_Atomic uint32_t chunk;	  /* jobs to take up next; the worker, and the dealer */
+	/* What others write. */
+	_Alignas(64) _Atomic uint32_t wake; /* futex: counts up to wake the worker */
+	_Atomic uint32_t seat;		    /* the nursery; READY: the worker */
+	_Atomic int32_t pid;		    /* the nursery */
+	_Atomic int32_t refusal;	    /* the worker: what .init said */
+	/* The caller: end the worker if it is at this word still, with this status. */
+	_Atomic uint64_t overdue;
+	_Atomic int32_t verdict;
+	_Atomic uint32_t strikes; /* the nursery: deaths in a row before it was ready */
+};
+
+struct map {
+	tine_fn *fn;
+	const char *in;
+	char *out;
+	int *status; /* or NULL */
+	size_t in_size, out_size;
+	uint32_t chunk; /* 0: adaptive */
+};
+
+struct ledger {
+	/* Constant. */
+	uint64_t magic;
+	unsigned workers, jobs_per_worker, spins;
+	int (*init)(void *arg);
+	void *init_arg;
+	/* The caller writes, with the lock held and no job anywhere. */
+	struct map map;
+	_Atomic uint32_t jobs;			    /* of this deal */
+	_Alignas(64) _Atomic uint32_t turn;	    /* counts deals */
+	_Atomic uint32_t cancelled;		    /* tine_cancelled() reads it */
+	_Alignas(64) _Atomic uint32_t caller_waits; /* futex */
+	_Alignas(64) _Atomic uint64_t asleep[MAX_WORKERS / 64]; /* a bit for each desk */
+	_Alignas(64) tine_lock lock;
+	struct {
+		_Atomic uint32_t under_way;
+		uint32_t thief, victim, middle, high;
+	} theft; /* the holder of the lock */
+	struct desk desks[];
+};
+
+#define LEDGER_MAGIC UINT64_C(0x3172656764656c74) /* layout 1 */
+#define NO_FAILURE   UINT64_MAX
+
+/* ---- words ---------------------------------------------------------------------------- */
+
+static inline uint64_t range_of(uint32_t low, uint32_t high)
+{
+	return (uint64_t)high << 32 | low;
+}
+
+static inline uint32_t low_of(uint64_t range)
+{
+	return (uint32_t)range;
+}
+
+static inline uint32_t high_of(uint64_t range)
+{
+	return range >> 32;
+}
+
+static inline uint64_t at_of(uint32_t index, uint32_t done, bool running)
+{
+	return (uint64_t)index << 32 | (uint64_t)done << 1 | running;
+}
+
+static inline uint32_t index_of(uint64_t at)
+{
+	return at >> 32;
+}
+
+static inline uint32_t done_of(uint64_t at)
+{
+	return (uint32_t)at >> 1;
+}
+
+static inline bool is_running(uint64_t at)
+{
+	return at & 1;
+}
+
+/* ---- the ledger as a whole ------------------------------------------------------------ */
+
+void ledger_lock(struct ledger *);
+void ledger_unlock(struct ledger *);
+
+/* Deals n jobs of the map out, and wakes a worker if all are asleep. */
+void ledger_deal(struct ledger *, const struct map *, uint32_t n);
+uint64_t ledger_done(const struct ledger *);
+/* The least failure among all desks, or NO_FAILURE. */
+uint64_t ledger_failure(const struct ledger *);
+/* Wakes the caller if it waits. */
+void ledger_call(struct ledger *);
+/* Wakes a sleeping worker other than self, if there is one and work for it. */
+void ledger_wake_one(struct ledger *, unsigned self);
+void ledger_wake_all(struct ledger *);
+bool ledger_has_work(const struct ledger *);
+
+/* ---- one desk ------------------------------------------------------------------------- */
+
+/* Takes up a chunk, of at most so many jobs: the first of them, and how many; 0: none. */
+uint32_t desk_take(struct desk *, uint32_t most, uint32_t *first);
+/* Moves jobs from the fullest desk to this empty one. False: there are none. */
+bool desk_steal(struct ledger *, unsigned self);
+/* Notes a status below zero. */
+void desk_note(struct desk *, uint32_t index, int status);
+/* After its worker's death: fails the job that was running, puts back what waits. */
+void desk_mend(struct ledger *, unsigned id);
+
+#endif

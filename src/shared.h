@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_SHARED_H
+#define TINE_SHARED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* As tine_shared_new(1, size), the one place all allocations of the family's come from. */
+void *shared_alloc(size_t size);
+
+/* Whether len bytes at mem lie in the family's memory. */
+bool shared_has(const void *mem, size_t len);
+
+/* The reserved range, and how many bytes of it are allocated; NULL and 0: no family yet. */
+void *shared_base(void);
+size_t shared_span(void);
+size_t shared_used(void);
+
+/* -EBADMSG unless every structure of the heap agrees with every other; for tests. */
+int shared_check(void);
+
+#endif

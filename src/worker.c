@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* A worker: does what lies at its desk, then steals, then sleeps. See ledger.h. */
+#include "worker.h"
+
+#include "futex.h"
+
+#include <stdio.h>
+#include <stdio_ext.h>
+#include <sys/mman.h>
+
+/* Nanoseconds that taking up a chunk should buy; a chunk is doubled or halved for it. */
+#define SHORT 10000
+#define LONG  100000
+
+static const uint32_t never_cancelled;
+const uint32_t *tine_cancel_word_ = &never_cancelled;
+
+struct worker {
+	struct ledger *ledger;
+	struct desk *desk;
+	unsigned id;
+	uint32_t jobs_left; /* until it retires */
+	uint32_t turn;	    /* the deal it has looked at */
+	bool roused;	    /* has had no work until now */
+	tine_fn *mapped;    /* known to be there */
+};
+
+static bool cancelled(const struct ledger *ledger)
+{
+	return atomic_load_explicit(&ledger->cancelled, memory_order_relaxed) != 0;
+}
+
+/*
+ * A function of a library that was loaded after the pool was made is not in this process.
+ * msync(2) does nothing but look.
+ */
+static bool is_mapped(struct worker *worker, tine_fn *fn)
+{
+	uintptr_t page = (uintptr_t)fn & ~(uintptr_t)4095;
+
+	if (worker->mapped != fn && msync((void *)page, 1, MS_ASYNC) == 0)
+		worker->mapped = fn;
+	return worker->mapped == fn;
+}
+
+static int do_job(const struct map *map, uint32_t index)
+{
+	int status = map->fn(map->in + index * map->in_size,
+			     map->out + index * map->out_size);
+
+	/* What it printed is out before anybody hears that it is done. */
+	if (__fpending(stdout) > 0)
+		fflush(stdout);
+	return status;
+}
+
+static void do_jobs(struct worker *worker, uint32_t from, uint32_t n)
+{
+	struct desk *desk = worker->desk;
+	const struct map map = worker->ledger->map;
+	uint32_t done = done_of(atomic_load_explicit(&desk->at, memory_order_relaxed));
+	bool mapped = is_mapped(worker, map.fn);
+
+	for (uint32_t i = from; i < from + n; i++) {
+		int status;
+
+		if (cancelled(worker->ledger)) {
+			status = -ECANCELED;
+		} else if (!mapped) {
+			status = -EFAULT;
+		} else {
+			/* Release: the job before is finished in memory. */
+			atomic_store_explicit(&desk->at, at_of(i, done, true),
+					      memory_order_release);
+			status = do_job(&map, i);
+		}
+		if (map.status)
+			map.status[i] = status;
+		if (status < 0)
+			desk_note(desk, i, status);
+		done++;
+	}
+	atomic_store(&desk->at, at_of(from + n, done, false));
+}
+
+/* So that chunks last neither so short that taking them up costs, nor longer than needed. */
+static void adapt(struct desk *desk, uint32_t did, int64_t took)
+{
+	uint32_t chunk = atomic_load_explicit(&desk->chunk, memory_order_relaxed);
+
+	if (took < SHORT && did == chunk && chunk < MAX_JOBS / 2)
+		atomic_compare_exchange_strong(&desk->chunk, &chunk, chunk * 2);
+	else if (took > LONG && chunk > 1)
+		atomic_compare_exchange_strong(&desk->chunk, &chunk, chunk / 2);
+}
+
+/* Takes up and does one chunk: false when nothing waits at the desk, or it is to retire. */
+static bool do_chunk(struct worker *worker)
+{
+	struct ledger *ledger = worker->ledger;
+	uint32_t first, n;
+	int64_t begun;
+	bool adaptive;
+
+	if (worker->jobs_left == 0)
+		return false;
+	n = desk_take(worker->desk, worker->jobs_left, &first);
+	if (n == 0)
+		return false;
+	/* Whatever map these are jobs of, it is under way until they are done. */
+	adaptive = ledger->map.chunk == 0;
+	if (worker->roused)
+		ledger_wake_one(ledger, worker->id);
+	worker->roused = false;
+	begun = adaptive ? tine_now() : 0;
+	do_jobs(worker, first, n);
+	if (adaptive)
+		adapt(worker->desk, n, tine_now() - begun);
+	if (ledger->jobs_per_worker)
+		worker->jobs_left -= n;
+	return true;
+}
+
+/* Until there is work: a little awake, for it often comes at once, and then asleep. */
+static void rest(struct worker *worker)
+{
+	struct ledger *ledger = worker->ledger;
+	_Atomic uint64_t *asleep = &ledger->asleep[worker->id / 64];
+	uint64_t bit = UINT64_C(1) << worker->id % 64;
+	uint32_t wake;
+
+	for (unsigned i = 0; i < ledger->spins; i++) {
+		if (atomic_load_explicit(&ledger->turn, memory_order_relaxed) !=
+		    worker->turn)
+			return;
+		cpu_relax();
+	}
+	wake = atomic_load(&worker->desk->wake);
+	atomic_fetch_or(asleep, bit);
+	/* Who deals looks at asleep after it has dealt; we look at its deal after this. */
+	if (atomic_load(&ledger->turn) == worker->turn && !ledger_has_work(ledger))
+		futex_wait(&worker->desk->wake, wake, TINE_FOREVER);
+	atomic_fetch_and(asleep, ~bit);
+}
+
+int worker_main(struct ledger *ledger, unsigned id)
+{
+	struct worker worker = {
+		.ledger = ledger,
+		.desk = &ledger->desks[id],
+		.id = id,
+		.jobs_left = ledger->jobs_per_worker ? ledger->jobs_per_worker
+						     : UINT32_MAX,
+	};
+	int err = ledger->init ? ledger->init(ledger->init_arg) : 0;
+
+	if (err) {
+		atomic_store(&worker.desk->refusal, err < 0 ? err : -EINVAL);
+		return 1;
+	}
+	tine_cancel_word_ = (const uint32_t *)&ledger->cancelled;
+	atomic_store(&worker.desk->seat, SEAT_READY);
+	ledger_call(ledger);
+	while (worker.jobs_left > 0) {
+		worker.turn = atomic_load(&ledger->turn);
+		do {
+			worker.roused = true;
+			while (do_chunk(&worker))
+				;
+		} while (worker.jobs_left > 0 && desk_steal(ledger, id));
+		if (ledger_done(ledger) >= atomic_load(&ledger->jobs))
+			ledger_call(ledger);
+		if (worker.jobs_left > 0)
+			rest(&worker);
+	}
+	return 0;
+}

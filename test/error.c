@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+#include "test.h"
+
+#include <limits.h>
+
+TEST(either_sign_has_the_same_text)
+{
+	CHECK(strcmp(tine_strerror(-EINVAL), tine_strerror(EINVAL)) == 0);
+	CHECK(strcmp(tine_strerror(-EINVAL), "Invalid argument") == 0);
+	CHECK(strstr(tine_strerror(-TINE_ECRASH), "died"));
+	CHECK(strstr(tine_strerror(0), "Success"));
+}
+
+TEST(unknown_codes_have_a_text)
+{
+	CHECK(strcmp(tine_strerror(INT_MIN), "Unknown error") == 0);
+	CHECK(strcmp(tine_strerror(INT_MAX), "Unknown error") == 0);
+	CHECK(strcmp(tine_strerror(-5002), "Unknown error") == 0);
+}
+
+TEST(version_is_that_of_the_header)
+{
+	CHECK(strcmp(tine_version(), TINE_VERSION) == 0);
+}
+
+TEST(deadlines_saturate)
+{
+	int64_t now = tine_now();
+
+	CHECK(tine_after(0) >= now);
+	CHECK(tine_after(1000) >= now + 1000000000);
+	CHECK_EQ(tine_after(INT64_MAX), TINE_FOREVER);
+	CHECK_EQ(tine_after(INT64_MAX / 1000000), TINE_FOREVER);
+	CHECK_EQ(tine_after(INT64_MIN), TINE_NOWAIT);
+	CHECK_EQ(tine_after(-now / 1000000 - 1000), TINE_NOWAIT);
+	CHECK(tine_after(-1) < tine_now());
+}

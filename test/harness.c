@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+#include "test.h"
+
+#include "shared.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#define SKIPPED 77
+
+static struct test *tests, **tests_end = &tests;
+
+void test_add(struct test *test)
+{
+	*tests_end = test;
+	tests_end = &test->next;
+}
+
+void test_fail(const char *file, int line, const char *fmt, ...)
+{
+	char text[512];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	/* One write, since other processes of the test may fail too. */
+	dprintf(STDOUT_FILENO, "# %s:%d: %s\n", file, line, text);
+	_exit(1);
+}
+
+void test_skip(const char *why)
+{
+	dprintf(STDOUT_FILENO, "# skipped: %s\n", why);
+	_exit(SKIPPED);
+}
+
+long test_scaled(long n)
+{
+	const char *scale = getenv("TEST_SCALE");
+	long divisor = scale ? atol(scale) : 1;
+
+	n /= divisor > 0 ? divisor : 1;
+	return n > 0 ? n : 1;
+}
+
+uint64_t test_seed(void)
+{
+	const char *given = getenv("TEST_SEED");
+	uint64_t seed = given ? strtoull(given, NULL, 0) : (uint64_t)tine_now();
+
+	dprintf(STDOUT_FILENO, "# TEST_SEED=%" PRIu64 "\n", seed);
+	return seed;
+}
+
+void test_sleep_us(long us)
+{
+	struct timespec ts = { us / 1000000, us % 1000000 * 1000 };
+
+	nanosleep(&ts, NULL);
+}
+
+bool test_alive(pid_t pid)
+{
+	char path[64], text[512], *state;
+	int fd;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	state = strrchr(text, ')');
+	return state && state[2] != 'Z' && state[2] != 'X';
+}
+
+pid_t test_fork(void (*fn)(void *), void *arg)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		test_fail(__FILE__, __LINE__, "fork: %s", strerror(errno));
+	if (pid == 0) {
+		fn(arg);
+		_exit(0);
+	}
+	return pid;
+}
+
+int test_reap(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			test_fail(__FILE__, __LINE__, "waitpid: %s", strerror(errno));
+	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* ---- the n-th allocation fails: the linker sends the library's allocations here ------- */
+
+void *__real_malloc(size_t);
+void *__real_calloc(size_t, size_t);
+void *__real_shared_alloc(size_t);
+void *__wrap_malloc(size_t);
+void *__wrap_calloc(size_t, size_t);
+void *__wrap_shared_alloc(size_t);
+
+static long fail_at;
+static bool failed;
+
+static bool fails(void)
+{
+	if (fail_at == 0 || --fail_at != 0)
+		return false;
+	failed = true;
+	return true;
+}
+
+void test_fail_allocation(long n)
+{
+	fail_at = n;
+	failed = false;
+}
+
+bool test_allocation_failed(void)
+{
+	return failed;
+}
+
+void *__wrap_malloc(size_t size)
+{
+	return fails() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_shared_alloc(size_t size)
+{
+	return fails() ? NULL : __real_shared_alloc(size);
+}
+
+/* ---- what a test may not leave behind ------------------------------------------------- */
+
+static int entries(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	int n = 0;
+
+	if (!dir)
+		return 0;
+	while ((entry = readdir(dir)))
+		n += entry->d_name[0] != '.';
+	closedir(dir);
+	return n;
+}
+
+int test_descriptors(void)
+{
+	return entries("/proc/self/fd") - 1;
+}
+
+/* Shared mappings of this process, the family's memory left out. */
+static int shared_mappings(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	uintptr_t from, to, heap = (uintptr_t)shared_base();
+	char flags[5];
+	int n = 0;
+
+	if (!maps)
+		return 0;
+	while (fscanf(maps, "%" SCNxPTR "-%" SCNxPTR " %4s%*[^\n]", &from, &to, flags) ==
+	       3)
+		if (flags[3] == 's' &&
+		    !(heap && from >= heap && from < heap + shared_span()))
+			n++;
+	fclose(maps);
+	return n;
+}
+
+static void run_in_child(const struct test *test)
+{
+	int descriptors, mappings;
+	size_t used;
+
+	setpgid(0, 0);
+	/* Opens what the C library keeps open, and the family, before counting. */
+	tine_shared_free(tine_shared_new(1, 1));
+	fflush(stdout);
+	descriptors = test_descriptors();
+	mappings = shared_mappings();
+	used = shared_used();
+
+	test->fn();
+
+	test_fail_allocation(0);
+	if (waitpid(-1, NULL, WNOHANG) >= 0 || errno != ECHILD)
+		test_fail(test->name, 0, "it left a child");
+	if (test_descriptors() != descriptors)
+		test_fail(test->name, 0, "it left %d descriptors",
+			  test_descriptors() - descriptors);
+	if (shared_mappings() != mappings)
+		test_fail(test->name, 0, "it left %d shared mappings",
+			  shared_mappings() - mappings);
+	if (shared_used() != used)
+		test_fail(test->name, 0, "it left %zd bytes of the family's memory",
+			  (ssize_t)(shared_used() - used));
+	fflush(NULL);
+	/* By exit, so that sanitizers and valgrind get to speak. */
+	exit(0);
+}
+
+/* Waits until the child ends or the limit has passed: waitpid's status, or -1. */
+static int wait_limited(pid_t pid, int seconds)
+{
+	int64_t deadline = tine_after(seconds * INT64_C(1000));
+	int status;
+
+	for (;;) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return status;
+		if (tine_now() > deadline)
+			return -1;
+		test_sleep_us(500);
+	}
+}
+
+/* Descendants come to this process when their parents end: none may live on. */
+static bool orphans_gone(pid_t group)
+{
+	int64_t deadline = tine_after(1000);
+
+	for (;;) {
+		pid_t pid = waitpid(-1, NULL, WNOHANG);
+
+		if (pid < 0)
+			return true;
+		if (pid == 0 && tine_now() > deadline) {
+			kill(-group, SIGKILL);
+			return false;
+		}
+		if (pid == 0)
+			test_sleep_us(500);
+	}
+}
+
+static const char *run(const struct test *test, bool *skipped)
+{
+	const char *scale = getenv("TEST_PATIENCE");
+	int limit = test->limit * (scale ? atoi(scale) : 1), names = entries("/dev/shm"),
+	    status;
+	static char why[64];
+	pid_t pid;
+	bool gone;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		return "fork failed";
+	if (pid == 0)
+		run_in_child(test);
+	status = wait_limited(pid, limit);
+	if (status == -1) {
+		kill(-pid, SIGKILL);
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+	gone = orphans_gone(pid);
+	*skipped = status != -1 && WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED;
+	if (status == -1)
+		return "it hung";
+	if (WIFSIGNALED(status)) {
+		snprintf(why, sizeof(why), "signal %d", WTERMSIG(status));
+		return why;
+	}
+	if (WEXITSTATUS(status) != 0 && !*skipped)
+		return "it failed";
+	if (!gone)
+		return "it left a process running";
+	if (entries("/dev/shm") > names)
+		return "it left a name in /dev/shm";
+	return NULL;
+}
+
+static bool chosen(const struct test *test, char **names)
+{
+	if (!*names)
+		return true;
+	for (; *names; names++)
+		if (strcmp(*names, test->name) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * To who steps through code, a memset(3) of kilobytes is thousands of steps, unless the C
+ * library is told before it starts not to use the instruction for it.
+ */
+static void begin_again(char **argv)
+{
+	const char *name = "GLIBC_TUNABLES";
+
+	if (getenv(name) ||
+	    setenv(name, "glibc.cpu.x86_rep_stosb_threshold=100000000", 1) != 0)
+		return;
+	execv("/proc/self/exe", argv);
+}
+
+int main(int argc, char **argv)
+{
+	int n = 0, bad = 0;
+
+	(void)argc;
+	begin_again(argv);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	for (const struct test *test = tests; test; test = test->next) {
+		bool skipped = false;
+		const char *why;
+
+		if (!chosen(test, argv + 1))
+			continue;
+		why = run(test, &skipped);
+		if (why)
+			printf("# %s: %s\n", test->name, why);
+		printf("%sok %d - %s%s\n", why ? "not " : "", ++n, test->name,
+		       skipped ? " # SKIP" : "");
+		fflush(stdout);
+		bad += why != NULL;
+	}
+	printf("1..%d\n", n);
+	return bad > 0;
+}

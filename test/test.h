@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The harness. Each TEST runs in a process and a process group of its own, under a time
+ * limit that ends the whole group. It fails on a failed CHECK, on any death, and when it
+ * leaves behind a descriptor, a child or grandchild, memory of the family's, a shared
+ * mapping or a name in /dev/shm. Output is TAP; arguments name the tests to run.
+ */
+#ifndef TINE_TEST_H
+#define TINE_TEST_H
+
+#include "export.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct test {
+	const char *name;
+	void (*fn)(void);
+	int limit; /* seconds */
+	struct test *next;
+};
+
+void test_add(struct test *);
+
+/* TEST_LIMIT is for those that take longer than the usual 60 seconds may allow. */
+#define TEST(id) TEST_LIMIT(id, 60)
+#define TEST_LIMIT(id, seconds)                                                          \
+	static void id(void);                                                            \
+	static struct test test_##id = { #id, id, seconds, NULL };                       \
+	__attribute__((constructor)) static void add_##id(void)                          \
+	{                                                                                \
+		test_add(&test_##id);                                                    \
+	}                                                                                \
+	static void id(void)
+
+/* All three end the process they are called in, also a child's, which fails the test. */
+_Noreturn void test_fail(const char *file, int line, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+_Noreturn void test_skip(const char *why);
+
+#define CHECK(condition)                                                                 \
+	do {                                                                             \
+		if (!(condition))                                                        \
+			test_fail(__FILE__, __LINE__, "%s", #condition);                 \
+	} while (0)
+
+#define CHECK_EQ(value, expected)                                                        \
+	do {                                                                             \
+		long long value_ = (long long)(value);                                   \
+		long long expected_ = (long long)(expected);                             \
+		if (value_ != expected_)                                                 \
+			test_fail(__FILE__, __LINE__, "%s is %lld, not %lld", #value,    \
+				  value_, expected_);                                    \
+	} while (0)
+
+/* From now on the n-th allocation (the first is 1) of this process fails; 0: none does. */
+void test_fail_allocation(long n);
+/* Whether that allocation was reached. */
+bool test_allocation_failed(void);
+
+/* Work scaled down under valgrind and the like, where TEST_SCALE=N divides it. */
+long test_scaled(long n);
+/* A number that differs from run to run, printed so that TEST_SEED=N repeats it. */
+uint64_t test_seed(void);
+/* Open descriptors of this process, its own look at them left out. */
+int test_descriptors(void);
+/* Forks with the handful of checks a raw child needs; fn's child ends by _exit(0). */
+pid_t test_fork(void (*fn)(void *), void *arg);
+/* Waits for that child: its exit code, or minus the signal that ended it. */
+int test_reap(pid_t);
+/* Sleeps so many microseconds. */
+void test_sleep_us(long);
+/* Whether a process exists and is no zombie. */
+bool test_alive(pid_t);
+
+#endif
