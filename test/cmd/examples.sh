@@ -1,0 +1,16 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The examples are short, run, and say what they should.
+. "$(dirname "$0")/lib.sh"
+
+"$BUILD/examples/example-pi" >"$work/out" 2>"$work/err" && [ ! -s "$work/err" ] &&
+    grep -qx 'pi is about 3\.141[0-9]*' "$work/out"
+result $? "pi"
+
+long=0
+for example in examples/*.c; do
+    [ "$(wc -l <"$example")" -lt 60 ] || long=1
+    grep -q '^#include <tine.h>' "$example" || long=1
+done
+result $long "each is under 60 lines, and uses tine"
+plan

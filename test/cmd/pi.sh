@@ -1,0 +1,114 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+. "$(dirname "$0")/lib.sh"
+
+json() {
+    runs 0 pi --json "$@" && /usr/bin/python3 -c '
+import json, sys
+made = json.load(open(sys.argv[1]))
+print(*[made[name] for name in ("inside", "trials", "workers", "seed")])
+assert abs(made["pi"] - 4 * made["inside"] / made["trials"]) < 1e-12
+assert made["seconds"] > 0
+' "$work/out" >"$work/numbers"
+}
+
+json -n 1e6
+result $? "an object of numbers"
+
+# The count of these points by an independent program: Random123's Philox, plain loops.
+golden=785586
+inside=$(cut -d' ' -f1 "$work/numbers")
+[ "$inside" = "$golden" ] || echo "# inside is $inside, not $golden"
+result $? "the count of a million points" "$([ "$inside" = "$golden" ])"
+
+same=0
+for workers in 1 2 3 7; do
+    for isa in generic avx2 avx512 none; do
+        TINE_ISA=$isa json -n 1_000_000 -j $workers
+        read -r inside trials given seed <"$work/numbers"
+        [ "$inside $trials $given $seed" = "$golden 1000000 $workers 1" ] || same=1
+    done
+done
+result $same "the same with any number of workers and any instruction set"
+
+same=0
+for n in 1 2 1023 1024 1025 65535 65536 65537 131073; do
+    json -n $n -j 1 && one=$(cat "$work/numbers")
+    json -n $n -j 2 && two=$(cat "$work/numbers")
+    [ "${one%% *}" = "${two%% *}" ] || same=1
+done
+result $same "any number of trials"
+
+json -n 1e6 --seed 2 && [ "$(cut -d' ' -f1 "$work/numbers")" != "$golden" ]
+result $? "another seed is another count"
+json -n 1000 --seed 0xffffffffffffffff && grep -q 18446744073709551615 "$work/out"
+result $? "a seed of 64 bits"
+
+bad=0
+json -n 2.5e3 && grep -q '"trials": 2500,' "$work/out" || bad=1
+json --trials=1E3 --workers 2 && grep -q '"trials": 1000,' "$work/out" || bad=1
+json -n1e+3 -j2 -- && grep -q '"workers": 2,' "$work/out" || bad=1
+TINE_WORKERS=3 json -n 10 && grep -q '"workers": 3,' "$work/out" || bad=1
+result $bad "numbers and options in every form"
+
+bad=0
+for value in 0 x '' -1 +1 1.5 1e 1e-1 .5 5. 1__0 _1 1_ 0x10 '1 ' 1e20 1e999 1e99999999999 \
+    18446744073709551616 0e5; do
+    complains "'$value'" pi -n "$value" || bad=1
+    complains "--trials" pi "--trials=$value" || bad=1
+done
+for value in 0 -1 x 1025 1e9 ''; do
+    complains "--workers" pi -j "$value" || bad=1
+done
+for value in x -1 0x 0xg 0x12345678123456789 18446744073709551616; do
+    complains "--seed" pi --seed "$value" || bad=1
+done
+complains "'what'" pi what || bad=1
+complains "'what'" pi -n 5 -- what || bad=1
+complains "'--bogus'" pi --bogus || bad=1
+complains "'-z'" pi -z || bad=1
+complains "'-n'" pi -n || bad=1
+complains "'--trials'" pi --trials || bad=1
+complains "--json" pi --json=3 || bad=1
+result $bad "bad input is named, with exit code 2"
+
+runs 0 pi -n 18446744073709551615 --help
+result $? "the largest number is one"
+
+runs 0 pi -n 1e6 && grep -q '^pi  *3\.14' "$work/out" && [ ! -s "$work/err" ]
+result $? "text, and nothing on stderr that is no terminal"
+runs 0 pi -n 1e7 -j 2 --compare && grep -q 'times faster with 2' "$work/out"
+result $? "--compare"
+json -n 1e6 --compare && grep -q '"speedup": [0-9.]*}' "$work/out"
+result $? "--compare --json"
+
+# Ctrl-C: the shell's 128 + 2, and nobody is left.
+(
+    trap - INT
+    exec /usr/bin/python3 -c '
+import os, signal, subprocess, sys, time
+run = subprocess.Popen([sys.argv[1], "pi", "-n", "1e15", "-j", "3"], preexec_fn=lambda: (
+    os.setpgid(0, 0), signal.signal(signal.SIGINT, signal.SIG_DFL)))
+time.sleep(0.3)
+def members():
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            stat = open(f"/proc/{name}/stat").read() if name.isdigit() else ""
+            fields = stat.rpartition(")")[2].split()
+            if fields and int(fields[2]) == run.pid and fields[0] not in "ZX":
+                found.append(name)
+        except (OSError, ProcessLookupError):
+            pass
+    return found
+assert len(members()) == 5, members()
+os.killpg(run.pid, int(sys.argv[2]))
+begun = time.time()
+assert run.wait() == -int(sys.argv[2]), run.returncode
+while members():
+    assert time.time() - begun < 1, members()
+    time.sleep(0.01)
+' "$TINE" 2
+)
+result $? "Ctrl-C ends every process"
+plan

@@ -1,0 +1,73 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Habits that hold for every command.
+. "$(dirname "$0")/lib.sh"
+
+commands=$("$TINE" help | sed -n 's/^  \([a-z]*\) .*/\1/p' | grep -v '^help$')
+
+runs 0 --version && grep -qx 'tine [0-9.]*' "$work/out"
+result $? "--version"
+runs 0 help && runs 0 --help && runs 0 -h && [ ! -s "$work/err" ]
+result $? "help on stdout"
+runs 2 && [ ! -s "$work/out" ] && [ -s "$work/err" ]
+result $? "without a command, help on stderr"
+
+bad=0
+complains "'bogus'" bogus || bad=1
+complains "'--bogus'" --bogus || bad=1
+complains "'bogus'" help bogus || bad=1
+complains "'pi'" help pi pi || bad=1
+complains "''" '' || bad=1
+result $bad "unknown words are named"
+
+bad=0
+for command in $commands; do
+    runs 0 help "$command" && mv "$work/out" "$work/help" || bad=1
+    runs 0 "$command" --help && cmp -s "$work/out" "$work/help" || bad=1
+    runs 0 "$command" -h && cmp -s "$work/out" "$work/help" || bad=1
+    complains "--no-such-option" "$command" --no-such-option || bad=1
+    runs 0 help --manual "$command" && mv "$work/out" "$work/manual" || bad=1
+    runs 0 help --completion && mv "$work/out" "$work/completion" || bad=1
+    # What the help names, the manual and the completion have.
+    for option in $(sed -n 's/^  .* --\([a-z]*\).*/\1/p' "$work/help"); do
+        grep -q "Fl \\\\-$option" "$work/manual" || { echo "# manual: --$option" && bad=1; }
+        grep -q -- "--$option " "$work/completion" ||
+            [ "$option" = help ] || { echo "# completion: --$option" && bad=1; }
+    done
+done
+result $bad "one table makes help, manual and completion"
+
+bad=0
+for command in $commands; do
+    "$TINE" "$command" --help >/dev/full 2>"$work/err" && bad=1
+    grep -q 'No space left' "$work/err" || bad=1
+done
+"$TINE" pi -n 10 >/dev/full 2>"$work/err"
+[ $? -eq 3 ] && grep -q 'No space left' "$work/err" || bad=1
+result $bad "a full disk is exit code 3 and a message"
+
+{ "$TINE" pi -n 10 2>"$work/err"; echo $? >"$work/code"; } | true
+[ ! -s "$work/err" ]
+result $? "a closed pipe is quiet"
+
+if command -v script >/dev/null; then
+    script -qec "$TINE pi -n 3e8 -j 1 2>&1 >/dev/null" /dev/null >"$work/out" </dev/null
+    grep -q '#' "$work/out" && grep -q '100 %' "$work/out"
+    result $? "progress on a terminal"
+    NO_COLOR=1 script -qec "$TINE pi -n 3e8 -j 1" /dev/null >"$work/out" </dev/null
+    ! grep -q "$(printf '\033')" "$work/out"
+    result $? "no colour"
+else
+    skip "progress on a terminal" "no script(1)"
+fi
+
+(
+    # shellcheck disable=SC1090
+    command -v bash >/dev/null && "$TINE" help --completion >"$work/completion" &&
+        bash -c '. "$1"; COMP_WORDS=(tine pi --tr); COMP_CWORD=2; _tine;
+            [ "${COMPREPLY[*]}" = --trials ] || exit 1
+            COMP_WORDS=(tine p); COMP_CWORD=1; _tine; [[ " ${COMPREPLY[*]} " == *" pi "* ]]' \
+            - "$work/completion"
+)
+result $? "completion completes"
+plan

@@ -1,0 +1,77 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Programs built against the installed library, as its users build theirs.
+. "$(dirname "$0")/../cmd/lib.sh"
+
+prefix=$work/usr
+if ! make -s install PREFIX="$prefix" >"$work/log" 2>&1; then
+    sed 's/^/# /' "$work/log"
+    result 1 "make install"
+    plan
+    exit 1
+fi
+result 0 "make install"
+
+library=$(find "$prefix" -name libtine.so)
+libraries=$(dirname "$library")
+export PKG_CONFIG_PATH="$libraries/pkgconfig"
+export LD_LIBRARY_PATH="$libraries"
+
+missing=0
+for file in include/tine.h bin/tine share/man/man1/tine.1 share/man/man1/tine-pi.1 \
+    share/man/man3/tine_pool.3 share/man/man7/tine.7 \
+    share/bash-completion/completions/tine.bash; do
+    [ -s "$prefix/$file" ] || { echo "# no $file" && missing=1; }
+done
+[ -s "$libraries/libtine.a" ] || missing=1
+[ -s "$libraries/pkgconfig/tine.pc" ] || missing=1
+result $missing "everything is there"
+
+readelf -d "$library" | grep -q 'SONAME.*\[libtine\.so\.0\]' && [ -e "$libraries/libtine.so.0" ]
+result $? "the soname is libtine.so.0"
+
+cat >"$work/five.c" <<'END'
+#include <tine.h>
+static int twice(const void *in, void *out) { *(int *)out = 2 * *(const int *)in; return 0; }
+static const tine_task task = TINE_TASK(twice, int, int);
+int main(void) { int in[] = { 1, 2 }, out[2]; tine_pool *pool; if (tine_pool_new(&pool, 0)) return 1;
+int err = tine_pool_map(pool, &task, in, out, 2, 0, TINE_FOREVER); tine_pool_free(pool); return err || out[1] != 4 || tine_cancelled(); }
+END
+cp "$work/five.c" "$work/five.cc"
+
+# build COMPILER STANDARD FILE NAME FLAG...: builds and runs it.
+build() {
+    compiler=$1 standard=$2 file=$3 name=$4
+    shift 4
+    if ! command -v "$compiler" >/dev/null; then
+        skip "$name" "no $compiler"
+        return
+    fi
+    # shellcheck disable=SC2046
+    "$compiler" -std="$standard" -Wall -Wextra -Wpedantic -Werror "$work/$file" -o "$work/five" \
+        $(pkg-config --cflags tine) "$@" >"$work/log" 2>&1 && "$work/five"
+    code=$?
+    [ $code -eq 0 ] || sed 's/^/# /' "$work/log"
+    result $code "$name"
+}
+
+for compiler in gcc clang; do
+    for standard in c99 c11; do
+        build $compiler $standard five.c "$compiler $standard, shared" "-L$libraries" -ltine
+    done
+    # shellcheck disable=SC2046
+    build $compiler c11 five.c "$compiler c11, static" "$libraries/libtine.a" -pthread
+done
+for compiler in g++ clang++; do
+    # shellcheck disable=SC2046
+    build $compiler c++17 five.cc "$compiler c++17, shared" $(pkg-config --libs tine)
+done
+
+runs 0 --version
+"$prefix/bin/tine" pi -n 1e5 >"$work/out" 2>&1
+result $? "the installed command"
+
+make -s install PREFIX=/opt/tine DESTDIR="$work/stage" >"$work/log" 2>&1 &&
+    [ -x "$work/stage/opt/tine/bin/tine" ] && [ ! -e /opt/tine/bin/tine ]
+result $? "DESTDIR"
+plan
