@@ -22,7 +22,9 @@ uint64_t cgroup_keyed(int dir, const char *file, const char *key);
 /* Bytes that may still be used before a memory limit or the machine is full. */
 uint64_t memory_headroom(const char *root);
 
-/* Processors that affinity and quotas leave, at least 1. */
+/* Processors that the affinity of this thread leaves, at least 1. */
+unsigned affine_processors(void);
+/* Those that quotas leave as well, at least 1. */
 unsigned processors(const char *root);
 
 #endif

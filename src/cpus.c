@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 /* The kernel says EINVAL while the set is too small for the machine. */
-static unsigned affinity(void)
+unsigned affine_processors(void)
 {
 	for (int n = 1024; n <= 1024 * 1024; n *= 2) {
 		cpu_set_t *set = CPU_ALLOC(n);
@@ -45,7 +45,7 @@ static void least_quota(int dir, bool v2, void *arg)
 
 unsigned processors(const char *root)
 {
-	unsigned least = affinity();
+	unsigned least = affine_processors();
 
 	cgroup_walk(root, "cpu", least_quota, &least);
 	return least;

@@ -78,7 +78,8 @@ struct map {
 struct ledger {
 	/* Constant. */
 	uint64_t magic;
-	unsigned workers, jobs_per_worker, spins;
+	unsigned workers, jobs_per_worker;
+	_Atomic unsigned spins; /* none until all are seated: they need the processors */
 	int (*init)(void *arg);
 	void *init_arg;
 	/* The caller writes, with the lock held and no job anywhere. */

@@ -407,8 +407,6 @@ static struct ledger *make_ledger(const tine_pool_opts *opts)
 	ledger->jobs_per_worker = opts->jobs_per_worker;
 	ledger->init = opts->init;
 	ledger->init_arg = opts->init_arg;
-	/* To spin where there is no other processor is to keep it from who is waited for. */
-	ledger->spins = processors("") > 1 ? SPINS : 0;
 	ledger->magic = LEDGER_MAGIC;
 	return ledger;
 }
@@ -466,6 +464,8 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 	err = await_seats(pool);
 	if (err)
 		goto end_nursery;
+	/* To spin where there is no other processor is to keep it from who is waited for. */
+	pool->ledger->spins = affine_processors() > 1 ? SPINS : 0;
 	*out = pool;
 	return 0;
 

@@ -79,9 +79,36 @@ static void body_generic(const tine_rng *from, double *out, size_t n)
 
 #define DEPTH 4 /* vectors of each word in flight */
 #define EACH  _Pragma("GCC unroll 4") for (int i = 0; i < DEPTH; i++)
+#define ALL   _Pragma("GCC unroll 10")
+
+/*
+ * The keys of all rounds. Of the counter's words all but the lowest are the same for every
+ * block, so that of the first round one product is left, and of the second another: what
+ * the constant words contribute is folded into the first keys.
+ */
+struct keys {
+	uint64_t k0[ROUNDS], k1[ROUNDS];
+};
+
+static void make_keys(const tine_rng *rng, struct keys *keys)
+{
+	uint64_t p0, p1 = (uint64_t)M1 * rng->ctr[2];
+
+	for (uint32_t round = 0; round < ROUNDS; round++) {
+		keys->k0[round] = (uint32_t)(rng->key[0] + round * W0);
+		keys->k1[round] = (uint32_t)(rng->key[1] + round * W1);
+	}
+	p0 = M0 * (keys->k0[0] ^ rng->ctr[1] ^ p1 >> 32);
+	keys->k1[0] ^= rng->ctr[3];
+	keys->k0[1] ^= (uint32_t)p1;
+	keys->k1[1] ^= p0 >> 32;
+	keys->k1[2] ^= (uint32_t)p0;
+}
+
+#define AVX2 __attribute__((target("avx2")))
 
 /* The exact double of a 53-bit number: its halves as the low bits of 2^84 and of 2^52. */
-__attribute__((target("avx2"))) static inline __m256d to_doubles_avx2(__m256i words)
+AVX2 static inline __m256d to_doubles_avx2(__m256i words)
 {
 	const __m256i low_exponent = _mm256_set1_epi64x(0x4330000000000000);
 	const __m256i high_exponent = _mm256_set1_epi64x(0x4530000000000000);
@@ -95,32 +122,53 @@ __attribute__((target("avx2"))) static inline __m256d to_doubles_avx2(__m256i wo
 	return _mm256_mul_pd(sum, _mm256_set1_pd(0x1p-53));
 }
 
-__attribute__((target("avx2"))) static void body_avx2(const tine_rng *rng, double *out,
-						      size_t n)
+/* The last round: a block's word pair is the product's high half, keyed, and its low. */
+AVX2 static inline __m256d last_avx2(__m256i product, __m256i word, __m256i key)
+{
+	__m256i keyed = _mm256_xor_si256(_mm256_xor_si256(word, key),
+					 _mm256_srli_epi64(product, 32));
+
+	return to_doubles_avx2(
+		_mm256_blend_epi32(keyed, _mm256_slli_epi64(product, 32), 0xaa));
+}
+
+AVX2 static void body_avx2(const tine_rng *rng, double *out, size_t n)
 {
 	const size_t step = 4 * DEPTH;
 	const __m256i m0 = _mm256_set1_epi64x(M0), m1 = _mm256_set1_epi64x(M1);
-	const __m256i w0 = _mm256_set1_epi64x(W0), w1 = _mm256_set1_epi64x(W1);
 	const __m256i order = _mm256_set_epi64x(3, 1, 2, 0);
 	size_t done = 0;
 	tine_rng rest = *rng;
+	struct keys keys;
 
+	make_keys(rng, &keys);
 	for (; n - done >= step; done += step, out += 2 * step) {
 		__m256i c0[DEPTH], c1[DEPTH], c2[DEPTH], c3[DEPTH];
-		__m256i k0 = _mm256_set1_epi64x(rng->key[0]);
-		__m256i k1 = _mm256_set1_epi64x(rng->key[1]);
-		uint64_t at = position(rng) + done;
+		uint64_t at = rng->ctr[0] + done;
 
 		EACH
 		{
 			__m256i first = _mm256_set1_epi64x((long long)(at + 4u * i));
+			__m256i p0 = _mm256_mul_epu32(_mm256_add_epi64(first, order), m0);
+			__m256i p1 = _mm256_mul_epu32(
+				_mm256_xor_si256(
+					_mm256_srli_epi64(p0, 32),
+					_mm256_set1_epi64x((long long)keys.k1[0])),
+				m1);
 
-			c0[i] = _mm256_add_epi64(first, order);
-			c1[i] = _mm256_srli_epi64(c0[i], 32);
-			c2[i] = _mm256_set1_epi64x(rng->ctr[2]);
-			c3[i] = _mm256_set1_epi64x(rng->ctr[3]);
+			c0[i] = _mm256_xor_si256(
+				_mm256_srli_epi64(p1, 32),
+				_mm256_set1_epi64x((long long)keys.k0[1]));
+			c1[i] = p1;
+			c2[i] = _mm256_xor_si256(
+				p0, _mm256_set1_epi64x((long long)keys.k1[1]));
+			c3[i] = _mm256_setzero_si256();
 		}
-		for (int round = 0; round < ROUNDS; round++) {
+		ALL for (int round = 2; round < ROUNDS - 1; round++)
+		{
+			__m256i k0 = _mm256_set1_epi64x((long long)keys.k0[round]);
+			__m256i k1 = _mm256_set1_epi64x((long long)keys.k1[round]);
+
 			EACH
 			{
 				__m256i p0 = _mm256_mul_epu32(c0[i], m0);
@@ -133,15 +181,13 @@ __attribute__((target("avx2"))) static void body_avx2(const tine_rng *rng, doubl
 				c1[i] = p1;
 				c3[i] = p0;
 			}
-			k0 = _mm256_add_epi32(k0, w0);
-			k1 = _mm256_add_epi32(k1, w1);
 		}
 		EACH
 		{
-			__m256d x = to_doubles_avx2(_mm256_blend_epi32(
-				c0[i], _mm256_slli_epi64(c1[i], 32), 0xaa));
-			__m256d y = to_doubles_avx2(_mm256_blend_epi32(
-				c2[i], _mm256_slli_epi64(c3[i], 32), 0xaa));
+			__m256i k0 = _mm256_set1_epi64x((long long)keys.k0[ROUNDS - 1]);
+			__m256i k1 = _mm256_set1_epi64x((long long)keys.k1[ROUNDS - 1]);
+			__m256d x = last_avx2(_mm256_mul_epu32(c2[i], m1), c1[i], k0);
+			__m256d y = last_avx2(_mm256_mul_epu32(c0[i], m0), c3[i], k1);
 
 			_mm256_storeu_pd(out + 8 * i, _mm256_unpacklo_pd(x, y));
 			_mm256_storeu_pd(out + 8 * i + 4, _mm256_unpackhi_pd(x, y));
@@ -158,60 +204,70 @@ AVX512 static inline __m512i xor3(__m512i a, __m512i b, __m512i c)
 	return _mm512_ternarylogic_epi64(a, b, c, 0x96);
 }
 
-/* From words whose low halves count, the double of high and low. */
-AVX512 static inline __m512d to_doubles_avx512(__m512i low, __m512i high)
+/* As last_avx2(). The low 11 bits that do not count are cleared, and not shifted out. */
+AVX512 static inline __m512d last_avx512(__m512i product, __m512i word, __m512i key)
 {
-	const __m512i low_half = _mm512_set1_epi64(0xffffffff);
-	/* low_half ? low : high */
-	__m512i words = _mm512_ternarylogic_epi64(low_half, low,
-						  _mm512_slli_epi64(high, 32), 0xca);
+	__m512i swapped = _mm512_rol_epi64(product, 32);
+	__m512i words = _mm512_mask_ternarylogic_epi32(swapped, 0x5555, word, key, 0x96);
 
-	return _mm512_mul_pd(_mm512_cvtepu64_pd(_mm512_srli_epi64(words, 11)),
-			     _mm512_set1_pd(0x1p-53));
+	words = _mm512_and_si512(words, _mm512_set1_epi64(~0x7ffLL));
+	return _mm512_mul_pd(_mm512_cvtepu64_pd(words), _mm512_set1_pd(0x1p-64));
 }
 
 AVX512 static void body_avx512(const tine_rng *rng, double *out, size_t n)
 {
 	const size_t step = 8 * DEPTH;
 	const __m512i m0 = _mm512_set1_epi64(M0), m1 = _mm512_set1_epi64(M1);
-	const __m512i w0 = _mm512_set1_epi64(W0), w1 = _mm512_set1_epi64(W1);
 	const __m512i order = _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0);
+	__m512i k0[ROUNDS], k1[ROUNDS], product;
 	size_t done = 0;
 	tine_rng rest = *rng;
+	struct keys keys;
 
+	make_keys(rng, &keys);
+	for (int round = 0; round < ROUNDS; round++) {
+		k0[round] = _mm512_set1_epi64((long long)keys.k0[round]);
+		k1[round] = _mm512_set1_epi64((long long)keys.k1[round]);
+	}
+	/* The first round's product grows with the position: it is added up. */
+	product = _mm512_mullo_epi64(
+		_mm512_add_epi64(_mm512_set1_epi64(rng->ctr[0]), order), m0);
 	for (; n - done >= step; done += step, out += 2 * step) {
 		__m512i c0[DEPTH], c1[DEPTH], c2[DEPTH], c3[DEPTH];
-		__m512i k0 = _mm512_set1_epi64(rng->key[0]);
-		__m512i k1 = _mm512_set1_epi64(rng->key[1]);
-		uint64_t at = position(rng) + done;
 
 		EACH
 		{
-			__m512i first = _mm512_set1_epi64((long long)(at + 8u * i));
+			__m512i p0 = _mm512_add_epi64(
+				product, _mm512_set1_epi64((long long)M0 * 8 * i));
+			__m512i p1 = _mm512_mul_epu32(
+				_mm512_xor_si512(_mm512_srli_epi64(p0, 32), k1[0]), m1);
 
-			c0[i] = _mm512_add_epi64(first, order);
-			c1[i] = _mm512_srli_epi64(c0[i], 32);
-			c2[i] = _mm512_set1_epi64(rng->ctr[2]);
-			c3[i] = _mm512_set1_epi64(rng->ctr[3]);
+			c0[i] = _mm512_xor_si512(_mm512_srli_epi64(p1, 32), k0[1]);
+			c1[i] = p1;
+			c2[i] = _mm512_xor_si512(p0, k1[1]);
+			c3[i] = _mm512_setzero_si512();
 		}
-		for (int round = 0; round < ROUNDS; round++) {
+		product = _mm512_add_epi64(product,
+					   _mm512_set1_epi64((long long)M0 * step));
+		ALL for (int round = 2; round < ROUNDS - 1; round++)
+		{
 			EACH
 			{
 				__m512i p0 = _mm512_mul_epu32(c0[i], m0);
 				__m512i p1 = _mm512_mul_epu32(c2[i], m1);
 
-				c0[i] = xor3(_mm512_srli_epi64(p1, 32), c1[i], k0);
-				c2[i] = xor3(_mm512_srli_epi64(p0, 32), c3[i], k1);
+				c0[i] = xor3(_mm512_srli_epi64(p1, 32), c1[i], k0[round]);
+				c2[i] = xor3(_mm512_srli_epi64(p0, 32), c3[i], k1[round]);
 				c1[i] = p1;
 				c3[i] = p0;
 			}
-			k0 = _mm512_add_epi32(k0, w0);
-			k1 = _mm512_add_epi32(k1, w1);
 		}
 		EACH
 		{
-			__m512d x = to_doubles_avx512(c0[i], c1[i]);
-			__m512d y = to_doubles_avx512(c2[i], c3[i]);
+			__m512d x = last_avx512(_mm512_mul_epu32(c2[i], m1), c1[i],
+						k0[ROUNDS - 1]);
+			__m512d y = last_avx512(_mm512_mul_epu32(c0[i], m0), c3[i],
+						k1[ROUNDS - 1]);
 
 			_mm512_storeu_pd(out + 16 * i, _mm512_unpacklo_pd(x, y));
 			_mm512_storeu_pd(out + 16 * i + 8, _mm512_unpackhi_pd(x, y));
@@ -296,8 +352,16 @@ void tine_rng_fill(tine_rng *rng, double *out, size_t n)
 		*out++ = tine_rng_double(rng);
 		n--;
 	}
-	body(rng, out, n / 2);
-	advance(rng, n / 2);
-	if (n % 2 != 0)
-		out[n - 1] = tine_rng_double(rng);
+	while (n >= 2) {
+		/* The bodies take the counter's other words for constant. */
+		size_t same = (size_t)((UINT64_C(1) << 32) - rng->ctr[0]);
+		size_t blocks = n / 2 < same ? n / 2 : same;
+
+		body(rng, out, blocks);
+		advance(rng, blocks);
+		out += 2 * blocks;
+		n -= 2 * blocks;
+	}
+	if (n > 0)
+		*out = tine_rng_double(rng);
 }

@@ -98,7 +98,7 @@ TEST(words_make_up_the_larger_numbers)
 
 static const char *const isas[] = { "generic", "avx2", "avx512" };
 
-/* Every body, at every length up to some vectors, across every carry of the counter. */
+/* Every body, at every length up to some vectors, and up to the carry of the counter. */
 TEST(bodies_are_bit_identical)
 {
 	static const uint64_t positions[] = { 0, 0xfffffff0, 0xffffffff, UINT64_MAX - 9 };
@@ -120,29 +120,31 @@ TEST(bodies_are_bit_identical)
 			uint32_t ctr[4] = { (uint32_t)position, position >> 32,
 					    tine_rng_u32(&random),
 					    tine_rng_u32(&random) };
+			size_t most = (UINT64_C(1) << 32) - ctr[0],
+			       n = i / 4 < most ? i / 4 : most;
 			tine_rng rng = at(key, ctr), before = rng;
 			double out[2 * MOST + 1];
 
-			out[2 * (i / 4)] = -1;
-			body(&rng, out, i / 4);
+			out[2 * n] = -1;
+			body(&rng, out, n);
 			CHECK(memcmp(&rng, &before, sizeof(rng)) == 0);
-			for (size_t k = 0; k < 2 * (i / 4); k++)
+			for (size_t k = 0; k < 2 * n; k++)
 				CHECK(out[k] == tine_rng_double(&rng));
-			CHECK(out[2 * (i / 4)] == -1);
+			CHECK(out[2 * n] == -1);
 		}
 	}
 }
 
-static void fill_with(void *isa)
+/* Across a carry of the counter, to the high word or, at its end, to zero. */
+static void fill_across(uint32_t high)
 {
 	tine_rng fills, ones, random;
 	double out[600];
 
-	if (isa)
-		setenv("TINE_ISA", isa, 1);
 	tine_rng_init(&random, test_seed(), 1);
 	tine_rng_init(&fills, 3, 4);
 	fills.ctr[0] = 0xffffff00;
+	fills.ctr[1] = high;
 	ones = fills;
 	for (int i = 0; i < 2000; i++) {
 		size_t n = tine_rng_u32(&random) % 600;
@@ -156,6 +158,14 @@ static void fill_with(void *isa)
 	}
 	CHECK(memcmp(&fills, &ones, sizeof(fills)) == 0 || fills.left == 0 ||
 	      ones.left == 0);
+}
+
+static void fill_with(void *isa)
+{
+	if (isa)
+		setenv("TINE_ISA", isa, 1);
+	fill_across(0);
+	fill_across(UINT32_MAX);
 }
 
 TEST(fill_is_as_many_doubles)

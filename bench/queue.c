@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a message costs: queue CARRIER PRODUCERS CONSUMERS LEN BATCH MESSAGES prints the
+ * nanoseconds of one.
+ *
+ *	tine	tine_queue_put(), tine_queue_get(); put_many and get_many in batches
+ *	lease	the same with tine_queue_lease() and tine_queue_ack()
+ *	bare	a ring with sequence numbers in its cells; it neither sleeps nor recovers
+ *	plain	tine's ring, and its way to sleep and to wake, without what makes it survive
+ *		a death: no claims, no desks
+ *	locked	a ring under one lock, with two conditions
+ *	mq	a message queue of POSIX
+ *	pipe	of the system, one write and one read for a message or a batch
+ */
+#include "queue.h"
+#include "bench.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <mqueue.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/syscall.h>
+#include <tine.h>
+#include <unistd.h>
+
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#endif
+}
+
+static void check(bool ok, const char *what)
+{
+	if (!ok)
+		die(1, what);
+}
+
+/* ---- tine --------------------------------------------------------------------------- */
+
+static tine_queue *tine;
+
+static void tine_make(size_t len)
+{
+	/* More than there are: here a message ends the stream. */
+	tine_queue_opts opts = { .capacity = CAPACITY, .producers = UINT_MAX };
+
+	check(tine_queue_new(&tine, len, &opts) == 0, "tine_queue_new");
+}
+
+ALWAYS_INLINE void tine_put(const char *messages, size_t len, size_t n)
+{
+	if (n == 1)
+		check(tine_queue_put(tine, messages, len, TINE_FOREVER) == 0, "put");
+	else
+		check(tine_queue_put_many(tine, messages, n, TINE_FOREVER) == (ssize_t)n,
+		      "put_many");
+}
+
+ALWAYS_INLINE size_t tine_get(char *messages, size_t len, size_t n)
+{
+	ssize_t got;
+
+	if (n == 1) {
+		check(tine_queue_get(tine, messages, len, TINE_FOREVER) == (ssize_t)len,
+		      "get");
+		return 1;
+	}
+	got = tine_queue_get_many(tine, messages, n, TINE_FOREVER);
+	check(got > 0, "get_many");
+	return (size_t)got;
+}
+
+CARRIER(tine)
+
+#define lease_put tine_put
+
+ALWAYS_INLINE size_t lease_get(char *message, size_t len, size_t n)
+{
+	tine_lease lease;
+
+	(void)n;
+	check(tine_queue_lease(tine, message, len, &lease, TINE_FOREVER) == (ssize_t)len,
+	      "lease");
+	check(tine_queue_ack(tine, lease) == 0, "ack");
+	return 1;
+}
+
+CARRIER(lease)
+
+/* ---- bare: Vyukov's bounded queue ---------------------------------------------------- */
+
+/*
+ * A cell's sequence number is its position when it is empty, one more when it is full, and
+ * a round more when it is empty again.
+ */
+struct bare_cell {
+	_Atomic uint64_t sequence;
+	char data[];
+};
+
+static struct bare {
+	_Alignas(64) _Atomic uint64_t tail;
+	_Alignas(64) _Atomic uint64_t head;
+	_Alignas(64) char cells[];
+} * bare;
+static size_t bare_stride;
+
+ALWAYS_INLINE struct bare_cell *bare_cell(uint64_t position)
+{
+	return (struct bare_cell *)(bare->cells + position % CAPACITY * bare_stride);
+}
+
+static void bare_make(size_t len)
+{
+	bare_stride = sizeof(struct bare_cell) + (len + 7) / 8 * 8;
+	bare = queue_memory(sizeof(*bare) + CAPACITY * bare_stride);
+	for (uint64_t i = 0; i < CAPACITY; i++)
+		bare_cell(i)->sequence = i;
+}
+
+/* How many cells from the first on hold their positions and more, of at most n. */
+ALWAYS_INLINE size_t bare_count(uint64_t first, uint64_t more, size_t n)
+{
+	size_t k = 0;
+
+	while (k < n && atomic_load_explicit(&bare_cell(first + k)->sequence,
+					     memory_order_acquire) == first + k + more)
+		k++;
+	return k;
+}
+
+/* Whoever gets nothing may be on the other's processor. */
+static __attribute__((noinline)) void bare_wait(unsigned *turns)
+{
+	if (++*turns % 64 == 0)
+		sched_yield();
+	for (unsigned i = 0; i < 1u << (*turns < 5 ? *turns : 5); i++)
+		relax();
+}
+
+/* The first of up to n cells, which are at least one. */
+ALWAYS_INLINE uint64_t bare_claim(_Atomic uint64_t *end, uint64_t more, size_t n,
+				  size_t *claimed)
+{
+	uint64_t first = atomic_load_explicit(end, memory_order_relaxed);
+	unsigned turns = 0;
+
+	for (;;) {
+		size_t k = bare_count(first, more, n);
+
+		if (k == 0) {
+			bare_wait(&turns);
+			first = atomic_load_explicit(end, memory_order_relaxed);
+		} else if (atomic_compare_exchange_weak_explicit(end, &first, first + k,
+								 memory_order_relaxed,
+								 memory_order_relaxed)) {
+			*claimed = k;
+			return first;
+		}
+	}
+}
+
+ALWAYS_INLINE void bare_put(const char *messages, size_t len, size_t n)
+{
+	while (n > 0) {
+		size_t k;
+		uint64_t first = bare_claim(&bare->tail, 0, n, &k);
+
+		for (size_t i = 0; i < k; i++) {
+			struct bare_cell *cell = bare_cell(first + i);
+
+			copy_message(cell->data, messages + i * len, len);
+			atomic_store_explicit(&cell->sequence, first + i + 1,
+					      memory_order_release);
+		}
+		messages += k * len;
+		n -= k;
+	}
+}
+
+ALWAYS_INLINE size_t bare_get(char *messages, size_t len, size_t n)
+{
+	size_t k;
+	uint64_t first = bare_claim(&bare->head, 1, n, &k);
+
+	for (size_t i = 0; i < k; i++) {
+		struct bare_cell *cell = bare_cell(first + i);
+
+		copy_message(messages + i * len, cell->data, len);
+		atomic_store_explicit(&cell->sequence, first + i + CAPACITY,
+				      memory_order_release);
+	}
+	return k;
+}
+
+CARRIER(bare)
+
+/* ---- plain: tine's ring without recovery --------------------------------------------- */
+
+/* These, and plain_wait(), are those of src/queue.c. */
+#define SPINS	     40
+#define YIELDS	     4
+#define SHORTEST_NAP 1000000
+#define LONGEST_NAP  100000000
+#define ASLEEP	     1u
+#define FULL	     (UINT64_C(1) << 61)
+
+struct plain_cell {
+	_Atomic uint64_t word;
+	char data[];
+};
+
+static struct plain {
+	_Alignas(64) _Atomic uint32_t items, room;
+	_Alignas(64) _Atomic uint64_t tail;
+	_Alignas(64) _Atomic uint64_t head;
+	_Alignas(64) char cells[];
+} * plain;
+static size_t plain_stride;
+
+static inline struct plain_cell *plain_cell(uint64_t position)
+{
+	return (struct plain_cell *)(plain->cells + position % CAPACITY * plain_stride);
+}
+
+static inline uint64_t plain_full(size_t len, uint64_t position)
+{
+	return FULL | (uint64_t)len << 40 | (position & ((UINT64_C(1) << 40) - 1));
+}
+
+static void plain_make(size_t len)
+{
+	plain_stride = sizeof(struct plain_cell) + (len + 7) / 8 * 8;
+	plain = queue_memory(sizeof(*plain) + CAPACITY * plain_stride);
+	for (uint64_t i = 0; i < CAPACITY; i++)
+		plain_cell(i)->word = i;
+}
+
+static void plain_wake(_Atomic uint32_t *word, int n)
+{
+	uint32_t seen = atomic_load_explicit(word, memory_order_relaxed);
+
+	do {
+		if (!(seen & ASLEEP))
+			return;
+	} while (!atomic_compare_exchange_weak(word, &seen, (seen + 2) & ~ASLEEP));
+	if (syscall(SYS_futex, word, FUTEX_WAKE, n, NULL, NULL, 0) == n)
+		atomic_fetch_or(word, ASLEEP);
+}
+
+struct patience {
+	unsigned turn;
+	uint32_t seen;
+	bool announced;
+	long nap;
+};
+
+static __attribute__((noinline)) void plain_wait(_Atomic uint32_t *word,
+						 struct patience *patience)
+{
+	struct timespec nap = { .tv_nsec = patience->nap };
+
+	if (patience->turn > 0 && patience->turn < SPINS) {
+		unsigned pauses = 1u << (patience->turn < 7 ? patience->turn : 7);
+
+		while (pauses-- > 0)
+			relax();
+		patience->turn++;
+		return;
+	}
+	if (patience->turn++ < SPINS + YIELDS) {
+		sched_yield();
+		return;
+	}
+	if (!patience->announced) {
+		patience->seen = atomic_fetch_or(word, ASLEEP) | ASLEEP;
+		patience->announced = true;
+		return;
+	}
+	patience->announced = false;
+	if (syscall(SYS_futex, word, FUTEX_WAIT, patience->seen, &nap, NULL, 0) != 0 &&
+	    errno == ETIMEDOUT && patience->nap < LONGEST_NAP)
+		patience->nap *= 2;
+}
+
+static inline size_t plain_count_free(uint64_t first, size_t n)
+{
+	size_t k = 0;
+
+	while (k < n && atomic_load_explicit(&plain_cell(first + k)->word,
+					     memory_order_acquire) == first + k)
+		k++;
+	return k;
+}
+
+static inline size_t plain_count_full(uint64_t first, size_t len, size_t n)
+{
+	size_t k = 0;
+
+	while (k < n &&
+	       atomic_load_explicit(&plain_cell(first + k)->word, memory_order_acquire) ==
+		       plain_full(len, first + k))
+		k++;
+	return k;
+}
+
+static inline bool plain_claim(_Atomic uint64_t *end, uint64_t first, size_t k)
+{
+	return atomic_compare_exchange_strong_explicit(
+		end, &first, first + k, memory_order_acq_rel, memory_order_relaxed);
+}
+
+/* How many were put. */
+static inline size_t plain_try_put(const char *messages, size_t len, size_t n)
+{
+	uint64_t first;
+	size_t k;
+
+	do {
+		first = atomic_load_explicit(&plain->tail, memory_order_relaxed);
+		k = plain_count_free(first, n);
+		if (k == 0 && first == atomic_load(&plain->tail))
+			return 0;
+	} while (k == 0 || !plain_claim(&plain->tail, first, k));
+	for (size_t i = 0; i < k; i++) {
+		struct plain_cell *cell = plain_cell(first + i);
+
+		copy_message(cell->data, messages + i * len, len);
+		atomic_store_explicit(&cell->word, plain_full(len, first + i),
+				      memory_order_release);
+	}
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&plain->items, memory_order_relaxed) & ASLEEP)
+		plain_wake(&plain->items, (int)k);
+	return k;
+}
+
+/* Not inlined: a call, as into a library. */
+static __attribute__((noinline)) void plain_put(const char *messages, size_t len,
+						size_t n)
+{
+	struct patience patience = { .nap = SHORTEST_NAP };
+
+	while (n > 0) {
+		size_t k = plain_try_put(messages, len, n);
+
+		messages += k * len;
+		n -= k;
+		if (k > 0)
+			patience = (struct patience){ .nap = SHORTEST_NAP };
+		else
+			plain_wait(&plain->room, &patience);
+	}
+}
+
+static inline size_t plain_try_get(char *messages, size_t len, size_t n)
+{
+	uint64_t first;
+	size_t k;
+
+	do {
+		first = atomic_load_explicit(&plain->head, memory_order_relaxed);
+		k = plain_count_full(first, len, n);
+		if (k == 0 && first == atomic_load(&plain->head))
+			return 0;
+	} while (k == 0 || !plain_claim(&plain->head, first, k));
+	for (size_t i = 0; i < k; i++) {
+		struct plain_cell *cell = plain_cell(first + i);
+
+		copy_message(messages + i * len, cell->data, len);
+		atomic_store_explicit(&cell->word, first + i + CAPACITY,
+				      memory_order_release);
+	}
+	if ((atomic_load_explicit(&plain->room, memory_order_relaxed) & ASLEEP) &&
+	    atomic_load(&plain->tail) - atomic_load(&plain->head) <= CAPACITY / 2)
+		plain_wake(&plain->room, CAPACITY / 2);
+	return k;
+}
+
+static __attribute__((noinline)) size_t plain_get(char *messages, size_t len, size_t n)
+{
+	struct patience patience = { .nap = SHORTEST_NAP };
+	size_t k;
+
+	while ((k = plain_try_get(messages, len, n)) == 0)
+		plain_wait(&plain->items, &patience);
+	return k;
+}
+
+CARRIER(plain)
+
+/* ---- locked -------------------------------------------------------------------------- */
+
+static struct locked {
+	pthread_mutex_t lock;
+	pthread_cond_t items, room;
+	unsigned getting, putting; /* asleep */
+	uint64_t tail, head;
+	_Alignas(64) char cells[];
+} * locked;
+
+static void locked_make(size_t len)
+{
+	pthread_mutexattr_t mutex;
+	pthread_condattr_t cond;
+
+	locked = queue_memory(sizeof(*locked) + CAPACITY * len);
+	pthread_mutexattr_init(&mutex);
+	pthread_mutexattr_setpshared(&mutex, PTHREAD_PROCESS_SHARED);
+	pthread_condattr_init(&cond);
+	pthread_condattr_setpshared(&cond, PTHREAD_PROCESS_SHARED);
+	check(pthread_mutex_init(&locked->lock, &mutex) == 0 &&
+		      pthread_cond_init(&locked->items, &cond) == 0 &&
+		      pthread_cond_init(&locked->room, &cond) == 0,
+	      "a lock between processes");
+}
+
+/* Nobody is woken who does not sleep. */
+static void locked_wake(pthread_cond_t *cond, unsigned sleepers, size_t n)
+{
+	if (sleepers > 0 && n == 1)
+		pthread_cond_signal(cond);
+	else if (sleepers > 0)
+		pthread_cond_broadcast(cond);
+}
+
+ALWAYS_INLINE void locked_put(const char *messages, size_t len, size_t n)
+{
+	pthread_mutex_lock(&locked->lock);
+	while (n > 0) {
+		size_t k = CAPACITY - (locked->tail - locked->head);
+
+		if (k == 0) {
+			locked->putting++;
+			pthread_cond_wait(&locked->room, &locked->lock);
+			locked->putting--;
+			continue;
+		}
+		k = k < n ? k : n;
+		for (size_t i = 0; i < k; i++, messages += len)
+			copy_message(locked->cells + locked->tail++ % CAPACITY * len,
+				     messages, len);
+		n -= k;
+		locked_wake(&locked->items, locked->getting, k);
+	}
+	pthread_mutex_unlock(&locked->lock);
+}
+
+ALWAYS_INLINE size_t locked_get(char *messages, size_t len, size_t n)
+{
+	pthread_mutex_lock(&locked->lock);
+	while (locked->tail == locked->head) {
+		locked->getting++;
+		pthread_cond_wait(&locked->items, &locked->lock);
+		locked->getting--;
+	}
+	if (n > locked->tail - locked->head)
+		n = locked->tail - locked->head;
+	for (size_t i = 0; i < n; i++, messages += len)
+		copy_message(messages, locked->cells + locked->head++ % CAPACITY * len,
+			     len);
+	locked_wake(&locked->room, locked->putting, n);
+	pthread_mutex_unlock(&locked->lock);
+	return n;
+}
+
+CARRIER(locked)
+
+/* ---- mq and pipe --------------------------------------------------------------------- */
+
+static mqd_t mq;
+
+/* As many messages as may be: unless root asks, that is 10 as a rule. */
+static void mq_make(size_t len)
+{
+	struct mq_attr attr = { .mq_maxmsg = CAPACITY, .mq_msgsize = (long)len };
+	const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+	char name[32];
+
+	snprintf(name, sizeof(name), "/tine-bench-%d", (int)getpid());
+	while ((mq = mq_open(name, flags, 0600, &attr)) < 0 && attr.mq_maxmsg > 1)
+		attr.mq_maxmsg = attr.mq_maxmsg > 10 ? 10 : 1;
+	if (mq < 0)
+		die(SKIP, "mq_open");
+	mq_unlink(name);
+}
+
+ALWAYS_INLINE void mq_put(const char *message, size_t len, size_t n)
+{
+	(void)n;
+	check(mq_send(mq, message, len, 0) == 0, "mq_send");
+}
+
+ALWAYS_INLINE size_t mq_get(char *message, size_t len, size_t n)
+{
+	(void)n;
+	check(mq_receive(mq, message, len, NULL) == (ssize_t)len, "mq_receive");
+	return 1;
+}
+
+CARRIER(mq)
+
+static int pipe_end[2];
+
+static void pipe_make(size_t len)
+{
+	if (len > PIPE_BUF)
+		die(SKIP, "a pipe keeps messages whole up to 4096 bytes");
+	check(pipe(pipe_end) == 0, "pipe");
+}
+
+/* Whole messages, and all of them, since the pipe takes up to PIPE_BUF at once. */
+ALWAYS_INLINE void pipe_put(const char *messages, size_t len, size_t n)
+{
+	if (len * n > PIPE_BUF)
+		die(SKIP, "a pipe keeps batches whole up to 4096 bytes");
+	check(write(pipe_end[1], messages, len * n) == (ssize_t)(len * n), "write");
+}
+
+ALWAYS_INLINE size_t pipe_get(char *messages, size_t len, size_t n)
+{
+	ssize_t got = read(pipe_end[0], messages, len * n);
+
+	check(got > 0 && (size_t)got % len == 0, "read");
+	return (size_t)got / len;
+}
+
+CARRIER(pipe)
+
+/* -------------------------------------------------------------------------------------- */
+
+#define lease_make tine_make
+/* clang-format off */
+#define ROW(name, most)                                                                  \
+	{ #name, most, name##_make, name##_put, name##_produce, name##_consume }
+/* clang-format on */
+
+int main(int argc, char **argv)
+{
+	static const struct carrier carriers[] = {
+		ROW(tine, CAPACITY),   ROW(lease, 1),
+		ROW(bare, CAPACITY),   ROW(plain, CAPACITY),
+		ROW(locked, CAPACITY), ROW(mq, 1),
+		ROW(pipe, CAPACITY),   { 0 },
+	};
+
+	return queue_main(argc, argv, carriers);
+}
