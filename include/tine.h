@@ -4,29 +4,31 @@
  *
  *  Errors.    A call that can fail returns int (or ssize_t): 0 or a count on success, a
  *             negative errno value on failure. errno itself is neither used nor set on
- *             purpose: a returned code means the same thing in every process it travels to.
- *             On failure outputs are left as they were.
- *  Deadlines. A call that can block takes a deadline last: nanoseconds on CLOCK_MONOTONIC.
- *             TINE_NOWAIT lies in the past, TINE_FOREVER never comes; past it: -ETIMEDOUT.
+ *             purpose: a returned code means the same thing in every process it travels
+ *             to. On failure outputs are left as they were.
+ *  Deadlines. A call that can block takes a deadline last: nanoseconds on
+ *             CLOCK_MONOTONIC. TINE_NOWAIT lies in the past, TINE_FOREVER never comes;
+ *             past it: -ETIMEDOUT.
  *  Options.   A NULL options pointer, or a zero member, means the default. Every options
  *             struct ends in a reserved tail that must be zero (else -EINVAL).
  *  Ownership. What x_new(), x_open() or x_start() made, x_free() releases; x_free(NULL)
- *             does nothing. Bytes passed in are copied before the call returns. Exceptions
- *             say so.
+ *             does nothing. Bytes passed in are copied before the call returns.
+ *             Exceptions say so.
  *  Family.    The process that first calls tine and all it forks later are a family. They
  *             share one memory at one address: what tine_shared_new() returns is valid in
  *             every member, made before the fork or after it, so a pointer to it may be
- *             sent in a message or a job. Locks and events live in that memory. A process
- *             or a pool is a handle of the one process that made it: a child that inherits
- *             the pointer may free it (which lets go of its copy, no more), and gets
- *             -EPERM from every other call.
- *  Threads.   Locks and events are for sharing; any other object is used by one thread of
- *             a process at a time, tine_pool_cancel() excepted. No call is safe in a
- *             signal handler, but tine_event_is_set(), tine_cancelled() and
- *             tine_pool_cancel().
+ *             sent in a message or a job. Locks, semaphores, events, conditions, barriers
+ *             and queues live in that memory. A process or a pool is a handle of the one
+ *             process that made it: a child that inherits the pointer may free it (which
+ *             lets go of its copy, no more), and gets -EPERM from every other call.
+ *  Threads.   What lives in that memory is for sharing between threads as well; any other
+ *             object is used by one thread of a process at a time, tine_pool_cancel()
+ *             excepted. No call is safe in a signal handler, but tine_event_is_set(),
+ *             tine_cancelled() and tine_pool_cancel().
  *  Death.     A member may die at any instruction. Its locks are handed on (-EOWNERDEAD),
- *             its job fails with -TINE_ECRASH, its own children end with it, and nobody
- *             waits for it.
+ *             its job fails with -TINE_ECRASH, the producer it was is closed, a message
+ *             it had leased comes back, its own children end with it, and nobody waits
+ *             for it.
  *  Quiet.     The library never logs, prints, exits or installs a signal handler; only
  *             tine_progress_bar() writes, when it is asked to.
  */
@@ -63,20 +65,24 @@ tine_after(int64_t ms); /* the deadline so many milliseconds from now; saturates
  */
 unsigned tine_cpus(void);
 
-/* ---- shared memory of the family ----------------------------------------------------- */
+/* ---- shared memory of the family --------------------------------------------------- */
 
 /*
- * n objects of size bytes each, zeroed and aligned to 64 bytes, at one address in the whole
- * family. NULL when n * size overflows, or there is no memory for it: the pages are
+ * n objects of size bytes each, zeroed and aligned to 64 bytes, at one address in the
+ * whole family. NULL when n * size overflows, or there is no memory for it: the pages are
  * committed here, so that touching them later can never raise SIGBUS. Never blocks for
  * longer than another process needs to allocate. Lives until freed, or until the last
- * member of the family is gone; a member that dies leaves what it had allocated to others.
+ * member of the family is gone; a member that dies leaves what it had allocated to
+ * others.
  */
 void *tine_shared_new(size_t n, size_t size);
 /* Any member may free what any other made. NULL does nothing. */
 void tine_shared_free(void *mem);
 
-/* ---- synchronisation: valid when zeroed, placed in shared memory, a cache line each ---- */
+/*
+ * ---- synchronisation: valid when zeroed, placed in shared memory, a cache line each
+ * ----
+ */
 
 typedef struct tine_lock {
 	uint64_t priv[8];
@@ -90,6 +96,44 @@ typedef struct tine_lock {
  */
 int tine_lock_acquire(tine_lock *, int64_t deadline);
 int tine_lock_release(tine_lock *); /* 0, or -EPERM: this thread does not hold it */
+
+typedef struct tine_lock_opts {
+	bool recursive; /* its holder may acquire it again; released as many times */
+	uint64_t reserved[3];
+} tine_lock_opts;
+
+/*
+ * Only for a lock that is to differ from a zeroed one, before anybody uses it. 0;
+ * -EINVAL, also when it is of the other kind already. Acquiring a recursive lock too
+ * often is -EAGAIN.
+ */
+int tine_lock_init(tine_lock *, const tine_lock_opts *);
+
+typedef struct tine_sem {
+	uint64_t priv[16];
+} tine_sem;
+
+typedef struct tine_sem_opts {
+	bool signals; /* permits are signals: who takes one does not hold it */
+	uint64_t reserved[3];
+} tine_sem_opts;
+
+/* Only for a semaphore that is to differ from a zeroed one, as tine_lock_init(). */
+int tine_sem_init(tine_sem *, const tine_sem_opts *);
+/*
+ * Gives n permits: first it gives back those that this process holds, the rest are new.
+ * -EOVERFLOW: there would be more than INT_MAX, and none was given. Never blocks for
+ * longer than another process needs to post.
+ */
+int tine_sem_post(tine_sem *, unsigned n);
+/*
+ * Takes a permit: 0. This process, whatever its threads, holds it until it posts. What a
+ * process holds when it ends comes back: to who finds none left, at once, and to who
+ * sleeps, within a tenth of a second. Unless it ended in order (exit, or a tine_process's
+ * return) one that takes a permit then gets -EOWNERDEAD, and holds it too. -ETIMEDOUT;
+ * -EAGAIN: this process is at 32 barriers and semaphores already; -ENOMEM.
+ */
+int tine_sem_wait(tine_sem *, int64_t deadline);
 
 typedef struct tine_event {
 	uint32_t priv[16];
@@ -107,7 +151,35 @@ static inline bool tine_event_is_set(const tine_event *event)
 	return __atomic_load_n(&event->priv[0], __ATOMIC_ACQUIRE) & 1;
 }
 
-/* ---- process ------------------------------------------------------------------------- */
+typedef struct tine_cond {
+	uint32_t priv[16];
+} tine_cond;
+
+/*
+ * Lets go of the lock, which this thread holds, sleeps until woken, and acquires the lock
+ * again: 0, and also without a wake now and then, so test what you wait for in a loop.
+ * -ETIMEDOUT: the lock is held as well. -EOWNERDEAD: as 0, but the lock comes from a dead
+ * holder. -EPERM: this thread does not hold the lock. A recursive lock is let go of
+ * wholly.
+ */
+int tine_cond_wait(tine_cond *, tine_lock *, int64_t deadline);
+int tine_cond_wake(tine_cond *, unsigned n); /* UINT_MAX: all. Always 0 */
+
+typedef struct tine_barrier {
+	uint64_t priv[8];
+} tine_barrier;
+
+/*
+ * Waits until so many parties wait: 1 in the last to come, 0 in the others. The same
+ * number in all calls of a round. -EOWNERDEAD: a process that had been here in this or an
+ * earlier round died, and did not end in order; all who wait return with it, each process
+ * that was here before does so once, and the round begins anew. -ETIMEDOUT: this party is
+ * taken back out. -EINVAL: no parties, or over 65535; -EAGAIN: this process is at 32
+ * barriers and semaphores already; -ENOMEM.
+ */
+int tine_barrier_wait(tine_barrier *, unsigned parties, int64_t deadline);
+
+/* ---- process ----------------------------------------------------------------------- */
 
 typedef struct tine_process tine_process;
 
@@ -144,7 +216,92 @@ int tine_process_fd(const tine_process *);
 /* Kills what still runs, and reaps it. */
 void tine_process_free(tine_process *);
 
-/* ---- task and pool ------------------------------------------------------------------- */
+/* ---- queue ------------------------------------------------------------------------- */
+
+/*
+ * Messages of up to max_len bytes between any processes and threads of the family, in the
+ * order of each producer. Lives in the family's memory: made before the fork or after it,
+ * its address may be sent on.
+ */
+typedef struct tine_queue tine_queue;
+
+typedef struct tine_queue_opts {
+	size_t capacity;    /* messages it holds; 1024, or fewer, to stay below 64 MiB */
+	unsigned producers; /* closes that end the stream; 1 */
+	uint64_t reserved[6];
+} tine_queue_opts;
+
+typedef uint64_t tine_lease;
+
+/*
+ * max_len is 1 byte to 1 MiB; capacity * (max_len + 8) bytes are committed here. -EINVAL,
+ * -ENOMEM.
+ */
+int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *);
+/*
+ * Waits for room. Once it has returned 0 no death can lose the message. -EINVAL: len is
+ * 0; -EMSGSIZE: over max_len; -EPIPE: this process has closed the queue, or all producers
+ * have; -ETIMEDOUT; -ENOMEM.
+ */
+int tine_queue_put(tine_queue *, const void *msg, size_t len, int64_t deadline);
+/*
+ * Waits for a message, and returns its length; 0: the stream has ended, that is, all
+ * producers have closed it or died, and nothing is left. Taken for good when the call
+ * returns; when this process dies before all of it is in buf, it goes to another.
+ * -EMSGSIZE: size is too small, the message stays. -ETIMEDOUT; -ENOMEM.
+ */
+ssize_t tine_queue_get(tine_queue *, void *buf, size_t size, int64_t deadline);
+/*
+ * The same, but the message comes back, once for each death, until a process has called
+ * tine_queue_ack(). As many may be on lease as the queue holds; then it waits. The stream
+ * has not ended, for a process without leases, while others have some.
+ */
+ssize_t tine_queue_lease(tine_queue *, void *buf, size_t size, tine_lease *,
+			 int64_t deadline);
+/* 0; -ENOENT: this process has no such lease. */
+int tine_queue_ack(tine_queue *, tine_lease);
+/*
+ * n messages of max_len bytes each, with few atomic steps. Both wait until they have
+ * moved one, and then move what they can without waiting: put_many goes on to wait until
+ * all are in, unless the deadline passes. How many; 0 of get_many: the stream has ended.
+ * Shorter messages are filled up with zeros. Errors as above, when none was moved.
+ */
+ssize_t tine_queue_put_many(tine_queue *, const void *msgs, size_t n, int64_t deadline);
+ssize_t tine_queue_get_many(tine_queue *, void *msgs, size_t n, int64_t deadline);
+/* How many wait to be taken; those on lease do not. Of the moment, where others work. */
+size_t tine_queue_len(const tine_queue *);
+/*
+ * This process will put no more; it counts as one producer, whatever its threads, and
+ * once however often it closes. A process that has put and ends in any way counts as
+ * well. 0; -ENOMEM.
+ */
+int tine_queue_close(tine_queue *);
+/* Any member may, once, when nobody uses it any more. */
+void tine_queue_free(tine_queue *);
+
+/* ---- pipe -------------------------------------------------------------------------- */
+
+/*
+ * Two connected ends, each to send and to receive whole messages of any length from 1
+ * byte on. They are descriptors: poll(2) them, close(2) them, keep one in each process
+ * and close the other there, or the end of the peer goes unnoticed. Many may send on an
+ * end at a time, one may receive. CLOEXEC. -EMFILE, -ENFILE, -ENOMEM.
+ */
+int tine_pipe_new(int ends[2]);
+/*
+ * 0 once the message is on its way; waits while the peer is far behind. -EPIPE: nobody
+ * has the other end any more, never SIGPIPE; -EINVAL: len is 0; -EBADF, -ENOTSOCK: no end
+ * of a pipe; -ETIMEDOUT; -ENOMEM, -EMFILE, -ENFILE: for a long message.
+ */
+int tine_pipe_send(int end, const void *msg, size_t len, int64_t deadline);
+/*
+ * The length of the message; 0: nobody has the other end any more, and nothing is left.
+ * -EMSGSIZE: size is too small, the message stays; -ETIMEDOUT; -EBADF, -ENOTSOCK;
+ * -ENOMEM; -EMFILE: for a long message, which stays.
+ */
+ssize_t tine_pipe_recv(int end, void *buf, size_t size, int64_t deadline);
+
+/* ---- task and pool ----------------------------------------------------------------- */
 
 /*
  * A job: reads in_size bytes at in, writes out_size bytes at out, returns its status. Use
@@ -185,30 +342,31 @@ typedef struct tine_map_opts {
 } tine_map_opts;
 
 /*
- * Starts the workers and waits until each is ready. They are forked from one small process
- * (the nursery), which is forked here: what the caller's memory holds now, the jobs see;
- * what it writes later, they do not. When the caller dies, so do they.
- * -EINVAL; -EAGAIN, -ENOMEM, -EMFILE as fork(2); what .init returned, when negative, else
- * -EINVAL for a positive one; -TINE_ECRASH when .init crashed.
+ * Starts the workers and waits until each is ready. They are forked from one small
+ * process (the nursery), which is forked here: what the caller's memory holds now, the
+ * jobs see; what it writes later, they do not. When the caller dies, so do they. -EINVAL;
+ * -EAGAIN, -ENOMEM, -EMFILE as fork(2); what .init returned, when negative, else -EINVAL
+ * for a positive one; -TINE_ECRASH when .init crashed.
  */
 int tine_pool_new(tine_pool **out, const tine_pool_opts *);
 
 /*
- * for (i < n) status[i] = task->fn(&in[i], &out[i]), in parallel. The negative status with
- * the smallest index, or 0. in and out are copied to and from the family's memory, unless
- * they lie in it already (tine_shared_new), when the jobs work in place. A job whose worker
- * died has status -TINE_ECRASH, one dropped by cancel or the deadline -ECANCELED, one that
- * the deadline found running -ETIMEDOUT; out[i] of these is unspecified. All others ran
- * once.
- * Past the deadline workers still in a job are killed and replaced; the call returns
- * -ETIMEDOUT. When cancelled: -ECANCELED. -ENOMEM, -EINVAL: nothing ran.
+ * for (i < n) status[i] = task->fn(&in[i], &out[i]), in parallel. The negative status
+ * with the smallest index, or 0. in and out are copied to and from the family's memory,
+ * unless they lie in it already (tine_shared_new), when the jobs work in place. A job
+ * whose worker died has status -TINE_ECRASH, one dropped by cancel or the deadline
+ * -ECANCELED, one that the deadline found running -ETIMEDOUT; out[i] of these is
+ * unspecified. All others ran once. Past the deadline workers still in a job are killed
+ * and replaced; the call returns -ETIMEDOUT. When cancelled: -ECANCELED. -ENOMEM,
+ * -EINVAL: nothing ran.
  */
 int tine_pool_map(tine_pool *, const tine_task *, const void *in, void *out, size_t n,
 		  const tine_map_opts *, int64_t deadline);
 
 /*
  * Drops what has not begun of the map under way, and tells what has (tine_cancelled).
- * From another thread, a signal handler or a progress function. Does nothing between maps.
+ * From another thread, a signal handler or a progress function. Does nothing between
+ * maps.
  */
 int tine_pool_cancel(tine_pool *);
 
@@ -228,7 +386,7 @@ void tine_pool_free(tine_pool *);
  */
 void tine_progress_bar(void *stream, size_t done, size_t total);
 
-/* ---- random streams: Philox4x32-10, counter based ------------------------------------ */
+/* ---- random streams: Philox4x32-10, counter based ---------------------------------- */
 
 /*
  * Independent streams for parallel work: the numbers are a function of (seed, stream) and

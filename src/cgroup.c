@@ -73,7 +73,10 @@ static bool mounted(const char *root, const char *controller, char *point, char 
 	while (!found && fgets(line, sizeof(line), file)) {
 		char *rest = strstr(line, " - ");
 
-		/* id parent major:minor root point options [optional] - type source options */
+		/*
+		 * id parent major:minor root point options [optional] - type source
+		 * options
+		 */
 		if (!rest || sscanf(rest, " - %31s %*s %1023s", type, options) != 2 ||
 		    sscanf(line, "%*s %*s %*s %4095s %4095s", top, point) != 2)
 			continue;

@@ -4,9 +4,10 @@
  * that watches.
  *
  * The parent holds one end of a socket pair, the lifeline, and the child the other, which
- * it sets to send itself SIGKILL when something happens there (F_SETSIG, O_ASYNC). Nothing
- * is ever written, so that what happens is the end of the parent: the kernel closes its
- * end. PR_SET_PDEATHSIG would be simpler, but fires when the *thread* ends that forked.
+ * it sets to send itself SIGKILL when something happens there (F_SETSIG, O_ASYNC).
+ * Nothing is ever written, so that what happens is the end of the parent: the kernel
+ * closes its end. PR_SET_PDEATHSIG would be simpler, but fires when the *thread* ends
+ * that forked.
  *
  * For this to hold, no other process may keep the parent's end open. All lifelines of a
  * process are in one list, and a handler of fork() closes them in each of its children,
@@ -14,12 +15,14 @@
  *
  *	parent dies before the child is tied	child_tie() looks, after tying
  *	parent dies later			SIGKILL
- *	child dies				the parent's pidfd says so; where the kernel (or
- *						valgrind) has none, the parent's end does
+ *	child dies				the parent's pidfd says so; where the
+ *						kernel (or valgrind) has none, the
+ *						parent's end does
  */
 #include "child.h"
 
 #include "futex.h"
+#include "member.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -86,6 +89,7 @@ void leave(int code)
 {
 	fflush(stdout);
 	fflush(stderr);
+	member_leave();
 	_exit(code);
 }
 
@@ -187,7 +191,9 @@ static int reap(struct child *child)
 	return 0;
 }
 
-/* The lifeline ends a little before the process does, and may be closed by the program. */
+/*
+ * The lifeline ends a little before the process does, and may be closed by the program.
+ */
 static void wait_for_handle(const struct child *child, int64_t deadline)
 {
 	struct pollfd ended = { .fd = child->handle, .events = POLLIN };
@@ -226,10 +232,14 @@ void child_release(struct child *child)
 	child->lifeline = child->handle = -1;
 }
 
-bool process_alive(pid_t pid)
+/* A zombie that has more than one thread is a process whose first thread has ended. */
+uint64_t process_started(pid_t pid)
 {
-	char path[64], text[512], *state;
+	unsigned long long started;
+	char path[64], text[1024], *fields;
+	char state;
 	ssize_t len;
+	long threads;
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
@@ -239,6 +249,18 @@ bool process_alive(pid_t pid)
 	len = read(fd, text, sizeof(text) - 1);
 	close(fd);
 	text[len > 0 ? len : 0] = '\0';
-	state = strrchr(text, ')');
-	return state && state[2] != 'Z' && state[2] != 'X';
+	fields = strrchr(text, ')');
+	if (!fields || sscanf(fields,
+			      ") %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+			      "%*s %*s %*s %ld %*s %llu",
+			      &state, &threads, &started) != 3)
+		return 0;
+	if (state == 'X' || (state == 'Z' && threads <= 1))
+		return 0;
+	return started + 1;
+}
+
+bool process_alive(pid_t pid)
+{
+	return process_started(pid) != 0;
 }

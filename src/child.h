@@ -18,21 +18,29 @@ struct child {
 };
 
 /*
- * Forks. The child runs main(arg, its end of the lifeline) and leaves with what it returns.
- * It has the caller's signal mask, and of the caller's descriptors all but the lifelines.
+ * Forks. The child runs main(arg, its end of the lifeline) and leaves with what it
+ * returns. It has the caller's signal mask, and of the caller's descriptors all but the
+ * lifelines.
  */
 int child_start(struct child *, int (*main)(void *arg, int lifeline), void *arg);
 /* Called in the child: from now on the kernel kills it when its parent is gone. */
 void child_tie(int lifeline);
 /* As tine_process_wait. */
 int child_wait(struct child *, tine_exit *how, int64_t deadline);
-/* Lets go of the descriptors. Does not end the child, but where child_tie() was called. */
+/*
+ * Lets go of the descriptors. Does not end the child, but where child_tie() was called.
+ */
 void child_release(struct child *);
 
 /* Forks with every signal blocked until it is over; the child gets the caller's mask. */
 pid_t fork_quietly(void);
 /* Whether the process exists, and is no zombie. */
 bool process_alive(pid_t);
+/*
+ * When it was started, in the kernel's ticks, which no two processes of one number share;
+ * 0 when it is not alive.
+ */
+uint64_t process_started(pid_t);
 /* Leaves a child: what it has printed is written, nothing else is done. */
 _Noreturn void leave(int code);
 

@@ -19,7 +19,10 @@ const char *tine_strerror(int err)
 		err = -err;
 	if (err == TINE_ECRASH)
 		return "The process doing the work died";
-	/* Unlike strerror(3), neither translated nor in a buffer that another call reuses. */
+	/*
+	 * Unlike strerror(3), neither translated nor in a buffer that another call
+	 * reuses.
+	 */
 	text = strerrordesc_np(err);
 	return text ? text : "Unknown error";
 }

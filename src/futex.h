@@ -36,9 +36,10 @@ static inline int futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t dea
 	return errno == ETIMEDOUT ? -ETIMEDOUT : 0;
 }
 
-static inline void futex_wake(_Atomic uint32_t *word, int n)
+/* How many were woken. */
+static inline int futex_wake(_Atomic uint32_t *word, int n)
 {
-	syscall(SYS_futex, word, FUTEX_WAKE, n, NULL, NULL, 0);
+	return syscall(SYS_futex, word, FUTEX_WAKE, n, NULL, NULL, 0);
 }
 
 /* For the bodies of bounded spins. */

@@ -45,7 +45,10 @@ void ledger_deal(struct ledger *ledger, const struct map *map, uint32_t jobs)
 	ledger_lock(ledger);
 	ledger->map = *map;
 	atomic_store(&ledger->jobs, jobs);
-	/* All counts first: a worker that steals at once must not find its own reset later. */
+	/*
+	 * All counts first: a worker that steals at once must not find its own reset
+	 * later.
+	 */
 	for (uint64_t i = 0; i < workers; i++) {
 		struct desk *desk = &ledger->desks[i];
 
@@ -114,8 +117,8 @@ bool ledger_has_work(const struct ledger *ledger)
 
 /*
  * Whoever finds work wakes one more, who does the same: nobody pays for waking all, and a
- * few small jobs are done before the second is up. A worker that is awake looks at all desks
- * before it sleeps, so that the caller has to wake one only when all are asleep.
+ * few small jobs are done before the second is up. A worker that is awake looks at all
+ * desks before it sleeps, so that the caller has to wake one only when all are asleep.
  */
 void ledger_wake_one(struct ledger *ledger, unsigned self)
 {

@@ -3,8 +3,8 @@
  * The ledger: what a pool knows of every job, in the family's memory.
  *
  * A pool has desks, and each worker process sits at one. The jobs of a map, numbers 0 to
- * n - 1, are dealt out to the desks, and stay at a desk until they are done or are taken to
- * another desk; a worker may die, its desk stays. At a desk are
+ * n - 1, are dealt out to the desks, and stay at a desk until they are done or are taken
+ * to another desk; a worker may die, its desk stays. At a desk are
  *
  *	[at.index, range.low)	taken up: the worker goes through them one by one
  *	[range.low, range.high)	waiting: the worker takes from the front, others steal
@@ -25,7 +25,8 @@
  * seats a new worker; the new pool's parent when the nursery itself has died):
  *
  *	worker takes up a chunk	low moved or not: [index, low) says what is taken up
- *	worker in job i		at says that i is running: it alone fails; at moves past it
+ *	worker in job i		at says that i is running: it alone fails; at moves past
+ *				it
  *	after job i, before at	the same; what it wrote stands, its status is the crash
  *	between jobs		nothing is running, nothing fails
  *	thief, lock held	the next holder gets -EOWNERDEAD and finishes the theft if
@@ -34,8 +35,8 @@
  *	asleep or waking others	the nursery wakes everybody after each death
  *
  * The caller deals while it holds the lock, so no theft is under way; at that time every
- * range is empty. A worker reads what the map is after it has got a job of it, and the map
- * cannot end, nor another begin, before it says that this job is done.
+ * range is empty. A worker reads what the map is after it has got a job of it, and the
+ * map cannot end, nor another begin, before it says that this job is done.
  */
 #ifndef TINE_LEDGER_H
 #define TINE_LEDGER_H
@@ -100,7 +101,7 @@ struct ledger {
 #define LEDGER_MAGIC UINT64_C(0x3172656764656c74) /* layout 1 */
 #define NO_FAILURE   UINT64_MAX
 
-/* ---- words ---------------------------------------------------------------------------- */
+/* ---- words ------------------------------------------------------------------------- */
 
 static inline uint64_t range_of(uint32_t low, uint32_t high)
 {
@@ -137,7 +138,7 @@ static inline bool is_running(uint64_t at)
 	return at & 1;
 }
 
-/* ---- the ledger as a whole ------------------------------------------------------------ */
+/* ---- the ledger as a whole --------------------------------------------------------- */
 
 void ledger_lock(struct ledger *);
 void ledger_unlock(struct ledger *);
@@ -154,7 +155,7 @@ void ledger_wake_one(struct ledger *, unsigned self);
 void ledger_wake_all(struct ledger *);
 bool ledger_has_work(const struct ledger *);
 
-/* ---- one desk ------------------------------------------------------------------------- */
+/* ---- one desk ---------------------------------------------------------------------- */
 
 /* Takes up a chunk, of at most so many jobs: the first of them, and how many; 0: none. */
 uint32_t desk_take(struct desk *, uint32_t most, uint32_t *first);

@@ -3,17 +3,19 @@
  * The nursery: a small process with one thread between a pool's owner and its workers.
  *
  * Workers are forked from it and not from the owner, for the owner may be large (a fork
- * copies its page tables), may have threads whose locks and state a fork leaves broken, and
- * may be at work when a replacement is needed.
+ * copies its page tables), may have threads whose locks and state a fork leaves broken,
+ * and may be at work when a replacement is needed.
  *
- *	owner dies, by any death	the lifeline breaks: workers are killed, then it ends
- *	nursery dies			the kernel kills the workers (PR_SET_PDEATHSIG, which
- *					is exact here: the nursery has one thread); the owner
- *					sees it, mends the desks and starts another
+ *	owner dies, by any death	the lifeline breaks: workers are killed, then it
+ *					ends
+ *	nursery dies			the kernel kills the workers (PR_SET_PDEATHSIG,
+ *					which is exact here: the nursery has one thread);
+ *					the owner sees it, mends the desks and starts
+ *					another
  *	worker dies			SIGCHLD: its desk is mended, a new one is seated
  *
- * A worker that cannot begin (its .init fails or crashes) is tried a few times, with a pause;
- * then its desk is abandoned, and what waits there is stolen by the others.
+ * A worker that cannot begin (its .init fails or crashes) is tried a few times, with a
+ * pause; then its desk is abandoned, and what waits there is stolen by the others.
  */
 #include "nursery.h"
 

@@ -17,8 +17,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define GLANCE	       INT64_C(100000000) /* between looks at progress and at the nursery */
-#define GRACE	       INT64_C(10000000) /* for running jobs, after the deadline */
+#define GLANCE	       INT64_C(100000000) /* between looks at progress and nursery */
+#define GRACE	       INT64_C(10000000)  /* for running jobs, after the deadline */
 #define DEATH_WAIT     INT64_C(2000000000)
 #define SPINS	       2000
 #define MOST_NURSERIES 3 /* that die in one map */
@@ -55,7 +55,7 @@ uint64_t pool_uncalled(const tine_pool *pool)
 	return pool->uncalled;
 }
 
-/* ---- the nursery's death -------------------------------------------------------------- */
+/* ---- the nursery's death ----------------------------------------------------------- */
 
 /*
  * The kernel is killing the workers, and until each is gone it may write to its desk. A
@@ -96,7 +96,7 @@ static int restart_nursery(tine_pool *pool)
 	return child_start(&pool->nursery, nursery_main, ledger);
 }
 
-/* ---- waiting -------------------------------------------------------------------------- */
+/* ---- waiting ----------------------------------------------------------------------- */
 
 typedef bool over_fn(const struct ledger *);
 
@@ -153,7 +153,7 @@ static bool nursery_died(tine_pool *pool)
 	return child_wait(&pool->nursery, NULL, TINE_NOWAIT) != -ETIMEDOUT;
 }
 
-/* ---- a map under way ------------------------------------------------------------------ */
+/* ---- a map under way --------------------------------------------------------------- */
 
 static void report(const struct run *run)
 {
@@ -223,7 +223,7 @@ static int await_map(struct run *run)
 	return run->err;
 }
 
-/* ---- memory that workers see ---------------------------------------------------------- */
+/* ---- memory that workers see ------------------------------------------------------- */
 
 static int stage_reserve(struct stage *stage, size_t size)
 {
@@ -272,7 +272,7 @@ static int place(struct stage *stage, const void *items, size_t n, size_t size,
 	return 0;
 }
 
-/* ---- the calls ------------------------------------------------------------------------ */
+/* ---- the calls --------------------------------------------------------------------- */
 
 /* The jobs that were not even dealt. */
 static void drop_rest(const struct run *run)
@@ -464,7 +464,9 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 	err = await_seats(pool);
 	if (err)
 		goto end_nursery;
-	/* To spin where there is no other processor is to keep it from who is waited for. */
+	/*
+	 * To spin where there is no other processor is to keep it from who is waited for.
+	 */
 	pool->ledger->spins = affine_processors() > 1 ? SPINS : 0;
 	*out = pool;
 	return 0;

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random streams: Philox4x32-10, of Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers:
- * As Easy as 1, 2, 3", SC 2011. A block of four words is a function of key and counter: the
- * key is the seed, the counter is 64 bits of stream above 64 bits of position. So a stream
- * can begin anywhere, and neither workers nor schedule nor machine change a number.
+ * Random streams: Philox4x32-10, of Salmon, Moraes, Dror and Shaw, "Parallel Random
+ * Numbers: As Easy as 1, 2, 3", SC 2011. A block of four words is a function of key and
+ * counter: the key is the seed, the counter is 64 bits of stream above 64 bits of
+ * position. So a stream can begin anywhere, and neither workers nor schedule nor machine
+ * change a number.
  *
- * The vector bodies hold one block in each 64-bit lane, word by word, four vectors of each
- * word at a time to hide the latency of the multiplication. Only the low half of a lane
- * counts: _mm_mul_epu32 reads no more, so that a product serves as its own low word, and
- * its high word is one shift away. Blocks are dealt to lanes in the order in which the last
- * step, the interleaving of the blocks' two doubles, brings them back to memory's.
+ * The vector bodies hold one block in each 64-bit lane, word by word, four vectors of
+ * each word at a time to hide the latency of the multiplication. Only the low half of a
+ * lane counts: _mm_mul_epu32 reads no more, so that a product serves as its own low word,
+ * and its high word is one shift away. Blocks are dealt to lanes in the order in which
+ * the last step, the interleaving of the blocks' two doubles, brings them back to
+ * memory's.
  */
 #include "rng.h"
 
@@ -82,9 +84,9 @@ static void body_generic(const tine_rng *from, double *out, size_t n)
 #define ALL   _Pragma("GCC unroll 10")
 
 /*
- * The keys of all rounds. Of the counter's words all but the lowest are the same for every
- * block, so that of the first round one product is left, and of the second another: what
- * the constant words contribute is folded into the first keys.
+ * The keys of all rounds. Of the counter's words all but the lowest are the same for
+ * every block, so that of the first round one product is left, and of the second another:
+ * what the constant words contribute is folded into the first keys.
  */
 struct keys {
 	uint64_t k0[ROUNDS], k1[ROUNDS];
@@ -347,7 +349,9 @@ void tine_rng_fill(tine_rng *rng, double *out, size_t n)
 		body = choose();
 		atomic_store_explicit(&chosen, body, memory_order_relaxed);
 	}
-	/* An odd word left over puts every number across two blocks: no body does that. */
+	/*
+	 * An odd word left over puts every number across two blocks: no body does that.
+	 */
 	while (n > 0 && (rng->left == 2 || rng->left == 4 || rng->left % 2 != 0)) {
 		*out++ = tine_rng_double(rng);
 		n--;

@@ -4,9 +4,9 @@
  * inherits at its address, and the allocator in it.
  *
  * The mapping is a memfd's, whose descriptor is closed at once: there is no name to leak
- * and no descriptor that a program's closefrom() could take away. Pages are committed when
- * they are handed out (MADV_POPULATE_WRITE), so that a full machine is a NULL here and
- * never a SIGBUS later; and large blocks are given back when they are freed.
+ * and no descriptor that a program's closefrom() could take away. Pages are committed
+ * when they are handed out (MADV_POPULATE_WRITE), so that a full machine is a NULL here
+ * and never a SIGBUS later; and large blocks are given back when they are freed.
  *
  * The range is cut into units of 64 KiB. A span is a run of units, and the word of its
  * first unit says all there is to say of it: free, one large block, or (one unit long) a
@@ -20,13 +20,14 @@
  *	while it looks for room		nothing was changed
  *	after the word or bit is set	the block is in use, and nobody knows of it: it is
  *					lost to the family, and no more than that one
- *	between split and take		the rest of a split run has its word before the run
- *					is shortened, so that a walk finds either
- *	while it commits or zeroes	done outside the lock on a block already taken: lost
+ *	between split and take		the rest of a split run has its word before the
+ *					run is shortened, so that a walk finds either
+ *	while it commits or zeroes	done outside the lock on a block already taken:
+ *					lost
  *	while it frees			the block is in use still, or free
  *
- * A unit's touched byte is set before the unit can hold anything but zeros, and taken away
- * only when its pages have been given back.
+ * A unit's touched byte is set before the unit can hold anything but zeros, and taken
+ * away only when its pages have been given back.
  */
 #include "shared.h"
 
@@ -73,6 +74,7 @@ struct heap {
 	_Atomic uint32_t *words;
 	uint8_t *touched;
 	struct slab *slabs;
+	_Atomic(void *) root;
 	_Alignas(64) tine_lock lock; /* guards all below, the words and the slabs */
 	_Atomic uint32_t high;	     /* truth: units ever used; spans tile 0 to high */
 	uint32_t rover;		     /* derived: where to look next; begins a span */
@@ -82,7 +84,7 @@ struct heap {
 
 static struct heap *_Atomic the_heap;
 
-/* ---- pages ---------------------------------------------------------------------------- */
+/* ---- pages ------------------------------------------------------------------------- */
 
 /*
  * Kernels before 5.14: a system call that reads answers EFAULT where a load would trap,
@@ -130,9 +132,11 @@ static int populate(void *mem, size_t len)
 	return 0;
 }
 
-/* ---- the reservation ------------------------------------------------------------------ */
+/* ---- the reservation --------------------------------------------------------------- */
 
-/* Room for others: a limit on address space or file size takes part of the reservation. */
+/*
+ * Room for others: a limit on address space or file size takes part of the reservation.
+ */
 static size_t largest_span(void)
 {
 	size_t span = LARGEST;
@@ -220,7 +224,7 @@ static struct heap *heap_of_family(void)
 	return heap ? heap : make_heap();
 }
 
-/* ---- derived state -------------------------------------------------------------------- */
+/* ---- derived state ----------------------------------------------------------------- */
 
 static uint32_t word_of(enum kind kind, uint32_t len)
 {
@@ -313,7 +317,7 @@ static void unlock(struct heap *heap)
 	tine_lock_release(&heap->lock);
 }
 
-/* ---- spans: called with the lock held ------------------------------------------------- */
+/* ---- spans: called with the lock held ---------------------------------------------- */
 
 static bool grow(struct heap *heap, uint32_t need)
 {
@@ -323,7 +327,9 @@ static bool grow(struct heap *heap, uint32_t need)
 		n = need;
 	if (need > heap->units - high)
 		return false;
-	/* Only the words of spans' first units are read: those of the rest may be absent. */
+	/*
+	 * Only the words of spans' first units are read: those of the rest may be absent.
+	 */
 	if (populate((void *)&heap->words[high], n * sizeof(*heap->words)) != 0 ||
 	    populate(&heap->touched[high], n * sizeof(*heap->touched)) != 0)
 		return false;
@@ -384,7 +390,7 @@ static uint32_t take_span(struct heap *heap, uint32_t need)
 	return unit;
 }
 
-/* ---- blocks --------------------------------------------------------------------------- */
+/* ---- blocks ------------------------------------------------------------------------ */
 
 static void *address(const struct heap *heap, uint32_t unit)
 {
@@ -509,7 +515,9 @@ static void free_small(struct heap *heap, uint32_t unit, size_t offset)
 	heap->used -= size;
 	if (slab->room++ == 0)
 		list_add(heap, unit);
-	/* The last slab with room stays, so that one block made and freed costs no pages. */
+	/*
+	 * The last slab with room stays, so that one block made and freed costs no pages.
+	 */
 	if (slab->room == capacity(slab->class) &&
 	    (slab->next != NONE || slab->prev != NONE)) {
 		list_remove(heap, unit);
@@ -554,7 +562,14 @@ void tine_shared_free(void *mem)
 	unlock(heap);
 }
 
-/* ---- looking at it -------------------------------------------------------------------- */
+/* ---- looking at it ----------------------------------------------------------------- */
+
+_Atomic(void *) *shared_root(void)
+{
+	struct heap *heap = heap_of_family();
+
+	return heap ? &heap->root : NULL;
+}
 
 bool shared_has(const void *mem, size_t len)
 {
@@ -563,6 +578,35 @@ bool shared_has(const void *mem, size_t len)
 
 	return heap && from >= heap->first && from < (char *)heap + heap->span &&
 	       len <= (size_t)((char *)heap + heap->span - from);
+}
+
+bool shared_in_use(const void *mem)
+{
+	struct heap *heap = atomic_load_explicit(&the_heap, memory_order_acquire);
+	bool in_use = false;
+	size_t offset;
+
+	if (!shared_has(mem, 1))
+		return false;
+	offset = (const char *)mem - heap->first;
+	lock(heap);
+	for (uint32_t unit = 0; unit < heap->high; unit += len_of(heap->words[unit])) {
+		uint32_t word = heap->words[unit];
+		const struct slab *slab = &heap->slabs[unit];
+
+		if (offset / UNIT >= unit + len_of(word))
+			continue;
+		if (kind_of(word) == SLAB) {
+			size_t slot = offset % UNIT / block_size(slab->class);
+
+			in_use = slab->used[slot / 64] >> slot % 64 & 1;
+		} else {
+			in_use = kind_of(word) == LARGE;
+		}
+		break;
+	}
+	unlock(heap);
+	return in_use;
 }
 
 void *shared_base(void)

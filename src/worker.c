@@ -83,7 +83,9 @@ static void do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 	atomic_store(&desk->at, at_of(from + n, done, false));
 }
 
-/* So that chunks last neither so short that taking them up costs, nor longer than needed. */
+/*
+ * So that chunks last neither so short that taking them up costs, nor longer than needed.
+ */
 static void adapt(struct desk *desk, uint32_t did, int64_t took)
 {
 	uint32_t chunk = atomic_load_explicit(&desk->chunk, memory_order_relaxed);
@@ -94,7 +96,9 @@ static void adapt(struct desk *desk, uint32_t did, int64_t took)
 		atomic_compare_exchange_strong(&desk->chunk, &chunk, chunk / 2);
 }
 
-/* Takes up and does one chunk: false when nothing waits at the desk, or it is to retire. */
+/*
+ * Takes up and does one chunk: false when nothing waits at the desk, or it is to retire.
+ */
 static bool do_chunk(struct worker *worker)
 {
 	struct ledger *ledger = worker->ledger;
@@ -137,7 +141,9 @@ static void rest(struct worker *worker)
 	}
 	wake = atomic_load(&worker->desk->wake);
 	atomic_fetch_or(asleep, bit);
-	/* Who deals looks at asleep after it has dealt; we look at its deal after this. */
+	/*
+	 * Who deals looks at asleep after it has dealt; we look at its deal after this.
+	 */
 	if (atomic_load(&ledger->turn) == worker->turn && !ledger_has_work(ledger))
 		futex_wait(&worker->desk->wake, wake, TINE_FOREVER);
 	atomic_fetch_and(asleep, ~bit);

@@ -4,7 +4,9 @@
 
 #include "ledger.h"
 
-/* Sits at the desk and works until it dies; returns to retire, with a child's exit code. */
+/*
+ * Sits at the desk and works until it dies; returns to retire, with a child's exit code.
+ */
 int worker_main(struct ledger *, unsigned id);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "test.h"
 
+#include "member.h"
 #include "shared.h"
 
 #include <dirent.h>
@@ -105,7 +106,7 @@ int test_reap(pid_t pid)
 	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/* ---- the n-th allocation fails: the linker sends the library's allocations here ------- */
+/* ---- the n-th allocation fails: the linker sends the library's allocations here ---- */
 
 void *__real_malloc(size_t);
 void *__real_calloc(size_t, size_t);
@@ -151,7 +152,14 @@ void *__wrap_shared_alloc(size_t size)
 	return fails() ? NULL : __real_shared_alloc(size);
 }
 
-/* ---- what a test may not leave behind ------------------------------------------------- */
+/* ---- what a test may not leave behind ---------------------------------------------- */
+
+static size_t used; /* of the family's memory, when the test began */
+
+void test_grows_no_further(void)
+{
+	used = shared_used();
+}
 
 static int entries(const char *path)
 {
@@ -194,15 +202,14 @@ static int shared_mappings(void)
 static void run_in_child(const struct test *test)
 {
 	int descriptors, mappings;
-	size_t used;
 
 	setpgid(0, 0);
 	/* Opens what the C library keeps open, and the family, before counting. */
-	tine_shared_free(tine_shared_new(1, 1));
+	member_self();
 	fflush(stdout);
 	descriptors = test_descriptors();
 	mappings = shared_mappings();
-	used = shared_used();
+	test_grows_no_further();
 
 	test->fn();
 

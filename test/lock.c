@@ -194,3 +194,74 @@ TEST(many_first_uses_at_once)
 	}
 	tine_shared_free(counter);
 }
+
+/* ---- recursive ------------------------------------------------------------------- */
+
+static const tine_lock_opts recursive = { .recursive = true };
+
+static void try_in_vain(void *lock)
+{
+	CHECK_EQ(tine_lock_acquire(lock, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(tine_lock_release(lock), -EPERM);
+}
+
+TEST(recursive_is_released_as_many_times)
+{
+	tine_lock *lock = tine_shared_new(1, sizeof(*lock));
+
+	CHECK_EQ(tine_lock_init(lock, &recursive), 0);
+	CHECK_EQ(tine_lock_init(lock, &recursive), 0);
+	CHECK_EQ(tine_lock_release(lock), -EPERM);
+	CHECK_EQ(tine_lock_acquire(lock, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_lock_acquire(lock, TINE_FOREVER), 0);
+	CHECK_EQ(tine_lock_acquire(lock, tine_after(1)), 0);
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(test_reap(test_fork(try_in_vain, lock)), 0);
+		CHECK_EQ(tine_lock_release(lock), 0);
+	}
+	CHECK_EQ(tine_lock_release(lock), -EPERM);
+	CHECK_EQ(test_reap(test_fork(acquire_and_release, lock)), 0);
+	tine_shared_free(lock);
+}
+
+TEST(init_takes_its_options_or_says_so)
+{
+	tine_lock_opts bad = { .reserved = { 0, 0, 1 } };
+	tine_lock *lock = tine_shared_new(1, sizeof(*lock));
+
+	CHECK_EQ(tine_lock_init(lock, &bad), -EINVAL);
+	CHECK_EQ(tine_lock_init(lock, NULL), 0);
+	CHECK_EQ(tine_lock_acquire(lock, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_lock_acquire(lock, TINE_NOWAIT), -EDEADLK);
+	CHECK_EQ(tine_lock_release(lock), 0);
+	/* It is of the other type for good. */
+	CHECK_EQ(tine_lock_init(lock, &recursive), -EINVAL);
+	CHECK_EQ(tine_lock_init(lock, NULL), 0);
+	tine_shared_free(lock);
+}
+
+static void hold_thrice(void *lock)
+{
+	for (int i = 0; i < 3; i++)
+		CHECK_EQ(tine_lock_acquire(lock, TINE_FOREVER), 0);
+	pause();
+}
+
+TEST(a_killed_holder_of_many_is_followed_by_a_holder_of_one)
+{
+	tine_lock *lock = tine_shared_new(1, sizeof(*lock));
+	pid_t pid;
+
+	CHECK_EQ(tine_lock_init(lock, &recursive), 0);
+	pid = test_fork(hold_thrice, lock);
+	wait_until_held(lock);
+	kill(pid, SIGKILL);
+	CHECK_EQ(test_reap(pid), -SIGKILL);
+	CHECK_EQ(tine_lock_acquire(lock, TINE_FOREVER), -EOWNERDEAD);
+	CHECK_EQ(tine_lock_acquire(lock, TINE_FOREVER), 0);
+	CHECK_EQ(tine_lock_release(lock), 0);
+	CHECK_EQ(tine_lock_release(lock), 0);
+	CHECK_EQ(tine_lock_release(lock), -EPERM);
+	CHECK_EQ(test_reap(test_fork(acquire_and_release, lock)), 0);
+	tine_shared_free(lock);
+}

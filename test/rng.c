@@ -193,7 +193,9 @@ TEST(streams_differ)
 	}
 }
 
-/* Mean and variance of a uniform number, of one stream and of one number of each stream. */
+/*
+ * Mean and variance of a uniform number, of one stream and of one number of each stream.
+ */
 TEST(numbers_are_uniform)
 {
 	const int n = 1000000;

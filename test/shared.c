@@ -205,7 +205,7 @@ TEST(many_threads_at_once)
 	CHECK_EQ(shared_check(), 0);
 }
 
-/* ---- limits: in a child that makes a family of its own, by exec of this very test ------ */
+/* ---- limits: in a child that makes a family of its own, by exec of this very test -- */
 
 static void alloc_until_full(void)
 {

@@ -22,6 +22,7 @@ static pid_t start_stopped(const struct steps *steps, void *arg)
 	if (WIFEXITED(status))
 		test_skip("ptrace is not permitted");
 	CHECK(WIFSTOPPED(status));
+	CHECK_EQ(WSTOPSIG(status), SIGSTOP);
 	return pid;
 }
 
@@ -45,7 +46,9 @@ static bool go(pid_t pid, long steps)
 
 long test_kill_each_step(const struct steps *steps, void *arg)
 {
-	/* Under TEST_SCALE not every instruction, but as many different ones each time. */
+	/*
+	 * Under TEST_SCALE not every instruction, but as many different ones each time.
+	 */
 	long stride = getenv("TEST_SCALE") ? atol(getenv("TEST_SCALE")) : 1, at = 1;
 
 	if (stride > 1)

@@ -12,8 +12,8 @@ struct steps {
 
 /*
  * Runs fn in a child again and again, and kills it after its first instruction, after its
- * second, and so on, until it comes to its end. How many steps it took to the end. The time
- * is that of their square, so that fn should be one call.
+ * second, and so on, until it comes to its end. How many steps it took to the end. The
+ * time is that of their square, so that fn should be one call.
  */
 long test_kill_each_step(const struct steps *, void *arg);
 

@@ -60,10 +60,18 @@ _Noreturn void test_skip(const char *why);
 				  value_, expected_);                                    \
 	} while (0)
 
-/* From now on the n-th allocation (the first is 1) of this process fails; 0: none does. */
+/*
+ * From now on the n-th allocation (the first is 1) of this process fails; 0: none does.
+ */
 void test_fail_allocation(long n);
 /* Whether that allocation was reached. */
 bool test_allocation_failed(void);
+
+/*
+ * What the family's memory holds now is no leak: the library's own tables, which the test
+ * has made as large as it will need them, and which stay.
+ */
+void test_grows_no_further(void);
 
 /* Work scaled down under valgrind and the like, where TEST_SCALE=N divides it. */
 long test_scaled(long n);

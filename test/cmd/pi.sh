@@ -1,5 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
+# shellcheck source=test/cmd/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 json() {

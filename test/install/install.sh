@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Programs built against the installed library, as its users build theirs.
+# shellcheck source=test/cmd/lib.sh
 . "$(dirname "$0")/../cmd/lib.sh"
 
 prefix=$work/usr

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Death of workers, of the nursery and of the caller: at random, and at every instruction. */
+/*
+ * Death of workers, of the nursery and of the caller: at random, and at every
+ * instruction.
+ */
 #include "ledger.h"
 #include "shared.h"
 #include "step.h"
@@ -8,7 +11,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 
-/* ---- a worker dies at every instruction ----------------------------------------------- */
+/* ---- a worker dies at every instruction -------------------------------------------- */
 
 enum { JOBS = 3, DESKS = 2 };
 
@@ -112,7 +115,7 @@ TEST_LIMIT(a_worker_killed_at_every_step, 240)
 	tine_shared_free(board);
 }
 
-/* ---- whole pools, at random ------------------------------------------------------------ */
+/* ---- whole pools, at random -------------------------------------------------------- */
 
 static unsigned random_state;
 
@@ -249,7 +252,7 @@ TEST_LIMIT(the_nursery_killed_during_maps, 240)
 	kill_during_maps("tine-nursery", test_scaled(40), 20000);
 }
 
-/* ---- the caller ------------------------------------------------------------------------ */
+/* ---- the caller -------------------------------------------------------------------- */
 
 static int idles(const void *in, void *out)
 {

@@ -1,0 +1,887 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Death of producers, consumers and sleepers: at every instruction of each call, and at
+ * random, with an account of every message. Built with QUEUE_BUG=1 to 4 as well, with
+ * mistakes in queue.c that these tests have to find.
+ */
+#include "queue.h"
+#include "step.h"
+
+#include <limits.h>
+
+#define WAIT_MS 3000 /* until a survivor counts as blocked */
+
+/* ---- at every instruction ---------------------------------------------------------- */
+
+struct message {
+	uint32_t id;
+	uint32_t inverse; /* ~id: torn messages show */
+};
+
+/* In the family's memory: what the one that dies had done. */
+struct hand {
+	struct message message;
+	tine_lease lease;
+	_Atomic int returned; /* the call did, with 1 for success */
+	_Atomic uint32_t seen;
+};
+
+struct scene {
+	tine_queue *queue;
+	struct hand *hand;
+	tine_queue_opts opts;
+	uint32_t waiting; /* messages 1, 2 ... put by this process before each life */
+	long step, counted;
+};
+
+static struct message message_of(uint32_t id)
+{
+	return (struct message){ id, ~id };
+}
+
+static void set_stage(struct scene *scene)
+{
+	tine_queue_free(scene->queue);
+	memset(scene->hand, 0, sizeof(*scene->hand));
+	CHECK_EQ(tine_queue_new(&scene->queue, sizeof(struct message), &scene->opts), 0);
+	/* A step at a time, to wait awake takes for ever. */
+	scene->queue->spins = 0;
+	for (uint32_t id = 1; id <= scene->waiting; id++) {
+		struct message message = message_of(id);
+
+		CHECK_EQ(tine_queue_put(scene->queue, &message, sizeof(message), 0), 0);
+	}
+}
+
+/* The next message: its id; 0: the end; negative: an error. */
+static int64_t next(struct scene *scene, int64_t deadline)
+{
+	struct message message = { 0 };
+	ssize_t len = tine_queue_get(scene->queue, &message, sizeof(message), deadline);
+
+	if (len <= 0)
+		return len;
+	if (len != sizeof(message) || message.inverse != ~message.id)
+		test_fail(__FILE__, __LINE__, "step %ld: message %u is torn", scene->step,
+			  message.id);
+	return message.id;
+}
+
+static void expect(struct scene *scene, int64_t value, int64_t expected, const char *what)
+{
+	if (value != expected)
+		test_fail(__FILE__, __LINE__, "step %ld: %s: %lld, not %lld", scene->step,
+			  what, (long long)value, (long long)expected);
+}
+
+/* That all still works: a message of ours goes through, whatever comes before it. */
+static unsigned drain(struct scene *scene, uint64_t *ids)
+{
+	struct message last = message_of(63);
+	int64_t id, deadline = tine_after(WAIT_MS);
+	unsigned n = 0;
+
+	*ids = 0;
+	/* While it is full, what is in it comes first. */
+	while (tine_queue_put(scene->queue, &last, sizeof(last), 0) != 0) {
+		id = next(scene, deadline);
+		if (id <= 0)
+			test_fail(__FILE__, __LINE__, "step %ld: blocked, %lld",
+				  scene->step, (long long)id);
+		*ids |= UINT64_C(1) << id;
+		n++;
+	}
+	while ((id = next(scene, deadline)) != 63) {
+		if (id <= 0)
+			test_fail(__FILE__, __LINE__, "step %ld: blocked, %lld",
+				  scene->step, (long long)id);
+		*ids |= UINT64_C(1) << id;
+		n++;
+	}
+	/* What came back may come after it. */
+	while ((id = next(scene, tine_after(2))) > 0) {
+		*ids |= UINT64_C(1) << id;
+		n++;
+	}
+	return n;
+}
+
+/* Everything is where it was at first. */
+static void check_whole(struct scene *scene)
+{
+	tine_queue *queue = scene->queue;
+
+	queue_lock(queue);
+	for (uint64_t i = 0; i <= queue->mask; i++)
+		expect(scene, state_of(cell_of(queue, i)->word), FREE, "a cell");
+	for (uint64_t i = 0; queue->boxes && i < queue->capacity; i++)
+		expect(scene, state_of(box_at(queue, i)->word), FREE, "a box");
+	expect(scene, queue->strays, 0, "strays");
+	expect(scene, queue->head, queue->tail, "head");
+	queue_unlock(queue);
+}
+
+/* The test process puts once in each scene, so it has to close as well. */
+static void expect_end(struct scene *scene, int64_t before)
+{
+	expect(scene, next(scene, tine_after(2)), before, "the end, before we close");
+	expect(scene, tine_queue_close(scene->queue), 0, "close");
+	expect(scene, next(scene, tine_after(WAIT_MS)), 0, "the end");
+}
+
+static void register_member(void *arg)
+{
+	struct scene *scene = arg;
+
+	(void)scene;
+	CHECK(member_self());
+}
+
+/* Sits down, by a call that changes nothing. */
+static void sit(void *arg)
+{
+	struct scene *scene = arg;
+	struct message message;
+
+	register_member(arg);
+	if (scene->waiting == 0)
+		CHECK_EQ(tine_queue_get(scene->queue, &message, sizeof(message), 0),
+			 -ETIMEDOUT);
+	else
+		CHECK_EQ(tine_queue_get(scene->queue, &message, 1, 0), -EMSGSIZE);
+}
+
+static void sit_as_producer(void *arg)
+{
+	struct scene *scene = arg;
+	struct message message = message_of(1);
+
+	CHECK_EQ(tine_queue_put(scene->queue, &message, sizeof(message), 0), 0);
+}
+
+static void puts_one(void *arg)
+{
+	struct scene *scene = arg;
+	struct message message = message_of(5);
+	int err = tine_queue_put(scene->queue, &message, sizeof(message), tine_after(3));
+
+	atomic_store(&scene->hand->returned, err ? err : 1);
+}
+
+static void after_put(void *arg, long step)
+{
+	struct scene *scene = arg;
+	uint64_t ids;
+
+	scene->step = step;
+	drain(scene, &ids);
+	if (atomic_load(&scene->hand->returned) == 1)
+		expect(scene, ids >> 5 & 1, 1, "what put returned for");
+	expect(scene, ids >> 1 & 1, 1, "what was put before");
+	scene->counted += ids >> 5 & 1;
+	/* The dead one had put: it counts as closed. */
+	expect_end(scene, -ETIMEDOUT);
+	check_whole(scene);
+	set_stage(scene);
+}
+
+static void run_scene(struct scene *scene, const struct steps *steps, long least)
+{
+	long n;
+
+	scene->hand = tine_shared_new(1, sizeof(*scene->hand));
+	CHECK(scene->hand && member_self());
+	set_stage(scene);
+	n = test_kill_each_step(steps, scene);
+	printf("# %ld steps, %ld with a message\n", n, scene->counted);
+	fflush(stdout);
+	if (!getenv("TEST_SCALE"))
+		CHECK(n > least);
+	tine_queue_free(scene->queue);
+	tine_shared_free(scene->hand);
+	/* The members' table has grown, perhaps. */
+	_exit(0);
+}
+
+TEST_LIMIT(killed_at_every_step_of_put, 120)
+{
+	struct scene scene = { .opts = { .capacity = 4, .producers = 2 } };
+
+	run_scene(&scene, &(struct steps){ sit_as_producer, puts_one, after_put }, 50);
+}
+
+static void after_first_put(void *arg, long step)
+{
+	struct scene *scene = arg;
+	struct desk *desk;
+	bool produced = false;
+	uint64_t ids;
+
+	scene->step = step;
+	for (unsigned i = 0; i < DESK_GROUP; i++)
+		if ((desk = desk_at(scene->queue, i)) && atomic_load(&desk->member))
+			produced |= atomic_load(&desk->role) != 0;
+	drain(scene, &ids);
+	if (atomic_load(&scene->hand->returned) == 1)
+		expect(scene, ids >> 5 & 1, 1, "what put returned for");
+	scene->counted += ids >> 5 & 1;
+	if (produced) {
+		expect_end(scene, -ETIMEDOUT);
+		check_whole(scene);
+	}
+	set_stage(scene);
+}
+
+TEST_LIMIT(killed_at_every_step_of_the_first_put, 120)
+{
+	struct scene scene = { .opts = { .capacity = 4, .producers = 2 } };
+
+	run_scene(&scene, &(struct steps){ register_member, puts_one, after_first_put },
+		  200);
+}
+
+TEST_LIMIT(killed_at_every_step_of_a_put_that_sleeps, 120)
+{
+	struct scene scene = { .opts = { .capacity = 1, .producers = 2 } };
+
+	run_scene(&scene, &(struct steps){ sit_as_producer, puts_one, after_put }, 300);
+}
+
+static void puts_many(void *arg)
+{
+	struct scene *scene = arg;
+	struct message messages[3];
+
+	for (uint32_t i = 0; i < 3; i++)
+		messages[i] = message_of(5 + i);
+	atomic_store(&scene->hand->returned,
+		     tine_queue_put_many(scene->queue, messages, 3, tine_after(100)));
+}
+
+static void after_put_many(void *arg, long step)
+{
+	struct scene *scene = arg;
+	uint64_t ids;
+
+	scene->step = step;
+	drain(scene, &ids);
+	if (atomic_load(&scene->hand->returned) == 3)
+		expect(scene, ids >> 5 & 7, 7, "what put_many returned for");
+	/* The first of them, in order: none later without those before. */
+	ids = ids >> 5 & 7;
+	expect(scene, (ids & (ids + 1)), 0, "an earlier message is missing");
+	scene->counted += ids != 0;
+	expect_end(scene, -ETIMEDOUT);
+	check_whole(scene);
+	set_stage(scene);
+}
+
+TEST_LIMIT(killed_at_every_step_of_put_many, 120)
+{
+	struct scene scene = { .opts = { .capacity = 8, .producers = 2 } };
+
+	run_scene(&scene, &(struct steps){ sit_as_producer, puts_many, after_put_many },
+		  100);
+}
+
+static void gets_one(void *arg)
+{
+	struct scene *scene = arg;
+	struct hand *hand = scene->hand;
+	ssize_t len = tine_queue_get(scene->queue, &hand->message, sizeof(hand->message),
+				     tine_after(3));
+
+	atomic_store(&hand->returned, len > 0 ? 1 : len);
+}
+
+/* Each message is at one place: here once, or in the hand of the dead. */
+static void after_get(void *arg, long step)
+{
+	struct scene *scene = arg;
+	struct message *held = &scene->hand->message;
+	uint64_t ids;
+	unsigned n;
+
+	scene->step = step;
+	n = drain(scene, &ids);
+	expect(scene, n, __builtin_popcountll(ids), "messages that came twice");
+	if (atomic_load(&scene->hand->returned) == 1)
+		expect(scene, ids >> held->id & 1, 0, "what get returned, once more");
+	for (uint32_t id = 1; id <= scene->waiting; id++)
+		if (!(ids >> id & 1)) {
+			expect(scene, held->id, id, "a message nobody has");
+			expect(scene, held->inverse, ~id, "its other half");
+			scene->counted++;
+		}
+	expect_end(scene, -ETIMEDOUT);
+	check_whole(scene);
+	set_stage(scene);
+}
+
+TEST_LIMIT(killed_at_every_step_of_get, 120)
+{
+	struct scene scene = { .opts = { .capacity = 4 }, .waiting = 2 };
+
+	run_scene(&scene, &(struct steps){ sit, gets_one, after_get }, 50);
+}
+
+TEST_LIMIT(killed_at_every_step_of_a_get_that_sleeps, 120)
+{
+	struct scene scene = { .opts = { .capacity = 4 } };
+
+	run_scene(&scene, &(struct steps){ sit, gets_one, after_get }, 300);
+}
+
+static void gets_many(void *arg)
+{
+	struct scene *scene = arg;
+	struct message *messages = tine_shared_new(2, sizeof(*messages));
+
+	CHECK_EQ(tine_queue_get_many(scene->queue, messages, 2, tine_after(100)), 2);
+	atomic_store(&scene->hand->returned, 2);
+}
+
+/* Of two that it was taking, those that it had not yet taken come back. */
+static void after_get_many(void *arg, long step)
+{
+	struct scene *scene = arg;
+	uint64_t ids;
+	unsigned n;
+
+	scene->step = step;
+	n = drain(scene, &ids);
+	expect(scene, n, __builtin_popcountll(ids), "messages that came twice");
+	expect(scene, ids >> 3 & 1, 1, "the third");
+	if (atomic_load(&scene->hand->returned) == 2)
+		expect(scene, ids, 8, "what get_many returned, once more");
+	/* They are let go in order. */
+	if (ids >> 1 & 1)
+		expect(scene, ids >> 2 & 1, 1, "the second, where the first is");
+	scene->counted += !(ids >> 1 & 1);
+	expect_end(scene, -ETIMEDOUT);
+	check_whole(scene);
+	set_stage(scene);
+}
+
+TEST_LIMIT(killed_at_every_step_of_get_many, 120)
+{
+	struct scene scene = { .opts = { .capacity = 4 }, .waiting = 3 };
+
+	run_scene(&scene, &(struct steps){ sit, gets_many, after_get_many }, 100);
+}
+
+static void leases_one(void *arg)
+{
+	struct scene *scene = arg;
+	struct hand *hand = scene->hand;
+	ssize_t len = tine_queue_lease(scene->queue, &hand->message,
+				       sizeof(hand->message), &hand->lease,
+				       tine_after(100));
+
+	atomic_store(&hand->returned, len > 0 ? 1 : len);
+}
+
+/* The first lease makes the boxes, in hundreds of instructions that allocate memory. */
+static void sit_with_boxes(void *arg)
+{
+	struct scene *scene = arg;
+	struct message message;
+	tine_lease lease;
+
+	CHECK_EQ(tine_queue_lease(scene->queue, &message, 1, &lease, 0), -EMSGSIZE);
+}
+
+static void after_lease(void *arg, long step)
+{
+	struct scene *scene = arg;
+	uint64_t ids;
+	unsigned n;
+
+	scene->step = step;
+	n = drain(scene, &ids);
+	expect(scene, n, scene->waiting, "messages, none of them acked");
+	expect(scene, ids, (UINT64_C(2) << scene->waiting) - 2, "these");
+	expect_end(scene, -ETIMEDOUT);
+	check_whole(scene);
+	set_stage(scene);
+}
+
+TEST_LIMIT(killed_at_every_step_of_lease, 120)
+{
+	struct scene scene = { .opts = { .capacity = 4 }, .waiting = 2 };
+
+	run_scene(&scene, &(struct steps){ sit_with_boxes, leases_one, after_lease },
+		  100);
+}
+
+static void lease_before(void *arg)
+{
+	struct scene *scene = arg;
+
+	leases_one(arg);
+	CHECK_EQ(scene->hand->message.id, 1);
+}
+
+static void acks(void *arg)
+{
+	struct scene *scene = arg;
+
+	CHECK_EQ(tine_queue_ack(scene->queue, scene->hand->lease), 0);
+	atomic_store(&scene->hand->returned, 2);
+}
+
+static void after_ack(void *arg, long step)
+{
+	struct scene *scene = arg;
+	uint64_t ids;
+	unsigned n;
+
+	scene->step = step;
+	n = drain(scene, &ids);
+	expect(scene, n, __builtin_popcountll(ids), "messages that came twice");
+	expect(scene, ids & ~UINT64_C(2), 4, "the other message");
+	if (atomic_load(&scene->hand->returned) == 2)
+		expect(scene, ids >> 1 & 1, 0, "an acked message");
+	scene->counted += ids >> 1 & 1;
+	expect_end(scene, -ETIMEDOUT);
+	check_whole(scene);
+	set_stage(scene);
+}
+
+TEST_LIMIT(killed_at_every_step_of_ack, 120)
+{
+	struct scene scene = { .opts = { .capacity = 4 }, .waiting = 2 };
+
+	run_scene(&scene, &(struct steps){ lease_before, acks, after_ack }, 30);
+}
+
+static void closes(void *arg)
+{
+	struct scene *scene = arg;
+
+	CHECK_EQ(tine_queue_close(scene->queue), 0);
+}
+
+static void after_close(void *arg, long step)
+{
+	struct scene *scene = arg;
+
+	scene->step = step;
+	expect(scene, next(scene, tine_after(WAIT_MS)), 1, "the message");
+	/* Once, and not twice: of two producers the other is to close yet. */
+	expect_end(scene, -ETIMEDOUT);
+	check_whole(scene);
+	set_stage(scene);
+}
+
+TEST_LIMIT(killed_at_every_step_of_close, 120)
+{
+	struct scene scene = { .opts = { .capacity = 4, .producers = 2 } };
+
+	run_scene(&scene, &(struct steps){ sit_as_producer, closes, after_close }, 50);
+}
+
+/* What two dead ones left is recovered by one that dies as well, at every step. */
+static void leave_work(struct scene *scene)
+{
+	struct message message = message_of(4);
+	pid_t pid;
+
+	set_stage(scene);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		lease_before(scene);
+		CHECK_EQ(tine_queue_put(scene->queue, &message, sizeof(message), 0), 0);
+		kill(getpid(), SIGKILL);
+	}
+	CHECK_EQ(test_reap(pid), -SIGKILL);
+	memset(scene->hand, 0, sizeof(*scene->hand));
+}
+
+static void sweep_first(void *arg)
+{
+	struct scene *scene = arg;
+
+	CHECK(member_self());
+	members_sweep();
+	/* Sits down without looking after anybody. */
+	atomic_store(&scene->queue->tended, tine_now());
+	sit(arg);
+	atomic_store(&scene->queue->tended, 0);
+}
+
+static void recovers(void *arg)
+{
+	struct scene *scene = arg;
+
+	queue_tend(scene->queue);
+	leases_one(arg);
+}
+
+static void after_recovery(void *arg, long step)
+{
+	struct scene *scene = arg;
+	uint64_t ids;
+	unsigned n;
+
+	scene->step = step;
+	n = drain(scene, &ids);
+	expect(scene, n, 3, "messages");
+	expect(scene, ids, 0x16, "these");
+	expect_end(scene, -ETIMEDOUT);
+	check_whole(scene);
+	leave_work(scene);
+}
+
+TEST_LIMIT(killed_at_every_step_of_recovery, 240)
+{
+	struct scene scene = { .opts = { .capacity = 4, .producers = 2 }, .waiting = 2 };
+	long n;
+
+	scene.hand = tine_shared_new(1, sizeof(*scene.hand));
+	CHECK(scene.hand && member_self());
+	leave_work(&scene);
+	n = test_kill_each_step(&(struct steps){ sweep_first, recovers, after_recovery },
+				&scene);
+	printf("# %ld steps\n", n);
+	fflush(stdout);
+	if (!getenv("TEST_SCALE"))
+		CHECK(n > 300);
+	_exit(0);
+}
+
+/* One sleeps in get while the one that wakes it dies. */
+static void sleeper(void *arg)
+{
+	struct scene *scene = arg;
+
+	for (;;) {
+		int64_t id = next(scene, TINE_FOREVER);
+
+		CHECK(id > 0);
+		atomic_store(&scene->hand->seen, (uint32_t)id);
+	}
+}
+
+static void wakes(void *arg)
+{
+	struct scene *scene = arg;
+	struct message message = message_of(1);
+
+	CHECK_EQ(tine_queue_put(scene->queue, &message, sizeof(message), 0), 0);
+}
+
+static void after_wake(void *arg, long step)
+{
+	struct scene *scene = arg;
+	struct message message = message_of(1000 + (uint32_t)step);
+	int64_t deadline = tine_after(WAIT_MS);
+
+	scene->step = step;
+	expect(scene, tine_queue_put(scene->queue, &message, sizeof(message), deadline),
+	       0, "put");
+	while (atomic_load(&scene->hand->seen) != message.id)
+		if (tine_now() > deadline)
+			test_fail(__FILE__, __LINE__, "step %ld: it sleeps on", step);
+	/* Until it sleeps again. */
+	test_sleep_us(300);
+}
+
+TEST_LIMIT(killed_at_every_step_of_a_put_that_wakes, 120)
+{
+	struct scene scene = { .opts = { .capacity = 4, .producers = 9 } };
+	pid_t pid;
+	long n;
+
+	scene.hand = tine_shared_new(1, sizeof(*scene.hand));
+	CHECK(scene.hand && member_self());
+	scene.opts.producers = 100000;
+	set_stage(&scene);
+	pid = test_fork(sleeper, &scene);
+	test_sleep_us(1000);
+	n = test_kill_each_step(&(struct steps){ register_member, wakes, after_wake },
+				&scene);
+	printf("# %ld steps\n", n);
+	fflush(stdout);
+	kill(pid, SIGKILL);
+	CHECK_EQ(test_reap(pid), -SIGKILL);
+	_exit(0);
+}
+
+/* ---- at random --------------------------------------------------------------------- */
+
+enum {
+	PRODUCERS = 3,
+	CONSUMERS = 3,
+	LIVES = 60000,
+	EACH = 60, /* messages of a producer's life, at most */
+	BATCH = 5,
+	TEXT = 100,
+};
+
+struct letter {
+	uint32_t life, n, len, sum;
+	unsigned char text[TEXT];
+};
+
+struct pocket {
+	_Atomic uint32_t mode; /* of its consumer: 0: it leases */
+	struct letter letters[BATCH];
+};
+
+/* Everything that is known of every message. */
+struct account {
+	tine_queue *queue;
+	_Atomic uint32_t stop, taken, twice, torn;
+	_Atomic uint32_t next_life;
+	_Atomic uint32_t done[LIVES];	     /* messages that put returned for */
+	_Atomic unsigned char doomed[LIVES]; /* consumers about to be killed */
+	struct pocket pockets[CONSUMERS];
+	_Atomic uint32_t by[LIVES][EACH]; /* the life that took it last, + 1 */
+};
+
+/* A message that was in the hand of a dead consumer whose get had not returned. */
+#define IN_HAND 0x80000000u
+
+static uint32_t sum_of(const struct letter *letter)
+{
+	uint32_t sum = letter->life * 31 + letter->n;
+
+	for (uint32_t i = 0; i < letter->len && i < TEXT; i++)
+		sum = sum * 16777619 ^ letter->text[i];
+	return sum;
+}
+
+static bool is_whole(const struct letter *letter)
+{
+	return letter->life < LIVES && letter->n < EACH && letter->len <= TEXT &&
+	       letter->sum == sum_of(letter);
+}
+
+static void write_letter(struct letter *letter, uint32_t life, uint32_t n,
+			 unsigned *random)
+{
+	*letter = (struct letter){ .life = life, .n = n, .len = rand_r(random) % TEXT };
+	for (uint32_t i = 0; i < letter->len; i++)
+		letter->text[i] = rand_r(random);
+	letter->sum = sum_of(letter);
+}
+
+static void produce(struct account *account, uint32_t life)
+{
+	unsigned random = life;
+	uint32_t n = 0;
+
+	while (n < EACH && !atomic_load(&account->stop)) {
+		struct letter letters[BATCH] = { 0 };
+		uint32_t many = life % 2 && n + BATCH <= EACH ? BATCH : 1;
+		ssize_t put;
+
+		for (uint32_t i = 0; i < many; i++)
+			write_letter(&letters[i], life, n + i, &random);
+		put = many > 1 ? tine_queue_put_many(account->queue, letters, many,
+						     TINE_FOREVER)
+			       : tine_queue_put(account->queue, letters,
+						offsetof(struct letter, text) +
+							letters->len,
+						TINE_FOREVER);
+		CHECK_EQ(put, many > 1 ? many : 0);
+		n += many;
+		atomic_store(&account->done[life], n);
+	}
+	if (life % 3)
+		CHECK_EQ(tine_queue_close(account->queue), 0);
+	_exit(0);
+}
+
+static void note(struct account *account, const struct letter *letter, uint32_t life)
+{
+	uint32_t before;
+
+	if (!is_whole(letter)) {
+		atomic_fetch_add(&account->torn, 1);
+		return;
+	}
+	before = atomic_exchange(&account->by[letter->life][letter->n], life + 1);
+	/* Again, only after a death: of one that leased, or that was just taking it. */
+	if (before && !(before & IN_HAND) && !atomic_load(&account->doomed[before - 1]))
+		atomic_fetch_add(&account->twice, 1);
+	atomic_fetch_add(&account->taken, 1);
+}
+
+static void consume(struct account *account, uint32_t life, struct pocket *pocket)
+{
+	uint32_t mode = life % 3;
+
+	memset(pocket->letters, 0, sizeof(pocket->letters));
+	atomic_store(&pocket->mode, mode);
+	for (;;) {
+		tine_lease lease;
+		ssize_t got;
+
+		if (mode == 0)
+			got = tine_queue_lease(account->queue, pocket->letters,
+					       sizeof(struct letter), &lease,
+					       TINE_FOREVER);
+		else if (mode == 1)
+			got = tine_queue_get(account->queue, pocket->letters,
+					     sizeof(struct letter), TINE_FOREVER);
+		else
+			got = tine_queue_get_many(account->queue, pocket->letters, BATCH,
+						  TINE_FOREVER);
+		CHECK(got > 0);
+		for (ssize_t i = 0; i < (mode == 2 ? got : 1); i++)
+			note(account, &pocket->letters[i], life);
+		if (mode == 0)
+			CHECK_EQ(tine_queue_ack(account->queue, lease), 0);
+		/* What was noted is in the hand no more. */
+		memset(pocket->letters, 0, sizeof(pocket->letters));
+	}
+}
+
+/* What the dead had in its hand, whole and not noted, it had perhaps taken for good. */
+static long search_pocket(struct account *account, struct pocket *pocket)
+{
+	long found = 0;
+
+	for (int i = 0; atomic_load(&pocket->mode) != 0 && i < BATCH; i++) {
+		const struct letter *letter = &pocket->letters[i];
+		uint32_t nobody = 0;
+
+		if (letter->sum && is_whole(letter))
+			found += atomic_compare_exchange_strong(
+				&account->by[letter->life][letter->n], &nobody, IN_HAND);
+	}
+	memset(pocket->letters, 0, sizeof(pocket->letters));
+	return found;
+}
+
+struct crew {
+	pid_t pid[PRODUCERS + CONSUMERS];
+	uint32_t life[PRODUCERS + CONSUMERS];
+	long kills, in_hands;
+};
+
+static void hire(struct account *account, struct crew *crew, int at)
+{
+	crew->life[at] = atomic_fetch_add(&account->next_life, 1);
+	CHECK(crew->life[at] < LIVES);
+	crew->pid[at] = fork();
+	CHECK(crew->pid[at] >= 0);
+	if (crew->pid[at] == 0) {
+		if (at < PRODUCERS)
+			produce(account, crew->life[at]);
+		else
+			consume(account, crew->life[at],
+				&account->pockets[at - PRODUCERS]);
+	}
+}
+
+/* Killed, unless it had come to its end. */
+static void fire(struct account *account, struct crew *crew, int at)
+{
+	int how;
+
+	if (!crew->pid[at])
+		return;
+	if (at >= PRODUCERS)
+		atomic_store(&account->doomed[crew->life[at]], 1);
+	kill(crew->pid[at], SIGKILL);
+	how = test_reap(crew->pid[at]);
+	CHECK(how == -SIGKILL || (how == 0 && at < PRODUCERS));
+	crew->kills += how != 0;
+	crew->pid[at] = 0;
+	if (at >= PRODUCERS)
+		crew->in_hands += search_pocket(account,
+						&account->pockets[at - PRODUCERS]);
+}
+
+static void check_progress(struct account *account, uint32_t *last, int64_t *since)
+{
+	uint32_t taken = atomic_load(&account->taken);
+
+	if (taken != *last) {
+		*last = taken;
+		*since = tine_now();
+	} else if (tine_now() - *since > INT64_C(10000000000)) {
+		test_fail(__FILE__, __LINE__, "nothing was taken for ten seconds");
+	}
+}
+
+static void take_the_rest(struct account *account)
+{
+	uint32_t life = atomic_fetch_add(&account->next_life, 1);
+	struct letter letter;
+
+	for (;;) {
+		memset(&letter, 0, sizeof(letter));
+		if (tine_queue_get(account->queue, &letter, sizeof(letter),
+				   tine_after(500)) < 0)
+			break;
+		note(account, &letter, life);
+	}
+}
+
+static void check_account(struct account *account, const struct crew *crew)
+{
+	long put = 0, lost = 0, early = 0;
+
+	for (uint32_t life = 0; life < atomic_load(&account->next_life); life++) {
+		uint32_t done = atomic_load(&account->done[life]);
+
+		put += done;
+		for (uint32_t n = 0; n < EACH; n++) {
+			bool taken = atomic_load(&account->by[life][n]) != 0;
+
+			lost += n < done && !taken;
+			early += n >= done + BATCH && taken;
+		}
+	}
+	printf("# %ld kills, %ld messages put, %u taken, %ld in dead hands\n",
+	       crew->kills, put, account->taken, crew->in_hands);
+	printf("# %ld lost, %ld never put, %u twice, %u torn\n", lost, early,
+	       account->twice, account->torn);
+	fflush(stdout);
+	CHECK(lost == 0 && early == 0 && account->twice == 0 && account->torn == 0);
+}
+
+TEST_LIMIT(killed_at_random, 600)
+{
+	struct account *account = tine_shared_new(1, sizeof(*account));
+	tine_queue_opts opts = { .capacity = 16, .producers = UINT_MAX };
+	struct scene scene = { 0 };
+	struct crew crew = { 0 };
+	unsigned random = (unsigned)test_seed();
+	int64_t since = tine_now();
+	uint32_t last = 0;
+
+	CHECK(account && member_self());
+	CHECK_EQ(tine_queue_new(&account->queue, sizeof(struct letter), &opts), 0);
+	while (crew.kills < test_scaled(20000)) {
+		int at = rand_r(&random) % (PRODUCERS + CONSUMERS);
+
+		for (int i = 0; i < PRODUCERS + CONSUMERS; i++)
+			if (!crew.pid[i])
+				hire(account, &crew, i);
+		if (rand_r(&random) % 8 == 0) {
+			int other = rand_r(&random) % (PRODUCERS + CONSUMERS);
+
+			kill(crew.pid[other], SIGSTOP);
+			test_sleep_us(rand_r(&random) % 500);
+			kill(crew.pid[other], SIGCONT);
+		}
+		test_sleep_us(rand_r(&random) % 400);
+		fire(account, &crew, at);
+		check_progress(account, &last, &since);
+	}
+	atomic_store(&account->stop, 1);
+	for (int i = 0; i < PRODUCERS + CONSUMERS; i++)
+		fire(account, &crew, i);
+	take_the_rest(account);
+	check_account(account, &crew);
+	scene.queue = account->queue;
+	check_whole(&scene);
+	/* The table of members has grown. */
+	_exit(0);
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+#include "member.h"
+#include "test.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+
+struct scene {
+	_Atomic uint64_t id;
+	member_bond bond, other;
+	tine_event entered, go;
+	uint32_t value;
+};
+
+static void enter(struct scene *scene)
+{
+	CHECK(member_self() != NULL);
+	scene->id = member_id();
+	CHECK(scene->id != 0);
+	tine_event_set(&scene->entered);
+}
+
+static void enter_and_stay(void *arg)
+{
+	enter(arg);
+	pause();
+}
+
+static pid_t start(struct scene *scene, void (*fn)(void *))
+{
+	pid_t pid;
+
+	tine_event_clear(&scene->entered);
+	pid = test_fork(fn, scene);
+	CHECK_EQ(tine_event_wait(&scene->entered, TINE_FOREVER), 0);
+	return pid;
+}
+
+static void kill_it(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	CHECK_EQ(test_reap(pid), -SIGKILL);
+}
+
+TEST(an_id_is_that_of_one_process)
+{
+	struct scene *scene = tine_shared_new(1, sizeof(*scene));
+	uint64_t mine = member_id(), before = 0;
+
+	CHECK_EQ(member_id(), mine);
+	CHECK(!member_gone(mine));
+	for (int i = 0; i < 20; i++) {
+		pid_t pid = start(scene, enter_and_stay);
+
+		CHECK(scene->id != mine && scene->id != before);
+		CHECK_EQ(members_sweep(), 0);
+		CHECK(!member_gone(scene->id));
+		kill_it(pid);
+		if (i % 2) {
+			CHECK_EQ(members_sweep(), 1);
+			CHECK(member_gone(scene->id));
+			CHECK_EQ(members_sweep(), 0);
+		}
+		before = scene->id;
+	}
+	CHECK(!member_gone(mine));
+	tine_shared_free(scene);
+}
+
+static void *enter_in_thread(void *arg)
+{
+	enter(arg);
+	return NULL;
+}
+
+static void live_on_without_the_thread_that_entered(void *arg)
+{
+	struct scene *scene = arg;
+	pthread_t thread;
+
+	CHECK_EQ(pthread_create(&thread, NULL, enter_in_thread, scene), 0);
+	pthread_join(thread, NULL);
+	tine_event_set(&scene->go);
+	pause();
+}
+
+static void *live_on(void *arg)
+{
+	struct scene *scene = arg;
+
+	/* Until the first thread is gone, and a while. */
+	test_sleep_us(20000);
+	tine_event_set(&scene->go);
+	pause();
+	return NULL;
+}
+
+static void live_on_without_the_first_thread(void *arg)
+{
+	pthread_t thread;
+
+	enter(arg);
+	CHECK_EQ(pthread_create(&thread, NULL, live_on, arg), 0);
+	pthread_exit(NULL);
+}
+
+TEST(a_process_lives_as_long_as_any_of_its_threads)
+{
+	void (*fns[])(void *) = { live_on_without_the_thread_that_entered,
+				  live_on_without_the_first_thread };
+	struct scene *scene = tine_shared_new(1, sizeof(*scene));
+
+	for (int i = 0; i < 2; i++) {
+		pid_t pid;
+
+		tine_event_clear(&scene->go);
+		pid = start(scene, fns[i]);
+		CHECK_EQ(tine_event_wait(&scene->go, TINE_FOREVER), 0);
+		for (int turn = 0; turn < 3; turn++) {
+			CHECK_EQ(members_sweep(), 0);
+			CHECK(!member_gone(scene->id));
+		}
+		kill_it(pid);
+		CHECK_EQ(members_sweep(), 1);
+		CHECK(member_gone(scene->id));
+	}
+	tine_shared_free(scene);
+}
+
+static void enter_and_execute(void *arg)
+{
+	enter(arg);
+	execlp("sleep", "sleep", "100", NULL);
+}
+
+TEST(a_process_that_executes_a_program_lives)
+{
+	struct scene *scene = tine_shared_new(1, sizeof(*scene));
+	pid_t pid = start(scene, enter_and_execute);
+
+	test_sleep_us(50000);
+	CHECK_EQ(members_sweep(), 0);
+	CHECK(!member_gone(scene->id));
+	kill_it(pid);
+	CHECK_EQ(members_sweep(), 1);
+	CHECK(member_gone(scene->id));
+	tine_shared_free(scene);
+}
+
+/* ---- ties ------------------------------------------------------------------------ */
+
+static void tie_and_stay(void *arg)
+{
+	struct scene *scene = arg;
+	struct tie *tie = member_tie(member_self(), &scene->bond, true);
+
+	CHECK(tie != NULL);
+	atomic_store(&tie->value, scene->value);
+	enter_and_stay(scene);
+}
+
+TEST(a_death_is_told)
+{
+	struct scene *scene = tine_shared_new(1, sizeof(*scene));
+	pid_t pids[3];
+
+	for (int i = 0; i < 3; i++) {
+		scene->value = i + 1;
+		pids[i] = start(scene, tie_and_stay);
+	}
+	CHECK_EQ(members_sum(&scene->bond), 6);
+	CHECK_EQ(members_sum(&scene->other), 0);
+	CHECK(bond_number(&scene->bond) != bond_number(&scene->other));
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(bond_deaths(&scene->bond), i);
+		kill_it(pids[i]);
+		/* Until somebody has looked. */
+		CHECK_EQ(bond_deaths(&scene->bond), i);
+		CHECK_EQ(members_sweep(), 1);
+	}
+	CHECK_EQ(bond_deaths(&scene->bond), 3);
+	CHECK_EQ(bond_deaths(&scene->other), 0);
+	CHECK_EQ(members_sum(&scene->bond), 0);
+	tine_shared_free(scene);
+}
+
+static void tie_and_leave(void *arg)
+{
+	struct scene *scene = arg;
+
+	CHECK(member_tie(member_self(), &scene->bond, true) != NULL);
+	enter(scene);
+	if (scene->value)
+		exit(0);
+	member_leave();
+}
+
+TEST(an_orderly_end_is_not_told)
+{
+	struct scene *scene = tine_shared_new(1, sizeof(*scene));
+
+	for (int i = 0; i < 2; i++) {
+		scene->value = i;
+		CHECK_EQ(test_reap(start(scene, tie_and_leave)), 0);
+		members_sweep();
+		CHECK(member_gone(scene->id));
+		CHECK_EQ(bond_deaths(&scene->bond), 0);
+		CHECK_EQ(members_sum(&scene->bond), 0);
+	}
+	tine_shared_free(scene);
+}
+
+TEST(a_freed_object_is_left_alone)
+{
+	struct scene *scene = tine_shared_new(1, sizeof(*scene));
+	pid_t pid = start(scene, tie_and_stay);
+
+	atomic_store(&scene->bond, 0);
+	CHECK(bond_number(&scene->bond) != 0);
+	kill_it(pid);
+	CHECK_EQ(members_sweep(), 1);
+	CHECK_EQ(bond_deaths(&scene->bond), 0);
+	tine_shared_free(scene);
+}
+
+static void tie_to_own_memory(void *arg)
+{
+	struct scene *scene = arg;
+	member_bond *own = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(own != MAP_FAILED);
+	CHECK(member_tie(member_self(), own, true) != NULL);
+	enter_and_stay(scene);
+}
+
+/* It is an address of nothing, or of anything, where the death is told. */
+TEST(an_object_in_memory_of_one_process_alone_is_not_told)
+{
+	struct scene *scene = tine_shared_new(1, sizeof(*scene));
+
+	kill_it(start(scene, tie_to_own_memory));
+	CHECK_EQ(members_sweep(), 1);
+	tine_shared_free(scene);
+}
+
+TEST(room_for_so_many_ties)
+{
+	member_bond *bonds = tine_shared_new(TIES + 1, sizeof(*bonds));
+	struct member *self = member_self();
+	struct tie *tie;
+
+	CHECK(member_tie(self, &bonds[0], false) == NULL);
+	for (int i = 0; i < TIES; i++) {
+		tie = member_tie(self, &bonds[i], true);
+		CHECK(tie != NULL);
+		CHECK(member_tie(self, &bonds[i], true) == tie);
+		CHECK(member_tie(self, &bonds[i], false) == tie);
+	}
+	CHECK(member_tie(self, &bonds[TIES], true) == NULL);
+	member_untie(member_tie(self, &bonds[5], false));
+	CHECK(member_tie(self, &bonds[5], false) == NULL);
+	CHECK(member_tie(self, &bonds[TIES], true) != NULL);
+	CHECK(member_tie(self, &bonds[5], true) == NULL);
+	/* The tie to what is no more makes room. */
+	atomic_store(&bonds[7], 0);
+	CHECK(member_tie(self, &bonds[5], true) != NULL);
+	for (int i = 0; i <= TIES; i++)
+		if (member_tie(self, &bonds[i], false))
+			member_untie(member_tie(self, &bonds[i], false));
+	tine_shared_free(bonds);
+}
+
+/* ---- many ------------------------------------------------------------------------ */
+
+TEST(more_than_a_group)
+{
+	enum { MANY = 150 };
+	struct scene *scene = tine_shared_new(1, sizeof(*scene));
+	uint64_t ids[MANY];
+	pid_t pids[MANY];
+
+	for (int i = 0; i < MANY; i++) {
+		scene->value = 1;
+		pids[i] = start(scene, tie_and_stay);
+		ids[i] = scene->id;
+		for (int j = 0; j < i; j++)
+			CHECK(ids[j] != ids[i]);
+	}
+	CHECK_EQ(members_sum(&scene->bond), MANY);
+	for (int i = 0; i < MANY; i += 2)
+		kill_it(pids[i]);
+	CHECK_EQ(members_sweep(), MANY / 2);
+	CHECK_EQ(members_sum(&scene->bond), MANY / 2);
+	for (int i = 0; i < MANY; i++)
+		CHECK_EQ(member_gone(ids[i]), i % 2 == 0);
+	for (int i = 1; i < MANY; i += 2)
+		kill_it(pids[i]);
+	CHECK_EQ(members_sweep(), MANY / 2);
+	CHECK_EQ(bond_deaths(&scene->bond), MANY);
+	tine_shared_free(scene);
+	test_grows_no_further();
+}

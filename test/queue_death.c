@@ -1,0 +1,1139 @@
+/* SPDX-License-Identifier: MIT */
+/* Deaths at a queue: of producers, of holders of leases, half-way, at any moment. */
+#include "queue_use.h"
+
+#include <pthread.h>
+
+/* ---- producers --------------------------------------------------------------------- */
+
+static void put_and_be_killed(void *queue)
+{
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	raise(SIGKILL);
+}
+
+static void put_and_exit(void *queue)
+{
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	exit(0);
+}
+
+static void put_once(void *queue)
+{
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+}
+
+static int put_in_a_process(void *queue)
+{
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	return 0;
+}
+
+static void close_and_be_killed(void *queue)
+{
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_queue_close(queue), 0);
+	raise(SIGKILL);
+}
+
+static void only_get(void *queue)
+{
+	CHECK_EQ(get(queue, TINE_NOWAIT), 1);
+}
+
+TEST(a_producer_that_ends_has_closed)
+{
+	tine_queue *queue = make(8, 5);
+	tine_process *process;
+
+	CHECK_EQ(test_reap(test_fork(put_and_be_killed, queue)), -SIGKILL);
+	in_a_child(put_and_exit, queue);
+	in_a_child(put_once, queue);
+	/* Who closed before counts once, and who only took messages does not count. */
+	CHECK_EQ(test_reap(test_fork(close_and_be_killed, queue)), -SIGKILL);
+	in_a_child(only_get, queue);
+	for (int i = 0; i < 3; i++)
+		CHECK_EQ(get(queue, TINE_NOWAIT), 1);
+	not_ended(queue);
+	CHECK_EQ(tine_process_start(&process, put_in_a_process, queue, NULL), 0);
+	CHECK_EQ(tine_process_wait(process, NULL, TINE_FOREVER), 0);
+	tine_process_free(process);
+	CHECK_EQ(get(queue, TINE_NOWAIT), 1);
+	ended(queue);
+	tine_queue_free(queue);
+}
+
+static void put_and_stay(void *queue)
+{
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	pause();
+}
+
+TEST(who_waits_hears_that_the_producer_died)
+{
+	tine_queue *queue = make(1, 1);
+	pid_t producer = test_fork(put_and_stay, queue), putter, getter;
+
+	wait_for_len(queue, 1);
+	putter = test_fork(put_until_the_end, queue);
+	test_sleep_us(LONG_NAP);
+	CHECK_EQ(waitpid(putter, NULL, WNOHANG), 0);
+	end(producer);
+	CHECK_EQ(test_reap(putter), 0);
+	CHECK_EQ(get(queue, TINE_NOWAIT), 1);
+	tine_queue_free(queue);
+
+	queue = make(1, 1);
+	producer = test_fork(put_and_stay, queue);
+	CHECK_EQ(get(queue, SOON), 1);
+	getter = test_fork(get_the_end, queue);
+	test_sleep_us(LONG_NAP);
+	CHECK_EQ(waitpid(getter, NULL, WNOHANG), 0);
+	end(producer);
+	CHECK_EQ(test_reap(getter), 0);
+	tine_queue_free(queue);
+}
+
+TEST(hundreds_of_processes_one_after_another)
+{
+	int n = (int)test_scaled(400);
+	struct holder *holder = make_holder(8, n + 1);
+
+	for (int i = 0; i < n; i++) {
+		pid_t pid = test_fork(i % 3 ? put_once : put_and_be_killed,
+				      holder->queue);
+
+		CHECK_EQ(get(holder->queue, SOON), 1);
+		CHECK_EQ(test_reap(pid), i % 3 ? 0 : -SIGKILL);
+	}
+	not_ended(holder->queue);
+	/* The record of a holder goes to the next that comes; the lease does not. */
+	CHECK_EQ(put(holder->queue, 1, TINE_NOWAIT), 0);
+	for (int i = 0; i < n; i++)
+		end(start_holder(holder, hold_and_stay));
+	CHECK_EQ(get(holder->queue, SOON), 1);
+	CHECK_EQ(tine_queue_close(holder->queue), 0);
+	ended(holder->queue);
+	free_holder(holder);
+}
+
+/* ---- leases ------------------------------------------------------------------------ */
+
+TEST(a_lease_comes_back_once_for_each_death)
+{
+	struct holder *holder = make_holder(4, 2);
+	tine_queue *queue = holder->queue;
+	tine_lease id = 0, old;
+
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	for (int death = 0; death < 10; death++) {
+		pid_t pid = start_holder(holder, hold_and_stay);
+
+		CHECK_EQ(holder->number, 1);
+		CHECK_EQ(tine_queue_len(queue), 0);
+		CHECK_EQ(get(queue, TINE_NOWAIT), -ETIMEDOUT);
+		CHECK(holder->id != id);
+		id = holder->id;
+		end(pid);
+	}
+	old = id;
+	CHECK_EQ(lease(queue, &id, SOON), 1);
+	CHECK_EQ(tine_queue_ack(queue, old), -ENOENT);
+	not_ended(queue);
+	CHECK_EQ(tine_queue_ack(queue, id), 0);
+	not_ended(queue);
+
+	/* Others overtake it, and the next to come is it; to get it is the end of it. */
+	for (int i = 1; i <= 3; i++)
+		CHECK_EQ(put(queue, i, TINE_NOWAIT), 0);
+	end(start_holder(holder, hold_and_stay));
+	CHECK_EQ(get(queue, SOON), 2);
+	CHECK_EQ(get(queue, SOON), 3);
+	CHECK_EQ(get(queue, SOON), 1);
+	not_ended(queue);
+	free_holder(holder);
+}
+
+TEST(who_never_waits_gets_what_came_back)
+{
+	struct holder *holder = make_holder(4, 1);
+	int64_t deadline = SOON, got;
+
+	CHECK_EQ(put(holder->queue, 1, TINE_NOWAIT), 0);
+	end(start_holder(holder, hold_and_stay));
+	while ((got = get(holder->queue, TINE_NOWAIT)) == -ETIMEDOUT) {
+		CHECK(tine_now() < deadline);
+		test_sleep_us(200);
+	}
+	CHECK_EQ(got, 1);
+	free_holder(holder);
+}
+
+TEST(what_came_back_is_counted_and_kept_from_small_buffers)
+{
+	struct holder *holder = make_holder(4, 1);
+	tine_queue *queue = holder->queue;
+	int64_t out[2] = { 0, 99 };
+	tine_lease id = 77;
+
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(put(queue, 5, TINE_NOWAIT), 0);
+		end(start_holder(holder, hold_and_stay));
+		wait_for(&holder->held, i + 1);
+		CHECK_EQ(tine_queue_len(queue), 0);
+		CHECK_EQ(tine_queue_get(queue, out, 7, SOON), -EMSGSIZE);
+		CHECK_EQ(tine_queue_len(queue), 1);
+		CHECK_EQ(tine_queue_lease(queue, out, 7, &id, SOON), -EMSGSIZE);
+		CHECK_EQ(tine_queue_len(queue), 1);
+		CHECK_EQ(id, 77);
+		CHECK_EQ(out[0], 0);
+		if (i == 0) {
+			CHECK_EQ(get(queue, SOON), 5);
+		} else if (i == 1) {
+			CHECK_EQ(tine_queue_get_many(queue, out, 2, SOON), 1);
+			CHECK_EQ(out[0], 5);
+			CHECK_EQ(out[1], 99);
+		} else {
+			CHECK_EQ(lease(queue, &id, SOON), 5);
+			CHECK_EQ(tine_queue_len(queue), 0);
+			CHECK_EQ(tine_queue_ack(queue, id), 0);
+		}
+		out[0] = 0;
+		id = 77;
+	}
+	not_ended(queue);
+	free_holder(holder);
+}
+
+static void hold_two_and_be_killed(void *arg)
+{
+	hold(arg);
+	hold(arg);
+	raise(SIGKILL);
+}
+
+TEST(all_leases_of_the_dead_come_back)
+{
+	struct holder *holder = make_holder(2, 1);
+	tine_queue *queue = holder->queue;
+	tine_lease ids[2];
+	int64_t first, second;
+
+	/* As many as may be on lease: nobody else could lease one until they are back. */
+	for (int i = 0; i < 4; i++) {
+		CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+		CHECK_EQ(put(queue, 2, TINE_NOWAIT), 0);
+		CHECK_EQ(test_reap(test_fork(hold_two_and_be_killed, holder)), -SIGKILL);
+		CHECK_EQ(put(queue, 3, TINE_NOWAIT), 0);
+		first = lease(queue, &ids[0], SOON);
+		second = lease(queue, &ids[1], SOON);
+		if (first == 3)
+			CHECK(second == 1 || second == 2);
+		CHECK_EQ(tine_queue_ack(queue, ids[0]), 0);
+		CHECK_EQ(tine_queue_ack(queue, ids[1]), 0);
+		CHECK_EQ(first + second + get(queue, SOON), 6);
+	}
+	free_holder(holder);
+}
+
+TEST(a_lease_of_the_living_does_not_come_back)
+{
+	struct holder *holder = make_holder(4, 1);
+	pid_t pid;
+
+	CHECK_EQ(put(holder->queue, 1, TINE_NOWAIT), 0);
+	pid = start_holder(holder, hold_then_ack);
+	not_ended(holder->queue);
+	/* Nor of the stopped. */
+	kill(pid, SIGSTOP);
+	not_ended(holder->queue);
+	kill(pid, SIGCONT);
+	atomic_store(&holder->go, 1);
+	CHECK_EQ(test_reap(pid), 0);
+	not_ended(holder->queue);
+	free_holder(holder);
+}
+
+static void *hold_in_thread(void *holder)
+{
+	hold(holder);
+	return NULL;
+}
+
+static void outlive_the_first_thread_here(void *arg)
+{
+	struct holder *holder = arg;
+	pthread_t thread;
+
+	CHECK_EQ(pthread_create(&thread, NULL, hold_in_thread, holder), 0);
+	pthread_join(thread, NULL);
+	wait_for(&holder->go, 1);
+	CHECK_EQ(tine_queue_ack(holder->queue, holder->id), 0);
+	CHECK_EQ(put(holder->queue, 9, TINE_NOWAIT), 0);
+}
+
+/* Leases are a process's, whichever of its threads took them, and whether that lives. */
+TEST(a_lease_outlives_the_thread_that_took_it)
+{
+	struct holder *holder = make_holder(4, 2);
+	pid_t pid;
+
+	CHECK_EQ(put(holder->queue, 1, TINE_NOWAIT), 0);
+	pid = start_holder(holder, outlive_the_first_thread_here);
+	not_ended(holder->queue);
+	atomic_store(&holder->go, 1);
+	CHECK_EQ(test_reap(pid), 0);
+	CHECK_EQ(get(holder->queue, TINE_NOWAIT), 9);
+	/* Its death is noticed all the same. */
+	CHECK_EQ(tine_queue_close(holder->queue), 0);
+	ended(holder->queue);
+	free_holder(holder);
+}
+
+static void hold_and_execute(void *arg)
+{
+	struct holder *holder = arg;
+
+	holder->number = lease(holder->queue, &holder->id, SOON);
+	execl("/bin/sh", "sh", "-c", "sleep 0.5", (char *)NULL);
+	_exit(1);
+}
+
+TEST(who_executes_a_program_lives_until_that_ends)
+{
+	struct holder *holder = make_holder(4, 1);
+	pid_t pid;
+
+	CHECK_EQ(put(holder->queue, 1, TINE_NOWAIT), 0);
+	pid = test_fork(hold_and_execute, holder);
+	wait_for_len(holder->queue, 0);
+	not_ended(holder->queue);
+	CHECK_EQ(test_reap(pid), 0);
+	CHECK_EQ(get(holder->queue, SOON), 1);
+	free_holder(holder);
+}
+
+TEST(the_end_waits_for_the_leases_of_others)
+{
+	struct holder *holder = make_holder(4, 1);
+	tine_queue *queue = holder->queue;
+	tine_lease id;
+	pid_t pid;
+
+	/* The holder dies. */
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_queue_close(queue), 0);
+	pid = start_holder(holder, hold_and_stay);
+	not_ended(queue);
+	CHECK_EQ(lease(queue, &id, tine_after(20)), -ETIMEDOUT);
+	end(pid);
+	CHECK_EQ(get(queue, SOON), 1);
+	ended(queue);
+	free_holder(holder);
+
+	/* It says that it is done. */
+	holder = make_holder(4, 1);
+	queue = holder->queue;
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_queue_close(queue), 0);
+	pid = start_holder(holder, hold_then_ack);
+	not_ended(queue);
+	atomic_store(&holder->go, 1);
+	CHECK_EQ(get(queue, SOON), 0);
+	CHECK_EQ(test_reap(pid), 0);
+	ended(queue);
+	free_holder(holder);
+}
+
+static void hold_then_lease_the_end(void *arg)
+{
+	struct holder *holder = arg;
+	tine_lease id;
+
+	hold(holder);
+	wait_for(&holder->held, 2);
+	CHECK_EQ(lease(holder->queue, &id, SOON), 0);
+	CHECK_EQ(get(holder->queue, SOON), 0);
+	atomic_fetch_add(&holder->go, 1);
+	pause();
+}
+
+TEST(two_with_leases_do_not_wait_for_each_other)
+{
+	struct holder *holder = make_holder(4, 1);
+	tine_queue *queue = holder->queue;
+	pid_t pids[2];
+
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	CHECK_EQ(put(queue, 2, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_queue_close(queue), 0);
+	for (int i = 0; i < 2; i++)
+		pids[i] = test_fork(hold_then_lease_the_end, holder);
+	wait_for(&holder->go, 2);
+	/* And if they die, what they held is not lost. */
+	end(pids[0]);
+	end(pids[1]);
+	CHECK_EQ(get(queue, SOON) + get(queue, SOON), 3);
+	ended(queue);
+	free_holder(holder);
+}
+
+/* ---- death in the middle: the steps of queue.h, done by hand up to one of them ----- */
+
+static struct desk *own_desk(tine_queue *queue)
+{
+	/* Whoever asks for something is seated. */
+	CHECK_EQ(tine_queue_ack(queue, 0), -ENOENT);
+	return desk_at(queue, member_index(member_id()));
+}
+
+static void claim_and_die(_Atomic uint64_t *end_of, _Atomic uint64_t *claims, uint64_t n,
+			  bool moves)
+{
+	atomic_store(claims, claim_of(atomic_load(end_of), n));
+	if (moves)
+		atomic_fetch_add(end_of, n);
+	raise(SIGKILL);
+}
+
+static void die_putting(void *queue)
+{
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	claim_and_die(&((tine_queue *)queue)->tail, &own_desk(queue)->putting, 1, true);
+}
+
+static void die_putting_three_of_which_one_is_there(void *arg)
+{
+	tine_queue *queue = arg;
+	uint64_t tail = atomic_load(&queue->tail);
+	struct cell *cell = cell_of(queue, tail + 1);
+
+	*(int64_t *)cell->data = 2;
+	atomic_store(&cell->word, word_of(FULL, 8, tail + 1));
+	claim_and_die(&queue->tail, &own_desk(queue)->putting, 3, true);
+}
+
+static void die_before_the_claim_to_put(void *queue)
+{
+	claim_and_die(&((tine_queue *)queue)->tail, &own_desk(queue)->putting, 1, false);
+}
+
+static void die_getting(void *queue)
+{
+	claim_and_die(&((tine_queue *)queue)->head, &own_desk(queue)->getting, 1, true);
+}
+
+static void die_getting_two(void *queue)
+{
+	claim_and_die(&((tine_queue *)queue)->head, &own_desk(queue)->getting, 2, true);
+}
+
+static void die_before_the_claim_to_get(void *queue)
+{
+	claim_and_die(&((tine_queue *)queue)->head, &own_desk(queue)->getting, 1, false);
+}
+
+static void tend(tine_queue *queue)
+{
+	/* It does nothing when it has just been done. */
+	test_sleep_us(2000);
+	queue_tend(queue);
+}
+
+static void killed_in(void (*fn)(void *), tine_queue *queue)
+{
+	CHECK_EQ(test_reap(test_fork(fn, queue)), -SIGKILL);
+}
+
+TEST(a_message_half_put_is_none)
+{
+	for (size_t c = 2; c < CAPACITIES; c++) {
+		tine_queue *queue = make(capacities[c], 6);
+
+		for (int lap = 0; lap < 5; lap++) {
+			killed_in(lap % 2 ? die_before_the_claim_to_put : die_putting,
+				  queue);
+			if (lap > 2)
+				tend(queue);
+			CHECK_EQ(put(queue, 3, TINE_NOWAIT), 0);
+			if (lap % 2 == 0)
+				CHECK_EQ(get(queue, SOON), 1);
+			CHECK_EQ(get(queue, SOON), 3);
+			CHECK_EQ(tine_queue_len(queue), 0);
+		}
+		/* Three of the dead had put; those with a mere claim had not. */
+		CHECK_EQ(get(queue, TINE_NOWAIT), -ETIMEDOUT);
+		CHECK_EQ(tine_queue_close(queue), 0);
+		in_a_child(close_it, queue);
+		CHECK_EQ(put(queue, 1, TINE_NOWAIT), -EPIPE);
+		in_a_child(close_it, queue);
+		ended(queue);
+		tine_queue_free(queue);
+	}
+}
+
+TEST(of_many_half_put_those_arrive_that_are_there)
+{
+	tine_queue *queue = make(4, 1);
+	int64_t out[4] = { 0 };
+
+	for (int lap = 0; lap < 5; lap++) {
+		killed_in(die_putting_three_of_which_one_is_there, queue);
+		CHECK_EQ(put(queue, 3, TINE_NOWAIT), 0);
+		CHECK_EQ(put(queue, 4, TINE_NOWAIT), -ETIMEDOUT);
+		if (lap % 2) {
+			CHECK_EQ(tine_queue_get_many(queue, out, 4, SOON), 2);
+			CHECK_EQ(out[0], 2);
+			CHECK_EQ(out[1], 3);
+		} else {
+			CHECK_EQ(get(queue, SOON), 2);
+			CHECK_EQ(get(queue, SOON), 3);
+		}
+	}
+	tine_queue_free(queue);
+}
+
+TEST(a_message_half_taken_comes_again)
+{
+	for (size_t c = 0; c < CAPACITIES; c++) {
+		tine_queue *queue = make(capacities[c], 1);
+		int64_t number = 0;
+		tine_lease id;
+
+		for (int lap = 0; lap < 6; lap++) {
+			CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+			killed_in(lap % 2 ? die_before_the_claim_to_get : die_getting,
+				  queue);
+			if (lap > 2)
+				tend(queue);
+			/* A lap behind, it is in the way, and in nobody's. */
+			CHECK_EQ(tine_queue_get(queue, &number, 7, SOON), -EMSGSIZE);
+			CHECK_EQ(tine_queue_len(queue), 1);
+			if (lap % 3) {
+				CHECK_EQ(get(queue, SOON), 1);
+			} else {
+				CHECK_EQ(lease(queue, &id, SOON), 1);
+				CHECK_EQ(tine_queue_ack(queue, id), 0);
+			}
+			CHECK_EQ(get(queue, tine_after(5)), -ETIMEDOUT);
+			CHECK_EQ(tine_queue_len(queue), 0);
+		}
+		tine_queue_free(queue);
+	}
+}
+
+static void put_when_the_stray_is_out_of_the_way(void *queue)
+{
+	for (int i = 2; i <= 4; i++)
+		CHECK_EQ(put(queue, i, SOON), 0);
+}
+
+TEST(a_message_half_taken_is_no_room)
+{
+	tine_queue *queue = make(2, 2);
+	pid_t pid;
+
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	killed_in(die_getting_two, queue);
+	pid = test_fork(put_when_the_stray_is_out_of_the_way, queue);
+	test_sleep_us(LONG_NAP);
+	CHECK_EQ(tine_queue_len(queue), 2);
+	CHECK_EQ(get(queue, SOON), 1);
+	CHECK_EQ(get(queue, SOON), 1);
+	for (int i = 2; i <= 4; i++)
+		CHECK_EQ(get(queue, SOON), i);
+	CHECK_EQ(test_reap(pid), 0);
+	tine_queue_free(queue);
+}
+
+TEST(the_end_waits_for_a_message_half_taken)
+{
+	tine_queue *queue = make(2, 1);
+
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_queue_close(queue), 0);
+	killed_in(die_getting, queue);
+	CHECK_EQ(get(queue, SOON), 1);
+	ended(queue);
+	tine_queue_free(queue);
+}
+
+static void die_at_the_first_put(void *queue)
+{
+	claim_and_die(&((tine_queue *)queue)->tail, &own_desk(queue)->putting, 1, true);
+}
+
+TEST(nothing_half_put_may_be_half_taken)
+{
+	for (size_t c = 0; c < CAPACITIES; c++) {
+		tine_queue *queue = make(capacities[c], 1);
+		tine_lease id;
+
+		for (int lap = 0; lap < 4; lap++) {
+			killed_in(die_at_the_first_put, queue);
+			tend(queue);
+			if (lap % 2)
+				killed_in(die_getting, queue);
+			else
+				CHECK_EQ(lease(queue, &id, TINE_NOWAIT), -ETIMEDOUT);
+			CHECK_EQ(put(queue, 3, SOON), 0);
+			CHECK_EQ(lease(queue, &id, SOON), 3);
+			CHECK_EQ(tine_queue_ack(queue, id), 0);
+		}
+		CHECK_EQ(tine_queue_len(queue), 0);
+		tine_queue_free(queue);
+	}
+}
+
+/* What the living have claimed, and the dead had wanted to, looks like the dead's. */
+static void put_slowly(void *arg)
+{
+	struct holder *holder = arg;
+	tine_queue *queue = holder->queue;
+	uint64_t tail = atomic_load(&queue->tail);
+	struct cell *cell = cell_of(queue, tail);
+
+	atomic_store(&own_desk(queue)->putting, claim_of(tail, 1));
+	atomic_store(&queue->tail, tail + 1);
+	atomic_fetch_add(&holder->held, 1);
+	wait_for(&holder->go, 1);
+	*(int64_t *)cell->data = 5;
+	atomic_store(&cell->word, word_of(FULL, 8, tail));
+}
+
+static void get_slowly(void *arg)
+{
+	struct holder *holder = arg;
+	tine_queue *queue = holder->queue;
+	uint64_t head = atomic_load(&queue->head);
+
+	atomic_store(&own_desk(queue)->getting, claim_of(head, 1));
+	atomic_store(&queue->head, head + 1);
+	atomic_fetch_add(&holder->held, 1);
+	wait_for(&holder->go, 1);
+	atomic_store(&cell_of(queue, head)->word,
+		     word_of(FREE, 0, head + queue->mask + 1));
+}
+
+static void die_wanting_to_put_the_last(void *arg)
+{
+	tine_queue *queue = arg;
+
+	atomic_store(&own_desk(queue)->putting,
+		     claim_of(atomic_load(&queue->tail) - 1, 1));
+	raise(SIGKILL);
+}
+
+static void die_wanting_to_get_the_last(void *arg)
+{
+	tine_queue *queue = arg;
+
+	atomic_store(&own_desk(queue)->getting,
+		     claim_of(atomic_load(&queue->head) - 1, 1));
+	raise(SIGKILL);
+}
+
+TEST(what_the_living_are_at_is_left_to_them)
+{
+	struct holder *holder = make_holder(4, 1);
+	tine_queue *queue = holder->queue;
+	pid_t pid = start_holder(holder, put_slowly);
+
+	killed_in(die_wanting_to_put_the_last, queue);
+	for (int i = 0; i < 2; i++) {
+		tend(queue);
+		CHECK_EQ(get(queue, TINE_NOWAIT), -ETIMEDOUT);
+	}
+	CHECK_EQ(put(queue, 6, TINE_NOWAIT), 0);
+	CHECK_EQ(get(queue, TINE_NOWAIT), -ETIMEDOUT);
+	atomic_store(&holder->go, 1);
+	CHECK_EQ(test_reap(pid), 0);
+	CHECK_EQ(get(queue, SOON), 5);
+
+	atomic_store(&holder->go, 0);
+	pid = start_holder(holder, get_slowly);
+	killed_in(die_wanting_to_get_the_last, queue);
+	for (int i = 0; i < 2; i++) {
+		tend(queue);
+		CHECK_EQ(get(queue, TINE_NOWAIT), -ETIMEDOUT);
+	}
+	atomic_store(&holder->go, 1);
+	CHECK_EQ(test_reap(pid), 0);
+	CHECK_EQ(get(queue, tine_after(5)), -ETIMEDOUT);
+	CHECK_EQ(tine_queue_len(queue), 0);
+
+	/* Now that all is settled, the dead are no longer looked at. */
+	tend(queue);
+	for (unsigned i = 0; i < DESK_GROUP; i++)
+		if (i != member_index(member_id()))
+			CHECK_EQ(desk_at(queue, i)->member, 0);
+	free_holder(holder);
+}
+
+/* Of a thread of a process that closes meanwhile, say. */
+TEST(the_end_waits_for_a_message_half_put)
+{
+	struct holder *holder = make_holder(4, 1);
+	pid_t pid = start_holder(holder, put_slowly);
+
+	CHECK_EQ(tine_queue_close(holder->queue), 0);
+	CHECK_EQ(get(holder->queue, tine_after(5)), -ETIMEDOUT);
+	atomic_store(&holder->go, 1);
+	CHECK_EQ(get(holder->queue, SOON), 5);
+	CHECK_EQ(test_reap(pid), 0);
+	ended(holder->queue);
+	free_holder(holder);
+}
+
+static struct box *take_box_by_hand(tine_queue *queue, enum state state, size_t len)
+{
+	struct box *box = box_at(queue, 0);
+
+	CHECK(box);
+	CHECK_EQ(state_of(atomic_load(&box->word)), FREE);
+	atomic_store(&box->position, atomic_load(&queue->head));
+	*(int64_t *)box->data = *(int64_t *)cell_of(queue, box->position)->data;
+	atomic_store(&box->word, box_word(state, len, 5, member_index(member_id())));
+	return box;
+}
+
+static void die_leasing_before_the_claim(void *queue)
+{
+	own_desk(queue);
+	take_box_by_hand(queue, TAKING, 0);
+	raise(SIGKILL);
+}
+
+static void die_leasing_before_it_is_held(void *queue)
+{
+	own_desk(queue);
+	take_box_by_hand(queue, TAKING, 0);
+	die_getting(queue);
+}
+
+static void die_leasing_when_it_is_in_two_places(void *queue)
+{
+	own_desk(queue);
+	take_box_by_hand(queue, HELD, 8);
+	die_getting(queue);
+}
+
+TEST(a_message_half_leased_comes_again_once)
+{
+	static void (*const ways[])(void *) = { die_leasing_before_the_claim,
+						die_leasing_before_it_is_held,
+						die_leasing_when_it_is_in_two_places };
+
+	for (int i = 0; i < 6; i++) {
+		tine_queue *queue = make(1, 1);
+		tine_lease id;
+
+		/* So that there are boxes. */
+		CHECK_EQ(lease(queue, &id, TINE_NOWAIT), -ETIMEDOUT);
+		for (int lap = 0; lap < 3; lap++) {
+			CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+			killed_in(ways[i / 2], queue);
+			if (i % 2) {
+				CHECK_EQ(get(queue, SOON), 1);
+			} else {
+				CHECK_EQ(lease(queue, &id, SOON), 1);
+				CHECK_EQ(tine_queue_ack(queue, id), 0);
+			}
+			CHECK_EQ(get(queue, tine_after(5)), -ETIMEDOUT);
+			CHECK_EQ(tine_queue_len(queue), 0);
+		}
+		tine_queue_free(queue);
+	}
+}
+
+/* Whoever only leases needs a box for the one, and the only box has the other. */
+TEST(a_lease_that_came_back_and_a_message_half_taken)
+{
+	struct holder *holder = make_holder(1, 1);
+	tine_lease id;
+	pid_t holding;
+
+	CHECK_EQ(put(holder->queue, 1, TINE_NOWAIT), 0);
+	holding = start_holder(holder, hold_and_stay);
+	CHECK_EQ(put(holder->queue, 2, TINE_NOWAIT), 0);
+	killed_in(die_getting, holder->queue);
+	end(holding);
+	tend(holder->queue);
+	CHECK_EQ(tine_queue_len(holder->queue), 2);
+	for (int i = 0; i < 2; i++) {
+		CHECK(lease(holder->queue, &id, SOON) > 0);
+		CHECK_EQ(tine_queue_ack(holder->queue, id), 0);
+	}
+	CHECK_EQ(tine_queue_len(holder->queue), 0);
+	free_holder(holder);
+}
+
+static void die_leasing_a_stray(void *queue)
+{
+	struct stray stray;
+	struct box *box;
+
+	own_desk(queue);
+	queue_lock(queue);
+	CHECK(queue_find_stray(queue, &stray));
+	box = take_box_by_hand(queue, HELD, 8);
+	atomic_store(&box->position, stray.position);
+	*(int64_t *)box->data = *(const int64_t *)stray.data;
+	raise(SIGKILL);
+}
+
+TEST(a_message_that_came_back_half_leased_comes_again_once)
+{
+	for (size_t c = 0; c < CAPACITIES; c++) {
+		tine_queue *queue = make(capacities[c], 1);
+		tine_lease id;
+
+		CHECK_EQ(lease(queue, &id, TINE_NOWAIT), -ETIMEDOUT);
+		for (int lap = 0; lap < 4; lap++) {
+			CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+			killed_in(die_getting, queue);
+			CHECK_EQ(tine_queue_get(queue, NULL, 0, SOON), -EMSGSIZE);
+			killed_in(die_leasing_a_stray, queue);
+			CHECK_EQ(get(queue, SOON), 1);
+			CHECK_EQ(get(queue, tine_after(5)), -ETIMEDOUT);
+			CHECK_EQ(tine_queue_len(queue), 0);
+		}
+		tine_queue_free(queue);
+	}
+}
+
+static void die_getting_a_stray(void *queue)
+{
+	struct stray stray;
+
+	own_desk(queue);
+	queue_lock(queue);
+	CHECK(queue_find_stray(queue, &stray));
+	atomic_store(stray.word, stray.taken);
+	raise(SIGKILL);
+}
+
+TEST(a_message_that_came_back_half_taken_is_gone)
+{
+	tine_queue *queue = make(2, 1);
+
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	killed_in(die_getting, queue);
+	CHECK_EQ(tine_queue_get(queue, NULL, 0, SOON), -EMSGSIZE);
+	killed_in(die_getting_a_stray, queue);
+	CHECK_EQ(tine_queue_close(queue), 0);
+	CHECK_EQ(tine_queue_len(queue), 0);
+	ended(queue);
+	tine_queue_free(queue);
+}
+
+static void die_closing_uncounted(void *arg)
+{
+	tine_queue *queue = arg;
+	struct desk *desk = own_desk(queue);
+
+	queue_lock(queue);
+	atomic_fetch_or(&desk->role, CLOSING);
+	raise(SIGKILL);
+}
+
+static void die_closing_counted(void *arg)
+{
+	tine_queue *queue = arg;
+	struct desk *desk = own_desk(queue);
+
+	queue_lock(queue);
+	atomic_fetch_or(&desk->role, CLOSING);
+	atomic_store(&queue->closes, (uint64_t)(member_index(member_id()) + 1) << 32 |
+					     ((uint32_t)atomic_load(&queue->closes) + 1));
+	raise(SIGKILL);
+}
+
+TEST(who_dies_closing_is_counted_once)
+{
+	tine_queue *queue = make(4, 9);
+
+	for (int i = 0; i < 4; i++) {
+		killed_in(die_closing_uncounted, queue);
+		CHECK_EQ(get(queue, tine_after(5)), -ETIMEDOUT);
+		killed_in(die_closing_counted, queue);
+		CHECK_EQ(get(queue, tine_after(5)), -ETIMEDOUT);
+	}
+	not_ended(queue);
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	CHECK_EQ(get(queue, TINE_NOWAIT), 1);
+	CHECK_EQ(tine_queue_close(queue), 0);
+	ended(queue);
+	tine_queue_free(queue);
+}
+
+/* ---- death at any moment ----------------------------------------------------------- */
+
+enum { LIVES = 30, MOST = 20000, BATCH = 6, TAKERS = 4 };
+
+struct storm {
+	tine_queue *queue;
+	size_t len;
+	unsigned char *taken[TAKERS]; /* where messages are taken to */
+	_Atomic int noted[TAKERS];    /* may have noted what is on lease yet */
+	_Atomic uint32_t sent[LIVES]; /* put, as their producers know */
+	_Atomic uint8_t
+		got[LIVES][MOST]; /* by how many who lived to say so; 0x80: others */
+};
+
+struct role_of {
+	struct storm *storm;
+	unsigned number;
+};
+
+/* At both ends, so that one can tell whether all of it is there. */
+static void stamp(unsigned char *place, size_t len, struct message message)
+{
+	memcpy(place, &message, sizeof(message));
+	memcpy(place + len - sizeof(message), &message, sizeof(message));
+}
+
+static void storm_produce(void *arg)
+{
+	struct role_of *part = arg;
+	struct storm *storm = part->storm;
+	size_t len = storm->len;
+	unsigned char *places = calloc(3, len);
+	uint32_t at = 0;
+
+	while (at + 3 < MOST) {
+		uint32_t n = at % 4 == 0 ? 3 : 1;
+
+		for (uint32_t i = 0; i < n; i++)
+			stamp(places + i * len, len,
+			      (struct message){ part->number + 1, at + i });
+		if (n == 1)
+			CHECK_EQ(tine_queue_put(storm->queue, places, len, TINE_FOREVER),
+				 0);
+		else
+			CHECK_EQ(tine_queue_put_many(storm->queue, places, n,
+						     TINE_FOREVER),
+				 n);
+		at += n;
+		atomic_store(&storm->sent[part->number], at);
+	}
+	pause();
+}
+
+static void note(struct storm *storm, const unsigned char *place, bool living)
+{
+	struct message first, last;
+	_Atomic uint8_t *got;
+
+	memcpy(&first, place, sizeof(first));
+	memcpy(&last, place + storm->len - sizeof(last), sizeof(last));
+	if (first.producer == 0 || memcmp(&first, &last, sizeof(first)) != 0) {
+		CHECK(!living);
+		return;
+	}
+	CHECK(first.producer <= LIVES && first.number < MOST);
+	got = &storm->got[first.producer - 1][first.number];
+	if (living)
+		CHECK((atomic_fetch_add(got, 1) & 0x7f) < 0x7f);
+	else
+		atomic_fetch_or(got, 0x80);
+}
+
+static ssize_t storm_take(struct storm *storm, unsigned number, tine_lease *id)
+{
+	unsigned char *to = storm->taken[number];
+
+	if (number == 0)
+		return tine_queue_get_many(storm->queue, to, BATCH, TINE_FOREVER);
+	if (number == 1)
+		return tine_queue_get(storm->queue, to, storm->len, TINE_FOREVER) > 0;
+	return tine_queue_lease(storm->queue, to, storm->len, id, TINE_FOREVER) > 0;
+}
+
+static void storm_consume(void *arg)
+{
+	struct role_of *part = arg;
+	struct storm *storm = part->storm;
+	tine_lease id;
+	ssize_t n;
+
+	while ((n = storm_take(storm, part->number, &id)) > 0) {
+		atomic_store(&storm->noted[part->number], part->number >= 2);
+		for (ssize_t i = 0; i < n; i++)
+			note(storm, storm->taken[part->number] + i * storm->len, true);
+		if (part->number >= 2)
+			CHECK_EQ(tine_queue_ack(storm->queue, id), 0);
+		atomic_store(&storm->noted[part->number], 0);
+	}
+	CHECK_EQ(n, 0);
+}
+
+/*
+ * What the dead had taken they may not have noted; what was on lease comes back. Whether
+ * that will be noted twice.
+ */
+static bool bury(struct storm *storm, pid_t pid, unsigned taker)
+{
+	end(pid);
+	for (int i = 0; taker < 2 && i < BATCH; i++)
+		note(storm, storm->taken[taker] + i * storm->len, false);
+	memset(storm->taken[taker], 0, BATCH * storm->len);
+	return atomic_exchange(&storm->noted[taker], 0);
+}
+
+/* Who dies before it has put is no producer that could close. */
+static void end_producer(struct storm *storm, pid_t pid, unsigned number)
+{
+	int64_t deadline = SOON;
+
+	while (atomic_load(&storm->sent[number]) == 0)
+		CHECK(tine_now() < deadline);
+	end(pid);
+}
+
+/* And twice came only what had been on lease, once for each death. */
+static void check_storm(struct storm *storm, unsigned twice)
+{
+	unsigned again = 0;
+
+	for (int i = 0; i < LIVES; i++) {
+		uint32_t sent = atomic_load(&storm->sent[i]);
+
+		for (uint32_t k = 0; k < sent; k++)
+			if (!storm->got[i][k])
+				test_fail(__FILE__, __LINE__, "%u of %d is lost", k, i);
+		for (uint32_t k = 0; k < MOST; k++)
+			again += (storm->got[i][k] & 0x7f) > 1
+					 ? (storm->got[i][k] & 0x7f) - 1
+					 : 0;
+		/* It may have died before it could say so. */
+		for (uint32_t k = sent + 3; k < MOST; k++)
+			CHECK_EQ(storm->got[i][k], 0);
+	}
+	CHECK(again <= twice);
+}
+
+static void storm_of(size_t len, size_t capacity, uint64_t random)
+{
+	struct storm *storm = tine_shared_new(1, sizeof(*storm));
+	pid_t producers[2], takers[TAKERS];
+	unsigned lives = 0, twice = 0, part_of[2];
+	unsigned char *place;
+	ssize_t n;
+
+	storm->queue = make_of(len, capacity, LIVES);
+	storm->len = len;
+	place = calloc(1, len);
+	while (lives < 2) {
+		struct role_of part = { storm, lives };
+
+		part_of[lives] = lives;
+		producers[lives++] = test_fork(storm_produce, &part);
+	}
+	for (unsigned i = 0; i < TAKERS; i++) {
+		struct role_of part = { storm, i };
+
+		storm->taken[i] = tine_shared_new(BATCH, len);
+		takers[i] = test_fork(storm_consume, &part);
+	}
+	while (lives < LIVES) {
+		unsigned who = (random = random * 6364136223846793005 + 1) >> 33;
+
+		test_sleep_us(who % 4096);
+		if (who >> 12 & 1) {
+			struct role_of part = { storm, lives };
+			unsigned which = who >> 13 & 1;
+
+			end_producer(storm, producers[which], part_of[which]);
+			producers[which] = test_fork(storm_produce, &part);
+			part_of[which] = lives++;
+		} else {
+			struct role_of part = { storm, who >> 13 & 3 };
+
+			twice += bury(storm, takers[part.number], part.number);
+			takers[part.number] = test_fork(storm_consume, &part);
+		}
+	}
+	end_producer(storm, producers[0], part_of[0]);
+	end_producer(storm, producers[1], part_of[1]);
+	while ((n = tine_queue_get(storm->queue, place, len, SOON)) > 0)
+		note(storm, place, true);
+	CHECK_EQ(n, 0);
+	for (int i = 0; i < TAKERS; i++) {
+		CHECK_EQ(test_reap(takers[i]), 0);
+		tine_shared_free(storm->taken[i]);
+	}
+	check_storm(storm, twice);
+	free(place);
+	tine_queue_free(storm->queue);
+	tine_shared_free(storm);
+}
+
+TEST(killed_at_any_moment_nobody_takes_a_message_along)
+{
+	uint64_t seed = test_seed();
+
+	for (size_t c = 0; c < CAPACITIES; c++)
+		storm_of(sizeof(struct message), capacities[c], seed + c);
+}
+
+/* Copying takes most of the time there is, and most are killed at it. */
+TEST(killed_at_a_long_copy_nobody_takes_a_message_along)
+{
+	uint64_t seed = test_seed();
+
+	for (size_t c = 0; c + 1 < CAPACITIES; c++)
+		storm_of(300000, capacities[c], seed + c);
+}
+
+enum { LENGTHY = 300000 };
+
+static void *put_for_ever(void *queue)
+{
+	unsigned char *place = calloc(1, LENGTHY);
+
+	while (tine_queue_put(queue, place, LENGTHY, TINE_FOREVER) == 0)
+		;
+	return place;
+}
+
+static void put_by_threads(void *queue)
+{
+	pthread_t threads[3];
+
+	for (int i = 0; i < 3; i++)
+		CHECK_EQ(pthread_create(&threads[i], NULL, put_for_ever, queue), 0);
+	pause();
+}
+
+static void get_all(void *queue)
+{
+	unsigned char *place = calloc(1, LENGTHY);
+	ssize_t len;
+
+	while ((len = tine_queue_get(queue, place, LENGTHY, SOON)) > 0)
+		;
+	CHECK_EQ(len, 0);
+	free(place);
+}
+
+/* A process has put down one claim at most, whatever its threads. */
+TEST(threads_killed_leave_no_gap)
+{
+	uint64_t random = test_seed();
+
+	for (int i = 0; i < 30; i++) {
+		tine_queue *queue = make_of(LENGTHY, 5, 1);
+		pid_t producer = test_fork(put_by_threads, queue), consumer;
+
+		while (tine_queue_len(queue) == 0)
+			test_sleep_us(100);
+		consumer = test_fork(get_all, queue);
+		random = random * 6364136223846793005 + 1;
+		test_sleep_us((random >> 33) % 3000);
+		end(producer);
+		CHECK_EQ(test_reap(consumer), 0);
+		tine_queue_free(queue);
+	}
+}
