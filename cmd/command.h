@@ -22,18 +22,29 @@ struct option_row {
 	void *into;
 	const char *wants; /* "a whole number from 1 to 1024" */
 	const char *text;  /* one sentence */
+	/* Instead of argument, read and wants: the words it may be; into: int, which. */
+	const char *const *choices;
+};
+
+/* One operand that must be there. */
+struct operand_row {
+	const char *name; /* FIRST */
+	read_fn *read;
+	void *into;
+	const char *wants, *text; /* as above */
 };
 
 struct command {
 	const char *name, *summary;
-	const char *operands;		   /* for the synopsis; NULL: it takes none */
-	const struct option_row *options;  /* ends in a row without a name */
-	const char *description;	   /* mdoc */
-	const char *example;		   /* a line of shell */
-	int (*run)(int argc, char **argv); /* the operands */
+	const char *operands; /* for the synopsis, if run reads them; else NULL */
+	const struct operand_row *operand_rows; /* ends in no name; NULL: it takes none */
+	const struct option_row *options;	/* ends in a row without a name */
+	const char *description;		/* mdoc */
+	const char *example;			/* a line of shell */
+	int (*run)(int argc, char **argv);	/* the operands */
 };
 
-extern const struct command pi_command;
+extern const struct command pi_command, primes_command;
 extern const struct command *const commands[]; /* ends in NULL */
 
 /*
@@ -53,6 +64,14 @@ int complain(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)
 bool read_count(const char *text, void *uint64);
 bool read_positive(const char *text, void *uint64);
 bool read_workers(const char *text, void *unsigned_int); /* 1 to 1024 */
+
+/* The end of a range, the first number after it: up to 2^64, which is 0 and wrapped. */
+struct range_end {
+	uint64_t number;
+	bool wrapped;
+};
+bool read_range_end(const char *text, void *range_end);
+
 bool read_seed(const char *text, void *uint64); /* decimal, or 0x and hexadecimal */
 
 #endif

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <tine.h>
 
-const struct command *const commands[] = { &pi_command, NULL };
+const struct command *const commands[] = { &pi_command, &primes_command, NULL };
 
 static const struct command *find(const char *name)
 {
@@ -77,8 +77,8 @@ int main(int argc, char **argv)
 {
 	int code = run(argc, argv);
 
-	/* A result that was not written is none. */
-	if (fflush(stdout) != 0 || ferror(stdout))
+	/* A result that was not written is none. A command that broke has said why. */
+	if (code != BROKEN && (fflush(stdout) != 0 || ferror(stdout)))
 		return complain(BROKEN, "standard output: %s", strerror(errno));
 	return code;
 }

@@ -62,6 +62,25 @@ bool read_count(const char *text, void *into)
 	return true;
 }
 
+bool read_range_end(const char *text, void *into)
+{
+	static const char top[] = "18446744073709551616";
+	struct range_end end = { 0 };
+
+	if (!read_count(text, &end.number)) {
+		for (int i = 0; top[i]; i++, text++) {
+			text += i > 0 && *text == '_';
+			if (*text != top[i])
+				return false;
+		}
+		if (*text != '\0')
+			return false;
+		end.wrapped = true;
+	}
+	*(struct range_end *)into = end;
+	return true;
+}
+
 bool read_positive(const char *text, void *into)
 {
 	uint64_t value;

@@ -2,12 +2,13 @@
 /* One table of options makes the parser, the help, the manual and the completion. */
 #include "command.h"
 
+#include <ctype.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_OPTIONS = 32, HELP = 1000 };
+enum { MOST_OPTIONS = 32, HELP = 1000, LIST = 128 };
 
 int complain(int code, const char *fmt, ...)
 {
@@ -19,6 +20,29 @@ int complain(int code, const char *fmt, ...)
 	va_end(args);
 	fputc('\n', stderr);
 	return code;
+}
+
+/* Whether what follows the option is a value of it. */
+static bool has_value(const struct option_row *row)
+{
+	return row->argument || row->choices;
+}
+
+/* The choices with what stands between them: between all of them, and the last two. */
+static const char *join(const struct option_row *row, const char *between,
+			const char *last, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	buf[0] = '\0';
+	for (const char *const *each = row->choices; *each; each++) {
+		const char *before = each == row->choices ? "" : each[1] ? between : last;
+
+		len += (size_t)snprintf(buf + len, size - len, "%s%s", before, *each);
+		if (len >= size)
+			break;
+	}
+	return buf;
 }
 
 static int count_rows(const struct command *command)
@@ -39,11 +63,11 @@ static void make_tables(const struct command *command, struct option *longs, cha
 	for (int i = 0; i < n; i++) {
 		const struct option_row *row = &command->options[i];
 
-		longs[i] = (struct option){ row->name, row->argument != NULL, NULL, i };
+		longs[i] = (struct option){ row->name, has_value(row), NULL, i };
 		if (!row->letter)
 			continue;
 		*shorts++ = row->letter;
-		if (row->argument)
+		if (has_value(row))
 			*shorts++ = ':';
 	}
 	*shorts++ = 'h';
@@ -64,9 +88,25 @@ static const struct option_row *row_of(const struct command *command, int value)
 	return NULL;
 }
 
+static int choose(const struct command *command, const struct option_row *row,
+		  const char *text)
+{
+	char list[LIST];
+
+	for (int i = 0; row->choices[i]; i++)
+		if (strcmp(row->choices[i], text) == 0) {
+			*(int *)row->into = i;
+			return DONE;
+		}
+	return complain(USAGE, "%s: --%s wants %s, not '%s'", command->name, row->name,
+			join(row, ", ", " or ", list, sizeof(list)), text);
+}
+
 static int take(const struct command *command, const struct option_row *row,
 		const char *text)
 {
+	if (row->choices)
+		return choose(command, row, text);
 	if (!row->argument) {
 		*(bool *)row->into = true;
 		return DONE;
@@ -75,6 +115,27 @@ static int take(const struct command *command, const struct option_row *row,
 		return DONE;
 	return complain(USAGE, "%s: --%s wants %s, not '%s'", command->name, row->name,
 			row->wants, text);
+}
+
+static int take_operands(const struct command *command, int argc, char **argv)
+{
+	const struct operand_row *row = command->operand_rows;
+	int i = 0;
+
+	if (command->operands)
+		return DONE;
+	for (; row && row->name; row++, i++) {
+		if (i == argc)
+			return complain(USAGE, "%s: %s is missing; try 'tine help %s'",
+					command->name, row->name, command->name);
+		if (!row->read(argv[i], row->into))
+			return complain(USAGE, "%s: %s wants %s, not '%s'", command->name,
+					row->name, row->wants, argv[i]);
+	}
+	if (i == argc)
+		return DONE;
+	return complain(USAGE, "%s: what is '%s'? It takes %s operands", command->name,
+			argv[i], i == 0 ? "no" : "no more");
 }
 
 int options_parse(const struct command *command, int argc, char **argv, int *first)
@@ -105,39 +166,61 @@ int options_parse(const struct command *command, int argc, char **argv, int *fir
 			return err;
 	}
 	*first = optind;
-	if (!command->operands && optind < argc)
-		return complain(USAGE, "%s: what is '%s'? It takes no operands",
-				command->name, argv[optind]);
-	return DONE;
+	return take_operands(command, argc - optind, argv + optind);
 }
 
-/* ---- what is printed ------------------------------------------------------------------- */
+/* ---- what is printed --------------------------------------------------------------- */
+
+/* What follows the option: " WORKERS", " queue|map|serial", or nothing. */
+static const char *value_of(const struct option_row *row, char *buf, size_t size)
+{
+	char list[LIST];
+
+	snprintf(buf, size, "%s%s", has_value(row) ? " " : "",
+		 row->choices	 ? join(row, "|", "|", list, sizeof(list))
+		 : row->argument ? row->argument
+				 : "");
+	return buf;
+}
+
+static void print_operand_names(const struct command *command, FILE *out)
+{
+	if (command->operands)
+		fprintf(out, " %s", command->operands);
+	for (const struct operand_row *row = command->operand_rows; row && row->name;
+	     row++)
+		fprintf(out, " %s", row->name);
+	fputc('\n', out);
+}
 
 static void print_usage(const struct command *command, FILE *out)
 {
+	char value[LIST];
+
 	fprintf(out, "tine %s", command->name);
 	for (const struct option_row *row = command->options; row->name; row++) {
+		value_of(row, value, sizeof(value));
 		if (row->letter)
-			fprintf(out, " [-%c%s%s]", row->letter, row->argument ? " " : "",
-				row->argument ? row->argument : "");
+			fprintf(out, " [-%c%s]", row->letter, value);
 		else
-			fprintf(out, " [--%s%s%s]", row->name, row->argument ? " " : "",
-				row->argument ? row->argument : "");
+			fprintf(out, " [--%s%s]", row->name, value);
 	}
-	fprintf(out, "%s%s\n", command->operands ? " " : "",
-		command->operands ? command->operands : "");
+	print_operand_names(command, out);
 }
 
-static void print_help_row(char letter, const char *name, const char *argument,
-			   const char *text, FILE *out)
+static void print_help_row(const struct option_row *row, FILE *out)
 {
-	char head[64];
+	char value[LIST], head[2 * LIST];
 
-	snprintf(head, sizeof(head), "%c%c%s --%s%s%s", letter ? '-' : ' ',
-		 letter ? letter : ' ', letter ? "," : " ", name, argument ? " " : "",
-		 argument ? argument : "");
-	fprintf(out, "  %-24s %s\n", head, text);
+	snprintf(head, sizeof(head), "%c%c%s --%s%s", row->letter ? '-' : ' ',
+		 row->letter ? row->letter : ' ', row->letter ? "," : " ", row->name,
+		 value_of(row, value, sizeof(value)));
+	fprintf(out, "  %-28s %s\n", head, row->text);
 }
+
+static const struct option_row help_row = { .name = "help",
+					    .letter = 'h',
+					    .text = "Show this." };
 
 void print_help(const struct command *command, FILE *out)
 {
@@ -155,21 +238,22 @@ void print_help(const struct command *command, FILE *out)
 	fprintf(out, "%s\n\nusage: ", command->summary);
 	print_usage(command, out);
 	fputc('\n', out);
+	for (const struct operand_row *row = command->operand_rows; row && row->name;
+	     row++)
+		fprintf(out, "  %-28s %s\n", row->name, row->text);
 	for (const struct option_row *row = command->options; row->name; row++)
-		print_help_row(row->letter, row->name, row->argument, row->text, out);
-	print_help_row('h', "help", NULL, "Show this.", out);
+		print_help_row(row, out);
+	print_help_row(&help_row, out);
 	fprintf(out, "\nexample: %s\n", command->example);
 }
 
 static void print_manual_head(const char *name, const char *summary, FILE *out)
 {
 	char title[64];
-	size_t i = 0;
 
-	for (; name[i] && i < sizeof(title) - 1; i++)
-		title[i] = name[i] >= 'a' && name[i] <= 'z' ? name[i] - 'a' + 'A'
-							    : name[i];
-	title[i] = '\0';
+	snprintf(title, sizeof(title), "%s", name);
+	for (char *at = title; *at; at++)
+		*at = (char)toupper((unsigned char)*at);
 	fprintf(out,
 		".\\\" Made from the table of options.\n.Dd November 24, 2026\n.Dt %s "
 		"1\n.Os\n"
@@ -179,7 +263,13 @@ static void print_manual_head(const char *name, const char *summary, FILE *out)
 
 static void print_manual_options(const struct command *command, FILE *out)
 {
+	char list[LIST];
+
 	fprintf(out, ".Bl -tag -width Ds\n");
+	for (const struct operand_row *row = command->operand_rows; row && row->name;
+	     row++)
+		fprintf(out, ".It Ar %s\n%s\nIt is %s.\n", row->name, row->text,
+			row->wants);
 	for (const struct option_row *row = command->options; row->name; row++) {
 		fprintf(out, ".It ");
 		if (row->letter)
@@ -187,6 +277,8 @@ static void print_manual_options(const struct command *command, FILE *out)
 		fprintf(out, "Fl \\-%s", row->name);
 		if (row->argument)
 			fprintf(out, " Ar %s", row->argument);
+		if (row->choices)
+			fprintf(out, " Cm %s", join(row, " | ", " | ", list, LIST));
 		fprintf(out, "\n%s\n", row->text);
 		if (row->wants)
 			fprintf(out, "The value is %s.\n", row->wants);
@@ -245,13 +337,30 @@ void print_manual(const struct command *command, FILE *out)
 	snprintf(name, sizeof(name), "tine-%s", command->name);
 	print_manual_head(name, command->summary, out);
 	fprintf(out, ".Sh SYNOPSIS\n.Nm tine %s\n.Op Ar option ...\n", command->name);
-	if (command->operands)
-		fprintf(out, ".Ar %s\n", command->operands);
+	if (command->operands || command->operand_rows) {
+		fprintf(out, ".Ar");
+		print_operand_names(command, out);
+	}
 	fprintf(out, ".Sh DESCRIPTION\n%s", command->description);
 	print_manual_options(command, out);
 	print_manual_exit(out);
 	fprintf(out, ".Sh EXAMPLES\n.Dl %s\n.Sh SEE ALSO\n.Xr tine 1 ,\n.Xr tine 7\n",
 		command->example);
+}
+
+/* The values of options that have choices, by command and option. */
+static void print_completion_values(FILE *out)
+{
+	char list[LIST];
+
+	fprintf(out, "\tcase \"${COMP_WORDS[1]} ${COMP_WORDS[COMP_CWORD - 1]}\" in\n");
+	for (const struct command *const *each = commands; *each; each++)
+		for (const struct option_row *row = (*each)->options; row->name; row++)
+			if (row->choices)
+				fprintf(out, "\t\"%s --%s\") words=\"%s\" ;;\n",
+					(*each)->name, row->name,
+					join(row, " ", " ", list, sizeof(list)));
+	fprintf(out, "\tesac\n");
 }
 
 void print_completion(FILE *out)
@@ -272,7 +381,8 @@ void print_completion(FILE *out)
 			fprintf(out, "--%s ", row->name);
 		fprintf(out, "--help\" ;;\n");
 	}
-	fprintf(out, "\t\tesac\n\tfi\n"
-		     "\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n}\n"
+	fprintf(out, "\t\tesac\n\tfi\n");
+	print_completion_values(out);
+	fprintf(out, "\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n}\n"
 		     "complete -o default -F _tine tine\n");
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pi from random points: the part of those in the unit square that lie in the quarter of a
- * circle. The points are cut into fixed blocks, each with a random stream of its own, so
- * that the count depends on the seed and on nothing else.
+ * Pi from random points: the part of those in the unit square that lie in the quarter of
+ * a circle. The points are cut into fixed blocks, each with a random stream of its own,
+ * so that the count depends on the seed and on nothing else.
  */
 #include "command.h"
 
@@ -207,16 +207,16 @@ static int run(int argc, char **argv)
 static const struct option_row rows[] = {
 	{ "trials", 'n', "TRIALS", read_positive, &options.trials,
 	  "a whole number from 1 to 2^64 - 1, such as 1e8 or 100_000_000",
-	  "How many points; 1e8 if not said." },
+	  "How many points; 1e8 if not said.", NULL },
 	{ "workers", 'j', "WORKERS", read_workers, &options.workers,
 	  "a whole number from 1 to 1024",
-	  "How many processes; as many as there are processors if not said." },
+	  "How many processes; as many as there are processors if not said.", NULL },
 	{ "seed", 's', "SEED", read_seed, &options.seed,
 	  "a whole number from 0 to 2^64 - 1, or 0x and up to 16 hexadecimal digits",
-	  "The seed of the random numbers; 1 if not said." },
+	  "The seed of the random numbers; 1 if not said.", NULL },
 	{ "compare", 'c', NULL, NULL, &options.compare, NULL,
-	  "Do it with one worker first, and show how much faster all are." },
-	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object." },
+	  "Do it with one worker first, and show how much faster all are.", NULL },
+	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object.", NULL },
 	{ 0 },
 };
 

@@ -1,11 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The examples are short, run, and say what they should.
+# shellcheck source=test/cmd/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 "$BUILD/examples/example-pi" >"$work/out" 2>"$work/err" && [ ! -s "$work/err" ] &&
     grep -qx 'pi is about 3\.141[0-9]*' "$work/out"
 result $? "pi"
+
+# As primesieve 100000000 100099999 counts them.
+"$BUILD/examples/example-search" >"$work/out" 2>"$work/err" && [ ! -s "$work/err" ] &&
+    grep -qx '5411 primes' "$work/out"
+result $? "search"
 
 long=0
 for example in examples/*.c; do

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Habits that hold for every command.
+# shellcheck source=test/cmd/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 commands=$("$TINE" help | sed -n 's/^  \([a-z]*\) .*/\1/p' | grep -v '^help$')
@@ -29,6 +30,12 @@ for command in $commands; do
     runs 0 help --manual "$command" && mv "$work/out" "$work/manual" || bad=1
     runs 0 help --completion && mv "$work/out" "$work/completion" || bad=1
     # What the help names, the manual and the completion have.
+    for operand in $(sed -n 's/^  \([A-Z][A-Z]*\) .*/\1/p' "$work/help"); do
+        grep -q "^\.It Ar $operand\$" "$work/manual" ||
+            { echo "# manual: $operand" && bad=1; }
+        sed -n 's/^usage: //p' "$work/help" | grep -q " $operand\b" ||
+            { echo "# usage: $operand" && bad=1; }
+    done
     for option in $(sed -n 's/^  .* --\([a-z]*\).*/\1/p' "$work/help"); do
         grep -q "Fl \\\\-$option" "$work/manual" || { echo "# manual: --$option" && bad=1; }
         grep -q -- "--$option " "$work/completion" ||
@@ -66,6 +73,8 @@ fi
     command -v bash >/dev/null && "$TINE" help --completion >"$work/completion" &&
         bash -c '. "$1"; COMP_WORDS=(tine pi --tr); COMP_CWORD=2; _tine;
             [ "${COMPREPLY[*]}" = --trials ] || exit 1
+            COMP_WORDS=(tine primes --via s); COMP_CWORD=3; _tine;
+            [ "${COMPREPLY[*]}" = serial ] || exit 1
             COMP_WORDS=(tine p); COMP_CWORD=1; _tine; [[ " ${COMPREPLY[*]} " == *" pi "* ]]' \
             - "$work/completion"
 )

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A search for primes: one process puts numbers on a queue, four take them and put what
+ * is prime on another. Who has no more to put closes a queue; when all have, who takes
+ * from it gets 0. So nobody counts workers, or sends them a last message.
+ */
+#include <stdio.h>
+#include <tine.h>
+
+#define WORKERS 4
+static tine_queue *primes;
+
+static int put_numbers(void *queue)
+{
+	for (long number = 100000000; number < 100100000; number++)
+		tine_queue_put(queue, &number, sizeof(number), TINE_FOREVER);
+	return tine_queue_close(queue);
+}
+
+static int is_prime(long number)
+{
+	for (long divisor = 3; divisor <= number / divisor; divisor += 2)
+		if (number % divisor == 0)
+			return 0;
+	return number % 2;
+}
+
+static int check_numbers(void *queue)
+{
+	long number;
+
+	while (tine_queue_get(queue, &number, sizeof(number), TINE_FOREVER) > 0)
+		if (is_prime(number))
+			tine_queue_put(primes, &number, sizeof(number), TINE_FOREVER);
+	return tine_queue_close(primes);
+}
+
+int main(void)
+{
+	tine_process *process[WORKERS + 1] = { NULL };
+	tine_queue_opts opts = { .producers = WORKERS };
+	tine_queue *numbers = NULL;
+	long prime, count = 0;
+	int err = tine_queue_new(&numbers, sizeof(long), NULL);
+
+	err = err ? err : tine_queue_new(&primes, sizeof(long), &opts);
+	for (int i = 0; i <= WORKERS && !err; i++)
+		err = tine_process_start(&process[i], i ? check_numbers : put_numbers,
+					 numbers, NULL);
+	while (!err && tine_queue_get(primes, &prime, sizeof(long), TINE_FOREVER) > 0)
+		count++;
+	fprintf(err ? stderr : stdout, "%ld primes%s%s\n", count, err ? ": " : "",
+		err ? tine_strerror(err) : "");
+	for (int i = 0; i <= WORKERS; i++)
+		tine_process_free(process[i]);
+	tine_queue_free(primes);
+	tine_queue_free(numbers);
+	return err != 0;
+}
