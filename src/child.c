@@ -245,7 +245,7 @@ uint64_t process_started(pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return kill(pid, 0) == 0;
+		return kill(pid, 0) == 0 ? STARTED_SOMETIME : 0;
 	len = read(fd, text, sizeof(text) - 1);
 	close(fd);
 	text[len > 0 ? len : 0] = '\0';
@@ -257,7 +257,7 @@ uint64_t process_started(pid_t pid)
 		return 0;
 	if (state == 'X' || (state == 'Z' && threads <= 1))
 		return 0;
-	return started + 1;
+	return started + STARTED_SOMETIME + 1;
 }
 
 bool process_alive(pid_t pid)

@@ -41,6 +41,7 @@ bool process_alive(pid_t);
  * 0 when it is not alive.
  */
 uint64_t process_started(pid_t);
+#define STARTED_SOMETIME 1 /* it is alive, and no more can be found out */
 /* Leaves a child: what it has printed is written, nothing else is done. */
 _Noreturn void leave(int code);
 

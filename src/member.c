@@ -93,6 +93,14 @@ static bool in_use(const struct member *member)
 	return atomic_load(&member->life) % 2 != 0;
 }
 
+/* By what /proc says; where it says too little, it is better not to bury the living. */
+static bool lives(const struct member *member)
+{
+	uint64_t started = process_started(atomic_load(&member->pid));
+
+	return started == atomic_load(&member->started) || started == STARTED_SOMETIME;
+}
+
 /*
  * Takes the lock of a record nobody lives in; buries who did. False: somebody lives
  * there, or is about to.
@@ -105,7 +113,7 @@ static bool take_vacant(struct member *member, bool *buried)
 		return false;
 	if (!in_use(member))
 		return true;
-	if (process_started(atomic_load(&member->pid)) == atomic_load(&member->started)) {
+	if (lives(member)) {
 		tine_lock_release(&member->alive);
 		return false;
 	}

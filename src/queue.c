@@ -28,8 +28,9 @@
 #endif
 enum { CLAIMS_LATE = 1, FREES_BEFORE_COPYING, FREES_BEFORE_HOLDING, SLEEPS_FOR_GOOD };
 
-#define SPINS  40
-#define YIELDS 4
+#define TEND_TURNS 64
+#define SPINS	   40
+#define YIELDS	   4
 
 /* ---- sitting down ------------------------------------------------------------------ */
 
@@ -43,8 +44,9 @@ static __attribute__((noinline)) int sit_down(tine_queue *queue, uint64_t id)
 		queue_lock(queue);
 		err = queue_sit(queue, id);
 		queue_unlock(queue);
+		/* Who claimed the same may be dead as well, and nobody has looked. */
 		if (err == -EAGAIN)
-			sched_yield();
+			members_sweep();
 	} while (err == -EAGAIN);
 	return err;
 }
@@ -167,19 +169,22 @@ static inline uint64_t count_free(const tine_queue *queue, uint64_t first, uint6
 	return k;
 }
 
-/* Release: whoever sees that tail (or head) has passed sees the claim too. */
+/*
+ * Release, of the claim: what the desk claimed before is complete when it is seen. Of the
+ * cursor: whoever sees that it has passed sees the claim too.
+ */
 static inline bool claim(_Atomic uint64_t *end, _Atomic uint64_t *claims, uint64_t first,
 			 uint64_t n)
 {
 	if (QUEUE_BUG != CLAIMS_LATE)
-		atomic_store_explicit(claims, claim_of(first, n), memory_order_relaxed);
+		atomic_store_explicit(claims, claim_of(first, n), memory_order_release);
 	if (atomic_compare_exchange_strong_explicit(
 		    end, &first, first + n, memory_order_acq_rel, memory_order_relaxed)) {
 		if (QUEUE_BUG == CLAIMS_LATE)
 			atomic_store(claims, claim_of(first, n));
 		return true;
 	}
-	atomic_store_explicit(claims, NO_CLAIM, memory_order_relaxed);
+	atomic_store_explicit(claims, NO_CLAIM, memory_order_release);
 	return false;
 }
 
@@ -540,6 +545,9 @@ static ssize_t attempt(tine_queue *queue, struct desk *desk, struct sink *sink)
 	if (got == -EAGAIN)
 		got = sink->lease ? try_lease(queue, desk, sink)
 				  : try_get(queue, desk, sink);
+	/* Who always finds messages never sleeps, and looks after the dead all the same. */
+	if (++desk->turns % TEND_TURNS == 0)
+		queue_tend(queue);
 	leave_desk(desk);
 	return got;
 }
@@ -650,9 +658,12 @@ int tine_queue_close(tine_queue *queue)
 	err = find_desk(queue, &desk);
 	if (err)
 		return err;
+	/* Another thread's put is over before, or is told. */
+	take_desk(desk);
 	queue_lock(queue);
 	queue_close(queue, desk, member_index(member_id()));
 	queue_unlock(queue);
+	leave_desk(desk);
 	sleepers_wake(&queue->items, UINT_MAX);
 	sleepers_wake(&queue->room, UINT_MAX);
 	return 0;

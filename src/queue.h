@@ -32,7 +32,8 @@
  * each position of its two claims that no living desk names as well:
  *
  *	tail has passed it, word is FREE	a hole: FULL, of length 0
- *	head has passed it, word is FULL	STRAY: to be taken again, under the lock
+ *	head has passed it, word is FULL	STRAY: to be taken again, under the lock; but
+ *						FREE, if a box holds that position
  *	a living desk names it too		it may be that one's: look again later
  *
  *	box TAKING		FREE; the message is in the ring still
@@ -40,10 +41,10 @@
  *				becomes FREE; then the box is STRAY
  *	it has put		it counts as closed
  *
- * and then, last, the desk is vacant. All of it may be done twice: the recoverer may die.
- * STRAY is taken under the lock, message out first, and the word second. What dies there
- * leaves HELD and STRAY of one position, which the next to get the lock with -EOWNERDEAD
- * mends, by freeing the ring's.
+ * and then the strays are counted, and last the desk is vacant. All of it may be done
+ * twice: the recoverer may die. STRAY is taken under the lock, message out first, and the
+ * word second. What dies there leaves HELD and STRAY of one position, which the next to
+ * get the lock with -EOWNERDEAD mends, by freeing the ring's.
  *
  * Invariants: cells of [head, tail) are FULL, or FREE and named by a desk. Cells before
  * head are FREE of the next round, STRAY, or FULL and named by a desk. The message of a
@@ -93,8 +94,9 @@ struct desk {
 	_Atomic uint64_t putting, getting;   /* claims */
 	_Atomic uint32_t role;
 	_Atomic uint32_t
-		busy; /* between the threads of the process: 1 held, 2 contended */
-	uint32_t box; /* where it found a free one last */
+		busy;	/* between the threads of the process: 1 held, 2 contended */
+	uint32_t box;	/* where it found a free one last */
+	uint32_t turns; /* of getting */
 };
 
 struct tine_queue {
@@ -106,11 +108,11 @@ struct tine_queue {
 	char *cells;
 	/* Rarely written. */
 	_Alignas(64) _Atomic(char *) boxes; /* as many as messages; at the first lease */
-	_Atomic uint64_t closes;      /* count, and above it the last desk's number + 1 */
-	_Atomic uint32_t strays;      /* derived */
-	_Atomic uint32_t boxless;	    /* somebody waits for a box */
+	_Atomic uint64_t closes;  /* count, and above it the last desk's number + 1 */
+	_Atomic uint32_t strays;  /* derived */
+	_Atomic uint32_t boxless; /* somebody waits for a box */
 	struct sleepers items, room;
-	_Atomic int64_t tended;	      /* when somebody last looked at the members */
+	_Atomic int64_t tended;		    /* when somebody last looked at the members */
 	_Alignas(64) _Atomic uint64_t tail; /* by claim */
 	_Alignas(64) _Atomic uint64_t head; /* by claim */
 	_Alignas(64) tine_lock lock;

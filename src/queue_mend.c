@@ -29,11 +29,15 @@ static void finish_taking(struct tine_queue *queue)
 {
 	for (uint64_t i = 0; box_at(queue, 0) && i < queue->capacity; i++) {
 		struct box *box = box_at(queue, i);
-		uint64_t position = atomic_load(&box->position);
-		struct cell *cell = cell_of(queue, position);
+		struct cell *cell;
+		uint64_t position;
 
-		if (state_of(atomic_load(&box->word)) == HELD &&
-		    is_at(atomic_load(&cell->word), STRAY, position))
+		/* Its position is of this message once the word says HELD. */
+		if (state_of(atomic_load(&box->word)) != HELD)
+			continue;
+		position = atomic_load(&box->position);
+		cell = cell_of(queue, position);
+		if (is_at(atomic_load(&cell->word), STRAY, position))
 			atomic_store(&cell->word, freed(queue, position));
 	}
 }
@@ -122,6 +126,19 @@ static bool settle_putting(struct tine_queue *queue, uint64_t claim)
 	return settled;
 }
 
+/* Whether it was copied to a box, by another dead one that had claimed it as well. */
+static bool is_held(const struct tine_queue *queue, uint64_t position)
+{
+	for (uint64_t i = 0; box_at(queue, 0) && i < queue->capacity; i++) {
+		struct box *box = box_at(queue, i);
+
+		if (state_of(atomic_load(&box->word)) == HELD &&
+		    atomic_load(&box->position) == position)
+			return true;
+	}
+	return false;
+}
+
 static bool settle_getting(struct tine_queue *queue, uint64_t claim)
 {
 	uint64_t head = atomic_load(&queue->head);
@@ -130,20 +147,21 @@ static bool settle_getting(struct tine_queue *queue, uint64_t claim)
 	for (uint64_t i = 0; i < (claim & 0xffff); i++) {
 		uint64_t behind = (head - (claim >> 16) - i) & (UINT64_MAX >> 16);
 		struct question question = { head - behind, false };
-		_Atomic uint64_t *word = &cell_of(queue, question.position)->word;
-		uint64_t full = atomic_load(word);
+		uint64_t position = question.position, full, then;
+		_Atomic uint64_t *word = &cell_of(queue, position)->word;
 
+		full = atomic_load(word);
 		if (behind == 0 || behind > queue->mask + 1 ||
-		    !is_at(full, FULL, question.position))
+		    !is_at(full, FULL, position))
 			continue;
-		if (any_desk(queue, lives_and_claims, &question))
+		if (any_desk(queue, lives_and_claims, &question)) {
 			settled = false;
-		else
-			atomic_compare_exchange_strong(
-				word, &full,
-				len_of(full)
-					? word_of(STRAY, len_of(full), question.position)
-					: freed(queue, question.position));
+			continue;
+		}
+		then = len_of(full) == 0 || is_held(queue, position)
+			       ? freed(queue, position)
+			       : word_of(STRAY, len_of(full), position);
+		atomic_compare_exchange_strong(word, &full, then);
 	}
 	return settled;
 }
@@ -185,6 +203,8 @@ static bool recover(struct tine_queue *queue, struct desk *desk, unsigned index)
 	settled &= settle_putting(queue, atomic_load(&desk->putting));
 	if (atomic_load(&desk->role))
 		queue_close(queue, desk, index);
+	/* Before nobody is seen to have died here. */
+	queue_count_strays(queue);
 	if (settled)
 		atomic_store(&desk->member, 0);
 	return settled;
@@ -218,7 +238,6 @@ void queue_tend(struct tine_queue *queue)
 		return;
 	queue_lock(queue);
 	any_desk(queue, recover_gone, NULL);
-	queue_count_strays(queue);
 	queue_unlock(queue);
 	sleepers_wake(&queue->items, UINT_MAX);
 	sleepers_wake(&queue->room, UINT_MAX);
@@ -244,7 +263,6 @@ int queue_sit(struct tine_queue *queue, uint64_t id)
 	/* Who had the record before has ended. */
 	if (atomic_load(&desk->member) && !recover(queue, desk, index))
 		return -EAGAIN;
-	queue_count_strays(queue);
 	/* It says who was closed last: no longer this desk. */
 	atomic_store(&queue->closes, (uint32_t)atomic_load(&queue->closes));
 	atomic_store(&desk->putting, NO_CLAIM);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "member.h"
 #include "test.h"
 
 #include <pthread.h>
@@ -275,6 +276,30 @@ TEST(the_last_to_come_looks_first)
 			 -EOWNERDEAD);
 		CHECK_EQ(tine_barrier_wait(&scene->barrier, 2, TINE_NOWAIT), -ETIMEDOUT);
 	}
+	tine_shared_free(scene);
+}
+
+static void come_alone(void *arg)
+{
+	struct scene *scene = arg;
+
+	CHECK_EQ(tine_barrier_wait(&scene->barrier, 2, TINE_NOWAIT), -ETIMEDOUT);
+}
+
+/* Of which one who comes for the first time is not told. */
+TEST(who_is_new_does_not_complete_a_round_of_the_dead)
+{
+	struct scene *scene = tine_shared_new(1, sizeof(*scene));
+	pid_t pid = test_fork(come_once, scene);
+
+	wait_until_there(scene, 1);
+	kill(pid, SIGKILL);
+	CHECK_EQ(test_reap(pid), -SIGKILL);
+	/* Noticed elsewhere. */
+	CHECK_EQ(members_sweep(), 1);
+	CHECK_EQ(arrived(scene), 1);
+	CHECK_EQ(test_reap(test_fork(come_alone, scene)), 0);
+	CHECK_EQ(arrived(scene), 0);
 	tine_shared_free(scene);
 }
 
