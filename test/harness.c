@@ -48,6 +48,13 @@ long test_scaled(long n)
 	return n > 0 ? n : 1;
 }
 
+bool test_under_valgrind(void)
+{
+	const char *preloaded = getenv("LD_PRELOAD");
+
+	return preloaded && strstr(preloaded, "/vgpreload_");
+}
+
 uint64_t test_seed(void)
 {
 	const char *given = getenv("TEST_SEED");
@@ -320,7 +327,7 @@ static void begin_again(char **argv)
 {
 	const char *name = "GLIBC_TUNABLES";
 
-	if (getenv(name) ||
+	if (getenv(name) || test_under_valgrind() ||
 	    setenv(name, "glibc.cpu.x86_rep_stosb_threshold=100000000", 1) != 0)
 		return;
 	execv("/proc/self/exe", argv);

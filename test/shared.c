@@ -243,6 +243,12 @@ static void run_alone(const char *mode)
 	_exit(99);
 }
 
+static void skip_under_valgrind(void)
+{
+	if (test_under_valgrind())
+		test_skip("it executes itself");
+}
+
 __attribute__((constructor)) static void alone(void)
 {
 	const char *mode = getenv("TINE_TEST_ALONE");
@@ -280,8 +286,7 @@ static void with_address_limit(void *arg)
 TEST(a_limit_of_address_space)
 {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-	if (getenv("TEST_SCALE"))
-		test_skip("valgrind needs more");
+	skip_under_valgrind();
 	CHECK_EQ(test_reap(test_fork(with_address_limit, "fill")), 0);
 	CHECK_EQ(test_reap(test_fork(with_address_limit, "gibibyte")), 0);
 #else
@@ -299,6 +304,7 @@ static void with_file_limit(void *arg)
 
 TEST(a_limit_of_file_size)
 {
+	skip_under_valgrind();
 	CHECK_EQ(test_reap(test_fork(with_file_limit, "fill")), 0);
 }
 
@@ -342,6 +348,7 @@ TEST(a_memory_limit_of_the_cgroup)
 	char group[200];
 	int how;
 
+	skip_under_valgrind();
 	if (!make_group(group, "/sys/fs/cgroup", "memory.max") &&
 	    !make_group(group, "/sys/fs/cgroup/memory", "memory.limit_in_bytes"))
 		test_skip("no right to make a cgroup");
@@ -374,9 +381,11 @@ static void without_shm(void *arg)
 
 TEST(dev_shm_small_or_absent)
 {
-	int small = test_reap(test_fork(with_small_shm, "size=64k"));
-	int none = test_reap(test_fork(without_shm, NULL));
+	int small, none;
 
+	skip_under_valgrind();
+	small = test_reap(test_fork(with_small_shm, "size=64k"));
+	none = test_reap(test_fork(without_shm, NULL));
 	if (small == 77 || none == 77)
 		test_skip("no right to mount");
 	CHECK_EQ(small, 0);
@@ -404,8 +413,10 @@ static void with_old_kernel(void *mode)
 
 TEST(a_kernel_that_cannot_populate)
 {
-	int how = test_reap(test_fork(with_old_kernel, "use"));
+	int how;
 
+	skip_under_valgrind();
+	how = test_reap(test_fork(with_old_kernel, "use"));
 	if (how == 77)
 		test_skip("no seccomp");
 	CHECK_EQ(how, 0);

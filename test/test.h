@@ -75,6 +75,8 @@ void test_grows_no_further(void);
 
 /* Work scaled down under valgrind and the like, where TEST_SCALE=N divides it. */
 long test_scaled(long n);
+/* Whether this runs under valgrind, which does not let programs execute themselves. */
+bool test_under_valgrind(void);
 /* A number that differs from run to run, printed so that TEST_SEED=N repeats it. */
 uint64_t test_seed(void);
 /* Open descriptors of this process, its own look at them left out. */
