@@ -317,7 +317,7 @@ static void print_manual_of_tine(FILE *out)
 		     ".It Ev TINE_WORKERS\nHow many workers there are by default; see\n"
 		     ".Xr tine_cpus 3 .\n"
 		     ".It Ev TINE_ISA\nThe widest instruction set that random numbers "
-		     "may use; see\n"
+		     "and trial\ndivision may use; see\n"
 		     ".Xr tine_rng 3 .\n.El\n");
 	print_manual_exit(out);
 	fprintf(out, ".Sh SEE ALSO\n");

@@ -60,8 +60,9 @@ tine_after(int64_t ms); /* the deadline so many milliseconds from now; saturates
 
 /*
  * Processors this process may use: its affinity, and the CPU quota of its cgroup and of
- * every ancestor (v1 and v2), rounded up, at least 1. TINE_WORKERS=N in the environment
- * overrides all of it. Read anew at each call.
+ * every ancestor (v1 and v2), rounded up. TINE_WORKERS=N in the environment overrides all
+ * of it. In a job of a pool, that divided by the pool's workers. At least 1. Read anew at
+ * each call.
  */
 unsigned tine_cpus(void);
 
@@ -78,6 +79,20 @@ unsigned tine_cpus(void);
 void *tine_shared_new(size_t n, size_t size);
 /* Any member may free what any other made. NULL does nothing. */
 void tine_shared_free(void *mem);
+
+/*
+ * The first size bytes of the file, at an address of this process's own, which those that
+ * it forks later inherit. Who maps the same file, of the family or a stranger, sees the
+ * same bytes; nothing keeps two from writing at a time, but what is placed there: locks,
+ * events and conditions work among strangers as well. A file that is not there is made,
+ * with mode 0600 and the umask; one that is shorter grows, filled with zeros; one that is
+ * longer stays so. Its blocks are allocated here, so that touching them is never SIGBUS
+ * for want of disk. -EINVAL: size is 0; -ENOSPC, -EFBIG; -ENODEV: no regular file; else
+ * as open(2) and mmap(2).
+ */
+int tine_shared_map(void **out, const char *path, size_t size);
+/* In this process alone; the file stays. NULL does nothing. */
+void tine_shared_unmap(void *mem);
 
 /*
  * ---- synchronisation: valid when zeroed, placed in shared memory, a cache line each
@@ -327,46 +342,98 @@ typedef struct tine_pool tine_pool;
 typedef struct tine_pool_opts {
 	unsigned workers;	  /* processes; tine_cpus(); at most 1024 */
 	unsigned jobs_per_worker; /* then it is replaced; never */
+	size_t memory_per_worker; /* bytes of its own, then it is replaced; no limit */
 	int (*init)(void *arg); /* runs first in each worker; non-zero: it cannot work */
 	void *init_arg;
-	uint64_t reserved[8];
+	/* Of jobs that are submitted; for those of a map, tine_map_opts says. */
+	unsigned retries; /* times a job is tried again when its worker died; 0 */
+	bool ordered;	  /* results come in the order of submission; as they are done */
+	int64_t job_ms;	  /* the longest a job may run; no limit */
+	uint64_t reserved[6];
 } tine_pool_opts;
 
+/* Why a worker died in a job. */
+typedef struct tine_failure {
+	size_t index;  /* of the job */
+	int status;    /* of the job: -TINE_ECRASH, -ETIMEDOUT, -ENOMEM, or -ECANCELED */
+	tine_exit how; /* of the worker */
+	size_t deaths; /* of workers in jobs of this map, those tried again counted too */
+} tine_failure;
+
 typedef struct tine_map_opts {
-	size_t chunk; /* jobs a worker takes at a time; adaptive */
-	int *status;  /* receives the n return values */
+	size_t chunk;	       /* jobs a worker takes at a time; adaptive */
+	int *status;	       /* receives the n return values */
+	unsigned retries;      /* times a job is tried again when its worker died; 0 */
+	int64_t job_ms;	       /* the longest a job may run; no limit */
+	size_t hits;	       /* find: how many end the search; 1 */
+	int64_t grace_ms;      /* find: after the last hit, for jobs that run; no limit */
+	tine_failure *failure; /* receives the first; index is n where there was none */
 	/* Called in this process about ten times a second, and once at the end. */
 	void (*progress)(void *arg, size_t done, size_t total);
 	void *progress_arg;
 	uint64_t reserved[8];
 } tine_map_opts;
 
+typedef struct tine_done {
+	uint64_t tag;
+	int status;    /* what the job returned, or as of a job of a map */
+	tine_exit how; /* its worker ended, if it died in the job; else zeros */
+} tine_done;
+
 /*
  * Starts the workers and waits until each is ready. They are forked from one small
  * process (the nursery), which is forked here: what the caller's memory holds now, the
- * jobs see; what it writes later, they do not. When the caller dies, so do they. -EINVAL;
- * -EAGAIN, -ENOMEM, -EMFILE as fork(2); what .init returned, when negative, else -EINVAL
- * for a positive one; -TINE_ECRASH when .init crashed.
+ * jobs see; what it writes later, they do not. When the caller dies, so do they. In a
+ * job, tine_cpus() is the worker's share, so that pools in jobs do not crowd the machine.
+ * -EINVAL; -EAGAIN, -ENOMEM, -EMFILE as fork(2); what .init returned, when negative, else
+ * -EINVAL for a positive one; -TINE_ECRASH when .init crashed.
  */
 int tine_pool_new(tine_pool **out, const tine_pool_opts *);
 
 /*
  * for (i < n) status[i] = task->fn(&in[i], &out[i]), in parallel. The negative status
  * with the smallest index, or 0. in and out are copied to and from the family's memory,
- * unless they lie in it already (tine_shared_new), when the jobs work in place. A job
- * whose worker died has status -TINE_ECRASH, one dropped by cancel or the deadline
- * -ECANCELED, one that the deadline found running -ETIMEDOUT; out[i] of these is
- * unspecified. All others ran once. Past the deadline workers still in a job are killed
- * and replaced; the call returns -ETIMEDOUT. When cancelled: -ECANCELED. -ENOMEM,
- * -EINVAL: nothing ran.
+ * unless they lie in it already (tine_shared_new), when the jobs work in place.
+ *
+ * A job whose worker died has status -TINE_ECRASH, after .retries more attempts; one that
+ * ran for .job_ms, or that the deadline found running, -ETIMEDOUT; one whose worker grew
+ * beyond .memory_per_worker, or was killed by the system for want of memory, -ENOMEM; one
+ * dropped by cancel or the deadline -ECANCELED. out[i] of these is unspecified; their
+ * workers were ended and replaced. All others ran once to the end.
+ *
+ * Past the deadline workers still in a job are killed and replaced; the call returns
+ * -ETIMEDOUT. When cancelled: -ECANCELED. -ENOMEM, -EINVAL: nothing ran.
  */
 int tine_pool_map(tine_pool *, const tine_task *, const void *in, void *out, size_t n,
 		  const tine_map_opts *, int64_t deadline);
 
 /*
- * Drops what has not begun of the map under way, and tells what has (tine_cancelled).
- * From another thread, a signal handler or a progress function. Does nothing between
- * maps.
+ * The same, but a job that returns 1 is a hit, and the first ends the others: those that
+ * have not begun are dropped, tine_cancelled() is true in those that run, and .grace_ms
+ * later their workers are killed and replaced; status -ECANCELED. With .hits the search
+ * goes on until there are so many, SIZE_MAX: to the end. How many hits, at most .hits,
+ * and in *index (may be NULL) the job of the first; 0: none, and no failure; else as map.
+ */
+int tine_pool_find(tine_pool *, const tine_task *, const void *in, void *out, size_t n,
+		   size_t *index, const tine_map_opts *, int64_t deadline);
+
+/*
+ * One job more: copies task->in_size bytes. Waits while 2 * workers jobs wait for a
+ * worker, so that an endless source is not read ahead. 0; -ETIMEDOUT; -ENOMEM; -EINVAL.
+ */
+int tine_pool_submit(tine_pool *, const tine_task *, const void *in, uint64_t tag,
+		     int64_t deadline);
+/*
+ * 1 and a job that is done, with the result in out (as large as its task's out_size;
+ * NULL: not wanted); 0: none is left. -ETIMEDOUT.
+ */
+int tine_pool_next(tine_pool *, void *out, tine_done *, int64_t deadline);
+
+/*
+ * Drops what has not begun of the map or of what was submitted, and tells what has
+ * (tine_cancelled). From another thread, a signal handler or a progress function. What is
+ * submitted is dropped too, until tine_pool_next() has returned 0 or a map begins. Does
+ * nothing while there are no jobs. Always 0.
  */
 int tine_pool_cancel(tine_pool *);
 

@@ -222,3 +222,17 @@ uint64_t memory_headroom(const char *root)
 	cgroup_walk(root, "memory", least_memory, &least);
 	return least;
 }
+
+static void sum_kills(int dir, bool v2, void *arg)
+{
+	*(uint64_t *)arg += cgroup_keyed(dir, v2 ? "memory.events" : "memory.oom_control",
+					 "oom_kill");
+}
+
+uint64_t memory_kills(const char *root)
+{
+	uint64_t kills = 0;
+
+	cgroup_walk(root, "memory", sum_kills, &kills);
+	return kills;
+}

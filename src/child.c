@@ -264,3 +264,22 @@ bool process_alive(pid_t pid)
 {
 	return process_started(pid) != 0;
 }
+
+size_t own_memory(pid_t pid)
+{
+	unsigned long resident, shared;
+	char path[64], text[256];
+	ssize_t len;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	len = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[len > 0 ? len : 0] = '\0';
+	if (sscanf(text, "%*s %lu %lu", &resident, &shared) != 2 || shared > resident)
+		return 0;
+	return (resident - shared) * (size_t)sysconf(_SC_PAGESIZE);
+}

@@ -42,6 +42,8 @@ bool process_alive(pid_t);
  */
 uint64_t process_started(pid_t);
 #define STARTED_SOMETIME 1 /* it is alive, and no more can be found out */
+/* Bytes that are resident and the process's own, not shared; 0: it is gone. */
+size_t own_memory(pid_t);
 /* Leaves a child: what it has printed is written, nothing else is done. */
 _Noreturn void leave(int code);
 

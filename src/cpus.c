@@ -8,6 +8,8 @@
 #include <sched.h>
 #include <stdlib.h>
 
+unsigned cpus_sharers = 1;
+
 /* The kernel says EINVAL while the set is too small for the machine. */
 unsigned affine_processors(void)
 {
@@ -51,7 +53,7 @@ unsigned processors(const char *root)
 	return least;
 }
 
-unsigned tine_cpus(void)
+static unsigned all_cpus(void)
 {
 	const char *given = getenv("TINE_WORKERS");
 
@@ -63,4 +65,11 @@ unsigned tine_cpus(void)
 			return n < MAX_WORKERS ? n : MAX_WORKERS;
 	}
 	return processors("");
+}
+
+unsigned tine_cpus(void)
+{
+	unsigned share = all_cpus() / cpus_sharers;
+
+	return share > 0 ? share : 1;
 }

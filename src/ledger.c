@@ -44,7 +44,9 @@ void ledger_deal(struct ledger *ledger, const struct map *map, uint32_t jobs)
 
 	ledger_lock(ledger);
 	ledger->map = *map;
+	ledger->failure = (tine_failure){ .index = SIZE_MAX };
 	atomic_store(&ledger->jobs, jobs);
+	atomic_store(&ledger->found, 0);
 	/*
 	 * All counts first: a worker that steals at once must not find its own reset
 	 * later.
@@ -52,8 +54,8 @@ void ledger_deal(struct ledger *ledger, const struct map *map, uint32_t jobs)
 	for (uint64_t i = 0; i < workers; i++) {
 		struct desk *desk = &ledger->desks[i];
 
-		atomic_store(&desk->overdue, 0);
 		atomic_store(&desk->failure, NO_FAILURE);
+		atomic_store(&desk->unwanted, 0);
 		atomic_store(&desk->chunk, map->chunk ? map->chunk : 1);
 		atomic_store(&desk->at, at_of(n * i / workers, 0, false));
 	}
@@ -62,7 +64,29 @@ void ledger_deal(struct ledger *ledger, const struct map *map, uint32_t jobs)
 			     range_of(n * i / workers, n * (i + 1) / workers));
 	atomic_fetch_add(&ledger->turn, 1);
 	ledger_unlock(ledger);
-	ledger_wake_one(ledger, ledger->workers);
+	/* Who is awake may be in a ticket, and not look for long. */
+	ledger_wake_one(ledger, ledger_has_tickets(ledger) ? 0 : ledger->workers);
+}
+
+static void withdraw_from(struct ledger *ledger, struct desk *desk)
+{
+	uint64_t range = atomic_load(&desk->range);
+	int *status = ledger->map.status;
+
+	while (!atomic_compare_exchange_weak(&desk->range, &range,
+					     range_of(low_of(range), low_of(range))))
+		;
+	for (uint32_t i = low_of(range); status && i < high_of(range); i++)
+		status[i] = -ECANCELED;
+	atomic_fetch_sub(&ledger->jobs, high_of(range) - low_of(range));
+}
+
+void ledger_withdraw(struct ledger *ledger)
+{
+	ledger_lock(ledger);
+	for (unsigned i = 0; i < ledger->workers; i++)
+		withdraw_from(ledger, &ledger->desks[i]);
+	ledger_unlock(ledger);
 }
 
 uint64_t ledger_done(const struct ledger *ledger)
@@ -107,12 +131,55 @@ void ledger_wake_all(struct ledger *ledger)
 	ledger_call(ledger);
 }
 
-bool ledger_has_work(const struct ledger *ledger)
+static bool tickets_wait(const struct ledger *ledger)
+{
+	const struct ticket *tickets = atomic_load(&ledger->tickets);
+
+	for (unsigned i = 0; tickets && i < ticket_count(ledger); i++)
+		if (ticket_state(atomic_load(&tickets[i].state)) == WAITING)
+			return true;
+	return false;
+}
+
+static bool jobs_wait(const struct ledger *ledger)
 {
 	for (unsigned i = 0; i < ledger->workers; i++)
 		if (waiting(&ledger->desks[i]) > 0)
 			return true;
 	return false;
+}
+
+bool ledger_has_tickets(const struct ledger *ledger)
+{
+	const struct ticket *tickets = atomic_load(&ledger->tickets);
+
+	for (unsigned i = 0; tickets && i < ticket_count(ledger); i++) {
+		enum ticket_state state = ticket_state(atomic_load(&tickets[i].state));
+
+		if (state == WAITING || state == TAKEN)
+			return true;
+	}
+	return false;
+}
+
+bool ledger_is_idle(const struct ledger *ledger)
+{
+	return !ledger_has_tickets(ledger) &&
+	       ledger_done(ledger) >= atomic_load(&ledger->jobs);
+}
+
+unsigned ledger_asleep(const struct ledger *ledger)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < (ledger->workers + 63) / 64; i++)
+		n += __builtin_popcountll(atomic_load(&ledger->asleep[i]));
+	return n;
+}
+
+bool ledger_has_work(const struct ledger *ledger)
+{
+	return jobs_wait(ledger) || tickets_wait(ledger);
 }
 
 /*
@@ -200,7 +267,7 @@ bool desk_steal(struct ledger *ledger, unsigned self)
 {
 	bool found = false;
 
-	while (!found && ledger_has_work(ledger)) {
+	while (!found && jobs_wait(ledger)) {
 		ledger_lock(ledger);
 		/* A deal may have come meanwhile. */
 		found = waiting(&ledger->desks[self]) > 0 ||
@@ -218,23 +285,124 @@ void desk_note(struct desk *desk, uint32_t index, int status)
 		atomic_store(&desk->failure, failure);
 }
 
+/* ---- after a death ----------------------------------------------------------------- */
+
+static int verdict_on(const struct desk *desk, bool starved)
+{
+	uint64_t ended = atomic_load(&desk->ended);
+
+	if (ended && ended == job_of(desk))
+		return atomic_load(&desk->ended_status);
+	return starved ? -ENOMEM : -TINE_ECRASH;
+}
+
+/* The first failure is kept; whoever mends a second time counts a death twice. */
+static void note_death(struct ledger *ledger, uint32_t index, int status, tine_exit how,
+		       bool again)
+{
+	ledger->failure.deaths++;
+	if (again || ledger->failure.index != SIZE_MAX)
+		return;
+	ledger->failure.status = status;
+	ledger->failure.how = how;
+	ledger->failure.index = index;
+}
+
+/* Whether the job is to be tried again. */
+static bool mend_job(struct ledger *ledger, struct desk *desk, uint32_t index,
+		     tine_exit how, bool starved)
+{
+	const struct map *map = &ledger->map;
+	int status = verdict_on(desk, starved);
+	bool again = status == -TINE_ECRASH && map->retries > 0 &&
+		     (unsigned)map->status[index] < map->retries &&
+		     !atomic_load(&ledger->cancelled);
+
+	note_death(ledger, index, status, how, again);
+	if (again) {
+		map->status[index]++;
+		return true;
+	}
+	if (map->status)
+		map->status[index] = status;
+	desk_note(desk, index, status);
+	return false;
+}
+
+static void mend_ticket(struct ledger *ledger, struct desk *desk, struct ticket *ticket,
+			tine_exit how, bool starved)
+{
+	int status = verdict_on(desk, starved);
+	bool begun = atomic_load(&desk->ticket) == atomic_load(&ticket->number);
+
+	if (begun && (status != -TINE_ECRASH || ticket->attempts >= ledger->retries ||
+		      atomic_load(&ledger->dropped))) {
+		ticket->how = how;
+		ticket_finish(ledger, ticket, status);
+		return;
+	}
+	ticket->attempts += begun;
+	atomic_store(&ticket->state, ticket_word(WAITING, 0));
+}
+
+static void mend_tickets(struct ledger *ledger, unsigned id, tine_exit how, bool starved)
+{
+	struct ticket *tickets = atomic_load(&ledger->tickets);
+	struct desk *desk = &ledger->desks[id];
+
+	for (unsigned i = 0; tickets && i < ticket_count(ledger); i++)
+		if (atomic_load(&tickets[i].state) == ticket_word(TAKEN, id))
+			mend_ticket(ledger, desk, &tickets[i], how, starved);
+	atomic_store(&desk->ticket, 0);
+}
+
 /* May itself be cut short and done again: at is what it goes by, and is written last. */
-void desk_mend(struct ledger *ledger, unsigned id)
+void desk_mend(struct ledger *ledger, unsigned id, tine_exit how, bool starved)
 {
 	struct desk *desk = &ledger->desks[id];
 	uint64_t at = atomic_load(&desk->at), range = atomic_load(&desk->range);
 	uint32_t index = index_of(at), done = done_of(at);
 
-	if (is_running(at)) {
-		int status = atomic_load(&desk->overdue) == at ? desk->verdict
-							       : -TINE_ECRASH;
-
-		if (ledger->map.status)
-			ledger->map.status[index] = status;
-		desk_note(desk, index, status);
+	mend_tickets(ledger, id, how, starved);
+	if (is_running(at) && !mend_job(ledger, desk, index, how, starved)) {
 		index++;
 		done++;
 	}
 	atomic_store(&desk->range, range_of(index, high_of(range)));
 	atomic_store(&desk->at, at_of(index, done, false));
+	atomic_store(&desk->ended, 0);
+}
+
+/* ---- tickets ----------------------------------------------------------------------- */
+
+static struct ticket *oldest_waiting(struct ledger *ledger)
+{
+	struct ticket *tickets = atomic_load(&ledger->tickets), *oldest = NULL;
+
+	for (unsigned i = 0; tickets && i < ticket_count(ledger); i++)
+		if (ticket_state(atomic_load(&tickets[i].state)) == WAITING &&
+		    (!oldest || tickets[i].number < oldest->number))
+			oldest = &tickets[i];
+	return oldest;
+}
+
+struct ticket *ticket_take(struct ledger *ledger, unsigned id)
+{
+	struct ticket *ticket;
+	uint64_t waits;
+
+	do {
+		waits = ticket_word(WAITING, 0);
+		ticket = oldest_waiting(ledger);
+	} while (ticket && !atomic_compare_exchange_strong(&ticket->state, &waits,
+							   ticket_word(TAKEN, id)));
+	return ticket;
+}
+
+void ticket_finish(struct ledger *ledger, struct ticket *ticket, int status)
+{
+	ticket->status = status;
+	atomic_store(&ticket->state, ticket_word(DONE, 0));
+	atomic_fetch_add(&ledger->finished, 1);
+	ledger_call(ledger);
 }

@@ -13,12 +13,16 @@
  *					the owner sees it, mends the desks and starts
  *					another
  *	worker dies			SIGCHLD: its desk is mended, a new one is seated
+ *	worker takes too long, or	the nursery looks at the clock while there are
+ *					limits
+ *	grows too large			and jobs, and ends it (end_doomed)
  *
  * A worker that cannot begin (its .init fails or crashes) is tried a few times, with a
  * pause; then its desk is abandoned, and what waits there is stolen by the others.
  */
 #include "nursery.h"
 
+#include "cgroup.h"
 #include "child.h"
 #include "futex.h"
 #include "worker.h"
@@ -31,12 +35,15 @@
 
 #define MOST_STRIKES 3
 #define PAUSE_MS     20
+#define TICK_MS	     50 /* between looks at workers' memory, at most; and at the clock */
+#define STOP_WAIT    10 /* milliseconds for a worker to stop */
 
 struct nursery {
 	struct ledger *ledger;
 	int lifeline, deaths; /* deaths: a signalfd */
 	sigset_t jobs_mask;   /* the caller's, for the workers */
 	bool vacant;	      /* some desk waits for a worker */
+	int64_t starved;      /* kills for want of memory, so far; -1: not yet known */
 };
 
 /* What the caller's program would do on a signal is not for these processes to do. */
@@ -93,7 +100,24 @@ static void seat(struct nursery *nursery, unsigned id)
 	nursery->vacant = true;
 }
 
-static void bury(struct nursery *nursery, pid_t pid)
+/* Whether it was the system, for want of memory. */
+static bool was_starved(struct nursery *nursery, tine_exit how)
+{
+	int64_t before = nursery->starved;
+
+	if (how.signal != SIGKILL)
+		return false;
+	nursery->starved = (int64_t)memory_kills("");
+	return before >= 0 && nursery->starved > before;
+}
+
+static tine_exit exit_of(int status)
+{
+	return WIFSIGNALED(status) ? (tine_exit){ .code = -1, .signal = WTERMSIG(status) }
+				   : (tine_exit){ .code = WEXITSTATUS(status) };
+}
+
+static void bury(struct nursery *nursery, pid_t pid, tine_exit how)
 {
 	struct ledger *ledger = nursery->ledger;
 	struct desk *desk;
@@ -107,7 +131,7 @@ static void bury(struct nursery *nursery, pid_t pid)
 	atomic_store(&desk->pid, 0);
 	atomic_fetch_and(&ledger->asleep[id / 64], ~(UINT64_C(1) << id % 64));
 	ledger_lock(ledger);
-	desk_mend(ledger, id);
+	desk_mend(ledger, id, how, job_of(desk) && was_starved(nursery, how));
 	ledger_unlock(ledger);
 	if (atomic_load(&desk->seat) == SEAT_READY) {
 		desk->strikes = 0;
@@ -124,12 +148,13 @@ static void bury(struct nursery *nursery, pid_t pid)
 static void bury_all(struct nursery *nursery)
 {
 	struct signalfd_siginfo info;
+	int status;
 	pid_t pid;
 
 	while (read(nursery->deaths, &info, sizeof(info)) > 0)
 		;
-	while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
-		bury(nursery, pid);
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		bury(nursery, pid, exit_of(status));
 }
 
 static void seat_vacant(struct nursery *nursery)
@@ -141,18 +166,85 @@ static void seat_vacant(struct nursery *nursery)
 	ledger_wake_all(nursery->ledger);
 }
 
-static void end_overdue(struct nursery *nursery)
+/* False: it has ended, or does not stop, for the moment. */
+static bool stop(pid_t pid)
+{
+	struct timespec moment = { 0, 50000 };
+
+	kill(pid, SIGSTOP);
+	for (int64_t end = tine_after(STOP_WAIT); tine_now() < end;) {
+		siginfo_t info = { 0 };
+
+		if (waitid(P_PID, pid, &info, WSTOPPED | WNOHANG) != 0)
+			return false;
+		if (info.si_pid == pid)
+			return true;
+		nanosleep(&moment, NULL);
+	}
+	return false;
+}
+
+/* The status that the worker is to be ended with in its job; 0: let it go on. */
+static int doom(const struct ledger *ledger, const struct desk *desk)
+{
+	uint64_t job = job_of(desk);
+	int64_t limit = atomic_load(&desk->ticket) ? ledger->job_ms : ledger->map.job_ms;
+	size_t most = ledger->memory_per_worker;
+
+	if (!job)
+		return 0;
+	if (job == atomic_load(&desk->unwanted))
+		return atomic_load(&desk->unwanted_status);
+	if (limit && (tine_now() - atomic_load(&desk->begun)) / 1000000 >= limit)
+		return -ETIMEDOUT;
+	if (most && own_memory(atomic_load(&desk->pid)) > own_limit(desk, most))
+		return -ENOMEM;
+	return 0;
+}
+
+/* Only in that job: stopped, a worker cannot go on to the next between look and blow. */
+static void end_doomed(struct nursery *nursery)
 {
 	struct ledger *ledger = nursery->ledger;
 
 	for (unsigned id = 0; id < ledger->workers; id++) {
 		struct desk *desk = &ledger->desks[id];
-		uint64_t overdue = atomic_load(&desk->overdue);
+		pid_t pid = atomic_load(&desk->pid);
+		int status;
 
-		if (overdue && overdue == atomic_load(&desk->at) &&
-		    atomic_load(&desk->pid))
-			kill(atomic_load(&desk->pid), SIGKILL);
+		if (!pid || !doom(ledger, desk))
+			continue;
+		if (stop(pid) && (status = doom(ledger, desk)) != 0) {
+			atomic_store(&desk->ended_status, status);
+			atomic_store(&desk->ended, job_of(desk));
+			kill(pid, SIGKILL);
+		} else {
+			kill(pid, SIGCONT);
+		}
 	}
+}
+
+/* Milliseconds until the next look; -1: there is nothing to look at. */
+static int tick(struct nursery *nursery)
+{
+	struct ledger *ledger = nursery->ledger;
+	int64_t shortest = ledger->memory_per_worker ? TICK_MS : INT64_MAX;
+
+	if (!atomic_load(&ledger->watched))
+		return -1;
+	end_doomed(nursery);
+	if (ledger_is_idle(ledger)) {
+		/* Whoever brings work from now on says so. */
+		atomic_store(&ledger->watched, 0);
+		if (ledger_is_idle(ledger))
+			return -1;
+		atomic_store(&ledger->watched, 1);
+	}
+	if (ledger->map.job_ms && ledger->map.job_ms / 8 < shortest)
+		shortest = ledger->map.job_ms / 8;
+	if (ledger->job_ms && ledger->job_ms / 8 < shortest)
+		shortest = ledger->job_ms / 8;
+	return shortest < 1 ? 1 : shortest < TICK_MS ? (int)shortest : TICK_MS;
 }
 
 static _Noreturn void close_down(struct nursery *nursery)
@@ -164,12 +256,16 @@ static _Noreturn void close_down(struct nursery *nursery)
 			kill(atomic_load(&ledger->desks[id].pid), SIGKILL);
 	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
 		;
+	for (unsigned id = 0; id < ledger->workers; id++)
+		atomic_store(&ledger->desks[id].pid, 0);
 	_exit(0);
 }
 
 int nursery_main(void *arg, int lifeline)
 {
-	struct nursery nursery = { .ledger = arg, .lifeline = lifeline, .vacant = true };
+	struct nursery nursery = {
+		.ledger = arg, .lifeline = lifeline, .vacant = true, .starved = -1
+	};
 	struct pollfd polled[2] = { { .fd = lifeline, .events = POLLIN },
 				    { .events = POLLIN } };
 	sigset_t set;
@@ -187,16 +283,25 @@ int nursery_main(void *arg, int lifeline)
 	polled[1].fd = nursery.deaths;
 	seat_vacant(&nursery);
 	for (;;) {
-		int ready = poll(polled, 2, nursery.vacant ? PAUSE_MS : -1);
+		int wait = tick(&nursery), ready;
+
+		/* What takes time, but none that anybody waits for. */
+		if (nursery.starved < 0 && wait < 0)
+			wait = TICK_MS;
+		if (nursery.vacant && (wait < 0 || wait > PAUSE_MS))
+			wait = PAUSE_MS;
+		ready = poll(polled, 2, wait);
 
 		if (polled[0].revents &&
 		    recv(lifeline, bytes, sizeof(bytes), MSG_DONTWAIT) == 0)
 			close_down(&nursery);
 		if (polled[0].revents)
-			end_overdue(&nursery);
+			end_doomed(&nursery);
 		if (polled[1].revents)
 			bury_all(&nursery);
-		if (ready == 0)
+		if (ready == 0 && nursery.vacant)
 			seat_vacant(&nursery);
+		else if (ready == 0 && nursery.starved < 0)
+			nursery.starved = (int64_t)memory_kills("");
 	}
 }

@@ -24,20 +24,6 @@
 #define MOST_NURSERIES 3 /* that die in one map */
 #define KEEP	       ((size_t)64 << 20)
 
-/* Memory that workers see, kept from map to map. */
-struct stage {
-	void *mem;
-	size_t size;
-};
-
-struct tine_pool {
-	struct child nursery;
-	struct ledger *ledger;
-	struct stage in, out, status;
-	uint64_t uncalled;
-	_Atomic bool mapping; /* tine_pool_cancel() has something to cancel */
-};
-
 /* One call of tine_pool_map. */
 struct run {
 	tine_pool *pool;
@@ -46,8 +32,11 @@ struct run {
 	size_t total, base; /* jobs of all deals, and of those before this one */
 	int64_t deadline;
 	bool late;     /* the deadline has passed */
+	int64_t ended; /* when the search was seen to have its hits, or 0 */
 	int nurseries; /* that died */
 	int err;
+	size_t found; /* the first hit, or SIZE_MAX */
+	tine_failure failure;
 };
 
 uint64_t pool_uncalled(const tine_pool *pool)
@@ -75,8 +64,24 @@ static void await_workers(const struct ledger *ledger)
 	}
 }
 
+/* Of OpenMP 5, where the program has it. */
+extern int omp_pause_resource_all(int kind) __attribute__((weak));
+#define PAUSE_SOFT 1
+
+static int start_nursery(tine_pool *pool)
+{
+	/*
+	 * What threads OpenMP keeps for this one, a fork leaves behind, and GCC's OpenMP
+	 * would wait for them in the workers.
+	 */
+	if (omp_pause_resource_all)
+		omp_pause_resource_all(PAUSE_SOFT);
+	return child_start(&pool->nursery, nursery_main, pool->ledger);
+}
+
 static int restart_nursery(tine_pool *pool)
 {
+	static const tine_exit killed = { .code = -1, .signal = SIGKILL };
 	struct ledger *ledger = pool->ledger;
 
 	child_release(&pool->nursery);
@@ -85,7 +90,7 @@ static int restart_nursery(tine_pool *pool)
 	for (unsigned id = 0; id < ledger->workers; id++) {
 		struct desk *desk = &ledger->desks[id];
 
-		desk_mend(ledger, id);
+		desk_mend(ledger, id, killed, false);
 		atomic_store(&desk->pid, 0);
 		atomic_store(&desk->seat, SEAT_EMPTY);
 		desk->strikes = 0;
@@ -93,12 +98,10 @@ static int restart_nursery(tine_pool *pool)
 	for (unsigned i = 0; i < MAX_WORKERS / 64; i++)
 		atomic_store(&ledger->asleep[i], 0);
 	ledger_unlock(ledger);
-	return child_start(&pool->nursery, nursery_main, ledger);
+	return start_nursery(pool);
 }
 
 /* ---- waiting ----------------------------------------------------------------------- */
-
-typedef bool over_fn(const struct ledger *);
 
 static bool map_over(const struct ledger *ledger)
 {
@@ -126,8 +129,7 @@ static bool all_seated(const struct ledger *ledger)
 	return ready == ledger->workers;
 }
 
-/* Sleeps until somebody calls: whether it is over. */
-static bool doze(tine_pool *pool, over_fn *over, int64_t until)
+bool pool_doze(tine_pool *pool, over_fn *over, int64_t until)
 {
 	struct ledger *ledger = pool->ledger;
 	bool called;
@@ -173,11 +175,32 @@ static void end_running(tine_pool *pool, int status)
 		uint64_t at = atomic_load(&desk->at);
 
 		if (is_running(at)) {
-			atomic_store(&desk->verdict, status);
-			atomic_store(&desk->overdue, at);
+			atomic_store(&desk->unwanted_status, status);
+			atomic_store(&desk->unwanted, at);
 		}
 	}
 	send(pool->nursery.lifeline, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* The jobs that a search has left running have their grace. */
+static void mind_search(struct run *run)
+{
+	const struct ledger *ledger = run->pool->ledger;
+	int64_t grace = run->opts ? run->opts->grace_ms : 0;
+
+	if (run->map.hits == 0 || grace <= 0 ||
+	    atomic_load(&ledger->hits) < run->map.hits)
+		return;
+	if (!run->ended)
+		run->ended = tine_now();
+	if ((tine_now() - run->ended) / 1000000 >= grace)
+		end_running(run->pool, -ECANCELED);
+}
+
+void pool_have_watched(tine_pool *pool, bool limits)
+{
+	if (limits && !atomic_exchange(&pool->ledger->watched, 1))
+		send(pool->nursery.lifeline, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static void mind_deadline(struct run *run)
@@ -190,17 +213,18 @@ static void mind_deadline(struct run *run)
 	}
 }
 
-/* 0: go on. Else nobody is left to work, and no jobs run. */
-static int mind_nursery(struct run *run)
+int pool_mind_nursery(tine_pool *pool, int *died)
 {
-	struct ledger *ledger = run->pool->ledger;
+	struct ledger *ledger = pool->ledger;
 
-	if (nursery_died(run->pool)) {
-		int err = restart_nursery(run->pool);
+	if (nursery_died(pool)) {
+		int err = restart_nursery(pool);
 
-		if (err || ++run->nurseries > MOST_NURSERIES)
+		if (err || ++*died > MOST_NURSERIES)
 			return err ? err : -TINE_ECRASH;
 	}
+	/* The one who was awake to look for work may have been stopped. */
+	ledger_wake_one(ledger, 0);
 	if (!all_abandoned(ledger))
 		return 0;
 	return ledger->desks[0].refusal ? ledger->desks[0].refusal : -TINE_ECRASH;
@@ -211,13 +235,17 @@ static int await_map(struct run *run)
 	int64_t until;
 
 	do {
-		until = tine_now() + (run->late ? GRACE : GLANCE);
+		until = tine_now() + (run->late || run->ended ? GRACE : GLANCE);
 		if (!run->late && until > run->deadline)
 			until = run->deadline;
-		if (doze(run->pool, map_over, until))
+		if (pool_doze(run->pool, map_over, until))
 			break;
 		mind_deadline(run);
-		run->err = mind_nursery(run);
+		mind_search(run);
+		/* All workers may be busy for long, with what was submitted. */
+		if (atomic_load(&run->pool->ledger->cancelled))
+			ledger_withdraw(run->pool->ledger);
+		run->err = pool_mind_nursery(run->pool, &run->nurseries);
 		report(run);
 	} while (run->err == 0);
 	return run->err;
@@ -281,6 +309,22 @@ static void drop_rest(const struct run *run)
 		run->map.status[i] = -ECANCELED;
 }
 
+/* What a deal had to tell besides its results. */
+static void bring_news(struct run *run)
+{
+	const struct ledger *ledger = run->pool->ledger;
+	uint64_t found = atomic_load(&ledger->found);
+
+	if (found && run->found == SIZE_MAX)
+		run->found = run->base + found - 1;
+	run->failure.deaths += ledger->failure.deaths;
+	if (run->failure.index != SIZE_MAX || ledger->failure.index == SIZE_MAX)
+		return;
+	run->failure.index = run->base + ledger->failure.index;
+	run->failure.status = ledger->failure.status;
+	run->failure.how = ledger->failure.how;
+}
+
 static int deal_all(struct run *run, int *failure)
 {
 	struct map *map = &run->map;
@@ -291,12 +335,16 @@ static int deal_all(struct run *run, int *failure)
 		uint32_t n = left < MAX_JOBS ? left : MAX_JOBS;
 		uint64_t first;
 
+		if (map->retries)
+			memset(map->status, 0, n * sizeof(int));
 		ledger_deal(ledger, map, n);
+		pool_have_watched(run->pool, map->job_ms || ledger->memory_per_worker);
 		if (await_map(run) != 0)
 			break;
 		first = ledger_failure(ledger);
 		if (*failure == 0 && first != NO_FAILURE)
 			*failure = (int)(uint32_t)first;
+		bring_news(run);
 		run->base += n;
 		map->in += n * map->in_size;
 		map->out += n * map->out_size;
@@ -322,6 +370,8 @@ static int check_map(const tine_pool *pool, const tine_task *task, const void *i
 {
 	if (!pool || !task || !task->fn || (opts && !TAIL_IS_ZERO(opts)))
 		return -EINVAL;
+	if (opts && (opts->job_ms < 0 || opts->grace_ms < 0))
+		return -EINVAL;
 	if (n > 0 && ((!in && task->in_size) || (!out && task->out_size)))
 		return -EINVAL;
 	return pool->nursery.owner == getpid() ? 0 : -EPERM;
@@ -333,39 +383,62 @@ static void all_status(const tine_map_opts *opts, size_t n, int status)
 		opts->status[i] = status;
 }
 
-int tine_pool_map(tine_pool *pool, const tine_task *task, const void *in, void *out,
-		  size_t n, const tine_map_opts *opts, int64_t deadline)
+/* Where the n statuses go: NULL, where nobody wants to know. */
+static int place_status(struct run *run, int **there)
 {
-	struct run run = { .pool = pool, .opts = opts, .total = n, .deadline = deadline };
-	int err = check_map(pool, task, in, out, n, opts), failure = 0;
-	void *in_there, *out_there, *status = NULL;
+	const tine_map_opts *opts = run->opts;
+	void *placed = NULL;
+	int err = 0;
 
-	if (err || n == 0)
-		return err;
-	if (deadline <= tine_now()) {
-		all_status(opts, n, -ECANCELED);
-		return -ETIMEDOUT;
-	}
+	if (opts && opts->status)
+		err = place(&run->pool->status, opts->status, run->total, sizeof(int),
+			    &placed);
+	else if (opts && opts->retries)
+		err = place(&run->pool->status, "", run->total, sizeof(int), &placed);
+	*there = placed;
+	return err;
+}
+
+static void tell_failure(const struct run *run)
+{
+	if (!run->opts || !run->opts->failure)
+		return;
+	*run->opts->failure = run->failure;
+	if (run->failure.index == SIZE_MAX)
+		run->opts->failure->index = run->total;
+}
+
+static int run_map(struct run *run, const tine_task *task, const void *in, void *out)
+{
+	tine_pool *pool = run->pool;
+	const tine_map_opts *opts = run->opts;
+	int err, failure = 0, *status;
+	size_t n = run->total;
+	void *in_there, *out_there;
+
 	if ((err = place(&pool->in, in, n, task->in_size, &in_there)) != 0 ||
-	    (err = place(&pool->out, out, n, task->out_size, &out_there)) != 0)
-		goto trim;
-	if (opts && opts->status &&
-	    (err = place(&pool->status, opts->status, n, sizeof(int), &status)) != 0)
+	    (err = place(&pool->out, out, n, task->out_size, &out_there)) != 0 ||
+	    (err = place_status(run, &status)) != 0)
 		goto trim;
 	if (in_there != in)
 		memcpy(in_there, in, n * task->in_size);
 
-	run.map = (struct map){ .fn = task->fn,
-				.in = in_there,
-				.out = out_there,
-				.status = status,
-				.in_size = task->in_size,
-				.out_size = task->out_size };
-	if (opts)
-		run.map.chunk = opts->chunk < MAX_JOBS ? opts->chunk : MAX_JOBS;
+	run->map.fn = task->fn;
+	run->map.in = in_there;
+	run->map.out = out_there;
+	run->map.status = status;
+	run->map.in_size = task->in_size;
+	run->map.out_size = task->out_size;
+	if (opts) {
+		run->map.chunk = opts->chunk < MAX_JOBS ? opts->chunk : MAX_JOBS;
+		run->map.retries = opts->retries;
+		run->map.job_ms = opts->job_ms;
+	}
 	atomic_store(&pool->ledger->cancelled, 0);
+	atomic_store(&pool->ledger->dropped, 0);
+	atomic_store(&pool->ledger->hits, 0);
 	atomic_store(&pool->mapping, true);
-	err = deal_all(&run, &failure);
+	err = deal_all(run, &failure);
 	atomic_store(&pool->mapping, false);
 	if (err) {
 		forget_jobs(pool->ledger);
@@ -374,20 +447,67 @@ int tine_pool_map(tine_pool *pool, const tine_task *task, const void *in, void *
 	}
 	if (out_there != out)
 		memcpy(out, out_there, n * task->out_size);
-	if (status && status != opts->status)
+	if (opts && opts->status && status != opts->status)
 		memcpy(opts->status, status, n * sizeof(int));
 	if (opts && opts->progress)
-		opts->progress(opts->progress_arg, run.base, n);
+		opts->progress(opts->progress_arg, run->base, n);
+	tell_failure(run);
 	err = failure;
 	if (atomic_load(&pool->ledger->cancelled))
-		err = run.late ? -ETIMEDOUT : -ECANCELED;
+		err = run->late ? -ETIMEDOUT : -ECANCELED;
 trim:
 	trim(pool, KEEP);
 	return err;
 }
 
+static int start_map(struct run *run, const tine_task *task, const void *in, void *out)
+{
+	const tine_map_opts *opts = run->opts;
+	size_t n = run->total;
+	int err = check_map(run->pool, task, in, out, n, opts);
+
+	run->found = run->failure.index = SIZE_MAX;
+	if (err)
+		return err;
+	if (n > 0 && run->deadline > tine_now())
+		return run_map(run, task, in, out);
+	all_status(opts, n, -ECANCELED);
+	tell_failure(run);
+	return n > 0 ? -ETIMEDOUT : 0;
+}
+
+int tine_pool_map(tine_pool *pool, const tine_task *task, const void *in, void *out,
+		  size_t n, const tine_map_opts *opts, int64_t deadline)
+{
+	struct run run = { .pool = pool, .opts = opts, .total = n, .deadline = deadline };
+
+	if (opts && (opts->hits || opts->grace_ms))
+		return -EINVAL;
+	return start_map(&run, task, in, out);
+}
+
+int tine_pool_find(tine_pool *pool, const tine_task *task, const void *in, void *out,
+		   size_t n, size_t *index, const tine_map_opts *opts, int64_t deadline)
+{
+	struct run run = { .pool = pool, .opts = opts, .total = n, .deadline = deadline };
+	size_t wanted = opts && opts->hits ? opts->hits : 1;
+	uint32_t hits;
+	int err;
+
+	run.map.hits = wanted < INT32_MAX ? wanted : INT32_MAX;
+	err = start_map(&run, task, in, out);
+	if (run.found == SIZE_MAX)
+		return err;
+	hits = atomic_load(&pool->ledger->hits);
+	if (index)
+		*index = run.found;
+	return (int)(hits < run.map.hits ? hits : run.map.hits);
+}
+
 int tine_pool_cancel(tine_pool *pool)
 {
+	if (atomic_load(&pool->submitted) != atomic_load(&pool->delivered))
+		atomic_store(&pool->ledger->dropped, 1);
 	if (atomic_load(&pool->mapping)) {
 		atomic_store(&pool->ledger->cancelled, 1);
 		ledger_call(pool->ledger);
@@ -405,6 +525,9 @@ static struct ledger *make_ledger(const tine_pool_opts *opts)
 		return NULL;
 	ledger->workers = workers;
 	ledger->jobs_per_worker = opts->jobs_per_worker;
+	ledger->memory_per_worker = opts->memory_per_worker;
+	ledger->retries = opts->retries;
+	ledger->job_ms = opts->job_ms;
 	ledger->init = opts->init;
 	ledger->init_arg = opts->init_arg;
 	ledger->magic = LEDGER_MAGIC;
@@ -416,7 +539,7 @@ static int await_seats(tine_pool *pool)
 {
 	struct ledger *ledger = pool->ledger;
 
-	while (!doze(pool, all_seated, tine_now() + GLANCE))
+	while (!pool_doze(pool, all_seated, tine_now() + GLANCE))
 		if (nursery_died(pool))
 			return -TINE_ECRASH;
 	for (unsigned id = 0; id < ledger->workers; id++)
@@ -448,7 +571,8 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 
 	if (!opts)
 		opts = &defaults;
-	if (!out || !TAIL_IS_ZERO(opts) || opts->workers > MAX_WORKERS)
+	if (!out || !TAIL_IS_ZERO(opts) || opts->workers > MAX_WORKERS ||
+	    opts->job_ms < 0)
 		return -EINVAL;
 	pool = calloc(1, sizeof(*pool));
 	if (!pool)
@@ -458,7 +582,9 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 		err = -ENOMEM;
 		goto free_pool;
 	}
-	err = child_start(&pool->nursery, nursery_main, pool->ledger);
+	pool->ordered = opts->ordered;
+	pool->results_end = &pool->results;
+	err = start_nursery(pool);
 	if (err)
 		goto free_ledger;
 	err = await_seats(pool);
@@ -487,7 +613,9 @@ void tine_pool_free(tine_pool *pool)
 	if (pool->nursery.owner == getpid()) {
 		end_nursery(pool);
 		trim(pool, 0);
+		pool_drop_tickets(pool);
 		tine_shared_free(pool->ledger);
 	}
+	pool_drop_results(pool);
 	free(pool);
 }

@@ -2,7 +2,52 @@
 #ifndef TINE_POOL_H
 #define TINE_POOL_H
 
+#include "child.h"
 #include "ledger.h"
+
+/* Memory that workers see, kept from map to map. */
+struct stage {
+	void *mem;
+	size_t size;
+};
+
+struct tine_pool {
+	struct child nursery;
+	struct ledger *ledger;
+	struct stage in, out, status;
+	uint64_t uncalled;
+	_Atomic bool mapping;	    /* tine_pool_cancel() has something to cancel */
+	_Atomic uint64_t submitted; /* tickets, and the number of the last */
+	_Atomic uint64_t delivered;
+	bool ordered;
+	int64_t woke;	/* when a worker was woken for a job of a moment */
+	int64_t minded; /* when who does not wait last looked at the nursery */
+	struct result
+		*results; /* brought home, but not yet asked for; the oldest first */
+	struct result **results_end;
+};
+
+/* What became of a ticket, where it had to make room. */
+struct result {
+	struct result *next;
+	uint64_t number;
+	tine_done done;
+	size_t len;
+	char out[];
+};
+
+typedef bool over_fn(const struct ledger *);
+
+/* Sleeps until somebody calls, or until then: whether it is over. */
+bool pool_doze(tine_pool *, over_fn *over, int64_t until);
+/* 0: go on. Else nobody is left to work, and no jobs run. */
+int pool_mind_nursery(tine_pool *, int *died);
+/* Has the nursery look at the clock, if there are limits, from now on. */
+void pool_have_watched(tine_pool *, bool limits);
+/* Frees all that was submitted; the workers are gone. */
+void pool_drop_tickets(tine_pool *);
+/* Frees what was brought home; also in a child, which has a copy. */
+void pool_drop_results(tine_pool *);
 
 /*
  * How often a caller found its map over without having been called: the calls are lost in

@@ -2,6 +2,8 @@
 /* A worker: does what lies at its desk, then steals, then sleeps. See ledger.h. */
 #include "worker.h"
 
+#include "cgroup.h"
+#include "child.h"
 #include "futex.h"
 
 #include <stdio.h>
@@ -9,8 +11,10 @@
 #include <sys/mman.h>
 
 /* Nanoseconds that taking up a chunk should buy; a chunk is doubled or halved for it. */
-#define SHORT 10000
-#define LONG  100000
+#define SHORT	    10000
+#define LONG	    100000
+#define NAP	    INT64_C(1000000)
+#define WEIGH_EVERY INT64_C(10000000) /* nanoseconds */
 
 static const uint32_t never_cancelled;
 const uint32_t *tine_cancel_word_ = &never_cancelled;
@@ -23,11 +27,13 @@ struct worker {
 	uint32_t turn;	    /* the deal it has looked at */
 	bool roused;	    /* has had no work until now */
 	tine_fn *mapped;    /* known to be there */
+	int64_t weighed;    /* when it last looked at its size */
 };
 
-static bool cancelled(const struct ledger *ledger)
+static bool is_set(const _Atomic uint32_t *word)
 {
-	return atomic_load_explicit(&ledger->cancelled, memory_order_relaxed) != 0;
+	/* Relaxed: to see it a job later does no harm. */
+	return atomic_load_explicit(word, memory_order_relaxed) != 0;
 }
 
 /*
@@ -43,10 +49,9 @@ static bool is_mapped(struct worker *worker, tine_fn *fn)
 	return worker->mapped == fn;
 }
 
-static int do_job(const struct map *map, uint32_t index)
+static int call(tine_fn *fn, const void *in, void *out)
 {
-	int status = map->fn(map->in + index * map->in_size,
-			     map->out + index * map->out_size);
+	int status = fn(in, out);
 
 	/* What it printed is out before anybody hears that it is done. */
 	if (__fpending(stdout) > 0)
@@ -54,33 +59,114 @@ static int do_job(const struct map *map, uint32_t index)
 	return status;
 }
 
-static void do_jobs(struct worker *worker, uint32_t from, uint32_t n)
+/* A hit of a search: the first is kept, and the last that is wanted ends it. */
+static void note_hit(struct ledger *ledger, const struct map *map, uint32_t index)
+{
+	uint64_t nobody = 0;
+
+	atomic_compare_exchange_strong(&ledger->found, &nobody, (uint64_t)index + 1);
+	if (atomic_fetch_add(&ledger->hits, 1) + 1 != map->hits)
+		return;
+	atomic_store(&ledger->cancelled, 1);
+	ledger_call(ledger);
+}
+
+/* Whether it has grown too large to go on. Asks now and then. */
+static void mind_memory(struct worker *worker)
+{
+	size_t most = worker->ledger->memory_per_worker;
+	int64_t now;
+
+	if (!most)
+		return;
+	now = tine_now();
+	if (now - worker->weighed < WEIGH_EVERY)
+		return;
+	worker->weighed = now;
+	if (own_memory(getpid()) > own_limit(worker->desk, most))
+		worker->jobs_left = 0;
+}
+
+/*
+ * How many it did: fewer than n if it is to retire; the rest waits again once the desk is
+ * mended.
+ */
+static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 {
 	struct desk *desk = worker->desk;
 	const struct map map = worker->ledger->map;
 	uint32_t done = done_of(atomic_load_explicit(&desk->at, memory_order_relaxed));
 	bool mapped = is_mapped(worker, map.fn);
+	uint32_t i = from;
 
-	for (uint32_t i = from; i < from + n; i++) {
+	while (i < from + n && worker->jobs_left > 0) {
 		int status;
 
-		if (cancelled(worker->ledger)) {
+		if (is_set(&worker->ledger->cancelled)) {
 			status = -ECANCELED;
 		} else if (!mapped) {
 			status = -EFAULT;
 		} else {
+			/* Before at: the job is never seen with an older beginning. */
+			if (map.job_ms)
+				atomic_store(&desk->begun, tine_now());
 			/* Release: the job before is finished in memory. */
 			atomic_store_explicit(&desk->at, at_of(i, done, true),
 					      memory_order_release);
-			status = do_job(&map, i);
+			status = call(map.fn, map.in + i * map.in_size,
+				      map.out + i * map.out_size);
+			if (status == 1 && map.hits > 0)
+				note_hit(worker->ledger, &map, i);
 		}
 		if (map.status)
 			map.status[i] = status;
 		if (status < 0)
 			desk_note(desk, i, status);
+		i++;
 		done++;
+		mind_memory(worker);
 	}
-	atomic_store(&desk->at, at_of(from + n, done, false));
+	atomic_store(&desk->at, at_of(i, done, false));
+	return i - from;
+}
+
+/* One that was submitted; false: none waits. */
+static bool do_ticket(struct worker *worker)
+{
+	struct ledger *ledger = worker->ledger;
+	struct desk *desk = worker->desk;
+	struct ticket *ticket;
+	int64_t begun;
+	int status;
+
+	if (worker->jobs_left == 0 || !(ticket = ticket_take(ledger, worker->id)))
+		return false;
+	if (atomic_load(&ledger->moments) == 0)
+		ledger_wake_one(ledger, worker->id);
+	begun = tine_now();
+	if (is_set(&ledger->dropped)) {
+		status = -ECANCELED;
+	} else if (!is_mapped(worker, ticket->fn)) {
+		status = -EFAULT;
+	} else {
+		atomic_store(&desk->begun, begun);
+		atomic_store(&desk->ticket, ticket->number);
+		tine_cancel_word_ = (const uint32_t *)&ledger->dropped;
+		status = call(ticket->fn, ticket->data,
+			      ticket->data + ticket_out(ticket->in_size));
+		tine_cancel_word_ = (const uint32_t *)&ledger->cancelled;
+	}
+	/* See submit.c. */
+	if (tine_now() - begun > SHORT)
+		atomic_store(&ledger->moments, 0);
+	else
+		atomic_fetch_add(&ledger->moments, 1);
+	ticket_finish(ledger, ticket, status);
+	atomic_store(&desk->ticket, 0);
+	if (ledger->jobs_per_worker)
+		worker->jobs_left--;
+	mind_memory(worker);
+	return true;
 }
 
 /*
@@ -117,10 +203,10 @@ static bool do_chunk(struct worker *worker)
 		ledger_wake_one(ledger, worker->id);
 	worker->roused = false;
 	begun = adaptive ? tine_now() : 0;
-	do_jobs(worker, first, n);
+	n = do_jobs(worker, first, n);
 	if (adaptive)
 		adapt(worker->desk, n, tine_now() - begun);
-	if (ledger->jobs_per_worker)
+	if (ledger->jobs_per_worker && worker->jobs_left > 0)
 		worker->jobs_left -= n;
 	return true;
 }
@@ -145,7 +231,9 @@ static void rest(struct worker *worker)
 	 * Who deals looks at asleep after it has dealt; we look at its deal after this.
 	 */
 	if (atomic_load(&ledger->turn) == worker->turn && !ledger_has_work(ledger))
-		futex_wait(&worker->desk->wake, wake, TINE_FOREVER);
+		/* While jobs come one by one, not everybody is woken for each. */
+		futex_wait(&worker->desk->wake, wake,
+			   ledger_has_tickets(ledger) ? tine_now() + NAP : TINE_FOREVER);
 	atomic_fetch_and(asleep, ~bit);
 }
 
@@ -158,8 +246,13 @@ int worker_main(struct ledger *ledger, unsigned id)
 		.jobs_left = ledger->jobs_per_worker ? ledger->jobs_per_worker
 						     : UINT32_MAX,
 	};
-	int err = ledger->init ? ledger->init(ledger->init_arg) : 0;
+	int err;
 
+	if (ledger->memory_per_worker)
+		atomic_store(&worker.desk->born, own_memory(getpid()));
+	if (cpus_sharers < MAX_WORKERS)
+		cpus_sharers *= ledger->workers;
+	err = ledger->init ? ledger->init(ledger->init_arg) : 0;
 	if (err) {
 		atomic_store(&worker.desk->refusal, err < 0 ? err : -EINVAL);
 		return 1;
@@ -171,7 +264,7 @@ int worker_main(struct ledger *ledger, unsigned id)
 		worker.turn = atomic_load(&ledger->turn);
 		do {
 			worker.roused = true;
-			while (do_chunk(&worker))
+			while (do_chunk(&worker) || do_ticket(&worker))
 				;
 		} while (worker.jobs_left > 0 && desk_steal(ledger, id));
 		if (ledger_done(ledger) >= atomic_load(&ledger->jobs))

@@ -13,6 +13,14 @@ result $? "pi"
     grep -qx '5411 primes' "$work/out"
 result $? "search"
 
+"$BUILD/examples/example-verify" >"$work/out" 2>"$work/err" && [ ! -s "$work/err" ] &&
+    [ "$(cat "$work/out")" = '112272535095295 is not prime
+100109100129100369 is not prime
+100109100129101027 is not prime
+100109100129100151 is prime
+100109100129162907 is prime' ]
+result $? "verify"
+
 long=0
 for example in examples/*.c; do
     [ "$(wc -l <"$example")" -lt 60 ] || long=1

@@ -21,6 +21,7 @@ struct board {
 	_Atomic int marks[JOBS];
 	int status[JOBS];
 	long crashes;
+	uint64_t numbers; /* of the tickets */
 };
 
 static int mark(const void *in, void *out)
@@ -55,7 +56,7 @@ static void nothing_is_lost(void *arg, long step)
 	int crashed = 0;
 
 	ledger_lock(ledger);
-	desk_mend(ledger, 0);
+	desk_mend(ledger, 0, (tine_exit){ .code = -1, .signal = SIGKILL }, false);
 	ledger_unlock(ledger);
 	for (int desk = 0; desk < DESKS; desk++)
 		for (uint32_t n, first;
@@ -113,6 +114,116 @@ TEST_LIMIT(a_worker_killed_at_every_step, 240)
 	tine_shared_free(in);
 	tine_shared_free(board->ledger);
 	tine_shared_free(board);
+}
+
+/* ---- a worker dies at every instruction of a ticket -------------------------------- */
+
+/* It does the older of the two that wait, and retires. */
+static void does_one(void *arg)
+{
+	struct board *board = arg;
+
+	worker_main(board->ledger, 0);
+}
+
+static void fill_tickets(struct board *board)
+{
+	struct ticket *tickets = board->ledger->tickets;
+
+	for (int i = 0; i < 2; i++) {
+		atomic_store(&board->marks[i], 0);
+		atomic_store(&tickets[i].number, board->numbers++);
+		tickets[i].fn = mark;
+		tickets[i].data = (char *)&((void **)board->map.in)[i];
+		tickets[i].attempts = 0;
+		tickets[i].status = 1;
+		tickets[i].how = (tine_exit){ 0 };
+		atomic_store(&tickets[i].state, ticket_word(WAITING, 0));
+	}
+}
+
+static void mend_and_finish(struct ledger *ledger)
+{
+	struct ticket *ticket;
+
+	ledger_lock(ledger);
+	desk_mend(ledger, 0, (tine_exit){ .code = -1, .signal = SIGKILL }, false);
+	ledger_unlock(ledger);
+	CHECK_EQ(job_of(&ledger->desks[0]), 0);
+	while ((ticket = ticket_take(ledger, 1)))
+		ticket_finish(ledger, ticket, ticket->fn(ticket->data, NULL));
+}
+
+static void each_ticket_once(void *arg, long step)
+{
+	struct board *board = arg;
+	struct ticket *tickets = board->ledger->tickets;
+	int retries = (int)board->ledger->retries;
+
+	mend_and_finish(board->ledger);
+	for (int i = 0; i < 2; i++) {
+		int marks = board->marks[i], status = tickets[i].status;
+		bool crashed = status == -TINE_ECRASH;
+
+		if (ticket_state(tickets[i].state) != DONE)
+			test_fail(__FILE__, __LINE__,
+				  "step %ld: ticket %d is in state %d", step, i,
+				  (int)tickets[i].state);
+		if (status != 0 && !(crashed && retries == 0 && i == 0))
+			test_fail(__FILE__, __LINE__, "step %ld: ticket %d has status %d",
+				  step, i, status);
+		/* Tried again, it may be done twice, once half; else not even that. */
+		if (crashed ? marks > 1
+			    : marks < 1 || marks > 1 + (int)tickets[i].attempts)
+			test_fail(__FILE__, __LINE__,
+				  "step %ld: ticket %d was done %d times", step, i,
+				  marks);
+		CHECK_EQ(tickets[i].how.signal, crashed ? SIGKILL : 0);
+		CHECK(tickets[i].attempts <= board->ledger->retries &&
+		      tickets[i].attempts <= 1);
+		board->crashes += crashed || tickets[i].attempts > 0;
+	}
+	fill_tickets(board);
+}
+
+static void kill_in_tickets(unsigned retries)
+{
+	const struct steps steps = { NULL, does_one, each_ticket_once };
+	struct board *board = tine_shared_new(1, sizeof(*board));
+	_Atomic int **in = tine_shared_new(JOBS, sizeof(*in));
+	struct ledger *ledger = tine_shared_new(1, sizeof(*ledger) +
+							   DESKS * sizeof(struct desk));
+	long n;
+
+	ledger->workers = DESKS;
+	ledger->jobs_per_worker = 1;
+	ledger->retries = retries;
+	atomic_store(&ledger->tickets, tine_shared_new(3 * DESKS, sizeof(struct ticket)));
+	for (int i = 0; i < JOBS; i++)
+		in[i] = &board->marks[i];
+	board->ledger = ledger;
+	board->map.in = (char *)in;
+	board->numbers = 1;
+	fill_tickets(board);
+	n = test_kill_each_step(&steps, board);
+	printf("# %ld steps, %ld deaths in a job\n", n, board->crashes);
+	fflush(stdout);
+	if (!getenv("TEST_SCALE"))
+		CHECK(n > 100 && board->crashes > 10 && board->crashes < n - 50);
+	tine_shared_free(ledger->tickets);
+	tine_shared_free(in);
+	tine_shared_free(ledger);
+	tine_shared_free(board);
+}
+
+TEST_LIMIT(a_worker_killed_at_every_step_of_a_ticket, 240)
+{
+	kill_in_tickets(0);
+}
+
+TEST_LIMIT(and_its_ticket_is_tried_again, 240)
+{
+	kill_in_tickets(1);
 }
 
 /* ---- whole pools, at random -------------------------------------------------------- */
@@ -250,6 +361,225 @@ TEST_LIMIT(workers_killed_during_maps, 240)
 TEST_LIMIT(the_nursery_killed_during_maps, 240)
 {
 	kill_during_maps("tine-nursery", test_scaled(40), 20000);
+}
+
+/* ---- the other calls, at random ---------------------------------------------------- */
+
+/* A process of the test that kills one of that name after another. */
+static pid_t start_killer(struct tally *tally, const char *name, unsigned pause_us)
+{
+	pid_t pid;
+
+	random_state = (unsigned)test_seed();
+	fflush(stdout);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0)
+		killer(tally, name, pause_us);
+	return pid;
+}
+
+static void stop_killer(struct tally *tally, pid_t pid)
+{
+	atomic_store(&tally->stop, 1);
+	CHECK_EQ(test_reap(pid), 0);
+}
+
+static int triple(const void *in, void *out)
+{
+	uint64_t n = *(const uint64_t *)in;
+
+	/* Some last long enough to be hit. */
+	if (n % 64 == 0)
+		test_sleep_us(200);
+	*(uint64_t *)out = 3 * n;
+	return 0;
+}
+
+/* How many failed. */
+static uint64_t submit_all(tine_pool *pool, uint64_t n, struct tally *tally, bool ordered)
+{
+	tine_task task = TINE_TASK(triple, uint64_t, uint64_t);
+	uint64_t submitted = 0, failed = 0;
+
+	memset((void *)tally->counts, 0, sizeof(tally->counts));
+	for (uint64_t got = 0; got < n; got++) {
+		tine_done done;
+		uint64_t out = 0;
+
+		while (submitted < n && submitted < got + 7 + got % 20) {
+			CHECK_EQ(tine_pool_submit(pool, &task, &submitted, submitted,
+						  TINE_FOREVER),
+				 0);
+			submitted++;
+		}
+		CHECK_EQ(tine_pool_next(pool, &out, &done, TINE_FOREVER), 1);
+		CHECK(done.tag < n && (!ordered || done.tag == got));
+		CHECK_EQ(atomic_fetch_add(&tally->counts[done.tag], 1), 0);
+		CHECK_EQ(done.how.signal, done.status ? SIGKILL : 0);
+		if (done.status == 0)
+			CHECK_EQ(out, 3 * done.tag);
+		else
+			CHECK_EQ(done.status, -TINE_ECRASH);
+		failed += done.status != 0;
+	}
+	return failed;
+}
+
+static void submit_under_fire(const char *name, long most_kills, unsigned pause_us,
+			      unsigned retries, bool ordered)
+{
+	const uint64_t n = (uint64_t)test_scaled(20000);
+	tine_pool_opts opts = { .workers = 4, .retries = retries, .ordered = ordered };
+	struct tally *tally = tine_shared_new(1, sizeof(*tally));
+	uint64_t failed = 0, rounds = 0;
+	tine_pool *pool;
+	pid_t pid;
+
+	CHECK_EQ(tine_pool_new(&pool, &opts), 0);
+	pid = start_killer(tally, name, pause_us);
+	for (; atomic_load(&tally->kills) < most_kills; rounds++)
+		failed += submit_all(pool, n, tally, ordered);
+	stop_killer(tally, pid);
+	printf("# %u kills in %" PRIu64 " jobs: %" PRIu64 " failed\n", tally->kills,
+	       n * rounds, failed);
+	fflush(stdout);
+	CHECK(failed <= 4 * (uint64_t)tally->kills);
+	CHECK(retries == 0 || failed == 0);
+	tine_pool_free(pool);
+	tine_shared_free(tally);
+}
+
+TEST_LIMIT(workers_killed_between_submit_and_next, 240)
+{
+	submit_under_fire("tine-worker", test_scaled(200), 2000, 0, false);
+	submit_under_fire("tine-worker", test_scaled(200), 2000, 0, true);
+}
+
+TEST_LIMIT(and_with_retries_all_succeed, 240)
+{
+	submit_under_fire("tine-worker", test_scaled(200), 2000, 100, false);
+	submit_under_fire("tine-worker", test_scaled(200), 2000, 100, true);
+}
+
+TEST_LIMIT(the_nursery_killed_between_submit_and_next, 240)
+{
+	submit_under_fire("tine-nursery", test_scaled(6), 20000, 0, false);
+	submit_under_fire("tine-nursery", test_scaled(6), 20000, 100, true);
+}
+
+enum { FEW = 5000 };
+
+/* The greatest is the one that is looked for. */
+static int is_last(const void *in, void *out)
+{
+	uint64_t n = *(const uint64_t *)in;
+
+	*(uint64_t *)out = 3 * n;
+	return n == FEW - 1;
+}
+
+static void search_under_fire(unsigned retries)
+{
+	tine_task task = TINE_TASK(is_last, uint64_t, uint64_t);
+	struct tally *tally = tine_shared_new(1, sizeof(*tally));
+	tine_pool_opts opts = { .workers = 4 };
+	uint64_t *in = malloc(FEW * sizeof(*in)), *out = malloc(FEW * sizeof(*out));
+	long searches = 0, kills = test_scaled(200);
+	tine_pool *pool;
+	pid_t pid;
+
+	CHECK_EQ(tine_pool_new(&pool, &opts), 0);
+	pid = start_killer(tally, "tine-worker", 4000);
+	while (atomic_load(&tally->kills) < kills) {
+		size_t at = (size_t)searches++ * 7919 % FEW, index = FEW;
+		tine_failure failure;
+		tine_map_opts map_opts = { .retries = retries,
+					   .failure = &failure,
+					   .status = tally->status,
+					   .hits = searches % 2 ? 1 : SIZE_MAX,
+					   .chunk = searches % 3 };
+		int err;
+
+		for (size_t i = 0; i < FEW; i++)
+			in[i] = i;
+		in[at] = FEW - 1;
+		in[FEW - 1] = at == FEW - 1 ? FEW - 1 : at;
+		err = tine_pool_find(pool, &task, in, out, FEW, &index, &map_opts,
+				     TINE_FOREVER);
+		if (err == -TINE_ECRASH) {
+			/* The one itself died, or others did and it was not reached. */
+			CHECK(retries == 0 && index == FEW);
+			CHECK_EQ(tally->status[at], -TINE_ECRASH);
+			CHECK_EQ(failure.status, -TINE_ECRASH);
+			continue;
+		}
+		CHECK_EQ(err, 1);
+		CHECK_EQ(index, at);
+		for (size_t i = 0; i < FEW; i++)
+			if (tally->status[i] == 0 || i == at)
+				CHECK_EQ(out[i], 3 * in[i]);
+			else if (tally->status[i] != -ECANCELED)
+				/* Also one that was under way at the end. */
+				CHECK_EQ(tally->status[i], -TINE_ECRASH);
+	}
+	stop_killer(tally, pid);
+	printf("# %u kills in %ld searches\n", tally->kills, searches);
+	fflush(stdout);
+	tine_pool_free(pool);
+	tine_shared_free(tally);
+	free(in);
+	free(out);
+}
+
+TEST_LIMIT(workers_killed_during_searches, 240)
+{
+	search_under_fire(0);
+	search_under_fire(100);
+}
+
+/* Each is done, at least once, and as often more as workers died. */
+TEST_LIMIT(maps_with_retries_succeed, 240)
+{
+	struct tally *tally = tine_shared_new(1, sizeof(*tally));
+	_Atomic unsigned char **in = tine_shared_new(MANY, sizeof(*in));
+	tine_task task = { "count", count, sizeof(*in), 0, 0 };
+	tine_pool_opts pool_opts = { .workers = 4 };
+	long maps = 0, kills = test_scaled(150);
+	tine_pool *pool;
+	pid_t pid;
+
+	for (int i = 0; i < MANY; i++)
+		in[i] = &tally->counts[i];
+	CHECK_EQ(tine_pool_new(&pool, &pool_opts), 0);
+	pid = start_killer(tally, "tine-worker", 4000);
+	while (atomic_load(&tally->kills) < kills) {
+		tine_failure failure;
+		tine_map_opts opts = { .status = maps % 2 ? tally->status : NULL,
+				       .retries = 100,
+				       .failure = &failure,
+				       .chunk = maps % 3 };
+		size_t twice = 0;
+
+		maps++;
+		memset((void *)tally->counts, 0, sizeof(tally->counts));
+		memset(tally->status, 0, sizeof(tally->status));
+		CHECK_EQ(tine_pool_map(pool, &task, in, NULL, MANY, &opts, TINE_FOREVER),
+			 0);
+		for (int i = 0; i < MANY; i++) {
+			CHECK(tally->counts[i] >= 1);
+			CHECK_EQ(tally->status[i], 0);
+			twice += tally->counts[i] - 1;
+		}
+		CHECK_EQ(failure.index, MANY);
+		CHECK(twice <= failure.deaths);
+	}
+	stop_killer(tally, pid);
+	printf("# %u kills in %ld maps of %d jobs\n", tally->kills, maps, MANY);
+	fflush(stdout);
+	tine_pool_free(pool);
+	tine_shared_free(in);
+	tine_shared_free(tally);
 }
 
 /* ---- the caller -------------------------------------------------------------------- */

@@ -1,0 +1,365 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# shellcheck source=test/cmd/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# What is prime, by Miller and Rabin: certain up to 2^64 with these twelve bases.
+cat >"$work/oracle.py" <<'END'
+import json, sys
+
+BASES = 2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37
+
+def is_prime(n):
+    if n < 2 or any(n % base == 0 for base in BASES):
+        return n in BASES
+    odd, twos = n - 1, 0
+    while odd % 2 == 0:
+        odd, twos = odd // 2, twos + 1
+    for base in BASES:
+        power = pow(base, odd, n)
+        if power in (1, n - 1):
+            continue
+        for _ in range(twos - 1):
+            power = power * power % n
+            if power == n - 1:
+                break
+        else:
+            return False
+    return True
+
+def prime_before(n):
+    while not is_prime(n - 1):
+        n -= 1
+    return n - 1
+
+# The object that was printed, and that of each number it is right.
+def checked(text, numbers, least=None):
+    made = json.loads(text)
+    assert [each["number"] for each in made["numbers"]] == numbers, text
+    for each in made["numbers"]:
+        n, divisor = each["number"], each["divisor"]
+        assert each["prime"] == is_prime(n), each
+        assert (divisor is None) == (n < 2 or is_prime(n)), each
+        assert each["seconds"] >= 0, each
+        if divisor:
+            assert 1 < divisor < n and n % divisor == 0 and divisor * divisor <= n, each
+            assert is_prime(divisor), each
+            small = next((p for p in range(2, 1000) if n % p == 0), divisor)
+            assert divisor == small, each
+        if least and divisor:
+            assert divisor == least[n], each
+    return made
+
+END
+
+# python PROGRAM ARGUMENT...: with the oracle, and TINE as the first argument.
+python() {
+    program=$1
+    shift
+    PYTHONPATH=$work timeout 60 /usr/bin/python3 -c "from oracle import *
+import os, random, signal, subprocess, time
+tine = sys.argv[1]
+def run(*words, text=None, code=None, env={}):
+    made = subprocess.run([tine, 'isprime', *map(str, words)], input=text, text=True,
+                          stdin=None if text is not None else subprocess.DEVNULL,
+                          capture_output=True, env={**os.environ, **env})
+    assert code is None or made.returncode == code, (words, made)
+    return made
+$program" "$TINE" "$@"
+}
+
+python '
+numbers = list(range(0, 20000))
+made = run("--json", text=" ".join(map(str, numbers)), code=1)
+checked(made.stdout, numbers)
+'
+result $? "the first twenty thousand numbers"
+
+# Small ones, squares of primes, products of two, primes, of every length.
+python '
+random.seed(5)
+numbers, least = [], {}
+for bits in range(2, 32):
+    for other in {bits, min(bits + 3, 40), 46 - bits if bits < 23 else bits}:
+        p, q = prime_before(2**bits + random.randrange(1, 2**bits)), prime_before(2**other)
+        numbers += [p * q, p * p]
+        least[p * q], least[p * p] = min(p, q), p
+numbers = [n for n in numbers if n < 2**56]
+numbers += [prime_before(random.randrange(2**bits, 2**(bits + 1))) for bits in range(2, 56)]
+numbers += [2**bits + off for bits in range(3, 50) for off in (-1, 0, 1)]
+random.shuffle(numbers)
+for n in numbers:
+    least.setdefault(n, next((p for p in range(2, 50000) if n % p == 0), None))
+least = {n: least[n] for n in numbers}
+for n in numbers:
+    if least[n] is None and not is_prime(n):
+        numbers = [m for m in numbers if m != n]
+made = run("--json", "-j", "3", *numbers, code=1)
+checked(made.stdout, numbers, least)
+'
+result $? "numbers of every length, and the smallest divisor of each"
+
+# The notebook asks for the first five; of 64 bits: the last prime, and products of two.
+numbers='112272535095295 100109100129100369 100109100129101027 100109100129100151
+    100109100129162907'
+answers='112272535095295 not prime, divisible by 5
+100109100129100369 not prime, divisible by 95362951
+100109100129101027 not prime, divisible by 171656941
+100109100129100151 prime
+100109100129162907 prime'
+# shellcheck disable=SC2086
+answered() {
+    runs 1 isprime "$@" $numbers || return 1
+    sed 's/, [0-9.]* seconds$//; s/: / /' "$work/out" >"$work/said"
+    [ "$(cat "$work/said")" = "$answers" ] && return 0
+    echo "# isprime $*" && sed 's/^/# /' "$work/said"
+    return 1
+}
+
+bad=0
+for workers in 1 2 3 7; do
+    for flag in none find event file "$work/flag"; do
+        answered -j $workers --flag "$flag" || bad=1
+    done
+done
+[ "$(wc -c <"$work/flag")" -eq 1 ] || bad=1
+result $bad "any number of workers, any flag"
+
+bad=0
+for isa in generic avx2 avx512; do
+    TINE_ISA=$isa answered || bad=1
+    TINE_ISA=$isa runs 0 isprime --json 100109100129162907 || bad=1
+    case $(grep -o '"isa": "[a-z0-9]*"' "$work/out") in
+    "\"isa\": \"$isa\"" | '"isa": "generic"') ;;
+    '"isa": "avx2"') [ $isa = avx512 ] || bad=1 ;;
+    *) bad=1 ;;
+    esac
+done
+result $bad "any instruction set"
+
+runs 0 isprime 18446744073709551557 && grep -q '^18446744073709551557: prime, ' "$work/out"
+result $? "the largest prime of 64 bits"
+python '
+numbers = [4294967291**2, 4294967291 * 4294967279, 4294967279**2, 2**64 - 1, 2**64 - 3]
+least = dict(zip(numbers, [4294967291, 4294967279, 4294967279, 3, 13]))
+checked(run("--json", *numbers, code=1).stdout, numbers, least)
+'
+result $? "products of primes of 32 bits"
+
+bad=0
+runs 0 isprime 2 3 18_446_744_073_709_551_557 || bad=1
+runs 0 isprime --json -- 13e0 || bad=1
+runs 1 isprime 2 3 4 || bad=1
+runs 1 isprime 0 && grep -qx '0: not prime, [0-9.]* seconds' "$work/out" || bad=1
+runs 1 isprime 1 && grep -qx '1: not prime, [0-9.]* seconds' "$work/out" || bad=1
+runs 1 isprime 1e18 && grep -q '^1000000000000000000: not prime, divisible by 2, ' "$work/out" || bad=1
+result $bad "exit codes and words"
+
+bad=0
+for word in x '' 1.5 -- 0x10 1e20 18446744073709551616 5x ' 5' ./5; do
+    [ "$word" = -- ] || complains "'$word'" isprime 3 "$word" 5 || bad=1
+done
+complains "'-5'" isprime -5 || bad=1
+complains "--workers" isprime -j 0 5 || bad=1
+complains "'fast'" isprime --flag fast 5 || bad=1
+complains "a path with a slash" isprime --flag= 5 || bad=1
+complains "none, find, event, file" isprime --flag fast 5 || bad=1
+complains "'/nowhere/flag'" isprime --flag /nowhere/flag 5 || bad=1
+complains "'$work/'" isprime --flag "$work/" 5 || bad=1
+echo precious >"$work/precious"
+complains "9 bytes" isprime --flag "$work/precious" 5 || bad=1
+[ "$(cat "$work/precious")" = precious ] || bad=1
+result $bad "bad input is named, with exit code 2"
+
+bad=0
+printf ' 2\n\t3\r\n\n5 7' | runs 0 isprime && [ "$(wc -l <"$work/out")" -eq 4 ] || bad=1
+printf '4 5' | runs 1 isprime 2 - 3 &&
+    [ "$(sed 's/[:,].*//' "$work/out" | tr '\n' ' ')" = "2 4 5 3 " ] || bad=1
+: | runs 0 isprime && [ ! -s "$work/out" ] || bad=1
+: | runs 0 isprime --json && grep -q '"numbers": \[\]' "$work/out" || bad=1
+printf '3 5 17x 4' | runs 2 isprime && [ "$(wc -l <"$work/out")" -eq 2 ] &&
+    grep -q "'17x'" "$work/err" || bad=1
+printf '3\0 5' | runs 2 isprime && grep -q "'3?'" "$work/err" || bad=1
+printf '3 %0500d' 7 | runs 2 isprime && grep -q "\\.\\.\\.'" "$work/err" || bad=1
+printf '3 x' | runs 2 isprime --json && /usr/bin/python3 -m json.tool <"$work/out" >/dev/null || bad=1
+runs 3 isprime </ && grep -q 'standard input: Is a directory' "$work/err" || bad=1
+result $bad "words from standard input"
+
+python '
+made = subprocess.Popen([tine, "isprime"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+for n in 5, 100109100129162907, 9:
+    print(n, file=made.stdin, flush=True)
+    assert made.stdout.readline().startswith(f"{n}: ")
+made.stdin.close()
+assert made.wait(5) == 1
+'
+result $? "each number is answered before the next is read"
+
+python '
+numbers = [7, 1000000000039, 100109100129100369, 100109100129162907]
+made = checked(run("--json", "--compare", "-j", 3, *numbers, code=1).stdout, numbers)
+assert made["workers"] == 3 and made["flag"] == "find", made
+for each in made["numbers"]:
+    runs = each["runs"]
+    assert [run["flag"] for run in runs] == ["one", "none", "find", "event", "file"], runs
+    assert [run["workers"] for run in runs] == [1, 3, 3, 3, 3], runs
+    for one in runs:
+        assert abs(one["speedup"] - runs[0]["seconds"] / one["seconds"]) < 0.001, runs
+    assert each["seconds"] == runs[2]["seconds"], each
+lines = run("--compare", "-j", 1, 7, code=0).stdout.splitlines()
+assert len(lines) == 6 and lines[0].startswith("7: prime, "), lines
+assert lines[1].endswith("with one process") and lines[1].startswith("  one "), lines
+assert all("with 1 worker:" in line for line in lines[2:]), lines
+'
+result $? "--compare"
+
+TMPDIR=$work runs 0 isprime --flag file 100109100129162907 &&
+    ! ls "$work"/tine-* >/dev/null 2>&1
+result $? "nothing is left of the file"
+TMPDIR=/nowhere runs 3 isprime --flag file 5 && grep -q '/nowhere/tine-' "$work/err"
+result $? "a folder that is not there"
+
+# Processor time: what the flag is for. The divisors lie at a sixteenth of the way.
+python '
+n = prime_before(2**28) * prime_before(2**36)
+def used(flag):
+    made = subprocess.Popen([tine, "isprime", "-j", "3", "--flag", flag, str(n), str(n)],
+                            stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(made.pid, 0)
+    made.returncode = os.waitstatus_to_exitcode(status)
+    assert made.returncode == 1
+    return used.ru_utime + used.ru_stime
+all = used("none")
+for flag in "find", "event", "file", sys.argv[2]:
+    assert used(flag) < all / 2, (flag, used(flag), all)
+' "$work/flag"
+result $? "each flag saves what is left of the work"
+
+# A stranger who sets the byte stops the workers, but makes nothing prime or composite.
+python '
+made = subprocess.Popen([tine, "isprime", "--json", "--flag", sys.argv[2], "-j", "2"],
+                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+stop = subprocess.Popen([sys.executable, "-c", """
+import mmap, sys, time
+file = open(sys.argv[1], "r+")
+byte = mmap.mmap(file.fileno(), 1)
+while True:
+    byte[0] = 1
+    time.sleep(0.0005)
+""", sys.argv[2]])
+time.sleep(0.2)
+numbers = [100109100129100369, 100109100129162907, 100109100129101027, 100109100129100151] * 5
+least = {100109100129100369: 95362951, 100109100129101027: 171656941}
+out, _ = made.communicate(" ".join(map(str, numbers)))
+assert stop.poll() is None
+stop.kill()
+stop.wait()
+checked(out, numbers, least)
+' "$work/flag"
+result $? "a stranger at the file changes no answer"
+
+timeout 20 "$TINE" isprime 5 >/dev/full 2>"$work/err"
+[ $? -eq 3 ] && [ "$(wc -l <"$work/err")" -eq 1 ] && grep -q 'No space left' "$work/err"
+result $? "a full disk ends it"
+
+cat >"$work/family.py" <<'END'
+import os, signal, subprocess, sys, time
+
+def stats():
+    for name in os.listdir("/proc"):
+        try:
+            stat = open(f"/proc/{name}/stat").read() if name.isdigit() else ""
+        except (OSError, ProcessLookupError):
+            continue
+        fields = stat.rpartition(")")[2].split()
+        if fields and fields[0] not in "ZX":
+            yield int(name), int(fields[1]), int(fields[2])
+
+def members(leader):
+    return [pid for pid, _, group in stats() if group == leader and pid != leader]
+
+# Those that have no children.
+def workers(leader):
+    parents = {parent for _, parent, _ in stats()}
+    return sorted(pid for pid in members(leader) if pid not in parents)
+
+def start(*arguments):
+    return subprocess.Popen([sys.argv[1], "isprime", *arguments], text=True,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE,
+                            preexec_fn=lambda: (os.setpgid(0, 0),
+                                                signal.signal(signal.SIGINT, signal.SIG_DFL)))
+
+def wait_for(n, run):
+    begun = time.time()
+    while len(workers(run.pid)) != n:
+        assert time.time() - begun < 5, workers(run.pid)
+        time.sleep(0.005)
+
+def nobody_is_left(run):
+    begun = time.time()
+    while members(run.pid):
+        assert time.time() - begun < 1, members(run.pid)
+        time.sleep(0.01)
+END
+
+# The pool is one process that forks the workers.
+PYTHONPATH=$work /usr/bin/python3 -c '
+from family import *
+run = start("-j", "3")
+def ask(n):
+    print(n, file=run.stdin, flush=True)
+    assert run.stdout.readline().startswith(f"{n}: ")
+    return members(run.pid)
+for n in 2, 4, 16777259, 1000000000039, 112272535095295:
+    assert ask(n) == [], n
+first = ask(100109100129162907)
+assert len(first) == 4, first
+assert ask(100109100129100369) == ask(7) == first
+run.stdin.close()
+assert run.wait(5) == 1
+' "$TINE"
+result $? "small numbers start no pool, and one serves all others"
+
+for flag in none find event file; do
+    (
+        trap - INT
+        PYTHONPATH=$work exec /usr/bin/python3 -c '
+from family import *
+run = start("--flag", sys.argv[2], "-j", "3")
+run.stdin.write("18446744073709551557 " * 50)
+run.stdin.close()
+wait_for(3, run)
+time.sleep(0.05)
+os.killpg(run.pid, signal.SIGINT)
+assert run.wait(1) == -signal.SIGINT, run.returncode
+nobody_is_left(run)
+' "$TINE" $flag
+    )
+    result $? "Ctrl-C ends every process, with flag $flag"
+done
+
+PYTHONPATH=$work /usr/bin/python3 -c '
+from family import *
+# A product whose divisor comes late, and a prime.
+numbers = ["18446743979220271189", "18446744073709551557"] * 2
+for flag in "none", "find":
+    run = start("--flag", flag, "-j", "3", *numbers)
+    wait_for(3, run)
+    for pid in workers(run.pid)[:2]:
+        os.kill(pid, signal.SIGKILL)
+    time.sleep(0.1)
+    for pid in workers(run.pid):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    out, err = run.communicate(timeout=20)
+    assert run.returncode == 1 and err == "", (run.returncode, err)
+    said = [line.rpartition(",")[0] for line in out.splitlines()]
+    assert said == ["18446743979220271189: not prime, divisible by 4294967279",
+                    "18446744073709551557: prime"] * 2, out
+    nobody_is_left(run)
+' "$TINE"
+result $? "when workers are killed, the answers are right"
+plan
