@@ -545,7 +545,9 @@ static ssize_t attempt(tine_queue *queue, struct desk *desk, struct sink *sink)
 	if (got == -EAGAIN)
 		got = sink->lease ? try_lease(queue, desk, sink)
 				  : try_get(queue, desk, sink);
-	/* Who always finds messages never sleeps, and looks after the dead all the same. */
+	/*
+	 * Who always finds messages never sleeps, and looks after the dead all the same.
+	 */
 	if (++desk->turns % TEND_TURNS == 0)
 		queue_tend(queue);
 	leave_desk(desk);

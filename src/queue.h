@@ -32,8 +32,8 @@
  * each position of its two claims that no living desk names as well:
  *
  *	tail has passed it, word is FREE	a hole: FULL, of length 0
- *	head has passed it, word is FULL	STRAY: to be taken again, under the lock; but
- *						FREE, if a box holds that position
+ *	head has passed it, word is FULL	STRAY: to be taken again, under the lock;
+ *						but FREE, if a box holds that position
  *	a living desk names it too		it may be that one's: look again later
  *
  *	box TAKING		FREE; the message is in the ring still

@@ -664,7 +664,9 @@ TEST(what_jobs_print_is_there_once)
 	tine_pool *pool;
 
 	fflush(stdout);
-	/* To such a file processes write in one place at the same time, but to its end. */
+	/*
+	 * To such a file processes write in one place at the same time, but to its end.
+	 */
 	CHECK(fcntl(file, F_SETFL, O_APPEND) == 0);
 	CHECK(dup2(file, STDOUT_FILENO) >= 0);
 	setvbuf(stdout, NULL, _IOFBF, 4096);
