@@ -7,6 +7,10 @@
  *	single		nanoseconds of an empty job, chunk 1
  *	adaptive	million empty jobs a second, chunk of the pool's choice
  *	start		milliseconds to make a pool, all workers ready, and end it
+ *	submit		nanoseconds of an empty job by submit and next
+ *	stop		microseconds from a hit until the last worker has stopped
+ *	replace		milliseconds from the death of the only worker until another
+ *			has done a job; the caller has touched so many MEBIBYTES
  *	memory		KiB of a worker's own: its private pages (clean, dirty and
  *			swapped, of smaps_rollup) and its page tables: what would not
  *			be there without it, but for the kernel's own structures. The
@@ -14,6 +18,7 @@
  */
 #include "bench.h"
 
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <tine.h>
@@ -24,6 +29,9 @@
 #define SINGLE	 1000000
 #define ADAPTIVE 20000000
 #define STARTS	 100
+#define SUBMITS	 1000000
+#define HITS	 200
+#define KILLS	 100
 #define MOST	 64 /* workers */
 
 /* An empty job is a call all the same. */
@@ -116,6 +124,92 @@ static double start(unsigned workers)
 	return (seconds_now() - begun) / STARTS * 1e3;
 }
 
+static double submit(unsigned workers)
+{
+	tine_pool *pool = make_pool(&(tine_pool_opts){ .workers = workers });
+	double begun = seconds_now();
+	tine_done done;
+
+	for (uint64_t i = 0; i < SUBMITS;)
+		if (tine_pool_submit(pool, &nothing_task, NULL, i, TINE_NOWAIT) == 0)
+			i++;
+		else
+			tine_pool_next(pool, NULL, &done, TINE_FOREVER);
+	while (tine_pool_next(pool, NULL, &done, TINE_FOREVER) == 1)
+		;
+	begun = seconds_now() - begun;
+	tine_pool_free(pool);
+	return begun / SUBMITS * 1e9;
+}
+
+/* Job 0 hits after a while; the others ask at every turn. When it hit, or they stopped. */
+static int hit_or_stop(const void *in, void *out)
+{
+	int64_t hit = tine_after(1);
+
+	while (*(const int *)in == 0 ? tine_now() < hit : !tine_cancelled())
+		;
+	*(int64_t *)out = tine_now();
+	return *(const int *)in == 0;
+}
+
+static double stop(unsigned workers)
+{
+	static const tine_task task = TINE_TASK(hit_or_stop, int, int64_t);
+	tine_pool *pool = make_pool(&(tine_pool_opts){ .workers = workers });
+	int64_t stopped[MOST], sum = 0;
+	int in[MOST];
+
+	for (unsigned i = 0; i < workers && i < MOST; i++)
+		in[i] = (int)i;
+	for (int k = 0; k < HITS; k++) {
+		int64_t last = 0;
+
+		if (tine_pool_find(pool, &task, in, stopped, workers, NULL, NULL,
+				   TINE_FOREVER) != 1)
+			die(1, "no hit");
+		for (unsigned i = 0; i < workers; i++)
+			last = stopped[i] > last ? stopped[i] : last;
+		sum += last - stopped[0];
+	}
+	tine_pool_free(pool);
+	return (double)sum / HITS / 1e3;
+}
+
+static int whoever(const void *in, void *out)
+{
+	(void)in;
+	*(pid_t *)out = getpid();
+	return 0;
+}
+
+static double replace(size_t mebibytes)
+{
+	static const tine_task task = { "whoever", whoever, 0, sizeof(pid_t), 0 };
+	char *ballast = malloc(mebibytes << 20 | 1);
+	double took = 0;
+	tine_pool *pool;
+	pid_t worker;
+
+	if (!ballast)
+		die(1, "no memory");
+	memset(ballast, 1, mebibytes << 20);
+	pool = make_pool(&(tine_pool_opts){ .workers = 1 });
+	tine_pool_map(pool, &task, NULL, &worker, 1, NULL, TINE_FOREVER);
+	for (int i = 0; i < KILLS; i++) {
+		pid_t dead = worker;
+
+		kill(dead, SIGKILL);
+		took -= seconds_now();
+		while (worker == dead)
+			tine_pool_map(pool, &task, NULL, &worker, 1, NULL, TINE_FOREVER);
+		took += seconds_now();
+	}
+	tine_pool_free(pool);
+	free(ballast);
+	return took / KILLS * 1e3;
+}
+
 /* The sum of the lines of a file of /proc that begin with one of the labels. */
 static long sum_lines(pid_t pid, const char *name, const char *const *labels)
 {
@@ -179,14 +273,17 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		double (*measure)(unsigned workers);
-	} measures[] = { { "call", call },
-			 { "rested", rested },
-			 { "single", single },
-			 { "adaptive", adaptive },
-			 { "start", start } };
+	} measures[] = { { "call", call },     { "rested", rested },
+			 { "single", single }, { "adaptive", adaptive },
+			 { "start", start },   { "submit", submit },
+			 { "stop", stop } };
 	const char *name = argc > 2 ? argv[1] : "";
 	unsigned workers = argc > 2 ? (unsigned)number(argv[2]) : 0;
 
+	if (workers > 0 && strcmp(name, "replace") == 0) {
+		printf("%f\n", replace(argc > 3 ? number(argv[3]) : 0));
+		return 0;
+	}
 	if (workers > 0 && strcmp(name, "memory") == 0) {
 		printf("%f\n", memory(workers, argc > 3 ? number(argv[3]) : 0));
 		return 0;
@@ -196,6 +293,6 @@ int main(int argc, char **argv)
 			printf("%f\n", measures[i].measure(workers));
 			return 0;
 		}
-	die(2,
-	    "usage: pool call|rested|single|adaptive|start|memory WORKERS [MEBIBYTES]");
+	die(2, "usage: pool call|rested|single|adaptive|start|submit|stop|replace|memory "
+	       "WORKERS [MEBIBYTES]");
 }

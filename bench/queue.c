@@ -6,34 +6,25 @@
  *	tine	tine_queue_put(), tine_queue_get(); put_many and get_many in batches
  *	lease	the same with tine_queue_lease() and tine_queue_ack()
  *	bare	a ring with sequence numbers in its cells; it neither sleeps nor recovers
- *	plain	tine's ring, and its way to sleep and to wake, without what makes it survive
- *		a death: no claims, no desks
+ *	plain	tine's ring, and its way to sleep and to wake, without what makes it
+ *		survive a death: no claims, no desks
  *	locked	a ring under one lock, with two conditions
  *	mq	a message queue of POSIX
  *	pipe	of the system, one write and one read for a message or a batch
  */
 #include "queue.h"
+#include "../src/sleepers.h"
 #include "bench.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <mqueue.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <sys/syscall.h>
 #include <tine.h>
 #include <unistd.h>
-
-static inline void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#endif
-}
 
 static void check(bool ok, const char *what)
 {
@@ -41,7 +32,7 @@ static void check(bool ok, const char *what)
 		die(1, what);
 }
 
-/* ---- tine --------------------------------------------------------------------------- */
+/* ---- tine -------------------------------------------------------------------------- */
 
 static tine_queue *tine;
 
@@ -93,11 +84,11 @@ ALWAYS_INLINE size_t lease_get(char *message, size_t len, size_t n)
 
 CARRIER(lease)
 
-/* ---- bare: Vyukov's bounded queue ---------------------------------------------------- */
+/* ---- bare: Vyukov's bounded queue -------------------------------------------------- */
 
 /*
- * A cell's sequence number is its position when it is empty, one more when it is full, and
- * a round more when it is empty again.
+ * A cell's sequence number is its position when it is empty, one more when it is full,
+ * and a round more when it is empty again.
  */
 struct bare_cell {
 	_Atomic uint64_t sequence;
@@ -141,7 +132,7 @@ static __attribute__((noinline)) void bare_wait(unsigned *turns)
 	if (++*turns % 64 == 0)
 		sched_yield();
 	for (unsigned i = 0; i < 1u << (*turns < 5 ? *turns : 5); i++)
-		relax();
+		cpu_relax();
 }
 
 /* The first of up to n cells, which are at least one. */
@@ -201,15 +192,13 @@ ALWAYS_INLINE size_t bare_get(char *messages, size_t len, size_t n)
 
 CARRIER(bare)
 
-/* ---- plain: tine's ring without recovery --------------------------------------------- */
+/* ---- plain: tine's ring without recovery ------------------------------------------- */
 
 /* These, and plain_wait(), are those of src/queue.c. */
-#define SPINS	     40
-#define YIELDS	     4
-#define SHORTEST_NAP 1000000
-#define LONGEST_NAP  100000000
-#define ASLEEP	     1u
-#define FULL	     (UINT64_C(1) << 61)
+#define SPINS  64
+#define GROUP  4
+#define YIELDS 4
+#define FULL   (UINT64_C(1) << 61)
 
 struct plain_cell {
 	_Atomic uint64_t word;
@@ -217,7 +206,7 @@ struct plain_cell {
 };
 
 static struct plain {
-	_Alignas(64) _Atomic uint32_t items, room;
+	_Alignas(64) struct sleepers items, room;
 	_Alignas(64) _Atomic uint64_t tail;
 	_Alignas(64) _Atomic uint64_t head;
 	_Alignas(64) char cells[];
@@ -242,51 +231,29 @@ static void plain_make(size_t len)
 		plain_cell(i)->word = i;
 }
 
-static void plain_wake(_Atomic uint32_t *word, int n)
-{
-	uint32_t seen = atomic_load_explicit(word, memory_order_relaxed);
-
-	do {
-		if (!(seen & ASLEEP))
-			return;
-	} while (!atomic_compare_exchange_weak(word, &seen, (seen + 2) & ~ASLEEP));
-	if (syscall(SYS_futex, word, FUTEX_WAKE, n, NULL, NULL, 0) == n)
-		atomic_fetch_or(word, ASLEEP);
-}
-
 struct patience {
 	unsigned turn;
 	uint32_t seen;
-	bool announced;
-	long nap;
+	bool joined;
+	int64_t nap;
 };
 
-static __attribute__((noinline)) void plain_wait(_Atomic uint32_t *word,
+static __attribute__((noinline)) void plain_wait(struct sleepers *sleepers,
 						 struct patience *patience)
 {
-	struct timespec nap = { .tv_nsec = patience->nap };
-
-	if (patience->turn > 0 && patience->turn < SPINS) {
-		unsigned pauses = 1u << (patience->turn < 7 ? patience->turn : 7);
-
-		while (pauses-- > 0)
-			relax();
+	if (patience->turn < SPINS && patience->turn % GROUP < GROUP - 1) {
+		for (unsigned n = 16u << patience->turn % GROUP; n > 0; n--)
+			cpu_relax();
 		patience->turn++;
-		return;
-	}
-	if (patience->turn++ < SPINS + YIELDS) {
+	} else if (patience->turn++ < SPINS + YIELDS) {
 		sched_yield();
-		return;
+	} else if (!patience->joined) {
+		patience->seen = sleepers_join(sleepers);
+		patience->joined = true;
+	} else {
+		patience->joined = false;
+		sleepers_nap(sleepers, patience->seen, &patience->nap, TINE_FOREVER);
 	}
-	if (!patience->announced) {
-		patience->seen = atomic_fetch_or(word, ASLEEP) | ASLEEP;
-		patience->announced = true;
-		return;
-	}
-	patience->announced = false;
-	if (syscall(SYS_futex, word, FUTEX_WAIT, patience->seen, &nap, NULL, 0) != 0 &&
-	    errno == ETIMEDOUT && patience->nap < LONGEST_NAP)
-		patience->nap *= 2;
 }
 
 static inline size_t plain_count_free(uint64_t first, size_t n)
@@ -336,8 +303,7 @@ static inline size_t plain_try_put(const char *messages, size_t len, size_t n)
 				      memory_order_release);
 	}
 	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load_explicit(&plain->items, memory_order_relaxed) & ASLEEP)
-		plain_wake(&plain->items, (int)k);
+	sleepers_wake(&plain->items, (unsigned)k);
 	return k;
 }
 
@@ -345,16 +311,14 @@ static inline size_t plain_try_put(const char *messages, size_t len, size_t n)
 static __attribute__((noinline)) void plain_put(const char *messages, size_t len,
 						size_t n)
 {
-	struct patience patience = { .nap = SHORTEST_NAP };
+	struct patience patience = { .nap = FIRST_NAP };
 
 	while (n > 0) {
 		size_t k = plain_try_put(messages, len, n);
 
 		messages += k * len;
 		n -= k;
-		if (k > 0)
-			patience = (struct patience){ .nap = SHORTEST_NAP };
-		else
+		if (k == 0)
 			plain_wait(&plain->room, &patience);
 	}
 }
@@ -377,15 +341,15 @@ static inline size_t plain_try_get(char *messages, size_t len, size_t n)
 		atomic_store_explicit(&cell->word, first + i + CAPACITY,
 				      memory_order_release);
 	}
-	if ((atomic_load_explicit(&plain->room, memory_order_relaxed) & ASLEEP) &&
+	if (sleepers_any(&plain->room) &&
 	    atomic_load(&plain->tail) - atomic_load(&plain->head) <= CAPACITY / 2)
-		plain_wake(&plain->room, CAPACITY / 2);
+		sleepers_wake(&plain->room, CAPACITY / 2);
 	return k;
 }
 
 static __attribute__((noinline)) size_t plain_get(char *messages, size_t len, size_t n)
 {
-	struct patience patience = { .nap = SHORTEST_NAP };
+	struct patience patience = { .nap = FIRST_NAP };
 	size_t k;
 
 	while ((k = plain_try_get(messages, len, n)) == 0)
@@ -395,7 +359,7 @@ static __attribute__((noinline)) size_t plain_get(char *messages, size_t len, si
 
 CARRIER(plain)
 
-/* ---- locked -------------------------------------------------------------------------- */
+/* ---- locked ------------------------------------------------------------------------ */
 
 static struct locked {
 	pthread_mutex_t lock;
@@ -472,7 +436,7 @@ ALWAYS_INLINE size_t locked_get(char *messages, size_t len, size_t n)
 
 CARRIER(locked)
 
-/* ---- mq and pipe --------------------------------------------------------------------- */
+/* ---- mq and pipe ------------------------------------------------------------------- */
 
 static mqd_t mq;
 
@@ -533,7 +497,7 @@ ALWAYS_INLINE size_t pipe_get(char *messages, size_t len, size_t n)
 
 CARRIER(pipe)
 
-/* -------------------------------------------------------------------------------------- */
+/* ------------------------------------------------------------------------------------ */
 
 #define lease_make tine_make
 /* clang-format off */

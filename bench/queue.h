@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What carries messages, and the loops that drive it. A carrier gives put() and get() to
- * CARRIER(), which makes loops of its own of them, so that what is small is inlined, as it
- * would be in a program. C++ reads this too.
+ * CARRIER(), which makes loops of its own of them, so that what is small is inlined, as
+ * it would be in a program. C++ reads this too.
  */
 #ifndef BENCH_QUEUE_H
 #define BENCH_QUEUE_H

@@ -3,7 +3,7 @@
 """What bench/queue.c measures, of multiprocessing.Queue and manager.Queue.
 
 queue|manager PRODUCERS CONSUMERS LEN MESSAGES: nanoseconds of a message, of LEN bytes.
-idle: milliseconds of processor that 4 consumers use while they wait for 2 seconds in vain.
+idle: milliseconds of processor that 4 consumers use, who wait for 2 seconds in vain.
 """
 
 import multiprocessing

@@ -23,9 +23,9 @@
 #include <tine.h>
 #include <unistd.h>
 
-#define TRIPS	400
+#define TRIPS	250
 #define WARM	20
-#define REST	1000000 /* nanoseconds */
+#define REST	2000000 /* nanoseconds */
 #define WAITERS 4
 #define SECONDS 2
 
@@ -43,7 +43,7 @@ static void make_queues(void)
 			die(1, "tine_queue_new");
 }
 
-/* ---- trip ---------------------------------------------------------------------------- */
+/* ---- trip -------------------------------------------------------------------------- */
 
 static void tine_send(int way, uint64_t turn)
 {
@@ -135,7 +135,7 @@ static double trip(bool futex)
 	return took[TRIPS / 2] * 1e9;
 }
 
-/* ---- idle ---------------------------------------------------------------------------- */
+/* ---- idle -------------------------------------------------------------------------- */
 
 static double processor_now(void)
 {

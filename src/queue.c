@@ -21,6 +21,8 @@
 #define MOST_BYTES   ((size_t)64 << 20)
 #define MOST_CELLS   (UINT64_C(1) << 31)
 #define MOST_AT_ONCE 4096 /* messages in one claim */
+#define MOST_FETCHED 32	  /* cells */
+#define LEAST_STRIDE 16
 
 /* Mistakes for the tests to find, in test/kill/queue.c, which is built with each. */
 #ifndef QUEUE_BUG
@@ -29,7 +31,8 @@
 enum { CLAIMS_LATE = 1, FREES_BEFORE_COPYING, FREES_BEFORE_HOLDING, SLEEPS_FOR_GOOD };
 
 #define TEND_TURNS 64
-#define SPINS	   40
+#define SPINS	   64 /* turns awake, in groups of */
+#define GROUP	   4  /* the last of which yields */
 #define YIELDS	   4
 
 /* ---- sitting down ------------------------------------------------------------------ */
@@ -106,10 +109,9 @@ static __attribute__((noinline)) int wait_a_little(tine_queue *queue,
 {
 	int64_t now;
 
-	if (patience->turn > 0 && patience->turn < queue->spins) {
-		unsigned pauses = 1u << (patience->turn < 7 ? patience->turn : 7);
-
-		while (pauses-- > 0)
+	if (deadline > TINE_NOWAIT && patience->turn < queue->spins &&
+	    patience->turn % GROUP < GROUP - 1) {
+		for (unsigned n = 16u << patience->turn % GROUP; n > 0; n--)
 			cpu_relax();
 		patience->turn++;
 		return 0;
@@ -284,21 +286,19 @@ struct sink {
 	size_t size; /* of the buffer, or of each place in it */
 	size_t n;
 	bool many;
-	ssize_t result; /* the length, or how many */
 	tine_lease *lease;
 };
 
-static inline void pour(struct sink *sink, const void *data, size_t len)
+/* The result is what it adds. */
+static inline ssize_t pour(const struct sink *sink, char *buf, const void *data,
+			   size_t len)
 {
-	if (!sink->many) {
-		copy(sink->buf, data, len);
-		sink->result = (ssize_t)len;
-		return;
-	}
-	copy(sink->buf, data, len);
-	memset(sink->buf + len, 0, sink->size - len);
-	sink->buf += sink->size;
-	sink->result++;
+	copy(buf, data, len);
+	if (!sink->many)
+		return (ssize_t)len;
+	if (len < sink->size)
+		memset(buf + len, 0, sink->size - len);
+	return 1;
 }
 
 static inline void set_free(tine_queue *queue, struct cell *cell, uint64_t position)
@@ -322,6 +322,16 @@ static inline void make_room_known(tine_queue *queue)
 		sleepers_wake(&queue->room, half);
 }
 
+/*
+ * From another processor, many lines take little longer than one, if asked for at once.
+ */
+static __attribute__((noinline)) void fetch(const tine_queue *queue, uint64_t first,
+					    uint64_t n)
+{
+	for (uint64_t i = 0; i < n && i < MOST_FETCHED; i += 64 / LEAST_STRIDE)
+		__builtin_prefetch(cell_of(queue, first + i));
+}
+
 static inline uint64_t count_full(const tine_queue *queue, uint64_t first, uint64_t n)
 {
 	uint64_t k = 0;
@@ -337,14 +347,16 @@ static inline uint64_t count_full(const tine_queue *queue, uint64_t first, uint6
  * Claims messages from head on: how many, -EAGAIN: none, -EMSGSIZE: the first is too
  * long.
  */
-static inline int64_t claim_full(tine_queue *queue, struct desk *desk,
-				 const struct sink *sink, uint64_t *first)
+static inline __attribute__((always_inline)) int64_t
+claim_full(tine_queue *queue, struct desk *desk, const struct sink *sink, uint64_t *first)
 {
 	int64_t k;
 	bool fits;
 
 	do {
 		*first = atomic_load_explicit(&queue->head, memory_order_relaxed);
+		if (sink->many)
+			fetch(queue, *first, sink->n);
 		k = (int64_t)count_full(queue, *first, sink->n);
 		fits = k == 0 ||
 		       len_of(atomic_load_explicit(&cell_of(queue, *first)->word,
@@ -355,11 +367,17 @@ static inline int64_t claim_full(tine_queue *queue, struct desk *desk,
 	return k;
 }
 
-/* 0: only holes. */
-static inline ssize_t try_get(tine_queue *queue, struct desk *desk, struct sink *sink)
+/*
+ * 0: only holes. Little is stored but what has to be: stores keep their order, and here
+ * they wait for cells that other processors have.
+ */
+static inline ssize_t try_get(tine_queue *queue, struct desk *desk,
+			      const struct sink *sink)
 {
 	uint64_t first;
 	int64_t k = claim_full(queue, desk, sink, &first);
+	char *buf = sink->buf;
+	ssize_t got = 0;
 
 	for (int64_t i = 0; i < k; i++) {
 		struct cell *cell = cell_of(queue, first + i);
@@ -368,18 +386,19 @@ static inline ssize_t try_get(tine_queue *queue, struct desk *desk, struct sink 
 
 		if (QUEUE_BUG == FREES_BEFORE_COPYING)
 			set_free(queue, cell, first + i);
-		if (len > 0)
-			pour(sink, cell->data, len);
+		if (len > 0) {
+			got += pour(sink, buf, cell->data, len);
+			buf += sink->size;
+		}
 		set_free(queue, cell, first + i);
 	}
 	if (k < 0)
 		return k;
 	make_room_known(queue);
-	return sink->result;
+	return got;
 }
 
-/* A free box, marked as being filled; NULL: all are in use. */
-static struct box *take_box(tine_queue *queue, struct desk *desk)
+static struct box *find_box(tine_queue *queue, struct desk *desk)
 {
 	unsigned index = member_index(
 		atomic_load_explicit(&desk->member, memory_order_relaxed));
@@ -399,8 +418,19 @@ static struct box *take_box(tine_queue *queue, struct desk *desk)
 			return box;
 		desk->box++;
 	}
-	atomic_store(&queue->boxless, 1);
 	return NULL;
+}
+
+/* A free box, marked as being filled; NULL: all are in use. */
+static struct box *take_box(tine_queue *queue, struct desk *desk)
+{
+	struct box *box = find_box(queue, desk);
+
+	if (box)
+		return box;
+	/* Who frees one from now on wakes those who wait; one may be free by now. */
+	atomic_store(&queue->boxless, 1);
+	return find_box(queue, desk);
 }
 
 /* The same word, in another state and of another length. */
@@ -421,21 +451,22 @@ static tine_lease lease_of(const tine_queue *queue, const struct box *box)
 	return (uint64_t)box_generation(atomic_load(&box->word)) << 32 | index;
 }
 
-static void fill_box(const tine_queue *queue, struct box *box, uint64_t position,
-		     const void *data, size_t len, struct sink *sink)
+static ssize_t fill_box(const tine_queue *queue, struct box *box, uint64_t position,
+			const void *data, size_t len, const struct sink *sink)
 {
 	copy(box->data, data, len);
 	atomic_store_explicit(&box->position, position, memory_order_relaxed);
 	set_box(box, HELD, len);
-	pour(sink, data, len);
 	*sink->lease = lease_of(queue, box);
+	return pour(sink, sink->buf, data, len);
 }
 
-static ssize_t try_lease(tine_queue *queue, struct desk *desk, struct sink *sink)
+static ssize_t try_lease(tine_queue *queue, struct desk *desk, const struct sink *sink)
 {
 	struct box *box;
 	struct cell *cell;
 	uint64_t first;
+	ssize_t got = 0;
 	int64_t k;
 	size_t len;
 
@@ -455,19 +486,20 @@ static ssize_t try_lease(tine_queue *queue, struct desk *desk, struct sink *sink
 	if (QUEUE_BUG == FREES_BEFORE_HOLDING)
 		set_free(queue, cell, first);
 	if (len > 0)
-		fill_box(queue, box, first, cell->data, len, sink);
+		got = fill_box(queue, box, first, cell->data, len, sink);
 	else
 		set_box(box, FREE, 0);
 	set_free(queue, cell, first);
 	make_room_known(queue);
-	return sink->result;
+	return got;
 }
 
 /* With the lock held: takes a message that came back. -EAGAIN: there is none. */
-static ssize_t take_stray(tine_queue *queue, struct desk *desk, struct sink *sink)
+static ssize_t take_stray(tine_queue *queue, struct desk *desk, const struct sink *sink)
 {
 	struct box *box = NULL;
 	struct stray stray;
+	ssize_t got;
 
 	if (!queue_find_stray(queue, &stray)) {
 		queue_count_strays(queue);
@@ -477,7 +509,7 @@ static ssize_t take_stray(tine_queue *queue, struct desk *desk, struct sink *sin
 		return -EMSGSIZE;
 	if (sink->lease && stray.box) {
 		/* It stays in its box, under another name. */
-		pour(sink, stray.data, stray.len);
+		got = pour(sink, sink->buf, stray.data, stray.len);
 		stray.taken = box_word(HELD, stray.len,
 				       box_generation(atomic_load(&stray.box->word)) + 1,
 				       member_index(atomic_load(&desk->member)));
@@ -485,19 +517,19 @@ static ssize_t take_stray(tine_queue *queue, struct desk *desk, struct sink *sin
 		box = take_box(queue, desk);
 		if (!box)
 			return -EAGAIN;
-		fill_box(queue, box, stray.position, stray.data, stray.len, sink);
+		got = fill_box(queue, box, stray.position, stray.data, stray.len, sink);
 	} else {
-		pour(sink, stray.data, stray.len);
+		got = pour(sink, sink->buf, stray.data, stray.len);
 	}
 	atomic_store(stray.word, stray.taken);
 	atomic_fetch_sub(&queue->strays, 1);
 	if (sink->lease && stray.box)
 		*sink->lease = lease_of(queue, stray.box);
-	return sink->result;
+	return got;
 }
 
 static __attribute__((noinline)) ssize_t get_stray(tine_queue *queue, struct desk *desk,
-						   struct sink *sink)
+						   const struct sink *sink)
 {
 	ssize_t got;
 
@@ -535,7 +567,7 @@ static int make_boxes(tine_queue *queue)
 	return box_at(queue, 0) ? 0 : -ENOMEM;
 }
 
-static ssize_t attempt(tine_queue *queue, struct desk *desk, struct sink *sink)
+static ssize_t attempt(tine_queue *queue, struct desk *desk, const struct sink *sink)
 {
 	ssize_t got = -EAGAIN;
 
@@ -554,7 +586,7 @@ static ssize_t attempt(tine_queue *queue, struct desk *desk, struct sink *sink)
 	return got;
 }
 
-static ssize_t get(tine_queue *queue, struct sink *sink, int64_t deadline)
+static ssize_t get(tine_queue *queue, const struct sink *sink, int64_t deadline)
 {
 	struct patience patience = { .nap = FIRST_NAP };
 	struct desk *desk;
@@ -714,7 +746,7 @@ int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *opts
 	queue->capacity = shape.capacity;
 	queue->mask = shape.mask;
 	queue->producers = shape.producers;
-	queue->spins = affine_processors() > 1 ? SPINS : 1;
+	queue->spins = affine_processors() > 1 ? SPINS : 0;
 	queue->cells = (char *)queue + head;
 	for (uint64_t i = 0; i <= queue->mask; i++)
 		atomic_store_explicit(&cell_of(queue, i)->word, word_of(FREE, 0, i),
