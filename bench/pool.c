@@ -142,7 +142,9 @@ static double submit(unsigned workers)
 	return begun / SUBMITS * 1e9;
 }
 
-/* Job 0 hits after a while; the others ask at every turn. When it hit, or they stopped. */
+/*
+ * Job 0 hits after a while; the others ask at every turn. When it hit, or they stopped.
+ */
 static int hit_or_stop(const void *in, void *out)
 {
 	int64_t hit = tine_after(1);
