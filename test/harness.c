@@ -333,12 +333,27 @@ static void begin_again(char **argv)
 	execv("/proc/self/exe", argv);
 }
 
+/*
+ * A shell that runs something behind its back has it ignore SIGINT, and nohup(1) SIGHUP.
+ */
+static void heed_signals(void)
+{
+	sigset_t none;
+
+	for (int number = 1; number < NSIG; number++)
+		if (number != SIGKILL && number != SIGSTOP)
+			signal(number, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	int n = 0, bad = 0;
 
 	(void)argc;
 	begin_again(argv);
+	heed_signals();
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	for (const struct test *test = tests; test; test = test->next) {
 		bool skipped = false;
