@@ -215,11 +215,6 @@ static inline enum ticket_state ticket_state(uint64_t word)
 	return word & 0xff;
 }
 
-static inline unsigned ticket_desk(uint64_t word)
-{
-	return word >> 8;
-}
-
 /* Where the result begins. */
 static inline size_t ticket_out(size_t in_size)
 {
