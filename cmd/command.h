@@ -26,12 +26,14 @@ struct option_row {
 	const char *const *choices;
 };
 
-/* One operand that must be there. */
+/* One operand, that must be there unless it is optional. */
 struct operand_row {
 	const char *name; /* FIRST */
 	read_fn *read;
 	void *into;
-	const char *wants, *text; /* as above */
+	const char *wants, *text;   /* as above */
+	const char *const *choices; /* as above */
+	bool optional;		    /* it, and those that follow */
 };
 
 struct command {
@@ -44,7 +46,7 @@ struct command {
 	int (*run)(int argc, char **argv);	/* the operands */
 };
 
-extern const struct command isprime_command, pi_command, primes_command;
+extern const struct command cache_command, isprime_command, pi_command, primes_command;
 extern const struct command *const commands[]; /* ends in NULL */
 
 /*
@@ -73,5 +75,15 @@ struct range_end {
 bool read_range_end(const char *text, void *range_end);
 
 bool read_seed(const char *text, void *uint64); /* decimal, or 0x and hexadecimal */
+bool read_text(const char *text, void *string); /* anything, a const char * */
+
+/*
+ * tine_cache_open(), and says on stderr what is wrong, or that damage was beyond mending,
+ * when *restarted (may be NULL) is true. DONE, or an exit code.
+ */
+struct tine_cache;
+struct tine_cache_opts;
+int open_cache(const char *command, struct tine_cache **out, const char *dir,
+	       const struct tine_cache_opts *, bool *restarted);
 
 #endif

@@ -120,3 +120,9 @@ bool read_seed(const char *text, void *into)
 	*(uint64_t *)into = value;
 	return true;
 }
+
+bool read_text(const char *text, void *into)
+{
+	*(const char **)into = text;
+	return true;
+}

@@ -29,14 +29,14 @@ static bool has_value(const struct option_row *row)
 }
 
 /* The choices with what stands between them: between all of them, and the last two. */
-static const char *join(const struct option_row *row, const char *between,
-			const char *last, char *buf, size_t size)
+static const char *join(const char *const *choices, const char *between, const char *last,
+			char *buf, size_t size)
 {
 	size_t len = 0;
 
 	buf[0] = '\0';
-	for (const char *const *each = row->choices; *each; each++) {
-		const char *before = each == row->choices ? "" : each[1] ? between : last;
+	for (const char *const *each = choices; *each; each++) {
+		const char *before = each == choices ? "" : each[1] ? between : last;
 
 		len += (size_t)snprintf(buf + len, size - len, "%s%s", before, *each);
 		if (len >= size)
@@ -88,49 +88,54 @@ static const struct option_row *row_of(const struct command *command, int value)
 	return NULL;
 }
 
-static int choose(const struct command *command, const struct option_row *row,
-		  const char *text)
+static bool choose(const char *const *choices, const char *text, void *into)
 {
-	char list[LIST];
-
-	for (int i = 0; row->choices[i]; i++)
-		if (strcmp(row->choices[i], text) == 0) {
-			*(int *)row->into = i;
-			return DONE;
+	for (int i = 0; choices[i]; i++)
+		if (strcmp(choices[i], text) == 0) {
+			*(int *)into = i;
+			return true;
 		}
-	return complain(USAGE, "%s: --%s wants %s, not '%s'", command->name, row->name,
-			join(row, ", ", " or ", list, sizeof(list)), text);
+	return false;
 }
 
 static int take(const struct command *command, const struct option_row *row,
 		const char *text)
 {
-	if (row->choices)
-		return choose(command, row, text);
-	if (!row->argument) {
+	char list[LIST];
+
+	if (!has_value(row)) {
 		*(bool *)row->into = true;
 		return DONE;
 	}
-	if (row->read(text, row->into))
+	if (row->choices ? choose(row->choices, text, row->into)
+			 : row->read(text, row->into))
 		return DONE;
 	return complain(USAGE, "%s: --%s wants %s, not '%s'", command->name, row->name,
-			row->wants, text);
+			row->choices ? join(row->choices, ", ", " or ", list, LIST)
+				     : row->wants,
+			text);
 }
 
 static int take_operands(const struct command *command, int argc, char **argv)
 {
 	const struct operand_row *row = command->operand_rows;
+	char list[LIST];
 	int i = 0;
 
 	if (command->operands)
 		return DONE;
-	for (; row && row->name; row++, i++) {
+	for (; row && row->name && !(row->optional && i == argc); row++, i++) {
 		if (i == argc)
 			return complain(USAGE, "%s: %s is missing; try 'tine help %s'",
 					command->name, row->name, command->name);
-		if (!row->read(argv[i], row->into))
+		if (row->choices ? !choose(row->choices, argv[i], row->into)
+				 : !row->read(argv[i], row->into))
 			return complain(USAGE, "%s: %s wants %s, not '%s'", command->name,
-					row->name, row->wants, argv[i]);
+					row->name,
+					row->choices ? join(row->choices, ", ", " or ",
+							    list, LIST)
+						     : row->wants,
+					argv[i]);
 	}
 	if (i == argc)
 		return DONE;
@@ -177,7 +182,7 @@ static const char *value_of(const struct option_row *row, char *buf, size_t size
 	char list[LIST];
 
 	snprintf(buf, size, "%s%s", has_value(row) ? " " : "",
-		 row->choices	 ? join(row, "|", "|", list, sizeof(list))
+		 row->choices	 ? join(row->choices, "|", "|", list, sizeof(list))
 		 : row->argument ? row->argument
 				 : "");
 	return buf;
@@ -189,7 +194,7 @@ static void print_operand_names(const struct command *command, FILE *out)
 		fprintf(out, " %s", command->operands);
 	for (const struct operand_row *row = command->operand_rows; row && row->name;
 	     row++)
-		fprintf(out, " %s", row->name);
+		fprintf(out, row->optional ? " [%s]" : " %s", row->name);
 	fputc('\n', out);
 }
 
@@ -269,7 +274,8 @@ static void print_manual_options(const struct command *command, FILE *out)
 	for (const struct operand_row *row = command->operand_rows; row && row->name;
 	     row++)
 		fprintf(out, ".It Ar %s\n%s\nIt is %s.\n", row->name, row->text,
-			row->wants);
+			row->choices ? join(row->choices, ", ", " or ", list, LIST)
+				     : row->wants);
 	for (const struct option_row *row = command->options; row->name; row++) {
 		fprintf(out, ".It ");
 		if (row->letter)
@@ -278,7 +284,8 @@ static void print_manual_options(const struct command *command, FILE *out)
 		if (row->argument)
 			fprintf(out, " Ar %s", row->argument);
 		if (row->choices)
-			fprintf(out, " Cm %s", join(row, " | ", " | ", list, LIST));
+			fprintf(out, " Cm %s",
+				join(row->choices, " | ", " | ", list, LIST));
 		fprintf(out, "\n%s\n", row->text);
 		if (row->wants)
 			fprintf(out, "The value is %s.\n", row->wants);
@@ -316,6 +323,8 @@ static void print_manual_of_tine(FILE *out)
 		     ".Sh ENVIRONMENT\n.Bl -tag -width TINE_WORKERS\n"
 		     ".It Ev TINE_WORKERS\nHow many workers there are by default; see\n"
 		     ".Xr tine_cpus 3 .\n"
+		     ".It Ev TINE_CACHE\nThe default folder of results; see\n"
+		     ".Xr tine_cache_open 3 .\n"
 		     ".It Ev TINE_ISA\nThe widest instruction set that random numbers "
 		     "and trial\ndivision may use; see\n"
 		     ".Xr tine_rng 3 .\n.El\n");
@@ -359,12 +368,14 @@ static void print_completion_values(FILE *out)
 			if (row->choices)
 				fprintf(out, "\t\"%s --%s\") words=\"%s\" ;;\n",
 					(*each)->name, row->name,
-					join(row, " ", " ", list, sizeof(list)));
+					join(row->choices, " ", " ", list, LIST));
 	fprintf(out, "\tesac\n");
 }
 
 void print_completion(FILE *out)
 {
+	char list[LIST];
+
 	fprintf(out, "# bash completion for tine: made from the table of options\n"
 		     "_tine()\n{\n"
 		     "\tlocal word=\"${COMP_WORDS[COMP_CWORD]}\" words=\n\n"
@@ -377,6 +388,11 @@ void print_completion(FILE *out)
 		"help --version --help\"\n\telse\n\t\tcase \"${COMP_WORDS[1]}\" in\n");
 	for (const struct command *const *each = commands; *each; each++) {
 		fprintf(out, "\t\t%s) words=\"", (*each)->name);
+		for (const struct operand_row *row = (*each)->operand_rows;
+		     row && row->name; row++)
+			if (row->choices)
+				fprintf(out, "%s ",
+					join(row->choices, " ", " ", list, LIST));
 		for (const struct option_row *row = (*each)->options; row->name; row++)
 			fprintf(out, "--%s ", row->name);
 		fprintf(out, "--help\" ;;\n");

@@ -21,6 +21,7 @@ static struct {
 	uint64_t trials, seed;
 	unsigned workers;
 	bool json, compare;
+	const char *cache;
 } options = { .trials = 100000000, .seed = 1 };
 
 struct block {
@@ -28,10 +29,14 @@ struct block {
 };
 
 struct result {
-	uint64_t inside;
+	uint64_t inside, computed; /* blocks that the cache had not */
 	double seconds;
 	unsigned workers;
 };
+
+static tine_cache *cache;
+/* In the family's memory, where there is a cache; blocks of which the job ran. */
+static uint64_t *computed;
 
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) &&       \
 	!defined(__SANITIZE_THREAD__)
@@ -68,10 +73,20 @@ static int count_block(const void *in, void *out)
 		inside += count_batch(x, y);
 	}
 	*(uint64_t *)out = inside;
+	/* Relaxed: read once the map has ended. */
+	if (computed)
+		__atomic_fetch_add(computed, 1, __ATOMIC_RELAXED);
 	return 0;
 }
 
-static const tine_task count_task = TINE_TASK(count_block, struct block, uint64_t);
+/* The name is one among those of other programs in a cache. */
+static const tine_task count_task = { "tine-pi", count_block, sizeof(struct block),
+				      sizeof(uint64_t), 0 };
+
+static uint64_t count_blocks(void)
+{
+	return (options.trials - 1) / BLOCK + 1;
+}
 
 /* Progress over all windows. */
 struct progress {
@@ -90,7 +105,8 @@ static int map_window(tine_pool *pool, struct block *blocks, uint64_t *inside,
 		      uint64_t first, uint64_t n, struct progress *progress)
 {
 	tine_map_opts opts = { .progress = isatty(STDERR_FILENO) ? show : NULL,
-			       .progress_arg = progress };
+			       .progress_arg = progress,
+			       .cache = cache };
 
 	for (uint64_t i = 0; i < n; i++) {
 		uint64_t from = (first + i) * BLOCK, left = options.trials - from;
@@ -103,7 +119,7 @@ static int map_window(tine_pool *pool, struct block *blocks, uint64_t *inside,
 
 static int map_all(tine_pool *pool, uint64_t *total)
 {
-	struct progress progress = { .blocks = (options.trials - 1) / BLOCK + 1 };
+	struct progress progress = { .blocks = count_blocks() };
 	uint64_t most = progress.blocks < WINDOW ? progress.blocks : WINDOW;
 	struct block *blocks = malloc(most * sizeof(*blocks));
 	uint64_t *inside = malloc(most * sizeof(*inside));
@@ -124,6 +140,22 @@ static int map_all(tine_pool *pool, uint64_t *total)
 	return err;
 }
 
+/* Before there are workers, who inherit it. */
+static int prepare_cache(void)
+{
+	int err;
+
+	if (!options.cache)
+		return DONE;
+	if (options.compare)
+		return complain(USAGE, "pi: --compare measures nothing with --cache");
+	err = open_cache("pi", &cache, options.cache, NULL, NULL);
+	if (err)
+		return err;
+	computed = tine_shared_new(1, sizeof(*computed));
+	return computed ? DONE : complain(BROKEN, "pi: %s", tine_strerror(-ENOMEM));
+}
+
 static int measure(unsigned workers, struct result *result)
 {
 	tine_pool_opts opts = { .workers = workers };
@@ -137,6 +169,7 @@ static int measure(unsigned workers, struct result *result)
 	err = map_all(pool, &result->inside);
 	result->seconds = (double)(tine_now() - begun) / 1e9;
 	result->workers = workers;
+	result->computed = computed ? *computed : 0;
 	tine_pool_free(pool);
 	if (err)
 		return complain(err == -ENOMEM ? BROKEN : SOME_FAILED, "pi: %s",
@@ -161,6 +194,10 @@ static void print_text(const struct result *result, const struct result *one)
 	printf("seed     %llu\n", (unsigned long long)options.seed);
 	printf("seconds  %.6f, %.0f million trials a second\n", result->seconds,
 	       (double)options.trials / result->seconds / 1e6);
+	if (cache)
+		printf("cache    %llu of %llu parts\n",
+		       (unsigned long long)(count_blocks() - result->computed),
+		       (unsigned long long)count_blocks());
 	if (one)
 		printf("one      %.6f seconds with one worker: %.2f times faster with "
 		       "%u\n",
@@ -174,20 +211,22 @@ static void print_json(const struct result *result, const struct result *one)
 	       pi_of(result), (unsigned long long)result->inside,
 	       (unsigned long long)options.trials, result->workers,
 	       (unsigned long long)options.seed, result->seconds);
+	if (cache)
+		printf(", \"parts\": %llu, \"cached\": %llu",
+		       (unsigned long long)count_blocks(),
+		       (unsigned long long)(count_blocks() - result->computed));
 	if (one)
 		printf(", \"seconds_one\": %.9f, \"speedup\": %.4f", one->seconds,
 		       one->seconds / result->seconds);
 	printf("}\n");
 }
 
-static int run(int argc, char **argv)
+static int estimate(void)
 {
 	unsigned workers = options.workers ? options.workers : tine_cpus();
 	struct result result, one;
 	int err;
 
-	(void)argc;
-	(void)argv;
 	if (options.compare && (err = measure(1, &one)) != DONE)
 		return err;
 	err = measure(workers, &result);
@@ -204,6 +243,18 @@ static int run(int argc, char **argv)
 	return DONE;
 }
 
+static int run(int argc, char **argv)
+{
+	int err = prepare_cache();
+
+	(void)argc;
+	(void)argv;
+	err = err ? err : estimate();
+	tine_shared_free(computed);
+	tine_cache_free(cache);
+	return err;
+}
+
 static const struct option_row rows[] = {
 	{ "trials", 'n', "TRIALS", read_positive, &options.trials,
 	  "a whole number from 1 to 2^64 - 1, such as 1e8 or 100_000_000",
@@ -216,6 +267,9 @@ static const struct option_row rows[] = {
 	  "The seed of the random numbers; 1 if not said.", NULL },
 	{ "compare", 'c', NULL, NULL, &options.compare, NULL,
 	  "Do it with one worker first, and show how much faster all are.", NULL },
+	{ "cache", 0, "DIR", read_text, &options.cache, "the path of a folder",
+	  "Take from the cache in this folder what it has, and keep the rest there.",
+	  NULL },
 	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object.", NULL },
 	{ 0 },
 };
@@ -232,6 +286,13 @@ const struct command pi_command = {
 		       "with any number\n"
 		       "of workers, on any machine.\n"
 		       ".Pp\n"
+		       "With\n.Fl \\-cache\n"
+		       "the count of each block is kept in a folder, under its seed, "
+		       "stream and number of\n"
+		       "points, see\n.Xr tine_cache_open 3 :\n"
+		       "a second run computes nothing, and one of more trials only what "
+		       "is new.\n"
+		       ".Pp\n"
 		       "Standard output gets pi with its standard error, how many points "
 		       "lay inside,\n"
 		       "the workers, the seed and the seconds; with\n"
@@ -240,7 +301,13 @@ const struct command pi_command = {
 		       ".Li pi , inside , trials , workers , seed\n"
 		       "and\n"
 		       ".Li seconds ,\n"
-		       "and with\n"
+		       "with\n"
+		       ".Fl \\-cache\n"
+		       "also\n"
+		       ".Li parts ,\n"
+		       "how many blocks there are, and\n"
+		       ".Li cached ,\n"
+		       "how many of them came from the cache, and with\n"
 		       ".Fl \\-compare\n"
 		       "also\n"
 		       ".Li seconds_one\n"

@@ -688,9 +688,9 @@ static int run(int argc, char **argv)
 static const struct operand_row operands[] = {
 	{ "FIRST", read_count, &options.first,
 	  "a whole number from 0 to 2^64 - 1, such as 1e8 or 100_000_000",
-	  "Where the range begins." },
+	  "Where the range begins.", NULL, false },
 	{ "LAST", read_range_end, &options.end, "a whole number from 0 to 2^64",
-	  "Where it ends: this number is not in it any more." },
+	  "Where it ends: this number is not in it any more.", NULL, false },
 	{ 0 },
 };
 

@@ -18,9 +18,10 @@
  *             share one memory at one address: what tine_shared_new() returns is valid in
  *             every member, made before the fork or after it, so a pointer to it may be
  *             sent in a message or a job. Locks, semaphores, events, conditions, barriers
- *             and queues live in that memory. A process or a pool is a handle of the one
- *             process that made it: a child that inherits the pointer may free it (which
- *             lets go of its copy, no more), and gets -EPERM from every other call.
+ *             and queues live in that memory. A process, a pool or a file lock is a
+ *             handle of the one process that made it: a child that inherits the pointer
+ *             may free it (which lets go of its copy, no more), and gets -EPERM from
+ *             every other call.
  *  Threads.   What lives in that memory is for sharing between threads as well; any other
  *             object is used by one thread of a process at a time, tine_pool_cancel()
  *             excepted. No call is safe in a signal handler, but tine_event_is_set(),
@@ -194,6 +195,32 @@ typedef struct tine_barrier {
  */
 int tine_barrier_wait(tine_barrier *, unsigned parties, int64_t deadline);
 
+/* ---- file lock --------------------------------------------------------------------- */
+
+/*
+ * A lock on a file, for processes that need not be related: whoever opens the same file.
+ * Threads of a process each open their own. Advisory: it keeps out who asks as well, here
+ * or by fcntl(2), and who just reads and writes the file it does not.
+ */
+typedef struct tine_filelock tine_filelock;
+
+/*
+ * A file that is not there is made, empty, with mode 0600 and the umask, and stays;
+ * nothing is read from it or written to it. -ENODEV: no regular file; -EACCES, -EISDIR,
+ * -ENOENT, -EROFS and others as open(2) for reading and writing; -ENOMEM; -EINVAL.
+ */
+int tine_filelock_open(tine_filelock **out, const char *path);
+/*
+ * Shared: with others who hold it shared; else alone. 0: held. When its holder ends, by
+ * whatever death, the lock is free at once, and nobody is told. -EDEADLK: this handle
+ * holds it already, in either way; -ETIMEDOUT; -EPERM: the handle is another process's;
+ * -ENOLCK; -EINVAL: the system has no such locks.
+ */
+int tine_filelock_acquire(tine_filelock *, bool shared, int64_t deadline);
+int tine_filelock_release(tine_filelock *); /* 0, or -EPERM: it is not held by this */
+/* Lets go of it as well. The file stays. */
+void tine_filelock_free(tine_filelock *);
+
 /* ---- process ----------------------------------------------------------------------- */
 
 typedef struct tine_process tine_process;
@@ -338,6 +365,7 @@ typedef struct tine_task {
 /* clang-format on */
 
 typedef struct tine_pool tine_pool;
+typedef struct tine_cache tine_cache;
 
 typedef struct tine_pool_opts {
 	unsigned workers;	  /* processes; tine_cpus(); at most 1024 */
@@ -346,10 +374,11 @@ typedef struct tine_pool_opts {
 	int (*init)(void *arg); /* runs first in each worker; non-zero: it cannot work */
 	void *init_arg;
 	/* Of jobs that are submitted; for those of a map, tine_map_opts says. */
-	unsigned retries; /* times a job is tried again when its worker died; 0 */
-	bool ordered;	  /* results come in the order of submission; as they are done */
-	int64_t job_ms;	  /* the longest a job may run; no limit */
-	uint64_t reserved[6];
+	unsigned retries;  /* times a job is tried again when its worker died; 0 */
+	bool ordered;	   /* results come in the order of submission; as they are done */
+	int64_t job_ms;	   /* the longest a job may run; no limit */
+	tine_cache *cache; /* as in tine_map_opts */
+	uint64_t reserved[5];
 } tine_pool_opts;
 
 /* Why a worker died in a job. */
@@ -371,7 +400,12 @@ typedef struct tine_map_opts {
 	/* Called in this process about ten times a second, and once at the end. */
 	void (*progress)(void *arg, size_t done, size_t total);
 	void *progress_arg;
-	uint64_t reserved[8];
+	/*
+	 * Results that are in it are taken from it, those that are not are computed, once
+	 * where items are alike, and kept: by tine_cache_call() in the workers.
+	 */
+	tine_cache *cache;
+	uint64_t reserved[7];
 } tine_map_opts;
 
 typedef struct tine_done {
@@ -452,6 +486,94 @@ void tine_pool_free(tine_pool *);
  * tine_map_opts.progress; ends the line when done == total.
  */
 void tine_progress_bar(void *stream, size_t done, size_t total);
+
+/* ---- cache: results of calls, on disk ---------------------------------------------- */
+
+/*
+ * A folder of results, for processes of one family, strangers and later runs. An entry is
+ * found by a key: bytes of the caller's own (get, put), or a task's name, its version and
+ * the bytes of the input (call, and .cache of a pool's maps), which are compared, so that
+ * no collision of hashes is ever a wrong answer. Padding in an input struct is part of
+ * its bytes: zero it first.
+ *
+ * Each entry has a checksum. What was scribbled over is a miss; what is beyond mending is
+ * begun anew. A process may die at any instruction of any call: the others go on, and
+ * every entry there is, is right. Nothing is synced to the disk: a power cut may cost
+ * entries, and never makes a wrong one.
+ *
+ * A handle may be used by many threads at a time, and by a child that inherits it.
+ */
+typedef struct tine_cache_opts {
+	/*
+	 * Of the disk, for all of it. At least 1 MiB. 0: as the folder was opened last,
+	 * or where it is new a tenth of the free disk, at most 5 GiB. The least recently
+	 * used entries make room.
+	 */
+	uint64_t max_bytes;
+	int64_t max_age_ms; /* older entries are not found by this handle; 0: no limit */
+	bool existing;	    /* make nothing: -ENOENT where there is no cache */
+	uint64_t reserved[5];
+} tine_cache_opts;
+
+/*
+ * dir NULL: $TINE_CACHE, else $XDG_CACHE_HOME/tine, else ~/.cache/tine. It is made, with
+ * the folders above it, mode 0700. 0; 1: what was there was damaged beyond mending, and
+ * the cache begins anew. -EPERM: it belongs to somebody else; -ELOOP: it is a symbolic
+ * link; -ENOTEMPTY: it is no cache, and there is something in it; -EPROTO: another
+ * version of tine made it; -ENOENT: no dir, and no home either; -EROFS, -EACCES, -ENOSPC.
+ */
+int tine_cache_open(tine_cache **out, const char *dir, const tine_cache_opts *);
+/*
+ * The value under a key of at least one byte, aligned to 16 bytes and valid until it is
+ * released; one of many bytes is mapped, not copied. 0, or -ENOENT.
+ */
+int tine_cache_get(tine_cache *, const void *key, size_t len, const void **val,
+		   size_t *val_len);
+/* In place of what was there. -EFBIG: more than a half of max_bytes; -ENOSPC. */
+int tine_cache_put(tine_cache *, const void *key, size_t len, const void *val,
+		   size_t val_len);
+/* Whatever becomes of the entry, the bytes stay until this. NULL does nothing. */
+void tine_cache_release(tine_cache *, const void *val);
+
+/*
+ * What task->fn(in, out) would do, done once: 1: out is from the cache; 0: it was
+ * computed here, and is kept. Of many callers that ask for one missing result, in any
+ * processes, one computes and the others wait, until the deadline; when that one dies, or
+ * its task fails, the next takes over. What the task returned, then or now, goes to
+ * *status (may be NULL); below 0 nothing is kept, and the call returns it as well. A
+ * result that cannot be kept for want of room is delivered all the same. -ETIMEDOUT,
+ * -ENOMEM; -EDEADLK: this thread is computing that very result.
+ */
+int tine_cache_call(tine_cache *, const tine_task *, const void *in, void *out,
+		    int *status, int64_t deadline);
+/* Drops the results of a task, by its name, of all versions; NULL: every entry. */
+int tine_cache_clear(tine_cache *, const tine_task *);
+
+typedef struct tine_cache_stats {
+	uint64_t entries, bytes, max_bytes;
+	uint64_t hits, misses, evictions; /* since the cache was begun */
+	uint64_t restarts;		  /* times it was begun anew, for damage */
+} tine_cache_stats;
+int tine_cache_stat(tine_cache *, tine_cache_stats *);
+
+typedef struct tine_cache_entry {
+	const char *task; /* NULL: a key of the caller's own */
+	unsigned version;
+	const void *key; /* or the input */
+	size_t len, val_len;
+	int64_t born, used; /* nanoseconds since 1970 */
+} tine_cache_entry;
+/*
+ * Calls each(arg, entry) for the entries, in no order, until it returns other than 0,
+ * which is returned; else 0. The entry is its for that call; it may use the cache. What
+ * comes or goes meanwhile may be seen or not.
+ */
+int tine_cache_list(tine_cache *, int (*each)(void *arg, const tine_cache_entry *),
+		    void *arg);
+/* Reads every entry, and drops those that are damaged: how many, in *dropped. */
+int tine_cache_verify(tine_cache *, uint64_t *dropped);
+
+void tine_cache_free(tine_cache *);
 
 /* ---- random streams: Philox4x32-10, counter based ---------------------------------- */
 

@@ -77,7 +77,7 @@ static void withdraw_from(struct ledger *ledger, struct desk *desk)
 					     range_of(low_of(range), low_of(range))))
 		;
 	for (uint32_t i = low_of(range); status && i < high_of(range); i++)
-		status[i] = -ECANCELED;
+		status[item_of(&ledger->map, i)] = -ECANCELED;
 	atomic_fetch_sub(&ledger->jobs, high_of(range) - low_of(range));
 }
 
@@ -314,17 +314,18 @@ static bool mend_job(struct ledger *ledger, struct desk *desk, uint32_t index,
 {
 	const struct map *map = &ledger->map;
 	int status = verdict_on(desk, starved);
+	size_t item = item_of(map, index);
 	bool again = status == -TINE_ECRASH && map->retries > 0 &&
-		     (unsigned)map->status[index] < map->retries &&
+		     (unsigned)map->status[item] < map->retries &&
 		     !atomic_load(&ledger->cancelled);
 
 	note_death(ledger, index, status, how, again);
 	if (again) {
-		map->status[index]++;
+		map->status[item]++;
 		return true;
 	}
 	if (map->status)
-		map->status[index] = status;
+		map->status[item] = status;
 	desk_note(desk, index, status);
 	return false;
 }

@@ -90,6 +90,8 @@ struct desk {
 
 struct map {
 	tine_fn *fn;
+	const struct cached *cached; /* or NULL: results are kept, see cached.h */
+	const uint32_t *items;	     /* of the jobs; NULL: job i is item i */
 	const char *in;
 	char *out;
 	int *status; /* or NULL */
@@ -111,6 +113,7 @@ struct ticket {
 	tine_fn *fn;
 	char *data; /* in, and from the next multiple of 64 on, out */
 	size_t in_size, out_size, room;
+	const struct cached *cached; /* or NULL, as in a map */
 	unsigned attempts;
 	int status;
 	tine_exit how;
@@ -203,6 +206,12 @@ static inline uint64_t own_limit(const struct desk *desk, size_t limit)
 	uint64_t born = atomic_load(&desk->born);
 
 	return limit < UINT64_MAX - born ? born + limit : UINT64_MAX;
+}
+
+/* The index of the job's item, where in, out and status have it. */
+static inline size_t item_of(const struct map *map, uint32_t job)
+{
+	return map->items ? map->items[job] : job;
 }
 
 static inline uint64_t ticket_word(enum ticket_state state, unsigned desk)

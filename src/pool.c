@@ -5,6 +5,7 @@
  */
 #include "pool.h"
 
+#include "cached.h"
 #include "cgroup.h"
 #include "child.h"
 #include "futex.h"
@@ -29,7 +30,9 @@ struct run {
 	tine_pool *pool;
 	const tine_map_opts *opts;
 	struct map map;	    /* moves on with base */
+	size_t items;	    /* the caller's */
 	size_t total, base; /* jobs of all deals, and of those before this one */
+	struct plan plan;   /* where there is a cache, which items are jobs */
 	int64_t deadline;
 	bool late;     /* the deadline has passed */
 	int64_t ended; /* when the search was seen to have its hits, or 0 */
@@ -159,10 +162,11 @@ static bool nursery_died(tine_pool *pool)
 
 static void report(const struct run *run)
 {
-	size_t done = run->base + ledger_done(run->pool->ledger);
+	size_t known = run->items - run->total;
+	size_t done = known + run->base + ledger_done(run->pool->ledger);
 
 	if (run->opts && run->opts->progress)
-		run->opts->progress(run->opts->progress_arg, done, run->total);
+		run->opts->progress(run->opts->progress_arg, done, run->items);
 }
 
 /* Has the nursery end what still runs. */
@@ -281,6 +285,8 @@ static void trim(tine_pool *pool, size_t most)
 	stage_trim(&pool->in, most);
 	stage_trim(&pool->out, most);
 	stage_trim(&pool->status, most);
+	stage_trim(&pool->items, most);
+	stage_trim(&pool->cached, most);
 }
 
 /* Where workers find n items of the caller's: there, or in the stage. */
@@ -306,7 +312,13 @@ static int place(struct stage *stage, const void *items, size_t n, size_t size,
 static void drop_rest(const struct run *run)
 {
 	for (size_t i = 0; run->map.status && i < run->total - run->base; i++)
-		run->map.status[i] = -ECANCELED;
+		run->map.status[item_of(&run->map, i)] = -ECANCELED;
+}
+
+/* The caller's number of a job of the deal. */
+static size_t caller_item(const struct run *run, uint32_t job)
+{
+	return run->map.items ? run->map.items[job] : run->base + job;
 }
 
 /* What a deal had to tell besides its results. */
@@ -316,13 +328,28 @@ static void bring_news(struct run *run)
 	uint64_t found = atomic_load(&ledger->found);
 
 	if (found && run->found == SIZE_MAX)
-		run->found = run->base + found - 1;
+		run->found = caller_item(run, found - 1);
 	run->failure.deaths += ledger->failure.deaths;
 	if (run->failure.index != SIZE_MAX || ledger->failure.index == SIZE_MAX)
 		return;
-	run->failure.index = run->base + ledger->failure.index;
+	run->failure.index = caller_item(run, ledger->failure.index);
 	run->failure.status = ledger->failure.status;
 	run->failure.how = ledger->failure.how;
+}
+
+static void move_on(struct run *run, uint32_t n)
+{
+	struct map *map = &run->map;
+
+	run->base += n;
+	if (map->items) {
+		map->items += n;
+		return;
+	}
+	map->in += n * map->in_size;
+	map->out += n * map->out_size;
+	if (map->status)
+		map->status += n;
 }
 
 static int deal_all(struct run *run, int *failure)
@@ -335,8 +362,8 @@ static int deal_all(struct run *run, int *failure)
 		uint32_t n = left < MAX_JOBS ? left : MAX_JOBS;
 		uint64_t first;
 
-		if (map->retries)
-			memset(map->status, 0, n * sizeof(int));
+		for (uint32_t i = 0; map->retries && i < n; i++)
+			map->status[item_of(map, i)] = 0;
 		ledger_deal(ledger, map, n);
 		pool_have_watched(run->pool, map->job_ms || ledger->memory_per_worker);
 		if (await_map(run) != 0)
@@ -345,11 +372,7 @@ static int deal_all(struct run *run, int *failure)
 		if (*failure == 0 && first != NO_FAILURE)
 			*failure = (int)(uint32_t)first;
 		bring_news(run);
-		run->base += n;
-		map->in += n * map->in_size;
-		map->out += n * map->out_size;
-		if (map->status)
-			map->status += n;
+		move_on(run, n);
 		if (atomic_load(&ledger->cancelled)) {
 			drop_rest(run);
 			break;
@@ -370,7 +393,8 @@ static int check_map(const tine_pool *pool, const tine_task *task, const void *i
 {
 	if (!pool || !task || !task->fn || (opts && !TAIL_IS_ZERO(opts)))
 		return -EINVAL;
-	if (opts && (opts->job_ms < 0 || opts->grace_ms < 0))
+	if (opts &&
+	    (opts->job_ms < 0 || opts->grace_ms < 0 || (opts->cache && !task->name)))
 		return -EINVAL;
 	if (n > 0 && ((!in && task->in_size) || (!out && task->out_size)))
 		return -EINVAL;
@@ -391,10 +415,10 @@ static int place_status(struct run *run, int **there)
 	int err = 0;
 
 	if (opts && opts->status)
-		err = place(&run->pool->status, opts->status, run->total, sizeof(int),
+		err = place(&run->pool->status, opts->status, run->items, sizeof(int),
 			    &placed);
-	else if (opts && opts->retries)
-		err = place(&run->pool->status, "", run->total, sizeof(int), &placed);
+	else if (opts && (opts->retries || opts->cache))
+		err = place(&run->pool->status, "", run->items, sizeof(int), &placed);
 	*there = placed;
 	return err;
 }
@@ -405,7 +429,39 @@ static void tell_failure(const struct run *run)
 		return;
 	*run->opts->failure = run->failure;
 	if (run->failure.index == SIZE_MAX)
-		run->opts->failure->index = run->total;
+		run->opts->failure->index = run->items;
+}
+
+/* Takes from the cache what it has; the rest is dealt. */
+static int plan_jobs(struct run *run, const tine_task *task)
+{
+	tine_cache *cache = run->opts->cache;
+	tine_pool *pool = run->pool;
+	struct map *map = &run->map;
+	struct plan *plan = &run->plan;
+	int err;
+
+	if (run->items > UINT32_MAX)
+		return -EINVAL;
+	if (stage_reserve(&pool->items, run->items * sizeof(uint32_t)) != 0 ||
+	    stage_reserve(&pool->cached, cached_size(cache, task)) != 0)
+		return -ENOMEM;
+	err = plan_make(plan, cache, task, map->in, map->out, run->items, map->status,
+			pool->items.mem);
+	if (err)
+		return err;
+	cached_fill(pool->cached.mem, cache, task);
+	map->cached = pool->cached.mem;
+	map->items = plan->items;
+	run->total = plan->jobs;
+	if (map->hits == 0 || plan->hits == 0)
+		return 0;
+	run->found = plan->found;
+	if (plan->hits < map->hits)
+		map->hits -= plan->hits;
+	else
+		run->total = 0;
+	return 0;
 }
 
 static int run_map(struct run *run, const tine_task *task, const void *in, void *out)
@@ -413,7 +469,7 @@ static int run_map(struct run *run, const tine_task *task, const void *in, void 
 	tine_pool *pool = run->pool;
 	const tine_map_opts *opts = run->opts;
 	int err, failure = 0, *status;
-	size_t n = run->total;
+	size_t n = run->items;
 	void *in_there, *out_there;
 
 	if ((err = place(&pool->in, in, n, task->in_size, &in_there)) != 0 ||
@@ -434,6 +490,9 @@ static int run_map(struct run *run, const tine_task *task, const void *in, void 
 		run->map.retries = opts->retries;
 		run->map.job_ms = opts->job_ms;
 	}
+	run->total = n;
+	if (opts && opts->cache && (err = plan_jobs(run, task)) != 0)
+		goto trim;
 	atomic_store(&pool->ledger->cancelled, 0);
 	atomic_store(&pool->ledger->dropped, 0);
 	atomic_store(&pool->ledger->hits, 0);
@@ -445,17 +504,20 @@ static int run_map(struct run *run, const tine_task *task, const void *in, void 
 		all_status(opts, n, err);
 		goto trim;
 	}
+	if (run->map.cached)
+		plan_settle(&run->plan, task, out_there, status);
 	if (out_there != out)
 		memcpy(out, out_there, n * task->out_size);
 	if (opts && opts->status && status != opts->status)
 		memcpy(opts->status, status, n * sizeof(int));
 	if (opts && opts->progress)
-		opts->progress(opts->progress_arg, run->base, n);
+		opts->progress(opts->progress_arg, n - run->total + run->base, n);
 	tell_failure(run);
 	err = failure;
 	if (atomic_load(&pool->ledger->cancelled))
 		err = run->late ? -ETIMEDOUT : -ECANCELED;
 trim:
+	plan_free(&run->plan);
 	trim(pool, KEEP);
 	return err;
 }
@@ -463,7 +525,7 @@ trim:
 static int start_map(struct run *run, const tine_task *task, const void *in, void *out)
 {
 	const tine_map_opts *opts = run->opts;
-	size_t n = run->total;
+	size_t n = run->items;
 	int err = check_map(run->pool, task, in, out, n, opts);
 
 	run->found = run->failure.index = SIZE_MAX;
@@ -479,7 +541,7 @@ static int start_map(struct run *run, const tine_task *task, const void *in, voi
 int tine_pool_map(tine_pool *pool, const tine_task *task, const void *in, void *out,
 		  size_t n, const tine_map_opts *opts, int64_t deadline)
 {
-	struct run run = { .pool = pool, .opts = opts, .total = n, .deadline = deadline };
+	struct run run = { .pool = pool, .opts = opts, .items = n, .deadline = deadline };
 
 	if (opts && (opts->hits || opts->grace_ms))
 		return -EINVAL;
@@ -489,19 +551,24 @@ int tine_pool_map(tine_pool *pool, const tine_task *task, const void *in, void *
 int tine_pool_find(tine_pool *pool, const tine_task *task, const void *in, void *out,
 		   size_t n, size_t *index, const tine_map_opts *opts, int64_t deadline)
 {
-	struct run run = { .pool = pool, .opts = opts, .total = n, .deadline = deadline };
+	struct run run = { .pool = pool, .opts = opts, .items = n, .deadline = deadline };
 	size_t wanted = opts && opts->hits ? opts->hits : 1;
-	uint32_t hits;
+	size_t hits;
 	int err;
 
-	run.map.hits = wanted < INT32_MAX ? wanted : INT32_MAX;
+	if (wanted > INT32_MAX)
+		wanted = INT32_MAX;
+	run.map.hits = wanted;
 	err = start_map(&run, task, in, out);
 	if (run.found == SIZE_MAX)
 		return err;
 	hits = atomic_load(&pool->ledger->hits);
+	if (hits > run.map.hits)
+		hits = run.map.hits;
 	if (index)
 		*index = run.found;
-	return (int)(hits < run.map.hits ? hits : run.map.hits);
+	hits += run.plan.hits;
+	return (int)(hits < wanted ? hits : wanted);
 }
 
 int tine_pool_cancel(tine_pool *pool)
@@ -583,6 +650,7 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 		goto free_pool;
 	}
 	pool->ordered = opts->ordered;
+	pool->cache = opts->cache;
 	pool->results_end = &pool->results;
 	err = start_nursery(pool);
 	if (err)

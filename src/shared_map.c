@@ -5,11 +5,11 @@
  * to lock, and a fork copies the page along with the mapping.
  */
 #include "export.h"
+#include "file_limit.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,15 +25,6 @@ static size_t page_size(void)
 	return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* To grow beyond the limit would raise SIGXFSZ. */
-static bool may_grow(off_t size)
-{
-	struct rlimit limit;
-
-	return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
-	       (rlim_t)size <= limit.rlim_cur;
-}
-
 /* Holes are filled as well, in a file that is long enough. */
 static int make_room(int fd, size_t size)
 {
@@ -44,7 +35,7 @@ static int make_room(int fd, size_t size)
 		return -errno;
 	if (!S_ISREG(now.st_mode))
 		return -ENODEV;
-	if (now.st_size < (off_t)size && !may_grow((off_t)size))
+	if (now.st_size < (off_t)size && !file_may_reach((off_t)size))
 		return -EFBIG;
 	do
 		err = posix_fallocate(fd, 0, (off_t)size);

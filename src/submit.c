@@ -8,6 +8,7 @@
  */
 #include "pool.h"
 
+#include "cached.h"
 #include "shared.h"
 
 #include <errno.h>
@@ -150,6 +151,23 @@ static int wait_for(tine_pool *pool, over_fn *over, int64_t deadline, int *died)
 
 /* ---- the calls --------------------------------------------------------------------- */
 
+/* Behind in and out. */
+static size_t cached_offset(const tine_task *task)
+{
+	return ticket_out(ticket_out(task->in_size) + task->out_size);
+}
+
+/* Bytes of a ticket's data. */
+static int data_size(const tine_pool *pool, const tine_task *task, size_t *size)
+{
+	if (__builtin_add_overflow(ticket_out(task->in_size), task->out_size, size) ||
+	    *size > SIZE_MAX / 2)
+		return -EINVAL;
+	if (pool->cache)
+		*size = cached_offset(task) + cached_size(pool->cache, task);
+	return 0;
+}
+
 static void fill(tine_pool *pool, struct ticket *ticket, const tine_task *task,
 		 const void *in, uint64_t tag)
 {
@@ -161,6 +179,13 @@ static void fill(tine_pool *pool, struct ticket *ticket, const tine_task *task,
 	ticket->attempts = 0;
 	ticket->status = 0;
 	ticket->how = (tine_exit){ 0 };
+	ticket->cached = NULL;
+	if (pool->cache) {
+		void *behind = ticket->data + cached_offset(task);
+
+		cached_fill(behind, pool->cache, task);
+		ticket->cached = behind;
+	}
 	if (task->in_size)
 		memcpy(ticket->data, in, task->in_size);
 	atomic_store(&pool->submitted, ticket->number);
@@ -203,7 +228,7 @@ int tine_pool_submit(tine_pool *pool, const tine_task *task, const void *in, uin
 	int err, died = 0;
 
 	if (!pool || !task || !task->fn || (!in && task->in_size) ||
-	    __builtin_add_overflow(ticket_out(task->in_size), task->out_size, &size))
+	    (pool->cache && !task->name) || data_size(pool, task, &size) != 0)
 		return -EINVAL;
 	if (pool->nursery.owner != getpid())
 		return -EPERM;

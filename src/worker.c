@@ -2,6 +2,7 @@
 /* A worker: does what lies at its desk, then steals, then sleeps. See ledger.h. */
 #include "worker.h"
 
+#include "cached.h"
 #include "cgroup.h"
 #include "child.h"
 #include "futex.h"
@@ -49,9 +50,9 @@ static bool is_mapped(struct worker *worker, tine_fn *fn)
 	return worker->mapped == fn;
 }
 
-static int call(tine_fn *fn, const void *in, void *out)
+static int call(tine_fn *fn, const struct cached *cached, const void *in, void *out)
 {
-	int status = fn(in, out);
+	int status = cached ? cached_call(cached, fn, in, out) : fn(in, out);
 
 	/* What it printed is out before anybody hears that it is done. */
 	if (__fpending(stdout) > 0)
@@ -100,6 +101,7 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 	uint32_t i = from;
 
 	while (i < from + n && worker->jobs_left > 0) {
+		size_t item = item_of(&map, i);
 		int status;
 
 		if (is_set(&worker->ledger->cancelled)) {
@@ -113,13 +115,13 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 			/* Release: the job before is finished in memory. */
 			atomic_store_explicit(&desk->at, at_of(i, done, true),
 					      memory_order_release);
-			status = call(map.fn, map.in + i * map.in_size,
-				      map.out + i * map.out_size);
+			status = call(map.fn, map.cached, map.in + item * map.in_size,
+				      map.out + item * map.out_size);
 			if (status == 1 && map.hits > 0)
 				note_hit(worker->ledger, &map, i);
 		}
 		if (map.status)
-			map.status[i] = status;
+			map.status[item] = status;
 		if (status < 0)
 			desk_note(desk, i, status);
 		i++;
@@ -152,7 +154,7 @@ static bool do_ticket(struct worker *worker)
 		atomic_store(&desk->begun, begun);
 		atomic_store(&desk->ticket, ticket->number);
 		tine_cancel_word_ = (const uint32_t *)&ledger->dropped;
-		status = call(ticket->fn, ticket->data,
+		status = call(ticket->fn, ticket->cached, ticket->data,
 			      ticket->data + ticket_out(ticket->in_size));
 		tine_cancel_word_ = (const uint32_t *)&ledger->cancelled;
 	}

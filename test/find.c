@@ -434,7 +434,7 @@ TEST(bad_arguments)
 	tine_task task = TINE_TASK_IN(as_told, long), no_fn = { "none", NULL, 8, 0, 0 };
 	tine_map_opts hits = { .hits = 1 }, grace = { .grace_ms = 1 },
 		      job_ms = { .job_ms = -1 }, less_grace = { .grace_ms = -1 },
-		      tail = { .reserved = { [7] = 1 } };
+		      tail = { .reserved = { [6] = 1 } };
 	long in[2] = { 1, 1 };
 	size_t index = 9;
 

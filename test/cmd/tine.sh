@@ -36,7 +36,7 @@ for command in $commands; do
         sed -n 's/^usage: //p' "$work/help" | grep -q " $operand\b" ||
             { echo "# usage: $operand" && bad=1; }
     done
-    for option in $(sed -n 's/^  .* --\([a-z]*\).*/\1/p' "$work/help"); do
+    for option in $(sed -n 's/^  .* --\([a-z-]*\).*/\1/p' "$work/help"); do
         grep -q "Fl \\\\-$option" "$work/manual" || { echo "# manual: --$option" && bad=1; }
         grep -q -- "--$option " "$work/completion" ||
             [ "$option" = help ] || { echo "# completion: --$option" && bad=1; }

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+/* What is in a cache, from outside: how much, which, and whether it is whole. */
+#include "command.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <tine.h>
+
+enum action { STAT, LIST, CLEAR, VERIFY };
+static const char *const actions[] = { "stat", "list", "clear", "verify", NULL };
+
+#define LEAST	(UINT64_C(1) << 20)
+#define KEY_MAX 24 /* bytes of a key in a line of text */
+
+static struct {
+	int action;
+	const char *dir, *task;
+	uint64_t max_bytes;
+	bool json;
+} options;
+
+/* ---- opening ----------------------------------------------------------------------- */
+
+/* What the code means of a folder. */
+static const char *reason(int err)
+{
+	switch (err) {
+	case -EPERM:
+		return "it belongs to somebody else";
+	case -ELOOP:
+		return "it is a symbolic link";
+	case -ENOTEMPTY:
+		return "there is something in it, and it is no cache";
+	case -EPROTO:
+		return "another version of tine made it";
+	default:
+		return tine_strerror(err);
+	}
+}
+
+/* Neither is the machine at fault, nor does another folder help. */
+static int code_of(int err)
+{
+	return err == -ENOMEM || err == -ENOSPC || err == -EMFILE || err == -ENFILE ||
+			       err == -EIO
+		       ? BROKEN
+		       : USAGE;
+}
+
+/* As the library finds it, for messages. */
+static const char *name_of(const char *dir, char *buf, size_t size)
+{
+	static const char *const from[][2] = { { "TINE_CACHE", "" },
+					       { "XDG_CACHE_HOME", "/tine" },
+					       { "HOME", "/.cache/tine" } };
+
+	if (dir)
+		return dir;
+	for (size_t i = 0; i < sizeof(from) / sizeof(*from); i++) {
+		const char *value = getenv(from[i][0]);
+
+		if (value && *value) {
+			snprintf(buf, size, "%s%s", value, from[i][1]);
+			return buf;
+		}
+	}
+	return "~/.cache/tine";
+}
+
+int open_cache(const char *command, tine_cache **out, const char *dir,
+	       const tine_cache_opts *opts, bool *restarted)
+{
+	char buf[4096];
+	const char *name = name_of(dir, buf, sizeof(buf));
+	int err = tine_cache_open(out, dir, opts);
+
+	if (err == -ENOENT && opts && opts->existing)
+		return complain(USAGE, "%s: '%s': there is no cache", command, name);
+	if (err < 0)
+		return complain(code_of(err), "%s: '%s': %s", command, name, reason(err));
+	if (err)
+		complain(DONE, "%s: '%s' was damaged beyond mending; it begins anew",
+			 command, name);
+	if (restarted)
+		*restarted = err != 0;
+	return DONE;
+}
+
+static int broken(int err)
+{
+	return complain(BROKEN, "cache: %s: %s", actions[options.action],
+			tine_strerror(err));
+}
+
+/* ---- stat, clear, verify ----------------------------------------------------------- */
+
+static int show_stat(tine_cache *cache)
+{
+	tine_cache_stats stats;
+	int err = tine_cache_stat(cache, &stats);
+
+	if (err)
+		return broken(err);
+	printf(options.json ? "{\"entries\": %" PRIu64 ", \"bytes\": %" PRIu64
+			      ", \"max_bytes\": %" PRIu64 ", \"hits\": %" PRIu64
+			      ", \"misses\": %" PRIu64 ", \"evictions\": %" PRIu64
+			      ", \"restarts\": %" PRIu64 "}\n"
+			    : "entries    %" PRIu64 "\nbytes      %" PRIu64
+			      "\nmax-bytes  %" PRIu64 "\nhits       %" PRIu64
+			      "\nmisses     %" PRIu64 "\nevictions  %" PRIu64
+			      "\nrestarts   %" PRIu64 "\n",
+	       stats.entries, stats.bytes, stats.max_bytes, stats.hits, stats.misses,
+	       stats.evictions, stats.restarts);
+	return DONE;
+}
+
+static int clear(tine_cache *cache)
+{
+	tine_task task = { .name = options.task };
+	tine_cache_stats before, after;
+	uint64_t dropped;
+	int err = tine_cache_stat(cache, &before);
+
+	err = err ? err : tine_cache_clear(cache, options.task ? &task : NULL);
+	err = err ? err : tine_cache_stat(cache, &after);
+	if (err)
+		return broken(err);
+	/* Others may have put some meanwhile. */
+	dropped = before.entries > after.entries ? before.entries - after.entries : 0;
+	printf(options.json ? "{\"dropped\": %" PRIu64 ", \"entries\": %" PRIu64 "}\n"
+			    : "dropped    %" PRIu64 "\nentries    %" PRIu64 "\n",
+	       dropped, after.entries);
+	return DONE;
+}
+
+static int verify(tine_cache *cache, bool restarted)
+{
+	tine_cache_stats stats;
+	uint64_t dropped;
+	int err = tine_cache_verify(cache, &dropped);
+
+	err = err ? err : tine_cache_stat(cache, &stats);
+	if (err)
+		return broken(err);
+	if (options.json)
+		printf("{\"dropped\": %" PRIu64 ", \"entries\": %" PRIu64
+		       ", \"restarted\": %s}\n",
+		       dropped, stats.entries, restarted ? "true" : "false");
+	else
+		printf("dropped    %" PRIu64 "\nentries    %" PRIu64 "\n", dropped,
+		       stats.entries);
+	return dropped > 0 || restarted ? SOME_FAILED : DONE;
+}
+
+/* ---- list -------------------------------------------------------------------------- */
+
+/* Names are bytes of any kind. */
+static void print_string(const char *text)
+{
+	putchar('"');
+	for (const unsigned char *at = (const unsigned char *)text; *at; at++)
+		if (*at == '"' || *at == '\\')
+			printf("\\%c", *at);
+		else if (*at < 0x20 || *at > 0x7e)
+			printf("\\u%04x", *at);
+		else
+			putchar(*at);
+	putchar('"');
+}
+
+static void print_hex(const void *key, size_t len)
+{
+	const unsigned char *bytes = key;
+
+	for (size_t i = 0; i < len; i++)
+		printf("%02x", bytes[i]);
+}
+
+static bool is_text(const unsigned char *key, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (!isprint(key[i]) || key[i] == '\'')
+			return false;
+	return true;
+}
+
+static void print_key(const void *key, size_t len)
+{
+	size_t most = len < KEY_MAX ? len : KEY_MAX;
+
+	if (is_text(key, most))
+		printf("'%.*s'", (int)most, (const char *)key);
+	else
+		print_hex(key, most);
+	if (most < len)
+		printf("... (%zu bytes)", len);
+}
+
+static void print_time(int64_t when)
+{
+	time_t seconds = (time_t)(when / 1000000000);
+	char text[32];
+	struct tm tm;
+
+	gmtime_r(&seconds, &tm);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	printf("%s", text);
+}
+
+static void print_entry(const tine_cache_entry *entry)
+{
+	print_time(entry->used);
+	printf("  %10zu  ", entry->val_len);
+	if (entry->task) {
+		/* A name may have what would confuse a terminal. */
+		for (const char *at = entry->task; *at; at++)
+			putchar(isprint((unsigned char)*at) ? *at : '?');
+		printf("/%u  ", entry->version);
+	} else {
+		printf("-  ");
+	}
+	print_key(entry->key, entry->len);
+	putchar('\n');
+}
+
+static void print_nanoseconds(const char *name, int64_t when)
+{
+	printf(", \"%s\": %" PRId64 ".%09" PRId64, name, when / 1000000000,
+	       when % 1000000000);
+}
+
+static void print_entry_json(const tine_cache_entry *entry)
+{
+	printf("{\"task\": ");
+	if (entry->task)
+		print_string(entry->task);
+	else
+		printf("null");
+	printf(", \"version\": %u, \"key\": \"", entry->version);
+	print_hex(entry->key, entry->len);
+	printf("\", \"val_len\": %zu", entry->val_len);
+	print_nanoseconds("born", entry->born);
+	print_nanoseconds("used", entry->used);
+	printf("}");
+}
+
+static int each(void *count, const tine_cache_entry *entry)
+{
+	if (options.task && (!entry->task || strcmp(entry->task, options.task) != 0))
+		return 0;
+	if (options.json) {
+		printf(*(uint64_t *)count ? ",\n" : "");
+		print_entry_json(entry);
+	} else {
+		print_entry(entry);
+	}
+	++*(uint64_t *)count;
+	/* Nobody reads on. */
+	return ferror(stdout) ? 1 : 0;
+}
+
+static int list(tine_cache *cache)
+{
+	uint64_t count = 0;
+	int err;
+
+	if (options.json)
+		printf("{\"list\": [");
+	err = tine_cache_list(cache, each, &count);
+	if (options.json)
+		printf("]}\n");
+	return err < 0 ? broken(err) : DONE;
+}
+
+/* ---- the command ------------------------------------------------------------------- */
+
+static int run(int argc, char **argv)
+{
+	tine_cache_opts opts = { .max_bytes = options.max_bytes, .existing = true };
+	bool restarted = false;
+	tine_cache *cache;
+	int err;
+
+	(void)argc;
+	(void)argv;
+	if (options.task && (options.action == STAT || options.action == VERIFY))
+		return complain(USAGE, "cache: --task is for list and clear, not for %s",
+				actions[options.action]);
+	err = open_cache("cache", &cache, options.dir, &opts, &restarted);
+	if (err)
+		return err;
+	switch ((enum action)options.action) {
+	case STAT:
+		err = show_stat(cache);
+		break;
+	case LIST:
+		err = list(cache);
+		break;
+	case CLEAR:
+		err = clear(cache);
+		break;
+	case VERIFY:
+		err = verify(cache, restarted);
+	}
+	tine_cache_free(cache);
+	return err;
+}
+
+static bool read_size(const char *text, void *into)
+{
+	uint64_t size;
+
+	if (!read_count(text, &size) || size < LEAST)
+		return false;
+	*(uint64_t *)into = size;
+	return true;
+}
+
+static const struct operand_row operands[] = {
+	{ "ACTION", NULL, &options.action, NULL,
+	  "What to do with the cache: stat, list, clear or verify.", actions, false },
+	{ "DIR", read_text, &options.dir, "the path of a folder",
+	  "The folder that the cache is in; the default if not said.", NULL, true },
+	{ 0 },
+};
+
+static const struct option_row rows[] = {
+	{ "task", 0, "NAME", read_text, &options.task, "the name of a task",
+	  "List or clear the results of this task alone.", NULL },
+	{ "max-bytes", 0, "SIZE", read_size, &options.max_bytes,
+	  "a whole number of bytes, at least 1048576, such as 5e9",
+	  "Limit the cache to this size from now on, on disk.", NULL },
+	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object.", NULL },
+	{ 0 },
+};
+
+const struct command cache_command = {
+	.name = "cache",
+	.summary = "show, clear and check a cache of results",
+	.operand_rows = operands,
+	.options = rows,
+	.description =
+		"Looks after a folder of results that\n.Xr tine_cache_open 3\n"
+		"made; while others use it as well.\n"
+		"A folder that is not there is not made.\n"
+		".Pp\n"
+		"Without\n.Ar DIR\n"
+		"it is\n.Ev $TINE_CACHE ,\n"
+		"else\n.Pa $XDG_CACHE_HOME/tine ,\n"
+		"else\n.Pa ~/.cache/tine .\n"
+		".Bl -tag -width verify\n"
+		".It Cm stat\n"
+		"how many entries there are, the bytes that they take on disk and may "
+		"take, and\n"
+		"since the cache was begun: hits, misses, entries that made room for "
+		"others, and\n"
+		"how often it began anew because it was damaged; with\n"
+		".Fl \\-json\n"
+		"the members\n"
+		".Li entries , bytes , max_bytes , hits , misses , evictions\n"
+		"and\n"
+		".Li restarts\n"
+		".It Cm list\n"
+		"a line for each entry, in no order: when it was last used, the bytes of "
+		"the\n"
+		"result, the task and its version, or\n.Li \\- ,\n"
+		"and the beginning of the input or key, in hexadecimal digits unless it "
+		"is text;\n"
+		"with\n.Fl \\-json\n"
+		"the member\n.Li list ,\n"
+		"an array of objects with the members\n"
+		".Li task\n"
+		"(or null),\n"
+		".Li version , key\n"
+		"(all of it, in hexadecimal digits),\n"
+		".Li val_len , born\n"
+		"and\n"
+		".Li used ,\n"
+		"seconds since 1970\n"
+		".It Cm clear\n"
+		"drops every entry, or those of a task; prints how many, and how many "
+		"there are\n"
+		"now\n"
+		".Pq Li dropped , entries\n"
+		".It Cm verify\n"
+		"reads every entry, drops what is damaged, and prints the same, with\n"
+		".Fl \\-json\n"
+		"also\n"
+		".Li restarted :\n"
+		"whether the cache was damaged beyond mending and has begun anew.\n"
+		".El\n"
+		".Pp\n"
+		"The exit status is 1 if\n.Cm verify\n"
+		"has dropped something.\n"
+		"A folder that is not there, is no cache, belongs to somebody else, or "
+		"was made by\n"
+		"another version is named, and the exit status is 2.\n",
+	.example = "tine cache stat ~/.cache/tine --json",
+	.run = run,
+};
