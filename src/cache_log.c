@@ -439,13 +439,28 @@ static int evict(tine_cache *cache, uint64_t *bytes)
 static int nothing_left(tine_cache *cache)
 {
 	struct header *header = cache_header(cache);
-	uint64_t before = get_word(header->large_bytes);
+	uint64_t writing = 0;
 	int err;
 
-	if (before == 0)
+	if (get_word(header->large_bytes) == 0)
 		return cache_restart(cache, false);
 	err = large_reap(cache);
-	return err ? err : -EAGAIN;
+	if (err)
+		return err;
+	for (unsigned row = 0; row < WRITERS; row++)
+		if (get_word(header->writing[row].number))
+			writing += get_word(header->writing[row].size);
+	return writing == get_word(header->large_bytes) ? -EAGAIN : -EUCLEAN;
+}
+
+/* Past the dead, where a walk has met no others: the tail moves. */
+static int pass_dead(tine_cache *cache)
+{
+	struct header *header = cache_header(cache);
+	uint64_t tail = get_word(header->tail);
+	int err = log_trim(cache);
+
+	return err || get_word(header->tail) != tail ? err : -EUCLEAN;
 }
 
 /* Bytes but for those of segments that are free. */
@@ -489,11 +504,10 @@ int log_room(tine_cache *cache, uint64_t record, uint64_t beside)
 		    bytes_in_use(cache) + growth + SEGMENT <= max)
 			break;
 		err = evict(cache, &bytes);
-		/* The walk has met none but the dead, which the tail can pass. */
-		if (err == -ENOENT && get_word(header->entries) > 0)
-			err = log_trim(cache);
-		if (err == -ENOENT)
+		if (err == -ENOENT && get_word(header->entries) == 0)
 			return nothing_left(cache);
+		if (err == -ENOENT)
+			err = pass_dead(cache);
 		if (err) {
 			undo(cache);
 			return err;
