@@ -394,6 +394,17 @@ int large_reap(tine_cache *cache)
 	return err;
 }
 
+/* One that no file has, though the count of them may have been damaged. */
+static int new_number(tine_cache *cache, uint64_t *number)
+{
+	*number = get_word(cache_header(cache)->files);
+	for (unsigned tries = 0; tries < 100; tries++)
+		if (faccessat(cache->large, name_of(++*number).text, F_OK,
+			      AT_SYMLINK_NOFOLLOW) != 0)
+			return 0;
+	return -EUCLEAN;
+}
+
 int large_begin(tine_cache *cache, struct writing *writing, uint64_t size)
 {
 	struct header *header = cache_header(cache);
@@ -407,7 +418,9 @@ int large_begin(tine_cache *cache, struct writing *writing, uint64_t size)
 			goto undo_changes;
 		commit(cache);
 	}
-	writing->number = get_word(header->files) + 1;
+	err = new_number(cache, &writing->number);
+	if (err)
+		goto undo_changes;
 	writing->size = size;
 	err = change(cache, &header->files, writing->number);
 	if (!err)

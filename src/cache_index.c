@@ -125,10 +125,12 @@ void *area_at(struct area *area, uint64_t offset, uint64_t len)
 
 int area_grow(struct area *area, uint64_t size)
 {
-	uint64_t now = file_size(area->fd);
+	uint64_t now;
 	int err = 0;
 
-	/* A file that began anew has holes before its end: allocates them as well. */
+	if (reaches(area, 0, size))
+		return 0;
+	now = file_size(area->fd);
 	if (now < size && !file_may_reach(size))
 		return -EFBIG;
 	if (now < size)
