@@ -447,12 +447,15 @@ static int read_small(tine_cache *cache, const struct key *key, uint64_t place,
 	return 0;
 }
 
-static int read_large(tine_cache *cache, const struct key *key,
+static int read_large(tine_cache *cache, const struct key *key, uint64_t place,
 		      const struct record *record, struct found *found)
 {
+	const word *words = record_key(cache, place, record);
 	const void *val;
 	int err;
 
+	if (record->key_inside && (!words || !words_equal(words, key->bytes, key->len)))
+		return -EUCLEAN;
 	if (record->sum != record_sum(record, 0) ||
 	    (size_t)record->val_len != record->val_len)
 		return -EUCLEAN;
@@ -485,7 +488,7 @@ static int look(tine_cache *cache, const struct key *key, struct slot **where,
 			continue;
 		if (cache->max_age && get_word(slot->born) + cache->max_age < now)
 			return -ENOENT;
-		err = record.file ? read_large(cache, key, &record, found)
+		err = record.file ? read_large(cache, key, place, &record, found)
 				  : read_small(cache, key, place, &record, found);
 		if (err == 0)
 			atomic_store_explicit(&slot->used, now, memory_order_relaxed);

@@ -22,6 +22,7 @@
 struct mapped {
 	struct mapped *same_number, *same_address; /* in their buckets */
 	const struct large *base;
+	const void *val;
 	uint64_t size, number;
 	uint64_t slot; /* of its entry, as long as there is one */
 	uint64_t used;
@@ -109,7 +110,7 @@ static struct mapped **by_value(tine_cache *cache, const void *val)
 {
 	struct mapped **at = &cache->by_address[address_bucket(val)];
 
-	while (*at && value_of((*at)->base) != val)
+	while (*at && (*at)->val != val)
 		at = &(*at)->same_address;
 	return at;
 }
@@ -117,7 +118,7 @@ static struct mapped **by_value(tine_cache *cache, const void *val)
 static void enter(tine_cache *cache, struct mapped *mapped)
 {
 	unsigned number = number_bucket(mapped->number);
-	unsigned address = address_bucket(value_of(mapped->base));
+	unsigned address = address_bucket(mapped->val);
 
 	mapped->same_number = cache->by_number[number];
 	cache->by_number[number] = mapped;
@@ -128,7 +129,7 @@ static void enter(tine_cache *cache, struct mapped *mapped)
 static void forget(tine_cache *cache, struct mapped *mapped)
 {
 	*by_number(cache, mapped->number) = mapped->same_number;
-	*by_value(cache, value_of(mapped->base)) = mapped->same_address;
+	*by_value(cache, mapped->val) = mapped->same_address;
 	munmap((void *)mapped->base, mapped->size);
 	free(mapped);
 }
@@ -199,6 +200,7 @@ static int map_large(tine_cache *cache, const struct record *record, bool verify
 {
 	uint64_t needed = value_offset(record->key_len) + record->val_len;
 	const struct large *large;
+	struct large head;
 	struct timespec times[2];
 	struct stat now;
 	int fd, err = 0;
@@ -212,26 +214,28 @@ static int map_large(tine_cache *cache, const struct record *record, bool verify
 		err = -EUCLEAN;
 		goto close_file;
 	}
+	/* Read, for a page that is first touched costs ten times as much. */
+	if (pread(fd, &head, sizeof(head), 0) != sizeof(head) ||
+	    head.magic != LARGE_MAGIC || head.number != record->file ||
+	    head.key_len != record->key_len || head.val_len != record->val_len ||
+	    head.hash[0] != record->hash[0] || head.hash[1] != record->hash[1]) {
+		err = -EUCLEAN;
+		goto close_file;
+	}
 	large = mmap(NULL, needed, PROT_READ, MAP_SHARED, fd, 0);
 	if (large == MAP_FAILED) {
 		err = -errno;
 		goto close_file;
 	}
-	if (large->magic != LARGE_MAGIC || large->number != record->file ||
-	    large->key_len != record->key_len || large->val_len != record->val_len ||
-	    large->hash[0] != record->hash[0] || large->hash[1] != record->hash[1]) {
-		err = -EUCLEAN;
-		goto unmap;
-	}
-	if (verify || stamp_of(&now) != large->stamp) {
+	if (verify || stamp_of(&now) != head.stamp) {
 		if (!sum_is_right(large)) {
 			err = -EUCLEAN;
 			goto unmap;
 		}
 		/* It was copied, then, or touched. */
 		times[0] = now.st_atim;
-		times[1] = (struct timespec){ large->stamp / 1000000000,
-					      large->stamp % 1000000000 };
+		times[1] = (struct timespec){ head.stamp / 1000000000,
+					      head.stamp % 1000000000 };
 		futimens(fd, times);
 	}
 	*out = large;
@@ -274,17 +278,18 @@ int large_get(tine_cache *cache, const struct key *key, const struct record *rec
 			goto unlock;
 		}
 		mapped->base = large;
+		mapped->val = (const char *)large + value_offset(record->key_len);
 		enter(cache, mapped);
 		cache->idle++;
 	}
 	mapped->slot = record->slot;
-	if (!is_of_key(mapped->base, key)) {
+	if (!record->key_inside && !is_of_key(mapped->base, key)) {
 		err = -EUCLEAN;
 		goto unlock;
 	}
 	if (mapped->users++ == 0)
 		cache->idle--;
-	*val = value_of(mapped->base);
+	*val = mapped->val;
 unlock:
 	if (cache->idle)
 		sweep(cache);
