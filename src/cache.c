@@ -272,11 +272,10 @@ static int open_index(tine_cache *cache, uint64_t max_bytes)
 	if (err)
 		return err;
 	header = cache_header(cache);
-	if (max_bytes)
-		cache_set_max(cache, max_bytes);
-	else if (get_word(header->max_bytes) < LEAST_BYTES)
-		cache_set_max(cache, default_bytes(cache->folder));
-	return damaged;
+	if (max_bytes == 0 && get_word(header->max_bytes) < LEAST_BYTES)
+		max_bytes = default_bytes(cache->folder);
+	err = max_bytes ? cache_set_max(cache, max_bytes) : 0;
+	return err ? err : damaged;
 }
 
 /* 1: begun anew, for its index was gone. */

@@ -23,11 +23,11 @@
  * change of any length is done at the moment when the notes are dropped.
  *
  *	writer dies in a change		the next that has the lock undoes it
- *	writer dies after it		it is done; the file that was to be removed with it
- *					(doomed), the next removes
+ *	writer dies after it		it is done; a file that was to go with it (doomed)
+ *					the next removes
  *	dies while it writes a large	it held a byte of WRITING; who has that next
  *	file				removes the file
- *	dies while it makes the index	the index has no magic: it is made again
+ *	dies while it makes the index	its magic says so: it is made again
  *	dies while it computes		it held the byte of that result (FLIGHT): who
  *					waits for it is next
  *	reader dies			nobody misses it
@@ -81,18 +81,17 @@ struct record {
 	uint64_t sum;	  /* of the value, and of what follows here but the slot */
 	uint64_t hash[2]; /* as in the slot */
 	uint64_t key_len, val_len;
-	uint64_t file; /* 0: the value follows; else N */
-	uint32_t kind; /* KEY_OF_TASK or KEY_OF_CALLER */
-	uint32_t
-		key_inside; /* the key follows, before the value; else it is in the file */
-	int32_t status;	    /* what the task returned */
+	uint64_t file;	     /* 0: the value follows; else N */
+	uint32_t kind;	     /* KEY_OF_TASK or KEY_OF_CALLER */
+	uint32_t key_inside; /* the key follows, then the value; else it is in the file */
+	int32_t status;	     /* what the task returned */
 	uint32_t slot;
 };
 enum { KEY_OF_CALLER = 1, KEY_OF_TASK };
 
 struct segment {
 	word fill; /* where its records end; the first begins at sizeof(struct segment) */
-	word next; /* in the log, of the free ones or holes; 0: the last, else segment + 1 */
+	word next; /* in its list; 0: the last, else segment + 1 */
 	word padding[6];
 };
 
@@ -136,6 +135,7 @@ struct header {
 };
 
 #define CACHE_MAGIC  UINT64_C(0x6568636163656e74)
+#define CACHE_BEGUN  UINT64_C(0x6e75676562656e74) /* for the time of cache_restart() */
 #define LARGE_MAGIC  UINT64_C(0x656772616c656e74)
 #define CACHE_LAYOUT 1
 #define HEADER_SIZE  4096
@@ -238,7 +238,7 @@ uint64_t slot_index(tine_cache *, const struct slot *);
  */
 int cache_lock(tine_cache *);
 void cache_unlock(tine_cache *);
-void cache_set_max(tine_cache *, uint64_t max_bytes);
+int cache_set_max(tine_cache *, uint64_t max_bytes);
 /* With the lock: begins the cache anew, for damage or another reason. */
 int cache_restart(tine_cache *, bool damaged);
 /* With the lock: reads the index through. */

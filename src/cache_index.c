@@ -184,7 +184,7 @@ int change(tine_cache *cache, word *where, uint64_t to)
 		offset = area_offset(&cache->data, where) | IN_DATA;
 	header->undo[n].where = offset;
 	header->undo[n].old = get_word(*where);
-	/* Stores of a process that is killed are seen up to some moment: in this order. */
+	/* Of who is killed the stores are seen up to some moment: in this order. */
 	atomic_store_explicit(&header->undos, n + 1, memory_order_release);
 	atomic_store_explicit(where, to, memory_order_release);
 	return 0;
@@ -237,13 +237,18 @@ static uint64_t check_of(uint64_t value)
 	return (value ^ CACHE_MAGIC) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
-/* Whether this is an index, of this or another version. -EPROTO: of another. */
+/* 0; -EPROTO: of another version; -ENODATA: it is still to be made; -EUCLEAN. */
 static int is_index(tine_cache *cache)
 {
 	struct header *header = area_at(&cache->index, 0, HEADER_SIZE);
-	uint64_t layout;
+	uint64_t layout, magic;
 
-	if (!header || get_word(header->magic) != CACHE_MAGIC)
+	if (!header)
+		return -EUCLEAN;
+	magic = get_word(header->magic);
+	if (magic == CACHE_BEGUN || (magic == 0 && get_word(header->check) == 0))
+		return -ENODATA;
+	if (magic != CACHE_MAGIC)
 		return -EUCLEAN;
 	layout = get_word(header->layout);
 	if (get_word(header->check) != check_of(layout))
@@ -255,13 +260,18 @@ static int is_index(tine_cache *cache)
 		       : -EUCLEAN;
 }
 
-void cache_set_max(tine_cache *cache, uint64_t max_bytes)
+int cache_set_max(tine_cache *cache, uint64_t max_bytes)
 {
 	struct header *header = cache_header(cache);
+	int err = change(cache, &header->max_bytes, max_bytes);
 
-	header->max_check = check_of(max_bytes);
-	header->max_bytes = max_bytes;
+	if (!err)
+		err = change(cache, &header->max_check, check_of(max_bytes));
+	if (err)
+		return err;
+	commit(cache);
 	cache->max_bytes = max_bytes;
+	return 0;
 }
 
 /* What a death has left, with the lock. */
@@ -300,8 +310,8 @@ int cache_lock(tine_cache *cache)
 	if (err)
 		goto unlock_threads;
 	err = mend(cache);
-	if (err == -EUCLEAN)
-		err = cache_restart(cache, true);
+	if (err == -EUCLEAN || err == -ENODATA)
+		err = cache_restart(cache, err == -EUCLEAN);
 	if (err)
 		goto unlock_processes;
 	bring_in(cache);
@@ -378,14 +388,18 @@ int cache_restart(tine_cache *cache, bool damaged)
 		kept[3] = get_word(header->evictions);
 		kept[4] = get_word(header->files);
 	}
-	atomic_store(&header->magic, 0);
+	/* Who dies here leaves the damage, or says that there was none. */
+	atomic_store(&header->magic, damaged ? 0 : CACHE_BEGUN);
 	give_back(cache->data.fd, 0);
 	give_back(cache->index.fd, size);
-	for (size_t i = 1; i < HEADER_SIZE / sizeof(word); i++)
-		((word *)header)[i] = 0;
+	for (word *at = &header->clock; at < (word *)(header + 1); at++)
+		*at = 0;
 	header->layout = CACHE_LAYOUT;
 	header->check = check_of(CACHE_LAYOUT);
-	cache_set_max(cache, cache->max_bytes);
+	if (get_word(header->max_check) != check_of(get_word(header->max_bytes))) {
+		header->max_bytes = cache->max_bytes;
+		header->max_check = check_of(cache->max_bytes);
+	}
 	header->restarts = kept[0] + damaged;
 	header->hits = kept[1];
 	header->misses = kept[2];

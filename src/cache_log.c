@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#define SLICE	   INT64_C(300000) /* nanoseconds of making room before others have a turn */
+#define SLICE	   INT64_C(300000) /* nanoseconds; then others have a turn */
 #define GIVEN_BACK 4		   /* segments at a time */
 #define WALK_MOST  256		   /* records, dead ones too, in search of the oldest */
 
