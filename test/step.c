@@ -46,14 +46,17 @@ static bool go(pid_t pid, long steps)
 
 long test_kill_each_step(const struct steps *steps, void *arg)
 {
-	/*
-	 * Under TEST_SCALE not every instruction, but as many different ones each time.
-	 */
-	long stride = getenv("TEST_SCALE") ? atol(getenv("TEST_SCALE")) : 1, at = 1;
+	return test_kill_some_steps(steps, arg, 1);
+}
 
+long test_kill_some_steps(const struct steps *steps, void *arg, long stride)
+{
+	long scale = getenv("TEST_SCALE") ? atol(getenv("TEST_SCALE")) : 1, at = 1;
+
+	stride *= scale > 0 ? scale : 1;
 	if (stride > 1)
-		at += (long)(test_seed() % stride);
-	for (;; at += stride > 0 ? stride : 1) {
+		at += (long)(test_seed() % (uint64_t)stride);
+	for (;; at += stride) {
 		pid_t pid = start_stopped(steps, arg);
 
 		if (!go(pid, at))

@@ -8,6 +8,15 @@
     grep -qx 'pi is about 3\.141[0-9]*' "$work/out"
 result $? "pi"
 
+for turn in first second; do
+    "$BUILD/examples/example-cached" "$work/cache" >"$work/$turn" 2>"$work/err" &&
+        [ ! -s "$work/err" ] && grep -qx 'pi is about 3\.141[0-9]*' "$work/$turn"
+    result $? "cached, $turn run"
+done
+cmp -s "$work/first" "$work/second" && "$TINE" cache stat "$work/cache" --json |
+    grep -q '"entries": 1000, .*"hits": 1000, '
+result $? "cached, from the cache"
+
 # As primesieve 100000000 100099999 counts them.
 "$BUILD/examples/example-search" >"$work/out" 2>"$work/err" && [ ! -s "$work/err" ] &&
     grep -qx '5411 primes' "$work/out"

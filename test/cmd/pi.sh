@@ -83,6 +83,52 @@ result $? "--compare"
 json -n 1e6 --compare && grep -q '"speedup": [0-9.]*}' "$work/out"
 result $? "--compare --json"
 
+# Parts in a cache: 16 of 65536 points, of which the last is cut short.
+cached() {
+    grep -q "\"parts\": $1, \"cached\": $2[,}]" "$work/out" && return 0
+    echo "# not $2 of $1 cached: $(cat "$work/out")"
+    return 1
+}
+bad=0
+for workers in 1 2 5; do
+    rm -rf "$work/cache"
+    json -n 1e6 -j $workers --cache "$work/cache" && cached 16 0 || bad=1
+    [ "$(cut -d' ' -f1 "$work/numbers")" = "$golden" ] || bad=1
+    for again in 1 3; do
+        json -n 1e6 -j $again --cache "$work/cache" && cached 16 16 || bad=1
+        [ "$(cut -d' ' -f1 "$work/numbers")" = "$golden" ] || bad=1
+    done
+done
+result $bad "a second run computes nothing"
+
+bad=0
+json -n 3e6 && three=$(cut -d' ' -f1 "$work/numbers")
+json -n 3e6 --cache "$work/cache" && cached 46 15 || bad=1
+[ "$(cut -d' ' -f1 "$work/numbers")" = "$three" ] || bad=1
+json -n 1e6 --seed 2 --cache "$work/cache" && cached 16 0 || bad=1
+runs 0 pi -n 1e6 --cache "$work/cache" && grep -qx 'cache    16 of 16 parts' "$work/out" || bad=1
+json -n 1e6 && ! grep -q cached "$work/out" || bad=1
+result $bad "what is in the cache is taken from it, the rest computed"
+
+bad=0
+complains "--compare" pi --cache "$work/cache" --compare -n 1000 || bad=1
+ln -s "$work/cache" "$work/link"
+complains "'$work/link'" pi --cache "$work/link" -n 1000 || bad=1
+mkdir "$work/other" && touch "$work/other/precious"
+complains "'$work/other'" pi --cache "$work/other" -n 1000 || bad=1
+complains "''" pi --cache= -n 1000 || bad=1
+result $bad "a folder that is no cache is named"
+
+rm -rf "$work/cache"
+for run in 1 2 3; do
+    "$TINE" pi -n 2e7 -j 2 --json --cache "$work/cache" >"$work/at-once.$run" &
+done
+wait
+total=$(cat "$work"/at-once.* | grep -o '"cached": [0-9]*' | awk '{ sum += $2 } END { print sum }')
+# 306 parts, computed once among them.
+[ "$total" = 612 ]
+result $? "of runs at once, one computes each part"
+
 # Ctrl-C: the shell's 128 + 2, and nobody is left.
 (
     trap - INT

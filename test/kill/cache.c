@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT */
+/* Death inside the cache: at random in everything it does, and at single instructions. */
+#include "../cache_use.h"
+#include "step.h"
+
+enum { KEYS = 200 };
+
+/* What is left is whole: every entry right, none damaged, no more disk than there may be. */
+static void check_whole(tine_cache *cache, uint64_t keys, uint64_t most)
+{
+	tine_cache_stats stats = stats_of(cache);
+	uint64_t found = 0, disk;
+
+	for (uint64_t key = 0; key < keys; key++)
+		found += got_value(cache, key) >= 0;
+	CHECK(stats.entries >= found);
+	CHECK_EQ(dropped_by_verify(cache), 0);
+	CHECK_EQ(stats_of(cache).restarts, 0);
+	disk = disk_of(folder());
+	if (disk > most)
+		test_fail(__FILE__, __LINE__, "%" PRIu64 " bytes on disk", disk);
+}
+
+/* ---- at random --------------------------------------------------------------------- */
+
+static int compute(const void *in, void *out)
+{
+	make_value(out, 3000, *(const uint64_t *)in, 1);
+	return 0;
+}
+
+static const tine_task task = { "compute", compute, 8, 3000, 0 };
+
+struct work {
+	tine_cache *cache; /* NULL: opens one */
+	uint64_t chance;
+	int kind;
+};
+
+enum { SMALL, LARGE, REPLACE, EVICT, GROW, CLEAR, COMPUTE, ALL, KINDS };
+
+static void work_once(tine_cache *cache, int kind, uint64_t *chance)
+{
+	uint64_t key = roll(chance, KEYS);
+	char out[3000];
+
+	switch (kind) {
+	case SMALL:
+		CHECK_EQ(put_value(cache, key, roll(chance, 2000), *chance), 0);
+		break;
+	case LARGE:
+		CHECK_EQ(put_value(cache, key, 17000 + roll(chance, 100000), *chance), 0);
+		break;
+	case REPLACE:
+		CHECK_EQ(put_value(cache, key % 3, roll(chance, 40000), *chance), 0);
+		break;
+	case EVICT:
+		CHECK_EQ(put_value(cache, key + KEYS * roll(chance, 50),
+				   roll(chance, 30000), *chance),
+			 0);
+		break;
+	case GROW:
+		CHECK_EQ(put_value(cache, KEYS + mix(*chance), 1, *chance), 0);
+		break;
+	case CLEAR:
+		put_value(cache, key, 100, 1);
+		if (roll(chance, 10) == 0)
+			CHECK_EQ(tine_cache_clear(cache, roll(chance, 2) ? &task : NULL),
+				 0);
+		break;
+	default:
+		CHECK(tine_cache_call(cache, &task, &key, out, NULL, tine_after(20000)) >=
+		      0);
+		CHECK(is_value(out, sizeof(out), key));
+	}
+}
+
+static void work(void *arg)
+{
+	struct work *work = arg;
+	tine_cache *cache = work->cache ? work->cache : opened(0);
+
+	for (;;)
+		work_once(cache,
+			  work->kind == ALL ? (int)roll(&work->chance, ALL) : work->kind,
+			  &work->chance);
+}
+
+static void kill_at_random(int kind, long kills)
+{
+	const uint64_t most = 4 * MIB;
+	uint64_t chance = test_seed() + (uint64_t)kind;
+	tine_cache *cache = opened(most);
+	pid_t pids[3] = { 0 };
+
+	for (long i = 0; i < kills; i++) {
+		size_t at = roll(&chance, 3);
+		struct work next = { roll(&chance, 2) ? cache : NULL, mix(chance), kind };
+
+		if (pids[at]) {
+			kill(pids[at], SIGKILL);
+			CHECK_EQ(test_reap(pids[at]), -SIGKILL);
+		}
+		if (i % 16 == 0) {
+			/* The next that opens it, and who had it all the time. */
+			tine_cache *other = opened(0);
+
+			for (uint64_t key = 0; key < KEYS; key++)
+				got_value(other, key);
+			CHECK_EQ(dropped_by_verify(other), 0);
+			tine_cache_free(other);
+			work_once(cache, ALL, &chance);
+		}
+		pids[at] = test_fork(work, &next);
+		test_sleep_us((long)roll(&chance, 4000));
+	}
+	for (int i = 0; i < 3; i++)
+		if (pids[i]) {
+			kill(pids[i], SIGKILL);
+			test_reap(pids[i]);
+		}
+	/* What the dead had promised of the disk comes back as others need it. */
+	CHECK_EQ(put_value(cache, 1, 100, 1), 0);
+	check_whole(cache, KEYS, most);
+	CHECK_EQ(tine_cache_clear(cache, NULL), 0);
+	for (int i = 0; i < 40; i++)
+		CHECK_EQ(put_value(cache, (uint64_t)i, 20000, 1), 0);
+	check_whole(cache, 40, most);
+	tine_cache_free(cache);
+	clean();
+}
+
+TEST_LIMIT(killed_at_random, 200)
+{
+	for (int kind = 0; kind < KINDS; kind++)
+		kill_at_random(kind, test_scaled(250));
+}
+
+/* ---- at single instructions -------------------------------------------------------- */
+
+struct scene {
+	tine_cache *cache;
+	uint64_t key, keys, most;
+	size_t len;
+	bool there; /* it must be found afterwards, old or new */
+	long steps;
+};
+
+/* Made before, since it takes many steps. */
+static char prepared[40000];
+
+static void put_prepared(void *arg)
+{
+	struct scene *scene = arg;
+
+	tine_cache_put(scene->cache, &scene->key, 8, prepared, scene->len);
+}
+
+static void clear_all(void *arg)
+{
+	tine_cache_clear(((struct scene *)arg)->cache, NULL);
+}
+
+static void call_one(void *arg)
+{
+	struct scene *scene = arg;
+	char out[3000];
+
+	tine_cache_call(scene->cache, &task, &scene->key, out, NULL, TINE_FOREVER);
+}
+
+static void is_whole(void *arg, long step)
+{
+	struct scene *scene = arg;
+	long long len;
+
+	scene->steps = step;
+	len = got_value(scene->cache, scene->key);
+	if (scene->there && len < 0)
+		test_fail(__FILE__, __LINE__, "gone by a death at step %ld", step);
+	for (uint64_t key = 0; key < scene->keys; key++)
+		got_value(scene->cache, key);
+	if (dropped_by_verify(scene->cache) != 0 || stats_of(scene->cache).restarts != 0)
+		test_fail(__FILE__, __LINE__, "damaged by a death at step %ld", step);
+	CHECK(disk_of(folder()) <= scene->most);
+	/* It goes on. */
+	CHECK_EQ(put_value(scene->cache, 7777, 8, (uint64_t)step), 0);
+	CHECK_EQ(got_value(scene->cache, 7777), 8);
+}
+
+/* Steps are some thousands, most of them of checksums. */
+static void kill_each_step(struct scene *scene, long stride, void (*fn)(void *),
+			   void (*after)(void *, long))
+{
+	long n;
+
+	if (!scene->cache)
+		scene->cache = opened(scene->most);
+	make_value(prepared, scene->len, scene->key, 1);
+	n = test_kill_some_steps(&(struct steps){ NULL, fn, after }, scene, stride);
+	printf("# %ld steps\n", n);
+	CHECK(n > 100);
+	after(scene, n);
+	tine_cache_free(scene->cache);
+	clean();
+}
+
+/* Gone again before each, so that each puts it anew. */
+static void is_whole_and_empty(void *arg, long step)
+{
+	is_whole(arg, step);
+	CHECK_EQ(tine_cache_clear(((struct scene *)arg)->cache, NULL), 0);
+}
+
+TEST_LIMIT(killed_at_steps_of_put, 200)
+{
+	struct scene scene = { .key = 5, .keys = 1, .len = 100, .most = 4 * MIB };
+
+	kill_each_step(&scene, 11, put_prepared, is_whole_and_empty);
+}
+
+TEST_LIMIT(killed_at_steps_of_put_of_a_large_one, 200)
+{
+	struct scene scene = { .key = 5, .keys = 1, .len = 17000, .most = 4 * MIB };
+
+	kill_each_step(&scene, 307, put_prepared, is_whole_and_empty);
+}
+
+TEST_LIMIT(killed_at_steps_of_replacing, 200)
+{
+	struct scene scene = {
+		.key = 5, .keys = 1, .len = 17000, .most = 4 * MIB, .there = true
+	};
+
+	scene.cache = opened(scene.most);
+	CHECK_EQ(put_value(scene.cache, 5, 16500, 2), 0);
+	kill_each_step(&scene, 307, put_prepared, is_whole);
+}
+
+/* Full, so that each that comes has others go, and moves some on. */
+static void fill_up(struct scene *scene, size_t len)
+{
+	scene->cache = opened(scene->most);
+	for (uint64_t key = 0; stats_of(scene->cache).evictions < 3; key++)
+		CHECK_EQ(put_value(scene->cache, 10 + key % 1000, len + key % 7, 1), 0);
+	for (uint64_t key = 10; key < 1000; key += 2)
+		got_value(scene->cache, key);
+}
+
+/* Another key each time, so that the cache stays full. */
+static void is_whole_and_next(void *arg, long step)
+{
+	struct scene *scene = arg;
+
+	is_whole(arg, step);
+	scene->key++;
+	make_value(prepared, scene->len, scene->key, 1);
+}
+
+TEST_LIMIT(killed_at_steps_of_a_put_that_evicts, 300)
+{
+	struct scene scene = { .key = 5000, .len = 12000, .most = MIB };
+
+	fill_up(&scene, 11000);
+	kill_each_step(&scene, 307, put_prepared, is_whole_and_next);
+}
+
+TEST_LIMIT(killed_at_steps_of_a_large_put_that_evicts, 300)
+{
+	struct scene scene = { .key = 5000, .len = 30000, .most = MIB };
+
+	fill_up(&scene, 25000);
+	kill_each_step(&scene, 503, put_prepared, is_whole_and_next);
+}
+
+static void fill_a_few(void *arg, long step)
+{
+	struct scene *scene = arg;
+
+	is_whole(arg, step);
+	for (uint64_t key = 0; key < 5; key++)
+		CHECK_EQ(put_value(scene->cache, key, key % 2 ? 17000 : 100, 1), 0);
+}
+
+TEST_LIMIT(killed_at_steps_of_clear, 200)
+{
+	struct scene scene = { .key = 5, .keys = 5, .len = 100, .most = 4 * MIB };
+
+	scene.cache = opened(scene.most);
+	for (uint64_t key = 0; key < 5; key++)
+		CHECK_EQ(put_value(scene.cache, key, key % 2 ? 17000 : 100, 1), 0);
+	kill_each_step(&scene, 31, clear_all, fill_a_few);
+}
+
+/* And the result is asked for by the next, who must not wait for the dead. */
+static void computes_again(void *arg, long step)
+{
+	struct scene *scene = arg;
+	uint64_t key = scene->key;
+	char out[3000];
+
+	CHECK(tine_cache_call(scene->cache, &task, &key, out, NULL, tine_after(10000)) >=
+	      0);
+	CHECK(is_value(out, sizeof(out), key));
+	is_whole_and_empty(arg, step);
+}
+
+TEST_LIMIT(killed_at_steps_of_call, 300)
+{
+	struct scene scene = { .key = 5, .keys = 1, .len = 1, .most = 4 * MIB };
+
+	kill_each_step(&scene, 151, call_one, computes_again);
+}
+
+/* A cache that is being made is one, or is none. */
+static void make_it(void *arg)
+{
+	tine_cache *cache;
+
+	(void)arg;
+	tine_cache_open(&cache, folder(), &(tine_cache_opts){ .max_bytes = MIB });
+}
+
+static void can_be_made(void *arg, long step)
+{
+	tine_cache *cache;
+
+	(void)arg;
+	(void)step;
+	cache = opened(MIB);
+	CHECK_EQ(put_value(cache, 1, 100, 1), 0);
+	CHECK_EQ(got_value(cache, 1), 100);
+	CHECK_EQ(stats_of(cache).restarts, 0);
+	tine_cache_free(cache);
+	remove_folder(folder());
+}
+
+TEST_LIMIT(killed_at_steps_of_open, 200)
+{
+	long n;
+
+	folder();
+	n = test_kill_some_steps(&(struct steps){ NULL, make_it, can_be_made }, NULL, 13);
+	printf("# %ld steps\n", n);
+	clean();
+}
