@@ -10,7 +10,9 @@
  *	submit		nanoseconds of an empty job by submit and next
  *	stop		microseconds from a hit until the last worker has stopped
  *	replace		milliseconds from the death of the only worker until another
- *			has done a job; the caller has touched so many MEBIBYTES
+ *			has done a job, 200 ms after the one before; the caller has
+ *			touched so many MEBIBYTES
+ *	again		the same, at once after the one before
  *	memory		KiB of a worker's own: its private pages (clean, dirty and
  *			swapped, of smaps_rollup) and its page tables: what would not
  *			be there without it, but for the kernel's own structures. The
@@ -20,6 +22,7 @@
 
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 #include <tine.h>
 #include <unistd.h>
@@ -32,6 +35,7 @@
 #define SUBMITS	 1000000
 #define HITS	 200
 #define KILLS	 100
+#define CALM	 200000000
 #define MOST	 64 /* workers */
 
 /* An empty job is a call all the same. */
@@ -185,10 +189,11 @@ static int whoever(const void *in, void *out)
 	return 0;
 }
 
-static double replace(size_t mebibytes)
+static double replace(size_t mebibytes, bool calm)
 {
 	static const tine_task task = { "whoever", whoever, 0, sizeof(pid_t), 0 };
 	char *ballast = malloc(mebibytes << 20 | 1);
+	const int kills = calm ? KILLS / 5 : KILLS;
 	double took = 0;
 	tine_pool *pool;
 	pid_t worker;
@@ -198,9 +203,11 @@ static double replace(size_t mebibytes)
 	memset(ballast, 1, mebibytes << 20);
 	pool = make_pool(&(tine_pool_opts){ .workers = 1 });
 	tine_pool_map(pool, &task, NULL, &worker, 1, NULL, TINE_FOREVER);
-	for (int i = 0; i < KILLS; i++) {
+	for (int i = 0; i < kills; i++) {
 		pid_t dead = worker;
 
+		if (calm)
+			nanosleep(&(struct timespec){ .tv_nsec = CALM }, NULL);
 		kill(dead, SIGKILL);
 		took -= seconds_now();
 		while (worker == dead)
@@ -209,7 +216,7 @@ static double replace(size_t mebibytes)
 	}
 	tine_pool_free(pool);
 	free(ballast);
-	return took / KILLS * 1e3;
+	return took / kills * 1e3;
 }
 
 /* The sum of the lines of a file of /proc that begin with one of the labels. */
@@ -282,8 +289,9 @@ int main(int argc, char **argv)
 	const char *name = argc > 2 ? argv[1] : "";
 	unsigned workers = argc > 2 ? (unsigned)number(argv[2]) : 0;
 
-	if (workers > 0 && strcmp(name, "replace") == 0) {
-		printf("%f\n", replace(argc > 3 ? number(argv[3]) : 0));
+	if (workers > 0 && (strcmp(name, "replace") == 0 || strcmp(name, "again") == 0)) {
+		printf("%f\n",
+		       replace(argc > 3 ? number(argv[3]) : 0, strcmp(name, "again")));
 		return 0;
 	}
 	if (workers > 0 && strcmp(name, "memory") == 0) {
@@ -295,6 +303,6 @@ int main(int argc, char **argv)
 			printf("%f\n", measures[i].measure(workers));
 			return 0;
 		}
-	die(2, "usage: pool call|rested|single|adaptive|start|submit|stop|replace|memory "
-	       "WORKERS [MEBIBYTES]");
+	die(2, "usage: pool call|rested|single|adaptive|start|submit|stop|replace|again|"
+	       "memory WORKERS [MEBIBYTES]");
 }

@@ -34,6 +34,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#define IS_EXITING 4 /* the kernel's PF_EXITING, in the flags of /proc/PID/stat */
+
 static pthread_mutex_t children_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct child *children;
 static int own_lifeline = -1; /* our end of the line to our parent, when tied */
@@ -232,32 +234,59 @@ void child_release(struct child *child)
 	child->lifeline = child->handle = -1;
 }
 
+/* A file of /proc/PID, up to size - 1 bytes of it; false: there is none. */
+static bool read_proc(pid_t pid, const char *name, char *text, size_t size)
+{
+	char path[64];
+	ssize_t len;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	len = read(fd, text, size - 1);
+	close(fd);
+	text[len > 0 ? len : 0] = '\0';
+	return true;
+}
+
+/* A field of /proc/PID/stat, as proc(5) numbers them, from the third on. */
+static const char *stat_field(const char *text, int number)
+{
+	const char *at = strrchr(text, ')');
+
+	for (int i = 2; at && i < number; i++) {
+		at = strchr(at, ' ');
+		at += at != NULL;
+	}
+	return at ? at : "";
+}
+
 /* A zombie that has more than one thread is a process whose first thread has ended. */
 uint64_t process_started(pid_t pid)
 {
-	unsigned long long started;
-	char path[64], text[1024], *fields;
-	char state;
-	ssize_t len;
-	long threads;
-	int fd;
+	char text[1024], state;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	if (!read_proc(pid, "stat", text, sizeof(text)))
 		return kill(pid, 0) == 0 ? STARTED_SOMETIME : 0;
-	len = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[len > 0 ? len : 0] = '\0';
-	fields = strrchr(text, ')');
-	if (!fields || sscanf(fields,
-			      ") %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-			      "%*s %*s %*s %ld %*s %llu",
-			      &state, &threads, &started) != 3)
+	state = *stat_field(text, 3);
+	if (!state || state == 'X' ||
+	    (state == 'Z' && strtol(stat_field(text, 20), NULL, 10) <= 1))
 		return 0;
-	if (state == 'X' || (state == 'Z' && threads <= 1))
-		return 0;
-	return started + STARTED_SOMETIME + 1;
+	return strtoull(stat_field(text, 22), NULL, 10) + STARTED_SOMETIME + 1;
+}
+
+bool process_ending(pid_t pid, int *status)
+{
+	char text[1024];
+
+	if (!read_proc(pid, "stat", text, sizeof(text)) ||
+	    !(strtoul(stat_field(text, 9), NULL, 10) & IS_EXITING) ||
+	    strtol(stat_field(text, 20), NULL, 10) != 1)
+		return false;
+	*status = (int)strtol(stat_field(text, 52), NULL, 10);
+	return *status != 0;
 }
 
 bool process_alive(pid_t pid)
@@ -268,18 +297,10 @@ bool process_alive(pid_t pid)
 size_t own_memory(pid_t pid)
 {
 	unsigned long resident, shared;
-	char path[64], text[256];
-	ssize_t len;
-	int fd;
+	char text[256];
 
-	snprintf(path, sizeof(path), "/proc/%d/statm", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	len = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[len > 0 ? len : 0] = '\0';
-	if (sscanf(text, "%*s %lu %lu", &resident, &shared) != 2 || shared > resident)
+	if (!read_proc(pid, "statm", text, sizeof(text)) ||
+	    sscanf(text, "%*s %lu %lu", &resident, &shared) != 2 || shared > resident)
 		return 0;
 	return (resident - shared) * (size_t)sysconf(_SC_PAGESIZE);
 }

@@ -42,6 +42,12 @@ bool process_alive(pid_t);
  */
 uint64_t process_started(pid_t);
 #define STARTED_SOMETIME 1 /* it is alive, and no more can be found out */
+/*
+ * Whether its only thread has ended, though its memory may yet have to be given back: it
+ * is not to be waited for still. Also its status, as waitpid(2) will tell it. False too
+ * where that would be 0: who may not look sees nothing else.
+ */
+bool process_ending(pid_t, int *status);
 /* Bytes that are resident and the process's own, not shared; 0: it is gone. */
 size_t own_memory(pid_t);
 /* Leaves a child: what it has printed is written, nothing else is done. */

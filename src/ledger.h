@@ -86,6 +86,7 @@ struct desk {
 	/* The nursery: it has ended the worker in this job, with this status. */
 	_Atomic uint64_t ended;
 	_Atomic int32_t ended_status;
+	_Alignas(64) tine_lock life; /* its worker holds it */
 };
 
 struct map {
@@ -141,7 +142,9 @@ struct ledger {
 	_Atomic uint32_t moments; /* tickets in a row that lasted a moment; the workers */
 	_Alignas(64) _Atomic uint32_t finished; /* counts tickets done */
 	uint32_t collected; /* the caller: finished, when it last looked */
-	_Alignas(64) _Atomic uint32_t caller_waits;		/* futex */
+	_Alignas(64) _Atomic uint32_t called;	    /* futex: see spare.h */
+	_Atomic int32_t spare;			    /* its pid, or 0; the nursery */
+	_Alignas(64) _Atomic uint32_t caller_waits; /* futex */
 	_Alignas(64) _Atomic uint64_t asleep[MAX_WORKERS / 64]; /* a bit for each desk */
 	_Alignas(64) tine_lock lock;
 	struct {

@@ -103,6 +103,12 @@ int tine_lock_release(tine_lock *lock)
 	return -pthread_mutex_unlock(mutex_of(lock));
 }
 
+/* The kernel's part of it, in the C library's mutex the first word. */
+_Atomic uint32_t *lock_word(tine_lock *lock)
+{
+	return (_Atomic uint32_t *)mutex_of(lock);
+}
+
 unsigned lock_let_go(tine_lock *lock)
 {
 	unsigned times = 0;

@@ -4,6 +4,13 @@
 
 #include "export.h"
 
+#include <stdatomic.h>
+
+/*
+ * The futex of it, as the kernel defines them for robust lists: the thread that holds it,
+ * or 0, and FUTEX_WAITERS, and FUTEX_OWNER_DIED.
+ */
+_Atomic uint32_t *lock_word(tine_lock *);
 /* Releases it wholly: how many times this thread held it. */
 unsigned lock_let_go(tine_lock *);
 

@@ -17,6 +17,8 @@
  *					limits
  *	grows too large			and jobs, and ends it (end_doomed)
  *
+ * Where the owner is large the nursery is, and keeps one process in reserve (spare.h).
+ *
  * A worker that cannot begin (its .init fails or crashes) is tried a few times, with a
  * pause; then its desk is abandoned, and what waits there is stolen by the others.
  */
@@ -24,19 +26,24 @@
 
 #include "cgroup.h"
 #include "child.h"
-#include "futex.h"
+#include "spare.h"
 #include "worker.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #define MOST_STRIKES 3
 #define PAUSE_MS     20
 #define TICK_MS	     50 /* between looks at workers' memory, at most; and at the clock */
 #define STOP_WAIT    10 /* milliseconds for a worker to stop */
+#define CALM_MS	     50 /* after a worker was seated, before a spare is forked */
+#define LARGE	     ((size_t)64 << 20) /* its fork and end take a millisecond each */
 
 struct nursery {
 	struct ledger *ledger;
@@ -44,6 +51,8 @@ struct nursery {
 	sigset_t jobs_mask;   /* the caller's, for the workers */
 	bool vacant;	      /* some desk waits for a worker */
 	int64_t starved;      /* kills for want of memory, so far; -1: not yet known */
+	int64_t calm;	      /* from when on, if nothing happens */
+	enum { UNKNOWN, SMALL, KEEPS_SPARE } size;
 };
 
 /* What the caller's program would do on a signal is not for these processes to do. */
@@ -64,16 +73,50 @@ static void default_handlers(void)
 	sigaction(SIGINT, &action, NULL);
 }
 
-static _Noreturn void be_worker(const struct nursery *nursery, unsigned id, pid_t parent)
+/* In a child: it ends with the nursery, and has nothing of it. */
+static void settle(const struct nursery *nursery, pid_t parent)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
 	close(nursery->lifeline);
 	close(nursery->deaths);
+}
+
+static _Noreturn void be_worker(const struct nursery *nursery, unsigned id)
+{
 	prctl(PR_SET_NAME, "tine-worker");
 	sigprocmask(SIG_SETMASK, &nursery->jobs_mask, NULL);
+	/* Whoever had it is dead, or cannot die. */
+	tine_lock_acquire(&nursery->ledger->desks[id].life, TINE_NOWAIT);
 	leave(worker_main(nursery->ledger, id));
+}
+
+static bool lacks_spare(const struct nursery *nursery)
+{
+	return nursery->size != SMALL && !atomic_load(&nursery->ledger->spare);
+}
+
+/* In a calm. A small process is forked before anybody could miss it. */
+static void fork_spare(struct nursery *nursery)
+{
+	struct ledger *ledger = nursery->ledger;
+	pid_t pid, self = getpid();
+
+	if (nursery->size == UNKNOWN)
+		nursery->size = own_memory(self) < LARGE ? SMALL : KEEPS_SPARE;
+	nursery->calm = tine_after(CALM_MS);
+	/* The one before may not have heard yet. */
+	if (nursery->size == SMALL || atomic_load(&ledger->called))
+		return;
+	pid = fork_quietly();
+	if (pid == 0) {
+		settle(nursery, self);
+		prctl(PR_SET_NAME, "tine-spare");
+		be_worker(nursery, spare_wait(ledger, self));
+	}
+	if (pid > 0)
+		atomic_store(&ledger->spare, pid);
 }
 
 /* The desk is mended. */
@@ -87,9 +130,14 @@ static void seat(struct nursery *nursery, unsigned id)
 		return;
 	}
 	atomic_store(&desk->seat, SEAT_STARTING);
+	nursery->calm = tine_after(CALM_MS);
+	if (spare_call(nursery->ledger, id))
+		return;
 	pid = fork_quietly();
-	if (pid == 0)
-		be_worker(nursery, id, self);
+	if (pid == 0) {
+		settle(nursery, self);
+		be_worker(nursery, id);
+	}
 	if (pid > 0) {
 		atomic_store(&desk->pid, pid);
 		return;
@@ -123,6 +171,8 @@ static void bury(struct nursery *nursery, pid_t pid, tine_exit how)
 	struct desk *desk;
 	unsigned id = 0;
 
+	if (pid == atomic_load(&ledger->spare))
+		atomic_store(&ledger->spare, 0);
 	while (id < ledger->workers && atomic_load(&ledger->desks[id].pid) != pid)
 		id++;
 	if (id == ledger->workers)
@@ -133,7 +183,9 @@ static void bury(struct nursery *nursery, pid_t pid, tine_exit how)
 	ledger_lock(ledger);
 	desk_mend(ledger, id, how, job_of(desk) && was_starved(nursery, how));
 	ledger_unlock(ledger);
-	if (atomic_load(&desk->seat) == SEAT_READY) {
+	if (spare_missed(ledger, id)) {
+		seat(nursery, id);
+	} else if (atomic_load(&desk->seat) == SEAT_READY) {
 		desk->strikes = 0;
 		seat(nursery, id);
 	} else {
@@ -143,6 +195,21 @@ static void bury(struct nursery *nursery, pid_t pid, tine_exit how)
 	}
 	/* In place of whatever call the dead one took with it. */
 	ledger_wake_all(ledger);
+}
+
+/* Whose memory is still taken down; only where somebody is there to replace them. */
+static void bury_ending(struct nursery *nursery)
+{
+	struct ledger *ledger = nursery->ledger;
+	int status;
+
+	for (unsigned id = 0; id < ledger->workers && atomic_load(&ledger->spare); id++) {
+		pid_t pid = atomic_load(&ledger->desks[id].pid);
+
+		if (pid && spare_sees_death(&ledger->desks[id]) &&
+		    process_ending(pid, &status))
+			bury(nursery, pid, exit_of(status));
+	}
 }
 
 static void bury_all(struct nursery *nursery)
@@ -155,6 +222,7 @@ static void bury_all(struct nursery *nursery)
 		;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		bury(nursery, pid, exit_of(status));
+	bury_ending(nursery);
 }
 
 static void seat_vacant(struct nursery *nursery)
@@ -254,10 +322,13 @@ static _Noreturn void close_down(struct nursery *nursery)
 	for (unsigned id = 0; id < ledger->workers; id++)
 		if (atomic_load(&ledger->desks[id].pid))
 			kill(atomic_load(&ledger->desks[id].pid), SIGKILL);
+	if (atomic_load(&ledger->spare))
+		kill(atomic_load(&ledger->spare), SIGKILL);
 	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
 		;
 	for (unsigned id = 0; id < ledger->workers; id++)
 		atomic_store(&ledger->desks[id].pid, 0);
+	atomic_store(&ledger->spare, 0);
 	_exit(0);
 }
 
@@ -286,7 +357,7 @@ int nursery_main(void *arg, int lifeline)
 		int wait = tick(&nursery), ready;
 
 		/* What takes time, but none that anybody waits for. */
-		if (nursery.starved < 0 && wait < 0)
+		if ((nursery.starved < 0 || lacks_spare(&nursery)) && wait < 0)
 			wait = TICK_MS;
 		if (nursery.vacant && (wait < 0 || wait > PAUSE_MS))
 			wait = PAUSE_MS;
@@ -303,5 +374,7 @@ int nursery_main(void *arg, int lifeline)
 			seat_vacant(&nursery);
 		else if (ready == 0 && nursery.starved < 0)
 			nursery.starved = (int64_t)memory_kills("");
+		if (lacks_spare(&nursery) && tine_now() >= nursery.calm)
+			fork_spare(&nursery);
 	}
 }

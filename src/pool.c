@@ -54,17 +54,21 @@ uint64_t pool_uncalled(const tine_pool *pool)
  * worker that cannot be killed (it waits for a dead disk) is waited for no longer than
  * DEATH_WAIT.
  */
+static void await(pid_t pid, int64_t deadline)
+{
+	struct timespec moment = { 0, 200000 };
+
+	while (pid && process_alive(pid) && tine_now() < deadline)
+		nanosleep(&moment, NULL);
+}
+
 static void await_workers(const struct ledger *ledger)
 {
 	int64_t deadline = tine_now() + DEATH_WAIT;
-	struct timespec moment = { 0, 200000 };
 
-	for (unsigned id = 0; id < ledger->workers; id++) {
-		pid_t pid = atomic_load(&ledger->desks[id].pid);
-
-		while (pid && process_alive(pid) && tine_now() < deadline)
-			nanosleep(&moment, NULL);
-	}
+	for (unsigned id = 0; id < ledger->workers; id++)
+		await(atomic_load(&ledger->desks[id].pid), deadline);
+	await(atomic_load(&ledger->spare), deadline);
 }
 
 /* Of OpenMP 5, where the program has it. */
@@ -98,6 +102,8 @@ static int restart_nursery(tine_pool *pool)
 		atomic_store(&desk->seat, SEAT_EMPTY);
 		desk->strikes = 0;
 	}
+	atomic_store(&ledger->spare, 0);
+	atomic_store(&ledger->called, 0);
 	for (unsigned i = 0; i < MAX_WORKERS / 64; i++)
 		atomic_store(&ledger->asleep[i], 0);
 	ledger_unlock(ledger);

@@ -363,6 +363,29 @@ TEST_LIMIT(the_nursery_killed_during_maps, 240)
 	kill_during_maps("tine-nursery", test_scaled(40), 20000);
 }
 
+/* A caller that has touched so much that its nursery keeps a spare. */
+static char *grow(void)
+{
+	const size_t size = (size_t)96 << 20;
+	char *ballast = malloc(size);
+
+	CHECK(ballast);
+	for (size_t at = 0; at < size; at += 4096)
+		((volatile char *)ballast)[at] = 1;
+	return ballast;
+}
+
+/* Of a large pool: with a spare or without, as the pauses are. */
+TEST_LIMIT(the_spare_and_all_others_killed_during_maps, 240)
+{
+	char *ballast = grow();
+
+	kill_during_maps("tine-spare", test_scaled(30), 20000);
+	kill_during_maps("tine-worker", test_scaled(50), 150000);
+	kill_during_maps("tine-", test_scaled(80), 60000);
+	free(ballast);
+}
+
 /* ---- the other calls, at random ---------------------------------------------------- */
 
 /* A process of the test that kills one of that name after another. */
@@ -454,6 +477,16 @@ TEST_LIMIT(workers_killed_between_submit_and_next, 240)
 {
 	submit_under_fire("tine-worker", test_scaled(200), 2000, 0, false);
 	submit_under_fire("tine-worker", test_scaled(200), 2000, 0, true);
+}
+
+TEST_LIMIT(the_spare_and_all_others_killed_between_submit_and_next, 240)
+{
+	char *ballast = grow();
+
+	submit_under_fire("tine-spare", test_scaled(15), 20000, 0, true);
+	submit_under_fire("tine-worker", test_scaled(30), 150000, 0, false);
+	submit_under_fire("tine-", test_scaled(30), 100000, 100, true);
+	free(ballast);
 }
 
 TEST_LIMIT(and_with_retries_all_succeed, 240)
@@ -625,15 +658,15 @@ static void busy_caller(void *arg)
 	}
 }
 
-TEST_LIMIT(the_caller_killed_at_random, 240)
+static void kill_callers(void (*caller)(void *), long most, unsigned pause_us)
 {
 	random_state = (unsigned)test_seed();
-	for (long i = 0; i < test_scaled(500); i++) {
-		pid_t left[32], pid = test_fork(busy_caller, NULL);
+	for (long i = 0; i < most; i++) {
+		pid_t left[32], pid = test_fork(caller, NULL);
 		int64_t deadline;
 
 		/* Also while it makes its first. */
-		test_sleep_us(random_below(30000));
+		test_sleep_us(random_below(pause_us));
 		setpgid(pid, pid);
 		kill(pid, SIGKILL);
 		CHECK_EQ(test_reap(pid), -SIGKILL);
@@ -643,6 +676,44 @@ TEST_LIMIT(the_caller_killed_at_random, 240)
 				test_fail(__FILE__, __LINE__, "death %ld left process %d",
 					  i, left[0]);
 	}
+}
+
+/* Its spare is forked, waits, or takes the place of a worker. */
+static void large_caller(void *arg)
+{
+	tine_task task = { "idles", idles, 8, 0, 0 };
+	tine_pool_opts opts = { .workers = 2 };
+	uint64_t in[10] = { 0 };
+	tine_pool *pool;
+
+	(void)arg;
+	setpgid(0, 0);
+	CHECK_EQ(tine_pool_new(&pool, &opts), 0);
+	for (;;) {
+		pid_t pids[8];
+		int n = group_members(getpgrp(), pids, 8);
+
+		for (int i = 0; i < n; i++)
+			if (has_name(pids[i], "tine-worker")) {
+				kill(pids[i], SIGKILL);
+				break;
+			}
+		tine_pool_map(pool, &task, in, NULL, 10, NULL, TINE_FOREVER);
+		test_sleep_us(80000);
+	}
+}
+
+TEST_LIMIT(the_caller_killed_at_random, 240)
+{
+	kill_callers(busy_caller, test_scaled(500), 30000);
+	/* What the dead had allocated is lost; do not look. */
+	_exit(0);
+}
+
+TEST_LIMIT(a_large_caller_killed_at_random, 240)
+{
+	grow();
+	kill_callers(large_caller, test_scaled(60), 300000);
 	/* What the dead had allocated is lost; do not look. */
 	_exit(0);
 }
