@@ -2,7 +2,7 @@
 /*
  * What it costs to ask whether to go on: ask WHAT [N] divides N, which is prime, in a job
  * of a pool, as tine isprime does, and asks before each block of less than ten
- * microseconds. It prints how much longer that takes than without asking, in per cent. The
+ * microseconds. It prints how much longer that takes than without asking, in percent. The
  * two take turns at each part of the range, and the least of many times counts, since it
  * is one in a hundred that matters. WHAT is
  *

@@ -124,6 +124,10 @@ static int open_pidfd(pid_t pid)
 	return syscall(SYS_pidfd_open, pid, 0);
 }
 
+/* Of OpenMP 5, where the program has it. */
+extern int omp_pause_resource_all(int kind) __attribute__((weak));
+#define PAUSE_SOFT 1
+
 int child_start(struct child *child, int (*main)(void *, int), void *arg)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -135,6 +139,12 @@ int child_start(struct child *child, int (*main)(void *, int), void *arg)
 	*child = (struct child){
 		.owner = getpid(), .lifeline = ends[0], .handle = -1, .far_end = ends[1]
 	};
+	/*
+	 * What threads OpenMP keeps for this one, a fork leaves behind, and GCC's OpenMP
+	 * would wait for them in the child.
+	 */
+	if (omp_pause_resource_all)
+		omp_pause_resource_all(PAUSE_SOFT);
 	list(child);
 	starting = child;
 	child->pid = fork_quietly();

@@ -71,21 +71,6 @@ static void await_workers(const struct ledger *ledger)
 	await(atomic_load(&ledger->spare), deadline);
 }
 
-/* Of OpenMP 5, where the program has it. */
-extern int omp_pause_resource_all(int kind) __attribute__((weak));
-#define PAUSE_SOFT 1
-
-static int start_nursery(tine_pool *pool)
-{
-	/*
-	 * What threads OpenMP keeps for this one, a fork leaves behind, and GCC's OpenMP
-	 * would wait for them in the workers.
-	 */
-	if (omp_pause_resource_all)
-		omp_pause_resource_all(PAUSE_SOFT);
-	return child_start(&pool->nursery, nursery_main, pool->ledger);
-}
-
 static int restart_nursery(tine_pool *pool)
 {
 	static const tine_exit killed = { .code = -1, .signal = SIGKILL };
@@ -107,7 +92,7 @@ static int restart_nursery(tine_pool *pool)
 	for (unsigned i = 0; i < MAX_WORKERS / 64; i++)
 		atomic_store(&ledger->asleep[i], 0);
 	ledger_unlock(ledger);
-	return start_nursery(pool);
+	return child_start(&pool->nursery, nursery_main, pool->ledger);
 }
 
 /* ---- waiting ----------------------------------------------------------------------- */
@@ -658,7 +643,7 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 	pool->ordered = opts->ordered;
 	pool->cache = opts->cache;
 	pool->results_end = &pool->results;
-	err = start_nursery(pool);
+	err = child_start(&pool->nursery, nursery_main, pool->ledger);
 	if (err)
 		goto free_ledger;
 	err = await_seats(pool);

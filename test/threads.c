@@ -3,6 +3,9 @@
 #include "test.h"
 
 #include <pthread.h>
+#ifdef HAVE_OPENBLAS
+#include <cblas.h>
+#endif
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -112,6 +115,11 @@ static int with_openmp(const void *in, void *out)
 	*(long *)out = add_up(*(const long *)in);
 	return 0;
 }
+
+static int adds_up(void *arg)
+{
+	return add_up(*(long *)arg) == *(long *)arg * 1000 ? 7 : 1;
+}
 #endif
 
 TEST(openmp_in_jobs)
@@ -131,5 +139,98 @@ TEST(openmp_in_the_parent_before_and_in_jobs)
 	CHECK_EQ(add_up(8), 8000);
 #else
 	test_skip("the compiler has no OpenMP");
+#endif
+}
+
+TEST(openmp_in_the_parent_before_and_in_a_process)
+{
+#ifdef _OPENMP
+	for (long n = 7; n < 12; n++) {
+		tine_process *process;
+		tine_exit how;
+
+		CHECK_EQ(add_up(n), n * 1000);
+		CHECK_EQ(tine_process_start(&process, adds_up, &n, NULL), 0);
+		CHECK_EQ(add_up(n), n * 1000);
+		CHECK_EQ(tine_process_wait(process, &how, TINE_FOREVER), 0);
+		CHECK_EQ(how.code, 7);
+		tine_process_free(process);
+	}
+#else
+	test_skip("the compiler has no OpenMP");
+#endif
+}
+
+/* ---- a library with threads of its own --------------------------------------------- */
+
+#ifdef HAVE_OPENBLAS
+enum { SIDE = 250 };
+
+/* n times a matrix of ones, times another, and four elements of the product. */
+static long multiply(long n)
+{
+	static double a[SIDE * SIDE], b[SIDE * SIDE], c[SIDE * SIDE];
+	const int last = SIDE * SIDE - 1;
+
+	for (int i = 0; i < SIDE * SIDE; i++) {
+		a[i] = (double)n;
+		b[i] = 1;
+		c[i] = -1;
+	}
+	openblas_set_num_threads(4);
+	cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, SIDE, SIDE, SIDE, 1, a,
+		    SIDE, b, SIDE, 0, c, SIDE);
+	return (long)(c[0] + c[last / 3] + c[last / 2] + c[last]);
+}
+
+static int with_openblas(const void *in, void *out)
+{
+	*(long *)out = multiply(*(const long *)in);
+	return 0;
+}
+
+static int multiplies(void *arg)
+{
+	return multiply(*(long *)arg) == *(long *)arg * 1000 ? 7 : 1;
+}
+#endif
+
+TEST(openblas_in_jobs)
+{
+#ifdef HAVE_OPENBLAS
+	check(with_openblas, 2);
+#else
+	test_skip("no OpenBLAS");
+#endif
+}
+
+TEST(openblas_in_the_parent_before_and_in_jobs)
+{
+#ifdef HAVE_OPENBLAS
+	for (long round = 0; round < test_scaled(5); round++) {
+		CHECK_EQ(multiply(7), 7000);
+		check(with_openblas, 2);
+		CHECK_EQ(multiply(8), 8000);
+	}
+#else
+	test_skip("no OpenBLAS");
+#endif
+}
+
+TEST(openblas_in_the_parent_before_and_in_a_process)
+{
+#ifdef HAVE_OPENBLAS
+	for (long n = 7; n < 12; n++) {
+		tine_process *process;
+		tine_exit how;
+
+		CHECK_EQ(multiply(n), n * 1000);
+		CHECK_EQ(tine_process_start(&process, multiplies, &n, NULL), 0);
+		CHECK_EQ(tine_process_wait(process, &how, TINE_FOREVER), 0);
+		CHECK_EQ(how.code, 7);
+		tine_process_free(process);
+	}
+#else
+	test_skip("no OpenBLAS");
 #endif
 }
