@@ -57,6 +57,7 @@
 #define TINE_LEDGER_H
 
 #include "export.h"
+#include "stage.h"
 
 #include <stdatomic.h>
 
@@ -112,8 +113,8 @@ struct ticket {
 	_Atomic uint64_t number; /* counts from 1 */
 	uint64_t tag;
 	tine_fn *fn;
-	char *data; /* in, and from the next multiple of 64 on, out */
-	size_t in_size, out_size, room;
+	struct stage data; /* in, and from the next multiple of 64 on, out */
+	size_t in_size, out_size;
 	const struct cached *cached; /* or NULL, as in a map */
 	unsigned attempts;
 	int status;
@@ -231,6 +232,11 @@ static inline enum ticket_state ticket_state(uint64_t word)
 static inline size_t ticket_out(size_t in_size)
 {
 	return (in_size + 63) / 64 * 64;
+}
+
+static inline void *ticket_result(const struct ticket *ticket)
+{
+	return (char *)ticket->data.mem + ticket_out(ticket->in_size);
 }
 
 static inline unsigned ticket_count(const struct ledger *ledger)

@@ -248,29 +248,6 @@ static int await_map(struct run *run)
 
 /* ---- memory that workers see ------------------------------------------------------- */
 
-static int stage_reserve(struct stage *stage, size_t size)
-{
-	void *mem;
-
-	if (size <= stage->size)
-		return 0;
-	mem = shared_alloc(size);
-	if (!mem)
-		return -ENOMEM;
-	tine_shared_free(stage->mem);
-	stage->mem = mem;
-	stage->size = size;
-	return 0;
-}
-
-static void stage_trim(struct stage *stage, size_t most)
-{
-	if (stage->size <= most)
-		return;
-	tine_shared_free(stage->mem);
-	*stage = (struct stage){ 0 };
-}
-
 static void trim(tine_pool *pool, size_t most)
 {
 	stage_trim(&pool->in, most);

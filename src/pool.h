@@ -5,18 +5,12 @@
 #include "child.h"
 #include "ledger.h"
 
-/* Memory that workers see, kept from map to map. */
-struct stage {
-	void *mem;
-	size_t size;
-};
-
 struct tine_pool {
 	struct child nursery;
 	struct ledger *ledger;
-	struct stage in, out, status;
-	struct stage items, cached; /* of maps through a cache */
-	tine_cache *cache;	    /* of what is submitted, or NULL */
+	struct stage in, out, status; /* kept from map to map */
+	struct stage items, cached;   /* of maps through a cache */
+	tine_cache *cache;	      /* of what is submitted, or NULL */
 	uint64_t uncalled;
 	_Atomic bool mapping;	    /* tine_pool_cancel() has something to cancel */
 	_Atomic uint64_t submitted; /* tickets, and the number of the last */

@@ -49,8 +49,7 @@ static int bring_home(tine_pool *pool, struct ticket *ticket)
 				   .done = done_of_ticket(ticket),
 				   .len = ticket->out_size };
 	if (result->len)
-		memcpy(result->out, ticket->data + ticket_out(ticket->in_size),
-		       result->len);
+		memcpy(result->out, ticket_result(ticket), result->len);
 	*pool->results_end = result;
 	pool->results_end = &result->next;
 	vacate(ticket);
@@ -94,21 +93,6 @@ static int make_tickets(tine_pool *pool)
 		atomic_store(&ledger->tickets,
 			     shared_alloc(ticket_count(ledger) * sizeof(struct ticket)));
 	return atomic_load(&ledger->tickets) ? 0 : -ENOMEM;
-}
-
-static int reserve(struct ticket *ticket, size_t size)
-{
-	char *data;
-
-	if (size <= ticket->room)
-		return 0;
-	data = shared_alloc(size);
-	if (!data)
-		return -ENOMEM;
-	tine_shared_free(ticket->data);
-	ticket->data = data;
-	ticket->room = size;
-	return 0;
 }
 
 /* ---- waiting ----------------------------------------------------------------------- */
@@ -181,13 +165,13 @@ static void fill(tine_pool *pool, struct ticket *ticket, const tine_task *task,
 	ticket->how = (tine_exit){ 0 };
 	ticket->cached = NULL;
 	if (pool->cache) {
-		void *behind = ticket->data + cached_offset(task);
+		void *behind = (char *)ticket->data.mem + cached_offset(task);
 
 		cached_fill(behind, pool->cache, task);
 		ticket->cached = behind;
 	}
 	if (task->in_size)
-		memcpy(ticket->data, in, task->in_size);
+		memcpy(ticket->data.mem, in, task->in_size);
 	atomic_store(&pool->submitted, ticket->number);
 	atomic_store(&ticket->state, ticket_word(WAITING, 0));
 }
@@ -251,7 +235,7 @@ int tine_pool_submit(tine_pool *pool, const tine_task *task, const void *in, uin
 			break;
 	}
 	if (!err)
-		err = reserve(ticket, size);
+		err = stage_reserve(&ticket->data, size);
 	if (err)
 		return err;
 	fill(pool, ticket, task, in, tag);
@@ -301,7 +285,7 @@ static bool deliver_ticket(tine_pool *pool, void *out, tine_done *done)
 	if (!oldest)
 		return false;
 	if (out && oldest->out_size)
-		memcpy(out, oldest->data + ticket_out(oldest->in_size), oldest->out_size);
+		memcpy(out, ticket_result(oldest), oldest->out_size);
 	*done = done_of_ticket(oldest);
 	vacate(oldest);
 	return true;
@@ -336,7 +320,7 @@ void pool_drop_tickets(tine_pool *pool)
 	struct ticket *tickets = atomic_load(&pool->ledger->tickets);
 
 	for (unsigned i = 0; tickets && i < ticket_count(pool->ledger); i++)
-		tine_shared_free(tickets[i].data);
+		stage_trim(&tickets[i].data, 0);
 	tine_shared_free(tickets);
 }
 

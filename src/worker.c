@@ -154,8 +154,8 @@ static bool do_ticket(struct worker *worker)
 		atomic_store(&desk->begun, begun);
 		atomic_store(&desk->ticket, ticket->number);
 		tine_cancel_word_ = (const uint32_t *)&ledger->dropped;
-		status = call(ticket->fn, ticket->cached, ticket->data,
-			      ticket->data + ticket_out(ticket->in_size));
+		status = call(ticket->fn, ticket->cached, ticket->data.mem,
+			      ticket_result(ticket));
 		tine_cancel_word_ = (const uint32_t *)&ledger->cancelled;
 	}
 	/* See submit.c. */

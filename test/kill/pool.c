@@ -134,7 +134,7 @@ static void fill_tickets(struct board *board)
 		atomic_store(&board->marks[i], 0);
 		atomic_store(&tickets[i].number, board->numbers++);
 		tickets[i].fn = mark;
-		tickets[i].data = (char *)&((void **)board->map.in)[i];
+		tickets[i].data.mem = &((void **)board->map.in)[i];
 		tickets[i].attempts = 0;
 		tickets[i].status = 1;
 		tickets[i].how = (tine_exit){ 0 };
@@ -151,7 +151,7 @@ static void mend_and_finish(struct ledger *ledger)
 	ledger_unlock(ledger);
 	CHECK_EQ(job_of(&ledger->desks[0]), 0);
 	while ((ticket = ticket_take(ledger, 1)))
-		ticket_finish(ledger, ticket, ticket->fn(ticket->data, NULL));
+		ticket_finish(ledger, ticket, ticket->fn(ticket->data.mem, NULL));
 }
 
 static void each_ticket_once(void *arg, long step)
