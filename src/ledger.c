@@ -131,13 +131,18 @@ void ledger_wake_all(struct ledger *ledger)
 	ledger_call(ledger);
 }
 
-static bool tickets_wait(const struct ledger *ledger)
+/* Whether some ticket is in one of two states. */
+static bool any_ticket(const struct ledger *ledger, enum ticket_state one,
+		       enum ticket_state other)
 {
 	const struct ticket *tickets = atomic_load(&ledger->tickets);
 
-	for (unsigned i = 0; tickets && i < ticket_count(ledger); i++)
-		if (ticket_state(atomic_load(&tickets[i].state)) == WAITING)
+	for (unsigned i = 0; tickets && i < ticket_count(ledger); i++) {
+		enum ticket_state state = ticket_state(atomic_load(&tickets[i].state));
+
+		if (state == one || state == other)
 			return true;
+	}
 	return false;
 }
 
@@ -151,21 +156,25 @@ static bool jobs_wait(const struct ledger *ledger)
 
 bool ledger_has_tickets(const struct ledger *ledger)
 {
-	const struct ticket *tickets = atomic_load(&ledger->tickets);
-
-	for (unsigned i = 0; tickets && i < ticket_count(ledger); i++) {
-		enum ticket_state state = ticket_state(atomic_load(&tickets[i].state));
-
-		if (state == WAITING || state == TAKEN)
-			return true;
-	}
-	return false;
+	return any_ticket(ledger, WAITING, TAKEN);
 }
 
 bool ledger_is_idle(const struct ledger *ledger)
 {
 	return !ledger_has_tickets(ledger) &&
 	       ledger_done(ledger) >= atomic_load(&ledger->jobs);
+}
+
+/* A desk, or -1. */
+static int first_asleep(const struct ledger *ledger)
+{
+	for (unsigned i = 0; i < (ledger->workers + 63) / 64; i++) {
+		uint64_t bits = atomic_load(&ledger->asleep[i]);
+
+		if (bits)
+			return (int)i * 64 + __builtin_ctzll(bits);
+	}
+	return -1;
 }
 
 unsigned ledger_asleep(const struct ledger *ledger)
@@ -179,7 +188,7 @@ unsigned ledger_asleep(const struct ledger *ledger)
 
 bool ledger_has_work(const struct ledger *ledger)
 {
-	return jobs_wait(ledger) || tickets_wait(ledger);
+	return jobs_wait(ledger) || any_ticket(ledger, WAITING, WAITING);
 }
 
 /*
@@ -189,19 +198,11 @@ bool ledger_has_work(const struct ledger *ledger)
  */
 void ledger_wake_one(struct ledger *ledger, unsigned self)
 {
-	unsigned words = (ledger->workers + 63) / 64, asleep = 0;
-	int found = -1;
+	int found = first_asleep(ledger);
 
-	for (unsigned i = 0; i < words; i++) {
-		uint64_t bits = atomic_load(&ledger->asleep[i]);
-
-		asleep += __builtin_popcountll(bits);
-		if (found < 0 && bits)
-			found = i * 64 + __builtin_ctzll(bits);
-	}
-	if (found < 0 || (self == ledger->workers && asleep < ledger->workers))
-		return;
-	if (ledger_has_work(ledger))
+	if (found >= 0 &&
+	    (self < ledger->workers || ledger_asleep(ledger) == ledger->workers) &&
+	    ledger_has_work(ledger))
 		wake(ledger, found);
 }
 
