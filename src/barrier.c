@@ -39,8 +39,7 @@
 #define MOST_PARTIES 65535
 #define ENDS	     8
 
-#define DEATHS	     ((UINT64_C(1) << 24) - 1)
-#define ARRIVAL	     (UINT64_C(1) << 24)
+#define ARRIVAL	     (BOND_DEATHS + 1)
 
 struct barrier {
 	member_bond bond;
@@ -55,7 +54,7 @@ _Static_assert(sizeof(struct barrier) <= sizeof(tine_barrier),
 
 static uint32_t deaths_of(uint64_t word)
 {
-	return word & DEATHS;
+	return word & BOND_DEATHS;
 }
 
 static unsigned arrived_of(uint64_t word)

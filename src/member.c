@@ -12,8 +12,6 @@
 #define GROUP  64 /* records that are allocated at once */
 #define GROUPS (MEMBERS / GROUP)
 
-#define DEATHS ((UINT64_C(1) << 24) - 1)
-
 struct members {
 	_Atomic uint64_t bonds;			/* numbers given out */
 	_Atomic uint32_t high;			/* records below it were taken once */
@@ -67,8 +65,8 @@ static void tell(const struct tie *tie)
 		return;
 	seen = atomic_load(bond);
 	while (seen >> 24 == number &&
-	       !atomic_compare_exchange_weak(bond, &seen,
-					     (seen & ~DEATHS) | ((seen + 1) & DEATHS)))
+	       !atomic_compare_exchange_weak(
+		       bond, &seen, (seen & ~BOND_DEATHS) | ((seen + 1) & BOND_DEATHS)))
 		;
 }
 
@@ -254,7 +252,7 @@ uint64_t bond_number(member_bond *bond)
 
 uint32_t bond_deaths(member_bond *bond)
 {
-	return atomic_load(bond) & DEATHS;
+	return atomic_load(bond) & BOND_DEATHS;
 }
 
 /* Whether the object is no more: its memory is free, or somebody else's by now. */

@@ -38,6 +38,7 @@
  * something else is left alone.
  */
 typedef _Atomic uint64_t member_bond;
+#define BOND_DEATHS ((UINT64_C(1) << 24) - 1)
 
 struct tie {
 	_Atomic(member_bond *)
