@@ -262,51 +262,12 @@ timeout 20 "$TINE" isprime 5 >/dev/full 2>"$work/err"
 [ $? -eq 3 ] && [ "$(wc -l <"$work/err")" -eq 1 ] && grep -q 'No space left' "$work/err"
 result $? "a full disk ends it"
 
-cat >"$work/family.py" <<'END'
-import os, signal, subprocess, sys, time
-
-def stats():
-    for name in os.listdir("/proc"):
-        try:
-            stat = open(f"/proc/{name}/stat").read() if name.isdigit() else ""
-        except (OSError, ProcessLookupError):
-            continue
-        fields = stat.rpartition(")")[2].split()
-        if fields and fields[0] not in "ZX":
-            yield int(name), int(fields[1]), int(fields[2])
-
-def members(leader):
-    return [pid for pid, _, group in stats() if group == leader and pid != leader]
-
-# Those that have no children.
-def workers(leader):
-    parents = {parent for _, parent, _ in stats()}
-    return sorted(pid for pid in members(leader) if pid not in parents)
-
-def start(*arguments):
-    return subprocess.Popen([sys.argv[1], "isprime", *arguments], text=True,
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE,
-                            preexec_fn=lambda: (os.setpgid(0, 0),
-                                                signal.signal(signal.SIGINT, signal.SIG_DFL)))
-
-def wait_for(n, run):
-    begun = time.time()
-    while len(workers(run.pid)) != n:
-        assert time.time() - begun < 5, workers(run.pid)
-        time.sleep(0.005)
-
-def nobody_is_left(run):
-    begun = time.time()
-    while members(run.pid):
-        assert time.time() - begun < 1, members(run.pid)
-        time.sleep(0.01)
-END
+family
 
 # The pool is one process that forks the workers.
 PYTHONPATH=$work /usr/bin/python3 -c '
 from family import *
-run = start("-j", "3")
+run = start("isprime", "-j", "3")
 def ask(n):
     print(n, file=run.stdin, flush=True)
     assert run.stdout.readline().startswith(f"{n}: ")
@@ -326,7 +287,7 @@ for flag in none find event file; do
         trap - INT
         PYTHONPATH=$work exec /usr/bin/python3 -c '
 from family import *
-run = start("--flag", sys.argv[2], "-j", "3")
+run = start("isprime", "--flag", sys.argv[2], "-j", "3")
 run.stdin.write("18446744073709551557 " * 50)
 run.stdin.close()
 wait_for(3, run)
@@ -344,7 +305,7 @@ from family import *
 # A product whose divisor comes late, and a prime.
 numbers = ["18446743979220271189", "18446744073709551557"] * 2
 for flag in "none", "find":
-    run = start("--flag", flag, "-j", "3", *numbers)
+    run = start("isprime", "--flag", flag, "-j", "3", *numbers)
     wait_for(3, run)
     for pid in workers(run.pid)[:2]:
         os.kill(pid, signal.SIGKILL)

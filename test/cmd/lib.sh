@@ -44,3 +44,49 @@ complains() {
     echo "# tine $*: '$what' is not in: $(cat "$work/err")"
     return 1
 }
+
+# family: writes the module family, by which Python looks at a run's processes from outside.
+# TINE is its first argument.
+family() {
+    cat >"$work/family.py" <<'END'
+import os, signal, subprocess, sys, time
+
+def stats():
+    for name in os.listdir("/proc"):
+        try:
+            stat = open(f"/proc/{name}/stat").read() if name.isdigit() else ""
+        except (OSError, ProcessLookupError):
+            continue
+        fields = stat.rpartition(")")[2].split()
+        if fields and fields[0] not in "ZX":
+            yield int(name), int(fields[1]), int(fields[2])
+
+# Those of a process group, but its leader.
+def members(leader):
+    return [pid for pid, _, group in stats() if group == leader and pid != leader]
+
+# Those that have no children: the workers.
+def workers(leader):
+    parents = {parent for _, parent, _ in stats()}
+    return sorted(pid for pid in members(leader) if pid not in parents)
+
+def start(*arguments):
+    return subprocess.Popen([sys.argv[1], *arguments], text=True,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE,
+                            preexec_fn=lambda: (os.setpgid(0, 0),
+                                                signal.signal(signal.SIGINT, signal.SIG_DFL)))
+
+def wait_for(n, run):
+    begun = time.time()
+    while len(workers(run.pid)) != n:
+        assert time.time() - begun < 5, workers(run.pid)
+        time.sleep(0.005)
+
+def nobody_is_left(run):
+    begun = time.time()
+    while members(run.pid):
+        assert time.time() - begun < 5, members(run.pid)
+        time.sleep(0.01)
+END
+}

@@ -130,32 +130,20 @@ total=$(cat "$work"/at-once.* | grep -o '"cached": [0-9]*' | awk '{ sum += $2 } 
 result $? "of runs at once, one computes each part"
 
 # Ctrl-C: the shell's 128 + 2, and nobody is left.
+family
 (
     trap - INT
-    exec /usr/bin/python3 -c '
-import os, signal, subprocess, sys, time
-run = subprocess.Popen([sys.argv[1], "pi", "-n", "1e15", "-j", "3"], preexec_fn=lambda: (
-    os.setpgid(0, 0), signal.signal(signal.SIGINT, signal.SIG_DFL)))
-time.sleep(0.3)
-def members():
-    found = []
-    for name in os.listdir("/proc"):
-        try:
-            stat = open(f"/proc/{name}/stat").read() if name.isdigit() else ""
-            fields = stat.rpartition(")")[2].split()
-            if fields and int(fields[2]) == run.pid and fields[0] not in "ZX":
-                found.append(name)
-        except (OSError, ProcessLookupError):
-            pass
-    return found
-assert len(members()) == 5, members()
-os.killpg(run.pid, int(sys.argv[2]))
-begun = time.time()
-assert run.wait() == -int(sys.argv[2]), run.returncode
-while members():
-    assert time.time() - begun < 1, members()
-    time.sleep(0.01)
-' "$TINE" 2
+    PYTHONPATH=$work exec /usr/bin/python3 -c '
+from family import *
+run = start("pi", "-n", "1e15", "-j", "3")
+wait_for(3, run)
+time.sleep(0.1)
+# The pool is one process that forks the workers.
+assert len(members(run.pid)) == 4, members(run.pid)
+os.killpg(run.pid, signal.SIGINT)
+assert run.wait(5) == -signal.SIGINT, run.returncode
+nobody_is_left(run)
+' "$TINE"
 )
 result $? "Ctrl-C ends every process"
 plan

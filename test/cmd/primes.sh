@@ -177,54 +177,14 @@ else
     skip "no progress between primes" "no script(1)"
 fi
 
-# What follows a run looks at its processes from outside.
-cat >"$work/family.py" <<'END'
-import json, os, signal, subprocess, sys, time
-
-def stats():
-    for name in os.listdir("/proc"):
-        try:
-            stat = open(f"/proc/{name}/stat").read() if name.isdigit() else ""
-        except (OSError, ProcessLookupError):
-            continue
-        fields = stat.rpartition(")")[2].split()
-        if fields and fields[0] not in "ZX":
-            yield int(name), int(fields[1]), int(fields[2])
-
-# Those of a process group, but its leader.
-def members(leader):
-    return [pid for pid, _, group in stats() if group == leader and pid != leader]
-
-# Those that have no children: the workers.
-def workers(leader):
-    parents = {parent for _, parent, _ in stats()}
-    return sorted(pid for pid in members(leader) if pid not in parents)
-
-def start(*arguments):
-    return subprocess.Popen([sys.argv[1], "primes", *arguments], text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            preexec_fn=lambda: (os.setpgid(0, 0),
-                                                signal.signal(signal.SIGINT, signal.SIG_DFL)))
-
-def wait_for(n, run):
-    begun = time.time()
-    while len(workers(run.pid)) != n:
-        assert time.time() - begun < 5, workers(run.pid)
-        time.sleep(0.005)
-
-def nobody_is_left(run):
-    begun = time.time()
-    while members(run.pid):
-        assert time.time() - begun < 5, members(run.pid)
-        time.sleep(0.01)
-END
+family
 
 for via in queue map serial; do
     (
         trap - INT
         PYTHONPATH=$work exec /usr/bin/python3 -c '
 from family import *
-run = start("0", "18446744073709551616", "-j", "3", "--via", sys.argv[2])
+run = start("primes", "0", "18446744073709551616", "-j", "3", "--via", sys.argv[2])
 wait_for(0 if sys.argv[2] == "serial" else 3, run)
 time.sleep(0.1)
 os.killpg(run.pid, signal.SIGINT)
@@ -240,9 +200,10 @@ done
 for via in queue map; do
     PYTHONPATH=$work /usr/bin/python3 -c '
 from family import *
+import json
 via = sys.argv[2]
 for delay in (0, 0.01, 0.03, 0.05, 0.07, 0.1):
-    run = start("100000000", "101000000", "-j", "3", "--json", "--via", via)
+    run = start("primes", "100000000", "101000000", "-j", "3", "--json", "--via", via)
     wait_for(3, run)
     time.sleep(delay)
     killed = workers(run.pid)[-1 if delay else -2:]
@@ -261,7 +222,7 @@ done
 PYTHONPATH=$work /usr/bin/python3 -c '
 from family import *
 for n in 1, 3:
-    run = start("100000000", "18446744073709551616", "-j", str(n))
+    run = start("primes", "100000000", "18446744073709551616", "-j", str(n))
     wait_for(n, run)
     for pid in workers(run.pid):
         os.kill(pid, signal.SIGKILL)
