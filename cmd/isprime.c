@@ -30,7 +30,7 @@
 #include <tine.h>
 #include <unistd.h>
 
-#define ALONE	(UINT64_C(1) << 22) /* divisors below are tried without workers */
+#define ALONE	(UINT64_C(1) << 20) /* divisors below are tried without workers */
 #define RANGE	(UINT64_C(1) << 21) /* of a job: about a tenth of a millisecond */
 #define STEP	(UINT64_C(1) << 16) /* between looks at the flag: microseconds */
 #define RANGES	((UINT64_C(1) << 32) / RANGE)
