@@ -22,7 +22,9 @@
 #define GRACE	       INT64_C(10000000)  /* for running jobs, after the deadline */
 #define DEATH_WAIT     INT64_C(2000000000)
 #define SPINS	       2000
-#define MOST_NURSERIES 3 /* that die in one map */
+#define BRIEF	       INT64_C(200000) /* to sleep; about as long as all spins */
+#define FEW	       40	       /* one in so many, where sleep is not brief */
+#define MOST_NURSERIES 3	       /* that die in one map */
 #define KEEP	       ((size_t)64 << 20)
 
 /* One call of tine_pool_map. */
@@ -123,20 +125,30 @@ static bool all_seated(const struct ledger *ledger)
 	return ready == ledger->workers;
 }
 
+/*
+ * A little awake, and then asleep. But where the last wait was long it soon sleeps: awake
+ * it takes a processor from the workers, and those that wake meanwhile may be put on one.
+ */
 bool pool_doze(tine_pool *pool, over_fn *over, int64_t until)
 {
 	struct ledger *ledger = pool->ledger;
+	unsigned spins = pool->brief ? ledger->spins : ledger->spins / FEW;
+	int64_t begun;
 	bool called;
 
-	for (unsigned i = 0; i < ledger->spins; i++) {
-		if (over(ledger))
+	for (unsigned i = 0; i < spins; i++) {
+		if (over(ledger)) {
+			pool->brief = true;
 			return true;
+		}
 		for (int pause = 0; pause < 8; pause++)
 			cpu_relax();
 	}
+	begun = tine_now();
 	atomic_store(&ledger->caller_waits, 1);
 	if (!over(ledger))
 		futex_wait(&ledger->caller_waits, 1, until);
+	pool->brief = tine_now() - begun < BRIEF;
 	called = atomic_exchange(&ledger->caller_waits, 0) == 0;
 	if (!over(ledger))
 		return false;

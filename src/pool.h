@@ -16,6 +16,7 @@ struct tine_pool {
 	_Atomic uint64_t submitted; /* tickets, and the number of the last */
 	_Atomic uint64_t delivered;
 	bool ordered;
+	bool brief;	/* the last wait was */
 	int64_t woke;	/* when a worker was woken for a job of a moment */
 	int64_t minded; /* when who does not wait last looked at the nursery */
 	struct result
