@@ -274,6 +274,19 @@ int cache_set_max(tine_cache *cache, uint64_t max_bytes)
 	return 0;
 }
 
+/* Whether the files are as long as the header says. */
+static int check_lengths(tine_cache *cache)
+{
+	struct header *header = cache_header(cache);
+	uint64_t slots = get_word(header->slots), segments = get_word(header->segments);
+
+	if ((slots && !slot_at(cache, slots - 1)) ||
+	    (segments && (segments > UINT32_MAX ||
+			  !area_at(&cache->data, (segments - 1) * SEGMENT, SEGMENT))))
+		return -EUCLEAN;
+	return 0;
+}
+
 /* What a death has left, with the lock. */
 static int mend(tine_cache *cache)
 {
@@ -285,7 +298,7 @@ static int mend(tine_cache *cache)
 	err = undo_all(cache);
 	if (!err && get_word(header->doomed))
 		commit(cache);
-	return err;
+	return err ? err : check_lengths(cache);
 }
 
 static void bring_in(tine_cache *cache)
@@ -419,15 +432,9 @@ int cache_restart(tine_cache *cache, bool damaged)
 int cache_greet(tine_cache *cache)
 {
 	struct header *header = cache_header(cache);
-	uint64_t boot[2], slots = get_word(header->slots);
-	uint64_t segments = get_word(header->segments);
+	uint64_t boot[2];
 	int err;
 
-	/* What was cut off. */
-	if ((slots && !slot_at(cache, slots - 1)) ||
-	    (segments && (segments > UINT32_MAX ||
-			  !area_at(&cache->data, (segments - 1) * SEGMENT, SEGMENT))))
-		return -EUCLEAN;
 	this_boot(boot);
 	if (boot[0] && get_word(header->boot[0]) == boot[0] &&
 	    get_word(header->boot[1]) == boot[1])
