@@ -899,15 +899,29 @@ struct copy {
 	char *key;
 };
 
+/*
+ * The slot, if there is an entry in it: with every lock there may be fewer than before,
+ * and what is beyond them is old.
+ */
+static struct slot *used_slot(tine_cache *cache, uint64_t index)
+{
+	struct slot *slot = index < get_word(cache_header(cache)->slots)
+				    ? slot_at(cache, index)
+				    : NULL;
+
+	return slot && get_word(slot->place) ? slot : NULL;
+}
+
 /* 0, -ENOENT: the slot is free; -EUCLEAN: its entry is damaged. */
 static int copy_entry(tine_cache *cache, uint64_t index, struct copy *copy)
 {
-	struct slot *slot = slot_at(cache, index);
+	struct slot *slot = used_slot(cache, index);
 	const word *words;
 
-	copy->key = NULL;
-	if (!slot || get_word(slot->place) == 0)
+	*copy = (struct copy){ 0 };
+	if (!slot)
 		return -ENOENT;
+	copy->record.file = get_word(slot->file);
 	copy->place = get_word(slot->place);
 	copy->born = get_word(slot->born);
 	copy->used = get_word(slot->used);
@@ -999,10 +1013,10 @@ static int drop(tine_cache *cache, uint64_t index)
 /* Whether the slot's entry is one of that task. */
 static bool is_of_task(tine_cache *cache, uint64_t index, uint64_t hash)
 {
-	struct slot *slot = slot_at(cache, index);
+	struct slot *slot = used_slot(cache, index);
 
 	/* Of tasks whose names share a hash of 32 bits, all go. */
-	return slot && get_word(slot->place) && high_of(get_word(slot->sizes)) == hash;
+	return slot && high_of(get_word(slot->sizes)) == hash;
 }
 
 static int clear_all(tine_cache *cache)
@@ -1097,9 +1111,11 @@ static bool is_right(tine_cache *cache, const struct copy *copy)
 static int drop_copied(tine_cache *cache, uint64_t index, const struct copy *copy,
 		       uint64_t *dropped)
 {
-	const struct slot *slot = slot_at(cache, index);
+	const struct slot *slot = used_slot(cache, index);
 
-	if (!slot || get_word(slot->place) != copy->place)
+	/* The place alone may be taken again, when the log was begun anew. */
+	if (!slot || get_word(slot->place) != copy->place ||
+	    get_word(slot->file) != copy->record.file)
 		return 0;
 	++*dropped;
 	return drop(cache, index);

@@ -253,11 +253,7 @@ static int is_index(tine_cache *cache)
 	layout = get_word(header->layout);
 	if (get_word(header->check) != check_of(layout))
 		return -EUCLEAN;
-	if (layout != CACHE_LAYOUT)
-		return -EPROTO;
-	return get_word(header->max_check) == check_of(get_word(header->max_bytes))
-		       ? 0
-		       : -EUCLEAN;
+	return layout == CACHE_LAYOUT ? 0 : -EPROTO;
 }
 
 int cache_set_max(tine_cache *cache, uint64_t max_bytes)
@@ -274,13 +270,14 @@ int cache_set_max(tine_cache *cache, uint64_t max_bytes)
 	return 0;
 }
 
-/* Whether the files are as long as the header says. */
-static int check_lengths(tine_cache *cache)
+/* What costs little to see: the limit, and that the files are as long as they must be. */
+static int check_header(tine_cache *cache)
 {
 	struct header *header = cache_header(cache);
 	uint64_t slots = get_word(header->slots), segments = get_word(header->segments);
 
-	if ((slots && !slot_at(cache, slots - 1)) ||
+	if (get_word(header->max_check) != check_of(get_word(header->max_bytes)) ||
+	    (slots && !slot_at(cache, slots - 1)) ||
 	    (segments && (segments > UINT32_MAX ||
 			  !area_at(&cache->data, (segments - 1) * SEGMENT, SEGMENT))))
 		return -EUCLEAN;
@@ -298,7 +295,7 @@ static int mend(tine_cache *cache)
 	err = undo_all(cache);
 	if (!err && get_word(header->doomed))
 		commit(cache);
-	return err ? err : check_lengths(cache);
+	return err ? err : check_header(cache);
 }
 
 static void bring_in(tine_cache *cache)

@@ -554,6 +554,7 @@ TEST(dead_writers_make_room)
 		CHECK_EQ(got_value(cache, 1), 3 * MIB);
 		CHECK(disk_of(folder()) <= 16 * MIB);
 	}
+	CHECK_EQ(stats_of(cache).restarts, 0);
 	CHECK_EQ(dropped_by_verify(cache), 0);
 	tine_cache_free(cache);
 	clean();
@@ -593,8 +594,8 @@ TEST(what_has_gone_is_gone_from_the_disk)
 enum { FEW = 8 };
 
 /*
- * Of a few, in a cache that has no more than a few, those that go when others come are the
- * first of those that were read: looked at after each that comes.
+ * Of a few, in a cache that holds no more than a few, those that go when others come are
+ * the first of those that were read: looked at after each that comes.
  */
 static void evict_in_order(size_t len, uint64_t max_bytes, uint64_t *chance)
 {

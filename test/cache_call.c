@@ -820,7 +820,8 @@ enum how { KILLED, ABORTED, EXITED, WITH_CHILD, WAYS };
 /* The first who computes ends in this way, the second delivers. */
 static int die_first(const void *in, void *out)
 {
-	enum how how = (enum how)*(const int64_t *)in;
+	int64_t number = *(const int64_t *)in;
+	enum how how = (enum how)number;
 
 	if (count(&scene->runs) > 1) {
 		*(int64_t *)out = 7;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Pools whose jobs are kept in a cache: what is there is not computed, and the rest once. */
+/* Pools whose jobs are kept in a cache: what is there is not computed, the rest once. */
 #include "cache_use.h"
 
 enum { N = 600, DISTINCT = 100 };
