@@ -215,6 +215,36 @@ uint64_t record_sum(const struct record *, uint64_t value_hash);
 
 /* ---- cache.c ----------------------------------------------------------------------- */
 
+void key_hash(struct key *);
+/* The value of an entry, as found. */
+struct found {
+	const void *val;
+	size_t len;
+	int status;
+};
+
+/* One of the two counts. */
+static inline void count(word *number)
+{
+	atomic_fetch_add_explicit(number, 1, memory_order_relaxed);
+}
+
+/* 0, and to be released; -ENOENT; an error. A damaged entry is dropped. */
+int cache_find(tine_cache *, const struct key *, struct found *);
+/* Copies a small value out: -EUCLEAN: it is not what the checksum says. */
+int small_read(tine_cache *, const struct key *, uint64_t place, const struct record *,
+	       struct found *);
+int cache_keep(tine_cache *, const struct key *, const void *val, size_t val_len,
+	       int status);
+/*
+ * With the lock: ends a change as it went, and what is left of its error. -EAGAIN: the
+ * cache was damaged, and has been begun anew.
+ */
+int cache_settle(tine_cache *, int err);
+
+/* ---- cache_call.c ------------------------------------------------------------------ */
+
+uint64_t task_hash(const char *name);
 /* 1: the result is there, and taken; 0: it is not; an error. And the hash of its key. */
 int cache_take(tine_cache *, const tine_task *, const void *in, void *out, int *status,
 	       uint64_t hash[2]);
