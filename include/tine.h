@@ -481,10 +481,15 @@ void tine_rng_fill(tine_rng *, double *out, size_t n);
 /*
  * Two engines, chosen by URL, do the same:
  *
- *	file:PATH				a folder of this machine (LMDB); it is made,
- *						mode 0700; on a tmpfs for speed
- *	redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]	a Redis server; rediss: by TLS
- *	unix:PATH[?db=N][&user=USER][&password=PASSWORD]	one on a Unix socket
+ *	file:PATH
+ *		A folder of this machine (LMDB). It is made, mode 0700; on a tmpfs for
+ *		speed.
+ *	redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]
+ *		A Redis server; rediss: by TLS.
+ *	unix:PATH[?db=N][&user=USER][&password=PASSWORD]
+ *		One on a Unix socket.
+ *
+ * In each part %XX stands for a byte; only so can it hold one that would end the part.
  *
  * A key is a string of 1 to TINE_STORE_KEY_MAX bytes, and so is a field of a dictionary
  * (else -EINVAL). Under a key there is a value, a list or a dictionary; a call for

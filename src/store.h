@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What an engine of the store does. The calls of tine.h check their arguments (keys,
- * lengths, deadlines) in store.c and hand on here; an engine is told nothing invalid, and
- * answers as tine.h says.
+ * lengths, pointers) in store.c and hand on here; an engine is told nothing invalid, and
+ * answers as tine.h says. A prefix may be empty; set_all has at least one item.
  */
 #ifndef TINE_STORE_H
 #define TINE_STORE_H
@@ -21,7 +21,10 @@ struct store_address {
 };
 
 struct store_engine {
-	/* The address lives as long as the handle. */
+	/*
+	 * The strings of the address live as long as the handle; the address itself is
+	 * only lent, and copied into the handle after a success.
+	 */
 	int (*open)(tine_store **out, const struct store_address *);
 	void (*free)(tine_store *);
 	int (*set)(tine_store *, const char *key, const void *val, size_t len);
