@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 /*
  * As tine_shared_new(1, size), the one place all allocations of the family's come from.
@@ -30,5 +31,8 @@ size_t shared_used(void);
 
 /* -EBADMSG unless every structure of the heap agrees with every other; for tests. */
 int shared_check(void);
+
+/* Whether a file may be that long; to grow it beyond the limit would raise SIGXFSZ. */
+bool file_may_grow(off_t size);
 
 #endif

@@ -4,6 +4,8 @@
  * own lies before the file's and says so. There is no table then that threads would have
  * to lock, and a fork copies the page along with the mapping.
  */
+#include "shared.h"
+
 #include "export.h"
 
 #include <errno.h>
@@ -25,8 +27,7 @@ static size_t page_size(void)
 	return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* To grow beyond the limit would raise SIGXFSZ. */
-static bool may_grow(off_t size)
+bool file_may_grow(off_t size)
 {
 	struct rlimit limit;
 
@@ -44,7 +45,7 @@ static int make_room(int fd, size_t size)
 		return -errno;
 	if (!S_ISREG(now.st_mode))
 		return -ENODEV;
-	if (now.st_size < (off_t)size && !may_grow((off_t)size))
+	if (now.st_size < (off_t)size && !file_may_grow((off_t)size))
 		return -EFBIG;
 	do
 		err = posix_fallocate(fd, 0, (off_t)size);
