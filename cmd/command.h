@@ -44,7 +44,7 @@ struct command {
 	int (*run)(int argc, char **argv);	/* the operands */
 };
 
-extern const struct command isprime_command, pi_command, primes_command;
+extern const struct command isprime_command, manager_command, pi_command, primes_command;
 extern const struct command *const commands[]; /* ends in NULL */
 
 /*

@@ -21,6 +21,7 @@
 #include "child.h"
 #include "futex.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -247,7 +248,8 @@ static int choose_folder(tine_manager *manager)
 	if (err)
 		return err;
 	/* What else stands in the path takes 28 bytes. */
-	if (!base || *base != '/' || strlen(base) > PATH_MOST - 29)
+	if (!base || *base != '/' || strlen(base) > PATH_MOST - 29 ||
+	    access(base, W_OK | X_OK) != 0)
 		base = "/tmp";
 	snprintf(manager->folder, sizeof(manager->folder), "%.79s/tine-%s", base, name);
 	snprintf(manager->path, sizeof(manager->path), "%.101s/redis", manager->folder);
@@ -285,8 +287,9 @@ static void write_url(tine_manager *manager)
 
 	for (const char *at = manager->path; *at; at++)
 		to += sprintf(to,
-			      strchr("%?#&", *at) || (*at & 0x80) || *at <= ' ' ? "%%%02x"
-										: "%c",
+			      isalnum((unsigned char)*at) || strchr("/._-", *at)
+				      ? "%c"
+				      : "%%%02x",
 			      (unsigned char)*at);
 	sprintf(to, "?password=%s", manager->password);
 }
