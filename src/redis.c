@@ -560,7 +560,6 @@ int line_open(struct line *line, const struct store_address *address, int64_t de
 		return err;
 	}
 	line->answer = address->answer_ms * INT64_C(1000000);
-	line->to_buf = false;
 	line->fd = fd;
 	return 0;
 }

@@ -553,6 +553,8 @@ static int redis_fields(tine_store *store, const char *dict,
 		return err;
 	if (reply->type != REDIS_REPLY_ARRAY)
 		err = -EBADMSG;
+	else if (reply->elements == 0)
+		err = -ENOENT;
 	for (size_t i = 0; !err && i + 1 < reply->elements; i += 2) {
 		const redisReply *field = reply->element[i], *val = reply->element[i + 1];
 
@@ -979,6 +981,8 @@ static int redis_open(tine_store **out, const struct store_address *address)
 	redis->store.address = *address;
 	redis->main.fd = redis->ear.fd = -1;
 	redis->main.answer = address->answer_ms * INT64_C(1000000);
+	/* So that one of another handle is not taken for one of this. */
+	redis->versions = (uint64_t)tine_now();
 	redis->generation = generation;
 	err = open_line(redis, &redis->main, TINE_FOREVER);
 	if (err) {
