@@ -504,7 +504,7 @@ void tine_rng_fill(tine_rng *, double *out, size_t n);
  * does not answer; what does no harm twice is tried once more on a new connection, and
  * the next call connects anew. -EACCES: user, password or permission; -EROFS: a replica,
  * or a disk that is read-only; -EREMOTE: the key is elsewhere in a cluster; -ENOMEM,
- * -ENOSPC: no room; -EBADMSG: no Redis server, or a damaged folder.
+ * -ENOSPC: no room; -EBADMSG: no Redis server, or a folder that is damaged or another's.
  */
 typedef struct tine_store tine_store;
 #define TINE_STORE_KEY_MAX   255
@@ -516,7 +516,10 @@ typedef struct tine_store_opts {
 	uint64_t reserved[6];
 } tine_store_opts;
 
-/* Also -EINVAL: the URL; -EPROTONOSUPPORT: an engine, or TLS, that this build is without. */
+/*
+ * Also -EINVAL: the URL; -EPROTONOSUPPORT: an engine, or TLS, that this build is without;
+ * -ENAMETOOLONG: a socket's path over 107 bytes; -EMFILE: over 1000 handles of a folder.
+ */
 int tine_store_open(tine_store **out, const char *url, const tine_store_opts *);
 void tine_store_free(tine_store *);
 
@@ -564,8 +567,8 @@ ssize_t tine_store_get_field(tine_store *, const char *dict, const char *field, 
 int tine_store_del_field(tine_store *, const char *dict, const char *field);
 /*
  * Calls each(arg, field, val, len) for all fields as they were at one moment, in no
- * order, until it returns other than 0, which is returned; else 0. The bytes are its for
- * that call; each() must not use the store.
+ * order, until it returns other than 0, which is returned; else 0. -ENOENT. The bytes are
+ * its for that call; each() must not use the store.
  */
 int tine_store_fields(tine_store *, const char *dict,
 		      int (*each)(void *arg, const char *field, const void *val,
@@ -576,7 +579,10 @@ int tine_store_fields(tine_store *, const char *dict,
 ssize_t tine_store_len(tine_store *, const char *key);
 /* Whatever it is; -ENOENT. */
 int tine_store_del(tine_store *, const char *key);
-/* The key ceases to be so many milliseconds from now; 0: never. -ENOENT; -EINVAL: below. */
+/*
+ * The key ceases to be so many milliseconds from now; 0: never. Who sets it or swaps it
+ * ends that as well, all other calls leave it. -ENOENT; -EINVAL: below 0.
+ */
 int tine_store_expire(tine_store *, const char *key, int64_t ms);
 /* Calls each(arg, key) for the keys that begin so, as tine_store_fields(). */
 int tine_store_keys(tine_store *, const char *prefix,
@@ -604,10 +610,11 @@ int tine_store_unwatch(tine_store *, tine_event *);
 
 /*
  * A private server for those who want a Manager: redis-server on a Unix socket of mode
- * 0600, with a password, without TCP and without a disk. It ends with tine_manager_free(),
- * or when its creator does, by any death. path: of the socket; NULL: in a folder of its
- * own, which goes with it. -ENOENT: there is no redis-server; -EADDRINUSE: path is there;
- * -ENAMETOOLONG: over 107 bytes. Returns when it answers; blocks for at most 5 seconds.
+ * 0600, with a password, without TCP and without a disk. It ends with
+ * tine_manager_free(), or when its creator does, by any death. path: of the socket; NULL:
+ * in a folder of its own, which goes with it. -ENOENT: there is no redis-server;
+ * -EADDRINUSE: path is there; -ENAMETOOLONG: over 107 bytes. Returns when it answers;
+ * blocks for at most 5 seconds.
  */
 typedef struct tine_manager tine_manager;
 int tine_manager_start(tine_manager **out, const char *path);

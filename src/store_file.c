@@ -1010,6 +1010,7 @@ static int run_fields(struct op *op)
 	MDB_cursor *cursor;
 	int rc = find(op, DICT, &head, &rest);
 
+	op->size = op->found_len = 0;
 	if (rc)
 		return rc;
 	rc = mdb_cursor_open(op->txn, op->dbi, &cursor);
@@ -1017,7 +1018,6 @@ static int run_fields(struct op *op)
 		return rc;
 	free(op->bag);
 	op->bag = NULL;
-	op->size = op->found_len = 0;
 	rc = for_each_field(op, cursor, add_up);
 	if (!rc) {
 		op->bag = malloc(op->size + 1);
