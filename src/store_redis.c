@@ -4,8 +4,8 @@
  *
  * Everything is stored plainly: values are strings, lists lists, dictionaries hashes.
  * What Redis has no command for is a script, which it runs as one. SET is such: it would
- * put a value in the place of a list. Long values are not for scripts, which copy them: there
- * the keys are watched (WATCH), looked at, and set in a transaction.
+ * put a value in the place of a list. Long values are not for scripts, which copy them:
+ * there the keys are watched (WATCH), looked at, and set in a transaction.
  *
  * Two connections. Questions go by the main one. On the first wait the ear is opened,
  * which never asks, and is told which keys have changed that were asked for on the main
