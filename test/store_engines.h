@@ -11,7 +11,7 @@
 #ifndef TINE_TEST_STORE_ENGINES_H
 #define TINE_TEST_STORE_ENGINES_H
 
-#include "test.h"
+#include "redis_server.h"
 
 /* ---- file -------------------------------------------------------------------------- */
 
@@ -66,11 +66,27 @@ static void redis_stop(void)
 	tine_manager_free(store_server);
 }
 
+/* ---- Redis, on loopback, with a password ------------------------------------------- */
+
+static struct server store_tcp_server;
+
+static const char *tcp_start(void)
+{
+	server_start(&store_tcp_server, NULL);
+	return store_tcp_server.tcp;
+}
+
+static void tcp_stop(void)
+{
+	server_stop(&store_tcp_server);
+}
+
 /* ---- each -------------------------------------------------------------------------- */
 
 #define EACH_ENGINE(DO, id)                                                              \
 	DO(file, id)                                                                     \
-	DO(redis, id)
+	DO(redis, id)                                                                    \
+	DO(tcp, id)
 
 static const char *store_url;
 
