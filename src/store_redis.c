@@ -381,8 +381,9 @@ static ssize_t ask_string(struct redis *redis, enum repeat repeat, void *buf, si
 /* ---- values ------------------------------------------------------------------------ */
 
 /* STRLEN fails for what is no value, and ends the script. */
-static const char set_script[] = "for i=1,#KEYS do redis.call('STRLEN',KEYS[i]) end "
-				 "for i=1,#KEYS do redis.call('SET',KEYS[i],ARGV[i]) end";
+static const char set_script[] = "local call,keys,vals=redis.call,KEYS,ARGV "
+				 "for i=1,#keys do call('STRLEN',keys[i]) end "
+				 "for i=1,#keys do call('SET',keys[i],vals[i]) end";
 
 static void add_script(struct request *request, const char *script, size_t keys,
 		       size_t words)
