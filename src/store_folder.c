@@ -8,9 +8,9 @@
  *
  * Fork. A child must not touch what it inherits, whose slots in the table of readers are
  * the parent's. A handler of pthread_atfork(3) counts generations, so that the first call
- * in a child sees that the folder is of another one; it lets go of the descriptors and the
- * map, by hand, and opens the folder anew. The inherited MDB_env itself is left as it is,
- * since mdb_env_close() would clear the parent's slots: some ten KiB for each fork.
+ * in a child sees that the folder is of another one; it closes the descriptors by hand,
+ * and opens the folder anew. The inherited MDB_env is left as it is, with its map, since
+ * mdb_env_close() would clear the parent's slots: a few KiB, and address space.
  *
  * Size. The data file is mapped for writing, and all of it is allocated, so that a full
  * disk is an error and not SIGBUS. The file is as long as the largest map that anybody
@@ -26,11 +26,23 @@
  *	dies in a transaction		LMDB's lock is robust: the next writer begins
  *					where the last commit ended, with pages that
  *					nobody refers to
- *	dies in a commit		what is written last is the number of the commit:
- *					before it nothing was done, after it all
+ *	dies in a commit		what LMDB writes last is the number of the commit:
+ *					before it nothing was done, after it all; but
+ *					see below
  *	dies as a reader		its slot keeps old pages from being used again,
  *					until somebody opens the folder, lacks a slot,
  *					lacks room, or follows a writer that died
+ *
+ * Torn commits. A commit writes one of the two first pages, in turn, and who comes after
+ * a death believes the one with the higher number. LMDB as Debian builds it stores that
+ * number one instruction before the new root, so that who dies between them leaves a root
+ * of two commits ago, whose pages are being used again. So there is a lock around LMDB's,
+ * and who is about to commit notes under it the commit's number, and the number and the
+ * root that are in that page. Who finds such a note under the lock comes after a death:
+ * if the page has the new number and the old root, which no page can have otherwise, it
+ * gives it the old number. Nobody has seen the commit, since the number that readers go
+ * by is elsewhere, and stored later. The note and the lock outlive a machine that stops;
+ * who has the folder open alone, as another record lock tells, begins with a new lock.
  *
  * The processor's store order is the file's order for other processes, whatever dies. It
  * is not the disk's: nothing waits for the disk (MDB_NOSYNC), and a machine that loses
@@ -74,21 +86,20 @@ struct folder {
 	ino_t inode;
 	unsigned refs;
 	uint32_t generation;
-	bool abandoned;
 	MDB_env *env;
 	MDB_dbi dbi;
 	struct folder_shared *shared;
 	struct own_fd shape, lock;
 	struct own_fd data; /* LMDB's own */
 	pthread_rwlock_t gate;
-	void *_Atomic map; /* NULL: just being replaced */
+	const char *first; /* two pages of the file: LMDB does not tell its map */
 	_Atomic size_t map_len;
 	int broken; /* an error that this process cannot recover from */
 	char path[];
 };
 
 static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
-static struct folder *folders;
+static struct folder *folders, *inherited;
 static _Atomic uint32_t generation;
 
 /*
@@ -97,7 +108,13 @@ static _Atomic uint32_t generation;
  */
 static void after_fork_in_child(void)
 {
+	struct folder **end = &folders;
+
 	pthread_mutex_init(&opening, NULL);
+	while (*end)
+		end = &(*end)->next;
+	*end = inherited;
+	inherited = folders;
 	folders = NULL;
 	atomic_fetch_add(&generation, 1);
 }
@@ -222,15 +239,108 @@ static int find_lock_fd(const char *folder)
 	return found;
 }
 
-/* The lock on tine.wake: held while the data file is mapped, opened or closed. */
-static int lock_shape(const struct folder *folder, short type)
-{
-	struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
+/* Bytes of tine.wake that are locked. */
+enum { SHAPE, PRESENCE };
 
-	while (fcntl(folder->shape.fd, F_SETLKW, &lock) != 0)
+static int lock_byte(const struct folder *folder, int byte, short type, bool wait)
+{
+	struct flock lock = {
+		.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1
+	};
+
+	while (fcntl(folder->shape.fd, wait ? F_SETLKW : F_SETLK, &lock) != 0)
 		if (errno != EINTR)
 			return -errno;
 	return 0;
+}
+
+/* Held while the data file is mapped, opened or closed. */
+static int lock_shape(const struct folder *folder, short type)
+{
+	return lock_byte(folder, SHAPE, type, true);
+}
+
+/*
+ * Shared by all who have the folder open. With the shape's lock. Nobody else has it: then
+ * nobody holds the lock of those who write, unless the machine stopped while he did.
+ */
+static int enter(const struct folder *folder)
+{
+	if (lock_byte(folder, PRESENCE, F_WRLCK, false) == 0)
+		memset(&folder->shared->writing, 0, sizeof(folder->shared->writing));
+	return lock_byte(folder, PRESENCE, F_RDLCK, true);
+}
+
+/* ---- torn commits ------------------------------------------------------------------ */
+
+/* Of a first page: those of LMDB's format 1. */
+#define ROOT_AT	  (16 + 112)
+#define NUMBER_AT (16 + 128)
+
+static size_t page_of(uint64_t number)
+{
+	return number % 2 * page_size();
+}
+
+/* With the lock of those who write. */
+static int mend(struct folder_shared *shared, int fd)
+{
+	uint64_t commit = atomic_load(&shared->commit), root, number,
+		 before = atomic_load(&shared->number_before);
+	off_t at = (off_t)page_of(commit);
+
+	if (commit == 0)
+		return 0;
+	if (pread(fd, &root, 8, at + ROOT_AT) != 8 ||
+	    pread(fd, &number, 8, at + NUMBER_AT) != 8)
+		return -EIO;
+	if (number == commit && root == atomic_load(&shared->root_before) &&
+	    pwrite(fd, &before, 8, at + NUMBER_AT) != 8)
+		return -EIO;
+	atomic_store(&shared->commit, 0);
+	return 0;
+}
+
+/* Whoever died while he held it: all is as it should be, but for that note. */
+static int lock_writing(struct folder *folder, int fd)
+{
+	int err = tine_lock_acquire(&folder->shared->writing, TINE_FOREVER);
+
+	if (err && err != -EOWNERDEAD)
+		return err;
+	if (atomic_load_explicit(&folder->shared->commit, memory_order_relaxed) == 0)
+		return 0;
+	err = mend(folder->shared, fd);
+	if (err)
+		tine_lock_release(&folder->shared->writing);
+	return err;
+}
+
+static void unlock_writing(struct folder *folder)
+{
+	tine_lock_release(&folder->shared->writing);
+}
+
+/*
+ * The note is whole before LMDB touches the page, and away only when it is done: a death
+ * is seen by others in the order of these stores, and the compiler keeps it.
+ */
+static int commit_noted(struct folder *folder, MDB_txn *txn)
+{
+	struct folder_shared *shared = folder->shared;
+	uint64_t commit = mdb_txn_id(txn);
+	const char *page = folder->first + page_of(commit);
+	uint64_t root, number;
+	int rc;
+
+	memcpy(&root, page + ROOT_AT, 8);
+	memcpy(&number, page + NUMBER_AT, 8);
+	atomic_store_explicit(&shared->root_before, root, memory_order_relaxed);
+	atomic_store_explicit(&shared->number_before, number, memory_order_relaxed);
+	atomic_store_explicit(&shared->commit, commit, memory_order_release);
+	rc = mdb_txn_commit(txn);
+	atomic_store_explicit(&shared->commit, 0, memory_order_release);
+	return rc;
 }
 
 /* ---- opening ----------------------------------------------------------------------- */
@@ -342,7 +452,9 @@ static int check_data(const struct folder *folder, size_t *out)
 		err = -errno;
 	else if (!S_ISREG(now.st_mode))
 		err = -EBADMSG;
-	else if (now.st_size > 0)
+	else if (now.st_size >= 2 * (off_t)page_size())
+		err = mend(folder->shared, fd);
+	if (!err && now.st_size > 0)
 		err = error_of(probe(folder->path, now.st_size, !made));
 	if (err == -EBADMSG && !made && S_ISREG(now.st_mode) &&
 	    is_torn(fd, now.st_size)) {
@@ -371,36 +483,51 @@ static int make_lock_file(const char *path)
 	return err;
 }
 
-static int put_mark(MDB_env *env, MDB_dbi *dbi)
+static int put_mark(struct folder *folder)
 {
 	MDB_val key = { sizeof(mark), (void *)mark };
 	MDB_val data = { 1, (char[]){ MARK_FORMAT } };
 	MDB_txn *txn;
-	int rc = mdb_txn_begin(env, NULL, 0, &txn);
+	int rc = mdb_txn_begin(folder->env, NULL, 0, &txn);
 
 	if (rc)
 		return rc;
-	rc = mdb_dbi_open(txn, NULL, 0, dbi);
-	rc = rc ? rc : check_mark(txn, *dbi);
+	rc = mdb_dbi_open(txn, NULL, 0, &folder->dbi);
+	rc = rc ? rc : check_mark(txn, folder->dbi);
 	if (rc == MDB_NOTFOUND)
-		rc = mdb_put(txn, *dbi, &key, &data, 0);
+		rc = mdb_put(txn, folder->dbi, &key, &data, 0);
 	if (!rc)
-		return mdb_txn_commit(txn);
+		return commit_noted(folder, txn);
 	mdb_txn_abort(txn);
 	return rc;
 }
 
-static void note_map(struct folder *folder)
+static void note_map_len(struct folder *folder)
 {
 	MDB_envinfo info;
 
 	mdb_env_info(folder->env, &info);
-	folder->map_len = info.me_mapsize;
-	/* After its length. */
-	atomic_store(&folder->map, info.me_mapaddr);
+	atomic_store(&folder->map_len, info.me_mapsize);
 }
 
-/* With the lock. The environment is the caller's to close in any case. */
+static int map_first_pages(struct folder *folder)
+{
+	void *first = mmap(NULL, 2 * page_size(), PROT_READ, MAP_SHARED, folder->data.fd,
+			   0);
+
+	if (first == MAP_FAILED)
+		return -errno;
+	folder->first = first;
+	return 0;
+}
+
+static void unmap_first_pages(struct folder *folder)
+{
+	if (folder->first)
+		munmap((void *)folder->first, 2 * page_size());
+}
+
+/* With both locks. The environment is the caller's to close in any case. */
 static int open_env(struct folder *folder)
 {
 	size_t size = 0;
@@ -419,17 +546,30 @@ static int open_env(struct folder *folder)
 	mdb_env_get_fd(folder->env, &fd);
 	remember_fd(&folder->data, fd);
 	remember_fd(&folder->lock, find_lock_fd(folder->path));
-	note_map(folder);
-	err = make_room(fd, folder->map_len);
+	note_map_len(folder);
+	err = map_first_pages(folder);
+	err = err ? err : make_room(fd, folder->map_len);
 	if (err)
 		return err;
 	mdb_reader_check(folder->env, &dead);
-	rc = put_mark(folder->env, &folder->dbi);
+	rc = put_mark(folder);
 	if (rc)
 		return error_of(rc);
 	atomic_store(&folder->shared->made, 1);
 	atomic_store(&folder->shared->look, 0);
 	return 0;
+}
+
+/* LMDB takes what is in the first pages for granted where nobody else has it open. */
+static int open_env_locked(struct folder *folder)
+{
+	int err = tine_lock_acquire(&folder->shared->writing, TINE_FOREVER);
+
+	if (err && err != -EOWNERDEAD)
+		return err;
+	err = open_env(folder);
+	tine_lock_release(&folder->shared->writing);
+	return err;
 }
 
 static int init_gate(pthread_rwlock_t *gate)
@@ -502,7 +642,8 @@ static int make_folder(struct folder **out, const char *path, const struct stat 
 	err = error_of(mdb_env_create(&folder->env));
 	if (err)
 		goto destroy_gate;
-	err = open_env(folder);
+	err = enter(folder);
+	err = err ? err : open_env_locked(folder);
 	if (err)
 		goto close_env;
 	lock_shape(folder, F_UNLCK);
@@ -510,6 +651,7 @@ static int make_folder(struct folder **out, const char *path, const struct stat 
 	return 0;
 
 close_env:
+	unmap_first_pages(folder);
 	mdb_env_close(folder->env);
 destroy_gate:
 	pthread_rwlock_destroy(&folder->gate);
@@ -555,6 +697,30 @@ static int find_or_make(struct folder **out, const char *path)
 	return 0;
 }
 
+/* Handles still point to it. */
+static void abandon(struct folder *folder)
+{
+	close_own(&folder->data);
+	close_own(&folder->lock);
+	close_own(&folder->shape);
+	tine_shared_unmap(folder->shared);
+	unmap_first_pages(folder);
+}
+
+/*
+ * With the table, in a child, before it has any folder open itself: to close a file takes
+ * all record locks of it from the process.
+ */
+static void abandon_inherited(void)
+{
+	while (inherited) {
+		struct folder *folder = inherited;
+
+		inherited = folder->next;
+		abandon(folder);
+	}
+}
+
 int folder_open(struct folder_handle *handle, const char *path)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -563,6 +729,7 @@ int folder_open(struct folder_handle *handle, const char *path)
 
 	pthread_once(&once, handle_forks);
 	pthread_mutex_lock(&opening);
+	abandon_inherited();
 	if (mkdir(path, 0700) != 0 && errno != EEXIST)
 		err = -errno;
 	err = err ? err : find_or_make(&folder, path);
@@ -584,31 +751,13 @@ static void end_folder(struct folder *folder)
 		at = &(*at)->next;
 	*at = folder->next;
 	lock_shape(folder, F_WRLCK);
+	unmap_first_pages(folder);
 	mdb_env_close(folder->env);
 	lock_shape(folder, F_UNLCK);
 	close(folder->shape.fd);
 	tine_shared_unmap(folder->shared);
 	pthread_rwlock_destroy(&folder->gate);
 	free(folder);
-}
-
-/*
- * With the table, in a child, before it has the folder open itself: to close a file takes
- * all record locks of it from the process. The rest of the memory stays.
- */
-static void abandon(struct folder *folder)
-{
-	void *map = atomic_load(&folder->map);
-
-	if (folder->abandoned)
-		return;
-	folder->abandoned = true;
-	close_own(&folder->data);
-	close_own(&folder->lock);
-	close_own(&folder->shape);
-	tine_shared_unmap(folder->shared);
-	if (map)
-		munmap(map, folder->map_len);
 }
 
 static bool is_inherited(const struct folder *folder)
@@ -623,7 +772,7 @@ void folder_close(struct folder_handle *handle)
 
 	pthread_mutex_lock(&opening);
 	if (is_inherited(folder)) {
-		abandon(folder);
+		abandon_inherited();
 	} else {
 		mdb_txn_abort(handle->reader);
 		if (--folder->refs == 0)
@@ -638,7 +787,7 @@ static int attach_anew(struct folder_handle *handle)
 	int err;
 
 	pthread_mutex_lock(&opening);
-	abandon(handle->folder);
+	abandon_inherited();
 	err = find_or_make(&folder, handle->folder->path);
 	pthread_mutex_unlock(&opening);
 	if (!err)
@@ -668,11 +817,10 @@ static int map_again(struct folder *folder, size_t size)
 	if (trial == MAP_FAILED)
 		return -ENOMEM;
 	munmap(trial, size);
-	atomic_store(&folder->map, NULL);
 	rc = mdb_env_set_mapsize(folder->env, size);
 	if (rc)
 		return folder->broken = error_of(rc);
-	note_map(folder);
+	note_map_len(folder);
 	return 0;
 }
 
@@ -791,16 +939,20 @@ static int change_once(struct folder *folder, int (*change)(MDB_txn *, void *arg
 	int rc;
 
 	pthread_rwlock_rdlock(&folder->gate);
-	rc = folder->broken;
+	rc = folder->broken ? folder->broken : lock_writing(folder, folder->data.fd);
+	if (rc)
+		goto open_gate;
+	rc = mdb_txn_begin(folder->env, NULL, 0, &txn);
+	if (rc)
+		goto unlock_writing;
+	rc = change(txn, arg);
 	if (!rc)
-		rc = mdb_txn_begin(folder->env, NULL, 0, &txn);
-	if (!rc) {
-		rc = change(txn, arg);
-		if (!rc)
-			rc = mdb_txn_commit(txn);
-		else
-			mdb_txn_abort(txn);
-	}
+		rc = commit_noted(folder, txn);
+	else
+		mdb_txn_abort(txn);
+unlock_writing:
+	unlock_writing(folder);
+open_gate:
 	pthread_rwlock_unlock(&folder->gate);
 	return rc;
 }
