@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a call of a store on Redis costs, beside bare hiredis and Redis's own benchmark, on
- * a private server on a Unix socket: store-redis MEASURE WHO TIMES prints microseconds.
+ * What a call of a store on Redis costs, beside bare hiredis and Redis's own benchmark,
+ * on a private server on a Unix socket: store-redis MEASURE WHO TIMES prints
+ * microseconds.
  *
  *	get	a value of 16 bytes
  *	set	the same written
