@@ -5,7 +5,8 @@
  * Everything is stored plainly: values are strings, lists lists, dictionaries hashes.
  * What Redis has no command for is a script, which it runs as one. SET is such: it would
  * put a value in the place of a list. Long values are not for scripts, which copy them:
- * there the keys are watched (WATCH), looked at, and set in a transaction.
+ * there the keys are watched (WATCH), looked at, and set in a transaction, unless others
+ * change them so often that this comes to no end.
  *
  * Two connections. Questions go by the main one. On the first wait the ear is opened,
  * which never asks, and is told which keys have changed that were asked for on the main
@@ -47,6 +48,7 @@
 #define GRACE	    INT64_C(100000000) /* for an answer, however near the deadline */
 #define BUSY_PAUSE  INT64_C(5000000)
 #define LONG_VALUES ((size_t)1 << 20) /* from so many bytes on, no scripts */
+#define MOST_TRIES  8
 #define BUCKETS	    64
 
 /* A key that was waited for. */
@@ -455,12 +457,14 @@ static int redis_set_all(tine_store *store, const tine_store_item *items, size_t
 		total += items[i].len;
 	if (total < LONG_VALUES)
 		return set_short(store, items, n);
-	for (;;) {
+	for (int tries = 0; tries < MOST_TRIES; tries++) {
 		err = set_watched(store, items, n);
 		if (err != -EAGAIN && (err != -ECONNRESET || !again))
 			return err;
 		again = again && err != -ECONNRESET;
 	}
+	/* Others change them all the time. */
+	return set_short(store, items, n);
 }
 
 static int redis_set(tine_store *store, const char *key, const void *val, size_t len)
