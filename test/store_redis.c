@@ -135,6 +135,13 @@ static void need_engine(void)
 }
 
 static const tine_store_opts hasty = { .connect_ms = 100, .answer_ms = 100 };
+static const tine_store_opts patient = { .connect_ms = 20000, .answer_ms = 20000 };
+
+/* Only where there is no answer is it waited for in vain. */
+static const tine_store_opts *as_patient(const char *answer)
+{
+	return answer && strcmp(answer, SILENCE) == 0 ? &hasty : &patient;
+}
 
 TEST(a_peer_that_is_no_redis)
 {
@@ -164,7 +171,8 @@ TEST(a_peer_that_is_no_redis)
 		tine_store *store = (void *)1;
 
 		false_start(&server, talks);
-		CHECK_EQ(tine_store_open(&store, server.url, &hasty), cases[i].err);
+		CHECK_EQ(tine_store_open(&store, server.url, as_patient(cases[i].answer)),
+			 cases[i].err);
 		CHECK(store == (void *)1);
 		false_stop(&server);
 	}
@@ -210,7 +218,8 @@ TEST(errors_have_codes)
 		char buf[8] = "as it is";
 
 		false_start(&server, talks);
-		CHECK_EQ(tine_store_open(&store, server.url, &hasty), 0);
+		CHECK_EQ(tine_store_open(&store, server.url, as_patient(cases[i].answer)),
+			 0);
 		CHECK_EQ(tine_store_get(store, "key", buf, sizeof(buf)), cases[i].err);
 		CHECK(memcmp(buf, "as it is", 8) == 0);
 		tine_store_free(store);
@@ -520,8 +529,12 @@ TEST(a_server_that_is_stopped)
 	CHECK_EQ(tine_store_wait(store, "first", &version, tine_after(150)), -ETIMEDOUT);
 	CHECK_EQ(tine_store_wait(store, "second", &version, tine_after(150)), -ETIMEDOUT);
 	CHECK_EQ(version, before);
-	CHECK_EQ(tine_store_pop(store, "key", buf, 8, tine_after(150)), -ETIMEDOUT);
 	CHECK((tine_now() - begun) / 1000000 < 4500);
+	kill(server.pid, SIGCONT);
+	/* With a connection that is there. */
+	CHECK_EQ(tine_store_len(store, "key"), 1);
+	kill(server.pid, SIGSTOP);
+	CHECK_EQ(tine_store_pop(store, "key", buf, 8, tine_after(150)), -ETIMEDOUT);
 	kill(server.pid, SIGCONT);
 	/* What was not got was not taken. */
 	CHECK_EQ(tine_store_len(store, "key"), 1);
@@ -766,12 +779,19 @@ TEST(long_values_are_set_among_others)
 	CHECK(pid >= 0);
 	if (pid == 0) {
 		store = server_open(&server);
+		/* A change, but not of what it is. */
 		for (;;)
-			set_text(store, "key", "other");
+			tine_store_expire(store, "key", 1000000);
 	}
 	store = server_open(&server);
-	for (int i = 0; i < 20; i++)
+	for (int i = 0; i < 20; i++) {
+		char first = 0;
+
+		val[0] = (char)('a' + i);
 		CHECK_EQ(tine_store_set(store, "key", val, len), 0);
+		CHECK_EQ(tine_store_get(store, "key", &first, 1), len);
+		CHECK_EQ(first, 'a' + i);
+	}
 	kill(pid, SIGKILL);
 	CHECK_EQ(test_reap(pid), -SIGKILL);
 	tine_store_free(store);
@@ -1175,8 +1195,13 @@ static void use_mirrors(tine_store *store)
 		CHECK(!tine_event_is_set(events + 1));
 	}
 	/* A list is no value. */
-	CHECK_EQ(tine_store_push(store, "k", "1", 1), 0);
-	CHECK_EQ(tine_store_del(store, "k"), 0);
+	CHECK_EQ(tine_store_push(store, "list", "1", 1), 0);
+	CHECK_EQ(tine_store_unwatch(store, events + 1), 0);
+	tine_event_set(events + 1);
+	CHECK_EQ(tine_store_watch(store, "list", events + 1), 0);
+	CHECK(!tine_event_is_set(events + 1));
+	CHECK_EQ(tine_store_unwatch(store, events + 1), 0);
+	CHECK_EQ(tine_store_watch(store, "k2", events + 1), 0);
 	set_text(store, "k", "1");
 	CHECK(becomes(events, true));
 	CHECK_EQ(tine_store_expire(store, "k", 30), 0);
