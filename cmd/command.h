@@ -46,7 +46,8 @@ struct command {
 	int (*run)(int argc, char **argv);	/* the operands */
 };
 
-extern const struct command cache_command, isprime_command, pi_command, primes_command;
+extern const struct command cache_command, isprime_command, manager_command, pi_command,
+	primes_command;
 extern const struct command *const commands[]; /* ends in NULL */
 
 /*

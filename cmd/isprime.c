@@ -7,9 +7,14 @@
  *	find	it is a hit of tine_pool_find(), which drops what has not begun
  *	event	it sets a tine_event
  *	file	it sets a byte of a mapped file, which a stranger can see as well
+ *	mirror	it sets a key of a store, which another machine can see as well, and which
+ *		an event mirrors (tine_store_watch)
+ *	store	it sets a key of a store, which all others ask for at each look, in a
+ *	redis	folder of this machine or on a Redis server
  *	none	it tells nobody, and all ranges are searched
  *
- * Flags are equally fast; find is the default, since nothing need be made for it.
+ * The first four are equally fast, since a look is a load; find is the default, since
+ * nothing need be made for it. The last two are what the mirror is for.
  *
  * The divisor is the smallest. Ranges below the one with a divisor may have been dropped
  * or left half-way: these are done after it. They are few, since all workers go through
@@ -22,32 +27,39 @@
 #include "divide.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <tine.h>
 #include <unistd.h>
 
-#define ALONE	(UINT64_C(1) << 20) /* divisors below are tried without workers */
-#define RANGE	(UINT64_C(1) << 21) /* of a job: about a tenth of a millisecond */
-#define STEP	(UINT64_C(1) << 16) /* between looks at the flag: microseconds */
-#define RANGES	((UINT64_C(1) << 32) / RANGE)
-#define RETRIES 3
+#define ALONE	  (UINT64_C(1) << 20) /* divisors below are tried without workers */
+#define RANGE	  (UINT64_C(1) << 21) /* of a job: about a tenth of a millisecond */
+#define STEP	  (UINT64_C(1) << 16) /* between looks at the flag: microseconds */
+#define RANGES	  ((UINT64_C(1) << 32) / RANGE)
+#define RETRIES	  3
+#define KEY_MS	  INT64_C(86400000)
+#define MIRROR_MS 1000
+#define LOOKS_NS  INT64_C(5000000) /* so long it is measured how long a look takes */
 
-enum way { NONE, FIND, EVENT, BYTE, WAYS, ONE = WAYS };
-static const char *const ways[] = { "none", "find", "event", "file", "one" };
+enum way { NONE, FIND, EVENT, BYTE, STORE, REDIS, MIRROR, WAYS, ONE = WAYS };
+static const char *const ways[] = { "none",  "find",  "event",	"file",
+				    "store", "redis", "mirror", "one" };
 
 struct flag {
 	enum way way;
 	const char *path; /* or NULL */
+	const char *url;  /* of a store, or NULL; then the way is MIRROR */
 };
 
 static struct {
 	unsigned workers;
 	struct flag flag;
-	bool json, compare;
+	bool json, compare, poll;
 } options = { .flag = { .way = FIND } };
 
 struct result {
@@ -59,8 +71,16 @@ struct result {
 /* What there is as long as the command runs. */
 static struct {
 	tine_pool *pool; /* made when it is needed */
-	tine_event *event;
+	tine_event *event, *mirror;
 	uint8_t *byte;
+	struct {
+		tine_store *store; /* or NULL */
+		char key[64];
+		char why[64]; /* it is left out of the comparison; or "" */
+		double look;  /* seconds, when they are compared */
+	} flags[WAYS];
+	tine_manager *manager;
+	char folder[128];	/* of the store for the comparison, or "" */
 	bool any, some_are_not; /* numbers were seen; that are not prime */
 } state;
 
@@ -74,20 +94,52 @@ struct range {
 /* What a job returns; negative: it was dropped, or its worker died. */
 enum { NOTHING = 0, FOUND = 1, STOPPED = 2 };
 
+/* Should the run be killed, the key goes by itself. */
+static int write_key(enum way way, const char *value)
+{
+	tine_store *store = state.flags[way].store;
+	const char *key = state.flags[way].key;
+	int err = tine_store_set(store, key, value, strlen(value));
+
+	return err ? err : tine_store_expire(store, key, KEY_MS);
+}
+
+/* A store that fails tells nobody: then all ranges are searched. */
+static bool read_key(enum way way)
+{
+	static bool lost;
+	char value = '0';
+
+	if (lost)
+		return false;
+	lost = tine_store_get(state.flags[way].store, state.flags[way].key, &value, 1) <
+	       0;
+	return value != '0';
+}
+
 static void raise_flag(enum way way)
 {
 	if (way == EVENT)
 		tine_event_set(state.event);
 	else if (way == BYTE)
 		__atomic_store_n(state.byte, 1, __ATOMIC_RELAXED);
+	else if (way == STORE || way == REDIS || way == MIRROR)
+		write_key(way, "1");
 }
 
-static void lower_flags(void)
+/* The mirror follows; should it come late, what is stopped by it is done after. */
+static void lower_flag(enum way way)
 {
-	if (state.event)
+	int64_t end = tine_after(MIRROR_MS);
+
+	if (way == EVENT)
 		tine_event_clear(state.event);
-	if (state.byte)
+	else if (way == BYTE)
 		__atomic_store_n(state.byte, 0, __ATOMIC_RELAXED);
+	else if (way == STORE || way == REDIS || way == MIRROR)
+		write_key(way, "0");
+	while (way == MIRROR && tine_event_is_set(state.mirror) && tine_now() < end)
+		usleep(50);
 }
 
 static bool is_raised(enum way way)
@@ -97,8 +149,13 @@ static bool is_raised(enum way way)
 		return tine_cancelled();
 	case EVENT:
 		return tine_event_is_set(state.event);
+	case MIRROR:
+		return tine_event_is_set(state.mirror);
 	case BYTE:
 		return __atomic_load_n(state.byte, __ATOMIC_RELAXED);
+	case STORE:
+	case REDIS:
+		return read_key(way);
 	default:
 		return false;
 	}
@@ -183,7 +240,7 @@ static void search_in_parallel(struct hunt *hunt, enum way way)
 		hunt->status[i] = STOPPED;
 		hunt->ranges[i].way = way;
 	}
-	lower_flags();
+	lower_flag(way);
 	if (way == FIND)
 		tine_pool_find(state.pool, &search_task, hunt->ranges, hunt->divisors,
 			       hunt->n, NULL, &opts, TINE_FOREVER);
@@ -285,6 +342,8 @@ static int compare(uint64_t number, struct result *results)
 	    end_of(number) > ALONE)
 		err = hire();
 	for (int way = 0; err == DONE && way < WAYS; way++) {
+		if (*state.flags[way].why)
+			continue;
 		err = verify(number, (enum way)way, &results[way]);
 		if (err == DONE && results[way].divisor != results[ONE].divisor)
 			err = complain(BROKEN,
@@ -298,6 +357,22 @@ static int compare(uint64_t number, struct result *results)
 
 /* ---- what is printed --------------------------------------------------------------- */
 
+static void print_way(enum way way, const struct result *all)
+{
+	double look = state.flags[way].look;
+
+	if (*state.flags[way].why) {
+		printf("  %-6s left out: %s\n", ways[way], state.flags[way].why);
+		return;
+	}
+	printf("  %-6s %.6f seconds with %u worker%s: %.2f times as fast as one process",
+	       ways[way], all[way].seconds, options.workers,
+	       options.workers == 1 ? "" : "s", all[ONE].seconds / all[way].seconds);
+	if (way != NONE)
+		printf(look < 1e-6 ? ", %.1f ns a look" : ", %.0f ns a look", look * 1e9);
+	printf("\n");
+}
+
 static void print_text(const struct result *result, const struct result *all)
 {
 	printf("%" PRIu64 ": %sprime", result->number, result->prime ? "" : "not ");
@@ -308,19 +383,40 @@ static void print_text(const struct result *result, const struct result *all)
 		return;
 	printf("  %-6s %.6f seconds with one process\n", ways[ONE], all[ONE].seconds);
 	for (int way = 0; way < WAYS; way++)
-		printf("  %-6s %.6f seconds with %u worker%s: %.2f times as fast as one "
-		       "process\n",
-		       ways[way], all[way].seconds, options.workers,
-		       options.workers == 1 ? "" : "s",
-		       all[ONE].seconds / all[way].seconds);
+		print_way((enum way)way, all);
 }
 
-static void print_run(enum way way, const struct result *all, const char *between)
+static void print_run(enum way way, const struct result *all)
 {
 	printf("{\"flag\": \"%s\", \"workers\": %u, \"seconds\": %.9f, "
-	       "\"speedup\": %.4f}%s",
+	       "\"speedup\": %.4f, \"look\": ",
 	       ways[way], way == ONE ? 1 : options.workers, all[way].seconds,
-	       all[ONE].seconds / all[way].seconds, between);
+	       all[ONE].seconds / all[way].seconds);
+	if (way == ONE || way == NONE)
+		printf("null}");
+	else
+		printf("%.12f}", state.flags[way].look);
+}
+
+static void print_runs(const struct result *all)
+{
+	const char *between = "";
+
+	printf(", \"runs\": [");
+	print_run(ONE, all);
+	for (int way = 0; way < WAYS; way++)
+		if (!*state.flags[way].why) {
+			printf(", ");
+			print_run((enum way)way, all);
+		}
+	printf("], \"left_out\": {");
+	for (int way = 0; way < WAYS; way++)
+		if (*state.flags[way].why) {
+			printf("%s\"%s\": \"%s\"", between, ways[way],
+			       state.flags[way].why);
+			between = ", ";
+		}
+	printf("}");
 }
 
 static void print_json(const struct result *result, const struct result *all)
@@ -332,12 +428,8 @@ static void print_json(const struct result *result, const struct result *all)
 	else
 		printf("null");
 	printf(", \"seconds\": %.9f", result->seconds);
-	if (all) {
-		printf(", \"runs\": [");
-		print_run(ONE, all, ", ");
-		for (int way = 0; way < WAYS; way++)
-			print_run((enum way)way, all, way + 1 < WAYS ? ", " : "]");
-	}
+	if (all)
+		print_runs(all);
 	printf("}");
 }
 
@@ -426,15 +518,29 @@ static int check_all(int argc, char **argv)
 
 /* ---- the flags --------------------------------------------------------------------- */
 
+static bool is_url(const char *text)
+{
+	static const char *const schemes[] = { "file:", "redis:", "rediss:", "unix:" };
+
+	for (size_t i = 0; i < sizeof(schemes) / sizeof(*schemes); i++)
+		if (strncmp(text, schemes[i], strlen(schemes[i])) == 0)
+			return true;
+	return false;
+}
+
 static bool read_flag(const char *text, void *into)
 {
 	struct flag *flag = into;
 
-	for (int way = 0; way < WAYS; way++)
+	for (int way = 0; way <= BYTE; way++)
 		if (strcmp(text, ways[way]) == 0) {
 			*flag = (struct flag){ .way = (enum way)way };
 			return true;
 		}
+	if (is_url(text)) {
+		*flag = (struct flag){ .way = MIRROR, .url = text };
+		return true;
+	}
 	*flag = (struct flag){ .way = BYTE, .path = text };
 	return strchr(text, '/') != NULL;
 }
@@ -478,6 +584,153 @@ static int map_temporary(void)
 	return DONE;
 }
 
+/* No two runs may have the same, on any machine. */
+static int make_key(enum way way)
+{
+	unsigned char bytes[16];
+	char *to = state.flags[way].key;
+
+	if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
+		return -errno;
+	to += sprintf(to, "tine-isprime:");
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		to += sprintf(to, "%02x", bytes[i]);
+	return 0;
+}
+
+static int open_flag(enum way way, const char *url)
+{
+	int err = tine_store_open(&state.flags[way].store, url, NULL);
+
+	err = err ? err : make_key(way);
+	err = err ? err : write_key(way, "0");
+	if (!err && way == MIRROR)
+		err = tine_store_watch(state.flags[way].store, state.flags[way].key,
+				       state.mirror);
+	return err;
+}
+
+/* A URL without what is secret in it. */
+static int refuse_url(const char *url, int err)
+{
+	const char *host = strrchr(url, '@'), *end = strchr(url, '?');
+
+	if (host && strstr(url, "//"))
+		return complain(USAGE, "isprime: --flag: '%.*s%s': %s",
+				(int)(strstr(url, "//") + 2 - url), url, host + 1,
+				tine_strerror(err));
+	return complain(USAGE, "isprime: --flag: '%.*s': %s",
+			end ? (int)(end - url) : (int)strlen(url), url,
+			tine_strerror(err));
+}
+
+static void leave_out(enum way way, const char *why)
+{
+	snprintf(state.flags[way].why, sizeof(state.flags[way].why), "%s", why);
+}
+
+static bool is_file(const char *url)
+{
+	return strncmp(url, "file:", 5) == 0;
+}
+
+/* In memory, if there is a folder for it. */
+static const char *make_folder(void)
+{
+	const char *folder = getenv("TMPDIR");
+	static char url[sizeof(state.folder) + 8];
+
+	if (!folder || !*folder)
+		folder = access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
+	if (snprintf(state.folder, sizeof(state.folder), "%s/tine-XXXXXX", folder) >=
+		    (int)sizeof(state.folder) ||
+	    !mkdtemp(state.folder)) {
+		*state.folder = '\0';
+		return NULL;
+	}
+	snprintf(url, sizeof(url), "file:%s", state.folder);
+	return url;
+}
+
+static void remove_folder(void)
+{
+	DIR *folder = *state.folder ? opendir(state.folder) : NULL;
+	struct dirent *entry;
+
+	if (!folder)
+		return;
+	while ((entry = readdir(folder)))
+		unlinkat(dirfd(folder), entry->d_name, 0);
+	closedir(folder);
+	rmdir(state.folder);
+}
+
+/* The stores that are compared: what --flag says, or private ones, or none. */
+static int make_compared(enum way way)
+{
+	const char *given = options.flag.url, *url = NULL;
+	int err = 0;
+
+	if (given && is_file(given) == (way == STORE))
+		url = given;
+	else if (way == STORE)
+		url = make_folder();
+	else if (!state.manager)
+		err = tine_manager_start(&state.manager, NULL);
+	if (!url && state.manager && way != STORE)
+		url = tine_manager_url(state.manager);
+	if (!url && !err)
+		err = -errno;
+	err = err ? err : open_flag(way, url);
+	if (err && url == given && given)
+		return refuse_url(url, err);
+	if (err == -EPROTONOSUPPORT)
+		leave_out(way, "this build has no such stores");
+	else if (err == -ENOENT && !url && way != STORE)
+		leave_out(way, "there is no redis-server");
+	else if (err)
+		leave_out(way, tine_strerror(err));
+	return DONE;
+}
+
+static int make_stores(void)
+{
+	const char *url = options.flag.url;
+	int err = DONE;
+
+	if (options.poll && !url)
+		return complain(USAGE, "isprime: --poll wants the URL of a store in "
+				       "--flag");
+	if (options.compare || options.flag.way == MIRROR) {
+		state.mirror = tine_shared_new(1, sizeof(*state.mirror));
+		if (!state.mirror)
+			return complain(BROKEN, "isprime: %s", tine_strerror(-ENOMEM));
+	}
+	if (options.poll)
+		options.flag.way = is_file(url) ? STORE : REDIS;
+	for (int way = STORE; options.compare && err == DONE && way <= MIRROR; way++)
+		err = make_compared((enum way)way);
+	if (url && !state.flags[options.flag.way].store && err == DONE) {
+		err = open_flag(options.flag.way, url);
+		err = err ? refuse_url(url, err) : DONE;
+	}
+	return err;
+}
+
+static void remove_stores(void)
+{
+	for (int way = STORE; way <= MIRROR; way++) {
+		tine_store *store = state.flags[way].store;
+
+		if (store && *state.flags[way].key)
+			tine_store_del(store, state.flags[way].key);
+		tine_store_free(store);
+	}
+	tine_manager_free(state.manager);
+	remove_folder();
+	tine_shared_free(state.mirror);
+}
+
 /* Before there are workers, who inherit them. */
 static int make_flags(void)
 {
@@ -492,7 +745,28 @@ static int make_flags(void)
 		err = map_path(options.flag.path);
 	else if (options.compare || options.flag.way == BYTE)
 		err = map_temporary();
-	return err;
+	return err == DONE ? make_stores() : err;
+}
+
+/* In this process, which is not in the way of any other then. */
+static void time_looks(void)
+{
+	for (int way = FIND; way < WAYS; way++) {
+		int64_t begun = tine_now(), took;
+		unsigned n = 0;
+
+		if (*state.flags[way].why)
+			continue;
+		do {
+			for (int i = 0; i < 64; i++, n++) {
+				bool raised = is_raised((enum way)way);
+
+				__asm__ volatile("" ::"r"(raised) : "memory");
+			}
+			took = tine_now() - begun;
+		} while (took < LOOKS_NS);
+		state.flags[way].look = (double)took / n / 1e9;
+	}
 }
 
 static int run(int argc, char **argv)
@@ -502,9 +776,12 @@ static int run(int argc, char **argv)
 	if (options.workers == 0)
 		options.workers = tine_cpus();
 	err = make_flags();
+	if (err == DONE && options.compare)
+		time_looks();
 	if (err == DONE)
 		err = check_all(argc, argv);
 	tine_pool_free(state.pool);
+	remove_stores();
 	tine_shared_unmap(state.byte);
 	tine_shared_free(state.event);
 	return err;
@@ -515,8 +792,11 @@ static const struct option_row rows[] = {
 	  "a whole number from 1 to 1024",
 	  "How many processes; as many as there are processors if not said.", NULL },
 	{ "flag", 0, "FLAG", read_flag, &options.flag,
-	  "none, find, event, file or a path with a slash",
+	  "none, find, event, file, a path with a slash or the URL of a store",
 	  "How a worker with a divisor stops the others; find if not said.", NULL },
+	{ "poll", 0, NULL, NULL, &options.poll, NULL,
+	  "Ask the store that --flag names at each look, and mirror it in no event.",
+	  NULL },
 	{ "compare", 'c', NULL, NULL, &options.compare, NULL,
 	  "Do it with one process and with each flag, and show how fast each is.", NULL },
 	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object.", NULL },
@@ -547,6 +827,13 @@ const struct command isprime_command = {
 		".It Cm file\na byte of a temporary file,\n.Xr tine_shared_map 3\n"
 		".It Ar path\na byte of this file, which is made if it is not there, and "
 		"stays.\nA file of more than one byte is not taken.\n"
+		".It Ar URL\na key of this store, which an event mirrors:\n"
+		".Li file:PATH ,\n"
+		".Li redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]\nor\n"
+		".Li unix:PATH[?db=N][&user=USER][&password=PASSWORD] ,\nas of\n"
+		".Xr tine_store 3 .\nWith\n.Fl \\-poll\n"
+		"every worker asks the store at each of its looks.\n"
+		"The key is the run's own, and deleted after it.\n"
 		".It Cm none\nnot at all: all ranges are searched to the end.\n"
 		".El\n"
 		".Pp\n"
@@ -567,10 +854,20 @@ const struct command isprime_command = {
 		"also\n"
 		".Li runs ,\n"
 		"an array of objects with the members\n"
-		".Li flag , workers , seconds\n"
-		"and\n"
-		".Li speedup ,\n"
-		"relative to one process.\n"
+		".Li flag , workers , seconds , speedup ,\n"
+		"relative to one process, and\n"
+		".Li look ,\n"
+		"the seconds of a look at the flag (or null), and\n"
+		".Li left_out ,\n"
+		"an object that says why flags were not tried.\n"
+		".Pp\n"
+		"Compared are also\n.Cm store\nand\n.Cm redis ,\n"
+		"which ask a folder and a Redis server at each look, and\n"
+		".Cm mirror ,\n"
+		"an event that mirrors a key of that server.\n"
+		"Folder and server are those of\n.Fl \\-flag ,\n"
+		"or private and temporary; without\n.Xr redis-server 1\n"
+		"the last two are left out.\n"
 		".Pp\n"
 		"The exit status is 0 if all numbers are prime, and 1 if one is not.\n"
 		"A word that is no number ends it with 2: among operands before anything "

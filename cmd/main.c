@@ -6,8 +6,9 @@
 #include <string.h>
 #include <tine.h>
 
-const struct command *const commands[] = { &cache_command, &isprime_command, &pi_command,
-					   &primes_command, NULL };
+const struct command *const commands[] = { &cache_command,   &isprime_command,
+					   &manager_command, &pi_command,
+					   &primes_command,  NULL };
 
 static const struct command *find(const char *name)
 {

@@ -49,6 +49,7 @@ extern "C" {
 const char *tine_version(void); /* of the library that runs, not of this header */
 
 #define TINE_ECRASH 5001 /* the process doing the work died */
+#define TINE_EKIND  5002 /* what is stored under that key is of another kind */
 
 /* Text for a code of tine's or the system's, of either sign. Static, never NULL. */
 const char *tine_strerror(int err);
@@ -596,6 +597,153 @@ double tine_rng_double(tine_rng *); /* [0, 1): the high 53 bits of a tine_rng_u6
  * has; TINE_ISA=generic|avx2|avx512 in the environment asks for less.
  */
 void tine_rng_fill(tine_rng *, double *out, size_t n);
+
+/* ---- store: values under names, for processes with no common parent ---------------- */
+
+/*
+ * Two engines, chosen by URL, do the same:
+ *
+ *	file:PATH
+ *		A folder of this machine (LMDB). It is made, mode 0700; on a tmpfs for
+ *		speed.
+ *	redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]
+ *		A Redis server; rediss: by TLS.
+ *	unix:PATH[?db=N][&user=USER][&password=PASSWORD]
+ *		One on a Unix socket.
+ *
+ * In each part %XX stands for a byte; only so can it hold one that would end the part.
+ *
+ * A key is a string of 1 to TINE_STORE_KEY_MAX bytes, and so is a field of a dictionary
+ * (else -EINVAL). Under a key there is a value, a list or a dictionary; a call for
+ * another kind: -TINE_EKIND. A value is 0 to TINE_STORE_VALUE_MAX bytes of any content
+ * (else -EMSGSIZE). Every call is atomic. In Redis all is stored plainly: a value is a
+ * string, a counter a decimal number, a list a list, a dictionary a hash.
+ *
+ * A handle is used by one thread at a time. A child that inherits it may use it, and gets
+ * a connection of its own. A process that dies in a call leaves all of it done, or none.
+ *
+ * Every call: -ECONNREFUSED, -ECONNRESET, -ETIMEDOUT: the server is not there, is gone or
+ * does not answer; what does no harm twice is tried once more on a new connection, and
+ * the next call connects anew. -EACCES: user, password or permission; -EROFS: a replica,
+ * or a disk that is read-only; -EREMOTE: the key is elsewhere in a cluster; -ENOMEM,
+ * -ENOSPC: no room; -EBADMSG: no Redis server, or a folder that is damaged or another's.
+ */
+typedef struct tine_store tine_store;
+#define TINE_STORE_KEY_MAX   255
+#define TINE_STORE_VALUE_MAX ((size_t)512 << 20)
+
+typedef struct tine_store_opts {
+	unsigned connect_ms; /* longest to wait for a connection; 800 */
+	unsigned answer_ms;  /* longest to wait for an answer; 5000 */
+	uint64_t reserved[6];
+} tine_store_opts;
+
+/*
+ * Also -EINVAL: the URL; -EPROTONOSUPPORT: an engine, or TLS, that this build is without;
+ * -ENAMETOOLONG: a socket's path over 107 bytes; -EMFILE: over 1000 handles of a folder.
+ */
+int tine_store_open(tine_store **out, const char *url, const tine_store_opts *);
+void tine_store_free(tine_store *);
+
+int tine_store_set(tine_store *, const char *key, const void *val, size_t len);
+/*
+ * The length of the value, of which at most size bytes are written to buf: a length above
+ * size says that there was no room for it. -ENOENT.
+ */
+ssize_t tine_store_get(tine_store *, const char *key, void *buf, size_t size);
+/* Many at once, all or none; a key that comes twice has the last. */
+typedef struct tine_store_item {
+	const char *key;
+	const void *val;
+	size_t len;
+} tine_store_item;
+int tine_store_set_all(tine_store *, const tine_store_item *, size_t n);
+/*
+ * Adds to a counter, 0 where there is none, and tells what it is now (unless NULL). The
+ * value is a decimal number, as get and set see it; -EINVAL: it is not; -ERANGE: the sum
+ * has more than 64 bits, and nothing was added.
+ */
+int tine_store_add(tine_store *, const char *key, int64_t by, int64_t *now);
+/*
+ * Sets the value if it is old, else -EAGAIN. old NULL: if there is none; val NULL:
+ * deletes it.
+ */
+int tine_store_swap(tine_store *, const char *key, const void *old, size_t old_len,
+		    const void *val, size_t len);
+
+/* Appends to a list, which is made. */
+int tine_store_push(tine_store *, const char *list, const void *val, size_t len);
+/*
+ * Takes the first of a list: its length. Waits until there is one, and who waits longest
+ * need not be first. -EMSGSIZE: it is longer than size, and stays. An empty list is none.
+ */
+ssize_t tine_store_pop(tine_store *, const char *list, void *buf, size_t size,
+		       int64_t deadline);
+
+int tine_store_put_field(tine_store *, const char *dict, const char *field,
+			 const void *val, size_t len);
+/* As tine_store_get(). */
+ssize_t tine_store_get_field(tine_store *, const char *dict, const char *field, void *buf,
+			     size_t size);
+/* -ENOENT: there is none. A dictionary without fields is none. */
+int tine_store_del_field(tine_store *, const char *dict, const char *field);
+/*
+ * Calls each(arg, field, val, len) for all fields as they were at one moment, in no
+ * order, until it returns other than 0, which is returned; else 0. -ENOENT. The bytes are
+ * its for that call; each() must not use the store.
+ */
+int tine_store_fields(tine_store *, const char *dict,
+		      int (*each)(void *arg, const char *field, const void *val,
+				  size_t len),
+		      void *arg);
+
+/* Bytes of a value, items of a list, fields of a dictionary; -ENOENT. */
+ssize_t tine_store_len(tine_store *, const char *key);
+/* Whatever it is; -ENOENT. */
+int tine_store_del(tine_store *, const char *key);
+/*
+ * The key ceases to be so many milliseconds from now; 0: never. Who sets it or swaps it
+ * ends that as well, all other calls leave it. -ENOENT; -EINVAL: below 0.
+ */
+int tine_store_expire(tine_store *, const char *key, int64_t ms);
+/* Calls each(arg, key) for the keys that begin so, as tine_store_fields(). */
+int tine_store_keys(tine_store *, const char *prefix,
+		    int (*each)(void *arg, const char *key), void *arg);
+
+/*
+ * Waits, without polling, until the key has changed since *version, which then is the
+ * present one; 0 is no version, so that it returns at once. No change is missed, but
+ * several may be told as one. Versions mean something to this handle only. A deletion and
+ * the end of its time are changes.
+ */
+int tine_store_wait(tine_store *, const char *key, uint64_t *version, int64_t deadline);
+
+/*
+ * Mirrors a key in an event of the family's memory, which is set while the key has a
+ * value other than empty and "0": so that who asks pays one load. Returns when the event
+ * is as the key was at some moment of the call; follows it from then on, by a process of
+ * the family ("tine-watch") that waits for changes, until tine_store_unwatch(), or the
+ * store is freed, or the caller ends. While the server is away the event stays as it is.
+ * -EBUSY: it is watched already.
+ */
+int tine_store_watch(tine_store *, const char *key, tine_event *);
+/* The event stays as it is. -ENOENT: it is not watched by this handle. */
+int tine_store_unwatch(tine_store *, tine_event *);
+
+/*
+ * A private server for those who want a Manager: redis-server on a Unix socket of mode
+ * 0600, with a password, without TCP and without a disk. It ends with
+ * tine_manager_free(), or when its creator does, by any death. path: of the socket; NULL:
+ * in a folder of its own, which goes with it. -ENOENT: there is no redis-server;
+ * -EADDRINUSE: path is there; -ENAMETOOLONG: over 107 bytes. Returns when it answers;
+ * blocks for at most 5 seconds.
+ */
+typedef struct tine_manager tine_manager;
+int tine_manager_start(tine_manager **out, const char *path);
+/* For tine_store_open(), of any process that may know it. The manager's. */
+const char *tine_manager_url(const tine_manager *);
+pid_t tine_manager_pid(const tine_manager *);
+void tine_manager_free(tine_manager *);
 
 #ifdef __cplusplus
 }

@@ -19,6 +19,8 @@ const char *tine_strerror(int err)
 		err = -err;
 	if (err == TINE_ECRASH)
 		return "The process doing the work died";
+	if (err == TINE_EKIND)
+		return "What is stored under that key is of another kind";
 	/*
 	 * Unlike strerror(3), neither translated nor in a buffer that another call
 	 * reuses.

@@ -116,6 +116,19 @@ answered() {
     return 1
 }
 
+# A server for the flags that are kept on one, as long as this shell runs.
+redis=
+stores=yes
+if command -v redis-server >/dev/null; then
+    "$TINE" manager >"$work/url" 2>"$work/err" &
+    server=$!
+    for _ in $(seq 100); do
+        [ -s "$work/url" ] || sleep 0.1
+    done
+    redis=$(cat "$work/url")
+fi
+runs 0 isprime --flag "file:$work/store" 5 || stores=
+
 bad=0
 for workers in 1 2 3 7; do
     for flag in none find event file "$work/flag"; do
@@ -124,6 +137,30 @@ for workers in 1 2 3 7; do
 done
 [ "$(wc -c <"$work/flag")" -eq 1 ] || bad=1
 result $bad "any number of workers, any flag"
+
+if [ "$stores" ]; then
+    bad=0
+    for workers in 1 3; do
+        answered -j $workers --flag "file:$work/store" || bad=1
+        answered -j $workers --flag "file:$work/store" --poll || bad=1
+    done
+    result $bad "a flag in a store on files, mirrored and polled"
+else
+    skip "a flag in a store on files, mirrored and polled" "no LMDB"
+fi
+if [ "$redis" ]; then
+    bad=0
+    for workers in 1 3; do
+        answered -j $workers --flag "$redis" || bad=1
+        answered -j $workers --flag "$redis" --poll || bad=1
+    done
+    result $bad "a flag on a Redis server, mirrored and polled"
+    socket=${redis#unix:} password=${redis#*password=}
+    [ "$(redis-cli --no-auth-warning -s "${socket%%\?*}" -a "$password" dbsize)" = 0 ]
+    result $? "no key is left on the server"
+else
+    skip "a flag on a Redis server, mirrored and polled" "no redis-server"
+fi
 
 bad=0
 for isa in generic avx2 avx512; do
@@ -167,6 +204,14 @@ complains "none, find, event, file" isprime --flag fast 5 || bad=1
 complains "'/nowhere/flag'" isprime --flag /nowhere/flag 5 || bad=1
 complains "'$work/'" isprime --flag "$work/" 5 || bad=1
 echo precious >"$work/precious"
+complains "--poll" isprime --poll 5 || bad=1
+complains "--poll" isprime --poll --flag event 5 || bad=1
+complains "'unix:/nowhere/redis'" isprime --flag 'unix:/nowhere/redis?password=secret' 5 || bad=1
+grep -q secret "$work/err" && bad=1
+complains "'redis://127.0.0.1:1'" isprime --flag redis://me:secret@127.0.0.1:1 --poll 5 || bad=1
+grep -q secret "$work/err" && bad=1
+complains "'redis://127.0.0.1:1'" isprime --compare --flag redis://:secret@127.0.0.1:1 5 || bad=1
+complains "'file:'" isprime --flag file: 5 || bad=1
 complains "9 bytes" isprime --flag "$work/precious" 5 || bad=1
 [ "$(cat "$work/precious")" = precious ] || bad=1
 result $bad "bad input is named, with exit code 2"
@@ -201,21 +246,37 @@ made = checked(run("--json", "--compare", "-j", 3, *numbers, code=1).stdout, num
 assert made["workers"] == 3 and made["flag"] == "find", made
 for each in made["numbers"]:
     runs = each["runs"]
-    assert [run["flag"] for run in runs] == ["one", "none", "find", "event", "file"], runs
-    assert [run["workers"] for run in runs] == [1, 3, 3, 3, 3], runs
+    flags = ["one", "none", "find", "event", "file", "store", "redis", "mirror"]
+    left = each["left_out"]
+    assert [run["flag"] for run in runs] == [flag for flag in flags if flag not in left], each
+    assert bool(sys.argv[2]) == ("store" not in left), left
+    assert bool(sys.argv[3]) == ("redis" not in left) == ("mirror" not in left), left
+    assert [run["workers"] for run in runs] == [1] + [3] * (len(runs) - 1), runs
+    assert [run["look"] is None for run in runs] == [True, True] + [False] * (len(runs) - 2), runs
     for one in runs:
         assert abs(one["speedup"] - runs[0]["seconds"] / one["seconds"]) < 0.001, runs
     assert each["seconds"] == runs[2]["seconds"], each
 lines = run("--compare", "-j", 1, 7, code=0).stdout.splitlines()
-assert len(lines) == 6 and lines[0].startswith("7: prime, "), lines
+assert len(lines) == 9 and lines[0].startswith("7: prime, "), lines
 assert lines[1].endswith("with one process") and lines[1].startswith("  one "), lines
-assert all("with 1 worker:" in line for line in lines[2:]), lines
-'
+assert all("with 1 worker:" in line or "left out:" in line for line in lines[2:]), lines
+assert all("left out" in line or line.endswith(" ns a look") for line in lines[3:]), lines
+# Without a server in the path, and with the one that is given.
+made = run("--compare", "-j", 2, "--json", 7, code=0, env={"PATH": "/nowhere"}).stdout
+left = json.loads(made)["numbers"][0]["left_out"]
+assert "redis" in left and "mirror" in left, left
+if sys.argv[3]:
+    made = run("--compare", "-j", 2, "--json", "--flag", sys.argv[3], 7, code=0,
+               env={"PATH": "/nowhere"}).stdout
+    assert "redis" not in json.loads(made)["numbers"][0]["left_out"], made
+    assert json.loads(made)["flag"] == "mirror", made
+' "$stores" "$redis"
 result $? "--compare"
 
 TMPDIR=$work runs 0 isprime --flag file 100109100129162907 &&
+    TMPDIR=$work runs 0 isprime --compare -j 2 5 &&
     ! ls "$work"/tine-* >/dev/null 2>&1
-result $? "nothing is left of the file"
+result $? "nothing is left of files and folders"
 TMPDIR=/nowhere runs 3 isprime --flag file 5 && grep -q '/nowhere/tine-' "$work/err"
 result $? "a folder that is not there"
 
@@ -230,9 +291,9 @@ def used(flag):
     assert made.returncode == 1
     return used.ru_utime + used.ru_stime
 all = used("none")
-for flag in "find", "event", "file", sys.argv[2]:
-    assert used(flag) < all / 2, (flag, used(flag), all)
-' "$work/flag"
+for flag in "find", "event", "file", *sys.argv[2:]:
+    assert flag == "" or used(flag) < all / 2, (flag, used(flag), all)
+' "$work/flag" ${stores:+"file:$work/store"} ${redis:+"$redis"}
 result $? "each flag saves what is left of the work"
 
 # A stranger who sets the byte stops the workers, but makes nothing prime or composite.
@@ -282,7 +343,7 @@ assert run.wait(5) == 1
 ' "$TINE"
 result $? "small numbers start no pool, and one serves all others"
 
-for flag in none find event file; do
+for flag in none find event file ${stores:+"file:$work/store"} ${redis:+"$redis"}; do
     (
         trap - INT
         PYTHONPATH=$work exec /usr/bin/python3 -c '
@@ -290,14 +351,15 @@ from family import *
 run = start("isprime", "--flag", sys.argv[2], "-j", "3")
 run.stdin.write("18446744073709551557 " * 50)
 run.stdin.close()
-wait_for(3, run)
+# A mirror is a process more.
+wait_for(3 + (":" in sys.argv[2]), run)
 time.sleep(0.05)
 os.killpg(run.pid, signal.SIGINT)
 assert run.wait(1) == -signal.SIGINT, run.returncode
 nobody_is_left(run)
-' "$TINE" $flag
+' "$TINE" "$flag"
     )
-    result $? "Ctrl-C ends every process, with flag $flag"
+    result $? "Ctrl-C ends every process, with flag ${flag%%:*}"
 done
 
 PYTHONPATH=$work /usr/bin/python3 -c '
@@ -323,4 +385,26 @@ for flag in "none", "find":
     nobody_is_left(run)
 ' "$TINE"
 result $? "when workers are killed, the answers are right"
+
+# The server is away for good: then nobody is told, and the answers are the same.
+if [ "$redis" ]; then
+    python '
+for poll in (), ("--poll",):
+    server = subprocess.Popen([tine, "manager", "--json"], stdout=subprocess.PIPE, text=True)
+    made = json.loads(server.stdout.readline())
+    numbers = [100109100129100369, 100109100129162907, 100109100129101027] * 10
+    least = {100109100129100369: 95362951, 100109100129101027: 171656941}
+    found = subprocess.Popen([tine, "isprime", "--json", "-j", "2", "--flag", made["url"], *poll],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    found.stdin.write(f"{numbers[0]} ")
+    found.stdin.flush()
+    time.sleep(0.1)
+    os.kill(made["pid"], signal.SIGKILL)
+    out, _ = found.communicate(" ".join(map(str, numbers[1:])))
+    assert found.returncode == 1 and server.wait(5) == 3, (found.returncode, server)
+    checked(out, numbers, least)
+'
+    result $? "when the server is killed, the answers are right"
+    kill "$server"
+fi
 plan

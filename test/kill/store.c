@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Deaths in a store's folder: at every instruction of a call, and at random. After each
+ * all is whole, the next writer does not wait, and who waits is not left asleep.
+ */
+#include "step.h"
+#include "test.h"
+
+#include <sys/stat.h>
+
+#define PATIENCE tine_after(50000)
+
+static char folder[64];
+
+static tine_store *open_store(void)
+{
+	char url[80];
+	tine_store *store;
+
+	if (!*folder) {
+		strcpy(folder, "/dev/shm/tine-kill-XXXXXX");
+		CHECK(mkdtemp(folder));
+	}
+	snprintf(url, sizeof(url), "file:%s", folder);
+	CHECK_EQ(tine_store_open(&store, url, NULL), 0);
+	return store;
+}
+
+static const char *path_of(const char *name)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	return path;
+}
+
+static void clean(tine_store *store)
+{
+	tine_store_free(store);
+	unlink(path_of("data.mdb"));
+	unlink(path_of("lock.mdb"));
+	unlink(path_of("tine.wake"));
+	CHECK_EQ(rmdir(folder), 0);
+	*folder = '\0';
+}
+
+static int64_t value_of(tine_store *store, const char *key)
+{
+	int64_t now;
+
+	CHECK_EQ(tine_store_add(store, key, 0, &now), 0);
+	return now;
+}
+
+static int see_field(void *arg, const char *field, const void *val, size_t len)
+{
+	(void)field, (void)val, (void)len;
+	++*(int *)arg;
+	return 0;
+}
+
+static int fields_of(tine_store *store, const char *dict)
+{
+	int n = 0, err = tine_store_fields(store, dict, see_field, &n);
+
+	CHECK(err == 0 || err == -ENOENT);
+	return n;
+}
+
+static ssize_t len_of(tine_store *store, const char *key)
+{
+	ssize_t len = tine_store_len(store, key);
+
+	return len == -ENOENT ? 0 : len;
+}
+
+/* ---- at every instruction ---------------------------------------------------------- */
+
+struct scene {
+	tine_store *store, *own; /* the second is the child's */
+	int64_t sum;
+	int turn;
+};
+
+static void attach(void *arg)
+{
+	struct scene *scene = arg;
+
+	scene->own = open_store();
+	tine_store_len(scene->own, "sum");
+}
+
+static void add(void *arg)
+{
+	struct scene *scene = arg;
+
+	CHECK_EQ(tine_store_add(scene->own, "sum", 1, NULL), 0);
+}
+
+static void sum_is_whole(void *arg, long step)
+{
+	struct scene *scene = arg;
+	int64_t sum = value_of(scene->store, "sum");
+
+	if (sum != scene->sum && sum != scene->sum + 1)
+		test_fail(__FILE__, __LINE__, "%" PRId64 " after %" PRId64 " at step %ld",
+			  sum, scene->sum, step);
+	scene->sum = sum;
+}
+
+TEST_LIMIT(killed_at_every_step_of_an_add, 300)
+{
+	struct scene scene = { .store = open_store() };
+	long n = test_kill_each_step(&(struct steps){ attach, add, sum_is_whole },
+				     &scene);
+
+	printf("# %ld steps\n", n);
+	fflush(stdout);
+	CHECK(n > 500);
+	/* Both ways of dying were seen. */
+	CHECK(scene.sum > 0 && scene.sum < n);
+	clean(scene.store);
+}
+
+static void put_both(void *arg)
+{
+	struct scene *scene = arg;
+	tine_store_item items[] = { { "left", &scene->turn, sizeof(int) },
+				    { "right", &scene->turn, sizeof(int) } };
+
+	CHECK_EQ(tine_store_set_all(scene->own, items, 2), 0);
+}
+
+static void both_are_equal(void *arg, long step)
+{
+	struct scene *scene = arg;
+	int left = 0, right = 0;
+
+	tine_store_get(scene->store, "left", &left, sizeof(left));
+	tine_store_get(scene->store, "right", &right, sizeof(right));
+	if (left != right)
+		test_fail(__FILE__, __LINE__, "half of it is done at step %ld", step);
+	scene->turn++;
+}
+
+TEST_LIMIT(killed_at_every_step_of_a_set_of_two, 300)
+{
+	struct scene scene = { .store = open_store(), .turn = 1 };
+
+	CHECK(test_kill_each_step(&(struct steps){ attach, put_both, both_are_equal },
+				  &scene) > 500);
+	clean(scene.store);
+}
+
+/* Who pops sleeps; whatever was pushed reaches it, though who pushed did not wake it. */
+static _Atomic int *popped;
+
+static void pop_all(void *arg)
+{
+	tine_store *store = arg;
+	char buf[8];
+
+	while (tine_store_pop(store, "list", buf, sizeof(buf), PATIENCE) == 1 &&
+	       buf[0] == 'x')
+		atomic_fetch_add(popped, 1);
+}
+
+static void push(void *arg)
+{
+	struct scene *scene = arg;
+
+	CHECK_EQ(tine_store_push(scene->own, "list", "x", 1), 0);
+}
+
+static void nobody_sleeps_on(void *arg, long step)
+{
+	struct scene *scene = arg;
+	int64_t deadline = PATIENCE;
+
+	(void)step;
+	/* Looks, and changes nothing. */
+	while (tine_store_len(scene->store, "list") != -ENOENT) {
+		CHECK(tine_now() < deadline);
+		test_sleep_us(20);
+	}
+}
+
+TEST_LIMIT(killed_at_every_step_of_a_push_that_is_waited_for, 300)
+{
+	struct scene scene = { .store = open_store() };
+	pid_t pid;
+
+	popped = tine_shared_new(1, sizeof(*popped));
+	pid = test_fork(pop_all, scene.store);
+	CHECK(test_kill_each_step(&(struct steps){ attach, push, nobody_sleeps_on },
+				  &scene) > 500);
+	CHECK(atomic_load(popped) > 0);
+	CHECK_EQ(tine_store_push(scene.store, "list", "y", 1), 0);
+	CHECK_EQ(test_reap(pid), 0);
+	tine_shared_free((void *)popped);
+	clean(scene.store);
+}
+
+/* ---- at random --------------------------------------------------------------------- */
+
+enum { WRITERS = 2 };
+
+/* What a writer has done for sure; what it was doing when it died may be done as well. */
+struct record {
+	_Atomic int64_t sum, pairs, pushed;
+};
+
+struct writer {
+	tine_store *store; /* inherited, so that the child opens it anew */
+	struct record *record;
+	unsigned number, random;
+};
+
+static void name(char *buf, const char *noun, unsigned number)
+{
+	snprintf(buf, 32, "%s-%u", noun, number);
+}
+
+static void write_pair(struct writer *writer, int64_t turn)
+{
+	static char left[60000], right[60000];
+	char keys[2][32];
+	/* Now and then so long that the folder grows, or has pages to give back. */
+	size_t len = turn % 16 == 0 ? sizeof(left) : 100 + (size_t)turn % 3000;
+	tine_store_item items[] = { { keys[0], left, len }, { keys[1], right, len } };
+
+	name(keys[0], "left", writer->number);
+	name(keys[1], "right", writer->number);
+	memset(left, (int)turn, len);
+	memset(right, (int)turn, len);
+	CHECK_EQ(tine_store_set_all(writer->store, items, 2), 0);
+}
+
+static void write_on(void *arg)
+{
+	struct writer *writer = arg;
+	struct record *record = &writer->record[writer->number];
+	char sum[32], list[32], dict[32], passing[32];
+
+	name(sum, "sum", writer->number);
+	name(list, "list", writer->number);
+	name(dict, "dict", writer->number);
+	for (;;) {
+		unsigned random = (unsigned)rand_r(&writer->random);
+		char field[32];
+
+		CHECK_EQ(tine_store_add(writer->store, sum, 1, NULL), 0);
+		atomic_fetch_add(&record->sum, 1);
+		CHECK_EQ(tine_store_add(writer->store, "all", 1, NULL), 0);
+		write_pair(writer, atomic_fetch_add(&record->pairs, 1) + 1);
+		{
+			int64_t item = atomic_load(&record->pushed) + 1;
+
+			CHECK_EQ(
+				tine_store_push(writer->store, list, &item, sizeof(item)),
+				0);
+			atomic_store(&record->pushed, item);
+		}
+		name(field, "field", random % 50);
+		if (random & 64)
+			CHECK_EQ(tine_store_put_field(writer->store, dict, field, &random,
+						      sizeof(random)),
+				 0);
+		else
+			tine_store_del_field(writer->store, dict, field);
+		name(passing, "passing", random % 100);
+		CHECK_EQ(tine_store_set(writer->store, passing, &random, 4), 0);
+		tine_store_expire(writer->store, passing, 1 + random % 8);
+	}
+}
+
+static void check_pair(tine_store *store, unsigned number)
+{
+	static char left[60000], right[60000];
+	char key[32];
+	ssize_t len, other;
+
+	name(key, "left", number);
+	len = tine_store_get(store, key, left, sizeof(left));
+	name(key, "right", number);
+	other = tine_store_get(store, key, right, sizeof(right));
+	CHECK_EQ(len, other);
+	if (len <= 0)
+		return;
+	CHECK(memcmp(left, right, (size_t)len) == 0);
+	CHECK_EQ(left[0], left[len - 1]);
+}
+
+/* last: the number that was taken from the list. */
+static void check_list(tine_store *store, struct record *record, unsigned number,
+		       int64_t *last)
+{
+	char list[32];
+	int64_t item;
+	ssize_t len;
+
+	name(list, "list", number);
+	while ((len = tine_store_pop(store, list, &item, sizeof(item), TINE_NOWAIT)) ==
+	       sizeof(item)) {
+		CHECK_EQ(item, *last + 1);
+		*last = item;
+	}
+	CHECK_EQ(len, -ETIMEDOUT);
+	CHECK(*last == record->pushed || *last == record->pushed + 1);
+	record->pushed = *last;
+}
+
+static void check_writer(tine_store *store, struct record *record, unsigned number,
+			 int64_t *last)
+{
+	char key[32];
+	int64_t sum;
+
+	name(key, "sum", number);
+	sum = value_of(store, key);
+	CHECK(sum == record->sum || sum == record->sum + 1);
+	record->sum = sum;
+	check_pair(store, number);
+	check_list(store, record, number, last);
+	name(key, "dict", number);
+	CHECK_EQ(len_of(store, key), fields_of(store, key));
+}
+
+TEST_LIMIT(writers_killed_at_random, 300)
+{
+	uint64_t seed = test_seed();
+	unsigned random = (unsigned)seed;
+	tine_store *store = open_store();
+	struct record *records = tine_shared_new(WRITERS, sizeof(*records));
+	int64_t last[WRITERS] = { 0 }, before = 0;
+	struct stat now;
+	pid_t pids[WRITERS] = { 0 };
+
+	for (long i = 0; i < test_scaled(2000) + WRITERS; i++) {
+		unsigned at = i % WRITERS;
+		struct writer writer = { store, records, at, random + (unsigned)i };
+		int64_t all;
+
+		if (pids[at]) {
+			kill(pids[at], SIGKILL);
+			CHECK_EQ(test_reap(pids[at]), -SIGKILL);
+			check_writer(store, &records[at], at, &last[at]);
+			all = value_of(store, "all");
+			CHECK(all >= before);
+			before = all;
+		}
+		pids[at] = test_fork(write_on, &writer);
+		test_sleep_us(rand_r(&random) % 3000);
+	}
+	for (int i = 0; i < WRITERS; i++) {
+		kill(pids[i], SIGKILL);
+		test_reap(pids[i]);
+		check_writer(store, &records[i], i, &last[i]);
+	}
+	printf("# %" PRId64 " writes of a kind, %" PRId64 " items\n", records[0].sum,
+	       last[0]);
+	fflush(stdout);
+	/* What the dead had begun to use is used again. */
+	CHECK_EQ(stat(path_of("data.mdb"), &now), 0);
+	CHECK(now.st_size <= 16 << 20);
+	tine_shared_free(records);
+	clean(store);
+}
+
+static void read_on(void *arg)
+{
+	static char buf[60000];
+
+	for (;;)
+		tine_store_get(arg, "left-0", buf, sizeof(buf));
+}
+
+/* Their slots are taken again, and the pages that they held. */
+TEST_LIMIT(readers_killed_at_random, 300)
+{
+	unsigned random = (unsigned)test_seed();
+	tine_store *store = open_store();
+	struct record *record = tine_shared_new(1, sizeof(*record));
+	struct writer writer = { store, record, 0, 1 };
+	struct stat now;
+	char buf[8];
+	pid_t pid = test_fork(write_on, &writer);
+
+	for (long i = 0; i < test_scaled(1500); i++) {
+		pid_t reader = test_fork(read_on, store);
+
+		test_sleep_us(rand_r(&random) % 1500);
+		kill(reader, SIGKILL);
+		CHECK_EQ(test_reap(reader), -SIGKILL);
+		CHECK(tine_store_get(store, "left-0", buf, sizeof(buf)) >= -ENOENT);
+		/* Also that of the list, which nobody else pops. */
+		while (tine_store_pop(store, "list-0", buf, 8, TINE_NOWAIT) > 0)
+			;
+	}
+	CHECK(test_alive(pid));
+	kill(pid, SIGKILL);
+	CHECK_EQ(test_reap(pid), -SIGKILL);
+	CHECK_EQ(stat(path_of("data.mdb"), &now), 0);
+	CHECK(now.st_size <= 16 << 20);
+	tine_shared_free(record);
+	clean(store);
+}
+
+static void wait_on(void *arg)
+{
+	tine_store *store = arg;
+	uint64_t version = 0;
+
+	for (;;) {
+		CHECK_EQ(tine_store_wait(store, "n", &version, PATIENCE), 0);
+		atomic_store(popped, (int)value_of(store, "n"));
+		if (*popped < 0)
+			return;
+	}
+}
+
+static void add_on(void *arg)
+{
+	for (;;)
+		CHECK_EQ(tine_store_add(arg, "n", 1, NULL), 0);
+}
+
+TEST_LIMIT(waiters_are_not_left_asleep, 300)
+{
+	unsigned random = (unsigned)test_seed();
+	tine_store *store = open_store();
+	pid_t waiter;
+
+	popped = tine_shared_new(1, sizeof(*popped));
+	CHECK_EQ(tine_store_add(store, "n", 1, NULL), 0);
+	waiter = test_fork(wait_on, store);
+	for (long i = 0; i < test_scaled(500); i++) {
+		pid_t writer = test_fork(add_on, store);
+		int64_t deadline;
+		char buf[16] = "";
+
+		test_sleep_us(rand_r(&random) % 1500);
+		kill(writer, SIGKILL);
+		CHECK_EQ(test_reap(writer), -SIGKILL);
+		CHECK(tine_store_get(store, "n", buf, sizeof(buf) - 1) > 0);
+		deadline = PATIENCE;
+		while (atomic_load(popped) != atoi(buf)) {
+			CHECK(tine_now() < deadline);
+			test_sleep_us(50);
+		}
+	}
+	CHECK_EQ(tine_store_set(store, "n", "-1", 2), 0);
+	CHECK_EQ(test_reap(waiter), 0);
+	tine_shared_free((void *)popped);
+	clean(store);
+}

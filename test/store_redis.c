@@ -1,0 +1,1403 @@
+/* SPDX-License-Identifier: MIT */
+/* What only a store on a Redis server can meet: lost servers, slow ones, false ones. */
+#include "redis_server.h"
+
+#include <sys/un.h>
+
+static void *always(size_t size)
+{
+	void *mem = calloc(1, size);
+
+	CHECK(mem != NULL);
+	return mem;
+}
+
+static void set_text(tine_store *store, const char *key, const char *text)
+{
+	CHECK_EQ(tine_store_set(store, key, text, strlen(text)), 0);
+}
+
+static bool has_text(tine_store *store, const char *key, const char *text)
+{
+	char buf[256];
+	ssize_t len = tine_store_get(store, key, buf, sizeof(buf));
+
+	return len == (ssize_t)strlen(text) && memcmp(buf, text, (size_t)len) == 0;
+}
+
+/* What redis-cli says to a line of shell's words, its own end of line left out. */
+static const char *cli(const struct server *server, const char *words)
+{
+	static char said[4096];
+	char line[1024];
+	FILE *pipe;
+	size_t len;
+
+	snprintf(line, sizeof(line), "redis-cli --no-auth-warning -s %s -a '%s' %s",
+		 server->path, PASSWORD, words);
+	pipe = popen(line, "re");
+	CHECK(pipe != NULL);
+	len = fread(said, 1, sizeof(said) - 1, pipe);
+	pclose(pipe);
+	said[len] = '\0';
+	if (len > 0 && said[len - 1] == '\n')
+		said[len - 1] = '\0';
+	return said;
+}
+
+#define SAYS(server, words, expected)                                                    \
+	do {                                                                             \
+		const char *said_ = cli(server, words);                                  \
+		if (strcmp(said_, expected) != 0)                                        \
+			test_fail(__FILE__, __LINE__, "%s: '%s'", words, said_);         \
+	} while (0)
+
+/* ---- false servers ----------------------------------------------------------------- */
+
+/* On each connection an answer to each request; NULL: hangs up. */
+struct talk {
+	const char *answers[10];
+};
+
+struct false_server {
+	char path[64], url[96];
+	pid_t pid;
+	_Atomic int *requests, *connections;
+};
+
+#define SILENCE "" /* as an answer */
+
+static void be_false(const struct false_server *server, int listener,
+		     const struct talk *talks)
+{
+	for (;; talks++) {
+		int fd = accept(listener, NULL, NULL);
+		char request[4096];
+
+		atomic_fetch_add(server->connections, 1);
+		for (int i = 0; talks->answers[i]; i++) {
+			if (read(fd, request, sizeof(request)) <= 0)
+				break;
+			if (strstr(request, "PING") == NULL)
+				atomic_fetch_add(server->requests, 1);
+			if (write(fd, talks->answers[i], strlen(talks->answers[i])) < 0)
+				break;
+			memset(request, 0, sizeof(request));
+		}
+		close(fd);
+	}
+}
+
+static void false_start(struct false_server *server, const struct talk *talks)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	_Atomic int *counts = tine_shared_new(2, sizeof(int));
+
+	server->requests = counts;
+	server->connections = counts + 1;
+	snprintf(server->path, sizeof(server->path), "/tmp/tine-test-%d.socket",
+		 getpid());
+	snprintf(server->url, sizeof(server->url), "unix:%s", server->path);
+	strcpy(address.sun_path, server->path);
+	unlink(server->path);
+	CHECK(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+	CHECK(listen(fd, 8) == 0);
+	server->pid = fork();
+	CHECK(server->pid >= 0);
+	if (server->pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		signal(SIGPIPE, SIG_IGN);
+		be_false(server, fd, talks);
+	}
+	close(fd);
+}
+
+static void false_stop(struct false_server *server)
+{
+	kill(server->pid, SIGKILL);
+	CHECK_EQ(test_reap(server->pid), -SIGKILL);
+	unlink(server->path);
+	tine_shared_free((void *)server->requests);
+}
+
+static bool supported(void)
+{
+	tine_store *store;
+
+	return tine_store_open(&store, "unix:/nowhere/redis", NULL) != -EPROTONOSUPPORT;
+}
+
+static void need_engine(void)
+{
+	if (!supported())
+		test_skip("a build without hiredis");
+}
+
+static const tine_store_opts hasty = { .connect_ms = 100, .answer_ms = 100 };
+static const tine_store_opts patient = { .connect_ms = 20000, .answer_ms = 20000 };
+
+/* Only where there is no answer is it waited for in vain. */
+static const tine_store_opts *as_patient(const char *answer)
+{
+	return answer && strcmp(answer, SILENCE) == 0 ? &hasty : &patient;
+}
+
+TEST(a_peer_that_is_no_redis)
+{
+	static const struct {
+		const char *answer;
+		int err;
+	} cases[] = {
+		{ "HTTP/1.1 400 Bad Request\r\n\r\n", -EBADMSG },
+		{ "220 mail ESMTP\r\n", -EBADMSG },
+		{ "+OK\r\n", -EBADMSG },
+		{ "$4\r\nPONG\r\n", -EBADMSG },
+		{ ":1\r\n", -EBADMSG },
+		{ "*1\r\n$4\r\nPONG\r\n", -EBADMSG },
+		{ "-ERR unknown command 'PING'\r\n", -EBADMSG },
+		{ "-ERR max number of clients reached\r\n", -ECONNREFUSED },
+		{ "-DENIED Redis is running in protected mode\r\n", -EACCES },
+		{ "-NOAUTH Authentication required.\r\n", -EACCES },
+		{ SILENCE, -ETIMEDOUT },
+		{ NULL, -ECONNRESET },
+	};
+
+	need_engine();
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		/* It waits for what does not come, as a silent one does. */
+		struct talk talks[9] = { { { cases[i].answer, SILENCE } } };
+		struct false_server server;
+		tine_store *store = (void *)1;
+
+		false_start(&server, talks);
+		CHECK_EQ(tine_store_open(&store, server.url, as_patient(cases[i].answer)),
+			 cases[i].err);
+		CHECK(store == (void *)1);
+		false_stop(&server);
+	}
+}
+
+TEST(errors_have_codes)
+{
+	static const struct {
+		const char *answer;
+		int err;
+	} cases[] = {
+		{ "-MOVED 3999 127.0.0.1:6381\r\n", -EREMOTE },
+		{ "-ASK 3999 127.0.0.1:6381\r\n", -EREMOTE },
+		{ "-CROSSSLOT Keys in request don't hash to the same slot\r\n",
+		  -EREMOTE },
+		{ "-CLUSTERDOWN Hash slot not served\r\n", -EREMOTE },
+		{ "-WRONGTYPE Operation against a key\r\n", -TINE_EKIND },
+		{ "-ERR Error running script (call to f_1): @user_script:1: WRONGTYPE "
+		  "Operation\r\n",
+		  -TINE_EKIND },
+		{ "-ERR Error running script (call to f_1): @user_script:1: -OOM "
+		  "command\r\n",
+		  -ENOMEM },
+		{ "-READONLY You can't write\r\n", -EROFS },
+		{ "-MISCONF Redis is configured to save\r\n", -EROFS },
+		{ "-OOM command not allowed\r\n", -ENOMEM },
+		{ "-NOPERM this user has no permissions\r\n", -EACCES },
+		{ "-NOAUTH Authentication required.\r\n", -EACCES },
+		{ "-MOVEDABOUT\r\n", -EBADMSG },
+		{ "-ERR unknown command\r\n", -EBADMSG },
+		{ "*0\r\n", -EBADMSG },
+		{ ":5\r\n", -EBADMSG },
+		{ "garbage\r\n", -EBADMSG },
+		{ "$-1\r\n", -ENOENT },
+		{ SILENCE, -ETIMEDOUT },
+	};
+
+	need_engine();
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct talk talks[2] = { { { "+PONG\r\n", cases[i].answer, SILENCE } } };
+		struct false_server server;
+		tine_store *store;
+		char buf[8] = "as it is";
+
+		false_start(&server, talks);
+		CHECK_EQ(tine_store_open(&store, server.url, as_patient(cases[i].answer)),
+			 0);
+		CHECK_EQ(tine_store_get(store, "key", buf, sizeof(buf)), cases[i].err);
+		CHECK(memcmp(buf, "as it is", 8) == 0);
+		tine_store_free(store);
+		false_stop(&server);
+	}
+}
+
+TEST(what_does_no_harm_twice_is_asked_twice)
+{
+	static const struct talk talks[] = {
+		{ { "+PONG\r\n", NULL } },
+		{ { "+PONG\r\n", "$5\r\nval", NULL } }, /* half an answer */
+		{ { "+PONG\r\n", "$3\r\nval\r\n", NULL } },
+		{ { "+PONG\r\n", NULL } },
+		{ { "+PONG\r\n", NULL } },
+	};
+	struct false_server server;
+	tine_store *store;
+	char buf[8] = "";
+
+	need_engine();
+	false_start(&server, talks);
+	CHECK_EQ(tine_store_open(&store, server.url, NULL), 0);
+	/* The first hangs up before the question, the second in the answer. */
+	CHECK_EQ(tine_store_get(store, "key", buf, sizeof(buf)), -ECONNRESET);
+	CHECK_EQ(buf[0], 0);
+	CHECK_EQ(tine_store_get(store, "key", buf, sizeof(buf)), 3);
+	CHECK(memcmp(buf, "val", 3) == 0);
+	/* The third hangs up as well; so do the fourth and the fifth. */
+	CHECK_EQ(tine_store_get(store, "key", buf, sizeof(buf)), -ECONNRESET);
+	tine_store_free(store);
+	false_stop(&server);
+}
+
+static int pushes(tine_store *store)
+{
+	return tine_store_push(store, "key", "v", 1);
+}
+
+static int pops(tine_store *store)
+{
+	char buf[8];
+
+	return (int)tine_store_pop(store, "key", buf, sizeof(buf), TINE_NOWAIT);
+}
+
+static int adds(tine_store *store)
+{
+	return tine_store_add(store, "key", 1, NULL);
+}
+
+static int swaps(tine_store *store)
+{
+	return tine_store_swap(store, "key", NULL, 0, "v", 1);
+}
+
+static int deletes(tine_store *store)
+{
+	return tine_store_del(store, "key");
+}
+
+static int deletes_field(tine_store *store)
+{
+	return tine_store_del_field(store, "key", "field");
+}
+
+TEST(what_does_is_asked_once)
+{
+	static int (*const calls[])(tine_store *) = { pushes, pops,    adds,
+						      swaps,  deletes, deletes_field };
+	static const struct talk talks[] = {
+		{ { "+PONG\r\n", "+", NULL } },
+		{ { "+PONG\r\n", ":1\r\n", SILENCE } },
+		{ { "+PONG\r\n", ":1\r\n", SILENCE } },
+	};
+
+	need_engine();
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		struct false_server server;
+		tine_store *store;
+
+		false_start(&server, talks);
+		CHECK_EQ(tine_store_open(&store, server.url, NULL), 0);
+		/* It was asked, and then the server was gone: was it done? */
+		CHECK_EQ(calls[i](store), -ECONNRESET);
+		CHECK_EQ(atomic_load(server.requests), 1);
+		CHECK_EQ(atomic_load(server.connections), 1);
+		/* The next call connects anew. */
+		CHECK(calls[i](store) != -ECONNRESET);
+		CHECK_EQ(atomic_load(server.connections), 2);
+		tine_store_free(store);
+		false_stop(&server);
+	}
+}
+
+TEST(a_server_that_loads_is_waited_for)
+{
+	static const struct talk talks[] = {
+		{ { "-LOADING Redis is loading the dataset in memory\r\n",
+		    "-LOADING Redis is loading\r\n", "-BUSY a script\r\n", ":8\r\n",
+		    "-BUSY a script\r\n", "-BUSY a script\r\n", SILENCE, SILENCE } },
+	};
+	struct false_server server;
+	tine_store *store;
+	int64_t now = 0;
+
+	need_engine();
+	false_start(&server, talks);
+	CHECK_EQ(tine_store_open(&store, server.url, &hasty), 0);
+	CHECK_EQ(tine_store_add(store, "key", 1, &now), 0);
+	CHECK_EQ(now, 8);
+	CHECK_EQ(tine_store_add(store, "key", 1, &now), -ETIMEDOUT);
+	CHECK_EQ(now, 8);
+	tine_store_free(store);
+	false_stop(&server);
+}
+
+/* ---- servers that are not there ---------------------------------------------------- */
+
+TEST(no_server)
+{
+	tine_store *store = (void *)1;
+	char url[64];
+
+	need_engine();
+	CHECK_EQ(tine_store_open(&store, "unix:/nowhere/redis", NULL), -ECONNREFUSED);
+	CHECK_EQ(tine_store_open(&store, "unix:/tmp", NULL), -ECONNREFUSED);
+	snprintf(url, sizeof(url), "redis://127.0.0.1:%d", free_port());
+	CHECK_EQ(tine_store_open(&store, url, NULL), -ECONNREFUSED);
+	snprintf(url, sizeof(url), "redis://localhost:%d/3", free_port());
+	CHECK_EQ(tine_store_open(&store, url, NULL), -ECONNREFUSED);
+	snprintf(url, sizeof(url), "rediss://127.0.0.1:%d", free_port());
+	CHECK(tine_store_open(&store, url, NULL) < 0);
+	CHECK(store == (void *)1);
+}
+
+/* A queue of connections that is full takes no more, and says nothing. */
+TEST(a_host_that_swallows_everything)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(address);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fds[8];
+	tine_store *store = (void *)1;
+	char url[64];
+	int64_t begun;
+
+	need_engine();
+	CHECK(bind(listener, (struct sockaddr *)&address, len) == 0);
+	CHECK(listen(listener, 0) == 0);
+	CHECK(getsockname(listener, (struct sockaddr *)&address, &len) == 0);
+	snprintf(url, sizeof(url), "redis://127.0.0.1:%d", ntohs(address.sin_port));
+	/* The first is accepted by the kernel, and says nothing. */
+	CHECK_EQ(tine_store_open(&store, url, &hasty), -ETIMEDOUT);
+	for (int i = 0; i < 8; i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		connect(fds[i], (struct sockaddr *)&address, len);
+	}
+	begun = tine_now();
+	CHECK_EQ(tine_store_open(&store, url, NULL), -ETIMEDOUT);
+	CHECK((tine_now() - begun) / 1000000 >= 700);
+	for (int i = 0; i < 8; i++)
+		close(fds[i]);
+	close(listener);
+}
+
+TEST(users_and_passwords)
+{
+	static const char *const bad[] = { "unix:%s", "unix:%s?password=wrong",
+					   "unix:%s?user=nobody&password=x",
+					   "unix:%s?user=default&password=" };
+	struct server server;
+	tine_store *store = (void *)1;
+	char url[160];
+
+	server_start(&server, NULL);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		snprintf(url, sizeof(url), bad[i], server.path);
+		CHECK_EQ(tine_store_open(&store, url, NULL), -EACCES);
+	}
+	snprintf(url, sizeof(url), "redis://:wrong@127.0.0.1:%d", server.port);
+	CHECK_EQ(tine_store_open(&store, url, NULL), -EACCES);
+	snprintf(url, sizeof(url), "%s&db=16", server.local);
+	CHECK_EQ(tine_store_open(&store, url, NULL), -EINVAL);
+	CHECK(store == (void *)1);
+	/* One who may read some keys, and nothing else, not even PING. */
+	SAYS(&server, "acl setuser reader on '>pass' '~open:*' +get", "OK");
+	snprintf(url, sizeof(url), "unix:%s?user=reader&password=pass", server.path);
+	CHECK_EQ(tine_store_open(&store, url, NULL), 0);
+	CHECK_EQ(tine_store_get(store, "open:1", NULL, 0), -ENOENT);
+	CHECK_EQ(tine_store_get(store, "other", NULL, 0), -EACCES);
+	CHECK_EQ(tine_store_set(store, "open:1", "v", 1), -EACCES);
+	CHECK_EQ(tine_store_wait(store, "open:1", &(uint64_t){ 0 }, TINE_NOWAIT),
+		 -EACCES);
+	tine_store_free(store);
+	/* A server without a password does not know what to do with one. */
+	SAYS(&server, "config set requirepass ''", "OK");
+	snprintf(url, sizeof(url), "unix:%s?db=3", server.path);
+	CHECK_EQ(tine_store_open(&store, url, NULL), 0);
+	set_text(store, "key", "three");
+	tine_store_free(store);
+	snprintf(url, sizeof(url), "redis://127.0.0.1:%d/3", server.port);
+	CHECK_EQ(tine_store_open(&store, url, NULL), 0);
+	CHECK(has_text(store, "key", "three"));
+	tine_store_free(store);
+	CHECK_EQ(tine_store_open(&store, server.local, NULL), -EACCES);
+	server_stop(&server);
+}
+
+TEST(a_server_that_comes_back)
+{
+	struct server server;
+	tine_store *store;
+	int64_t now = 0;
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	for (int i = 0; i < 3; i++) {
+		set_text(store, "key", "value");
+		server_kill(&server);
+		CHECK_EQ(tine_store_get(store, "key", NULL, 0), -ECONNREFUSED);
+		CHECK_EQ(adds(store), -ECONNREFUSED);
+		CHECK_EQ(pops(store), -ECONNREFUSED);
+		CHECK_EQ(tine_store_wait(store, "key", &(uint64_t){ 0 }, TINE_FOREVER),
+			 -ECONNREFUSED);
+		server_run(&server, NULL);
+		CHECK_EQ(tine_store_get(store, "key", NULL, 0), -ENOENT);
+		/* A loss that is seen before anything is sent does no harm. */
+		server_kill(&server);
+		server_run(&server, NULL);
+		CHECK_EQ(tine_store_add(store, "counter", 5, &now), 0);
+		CHECK_EQ(now, 5);
+		server_kill(&server);
+		server_run(&server, NULL);
+		set_text(store, "key", "again");
+		CHECK(has_text(store, "key", "again"));
+	}
+	tine_store_free(store);
+	server_stop(&server);
+}
+
+/* SIGPIPE would end this process. */
+TEST(a_server_that_is_killed_while_it_is_told_much)
+{
+	size_t len = (size_t)64 << 20;
+	char *val = always(len);
+	struct server server;
+	tine_store *store;
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	for (int i = 0; i < 5; i++) {
+		pid_t killer = fork();
+		int err;
+
+		if (killer == 0) {
+			test_sleep_us(2000 + 4000 * i);
+			kill(server.pid, SIGKILL);
+			_exit(0);
+		}
+		err = tine_store_push(store, "list", val, len);
+		CHECK(err == 0 || err == -ECONNRESET);
+		CHECK_EQ(test_reap(killer), 0);
+		CHECK_EQ(test_reap(server.pid), -SIGKILL);
+		server_run(&server, NULL);
+		CHECK_EQ(tine_store_push(store, "list", val, 1), 0);
+		CHECK_EQ(tine_store_len(store, "list"), 1);
+	}
+	tine_store_free(store);
+	server_stop(&server);
+	free(val);
+}
+
+/* ---- slow servers ------------------------------------------------------------------ */
+
+TEST(a_server_that_is_stopped)
+{
+	struct server server;
+	tine_store *store;
+	uint64_t version = 0, before;
+	char buf[8] = "as it is";
+	int64_t begun;
+
+	server_start(&server, NULL);
+	CHECK_EQ(tine_store_open(&store, server.local, &hasty), 0);
+	set_text(store, "first", "1");
+	set_text(store, "second", "2");
+	CHECK_EQ(pushes(store), 0);
+	CHECK_EQ(tine_store_wait(store, "first", &version, TINE_NOWAIT), 0);
+	kill(server.pid, SIGSTOP);
+	CHECK_EQ(tine_store_get(store, "first", buf, sizeof(buf)), -ETIMEDOUT);
+	CHECK(memcmp(buf, "as it is", 8) == 0);
+	CHECK_EQ(adds(store), -ETIMEDOUT);
+	kill(server.pid, SIGCONT);
+	/* The late answer is nobody's. */
+	CHECK(has_text(store, "second", "2"));
+	CHECK(has_text(store, "first", "1"));
+	tine_store_free(store);
+
+	/* Deadlines hold, where answers may take long. */
+	CHECK_EQ(tine_store_open(&store, server.local, NULL), 0);
+	version = 0;
+	CHECK_EQ(tine_store_wait(store, "first", &version, TINE_NOWAIT), 0);
+	before = version;
+	kill(server.pid, SIGSTOP);
+	begun = tine_now();
+	CHECK_EQ(tine_store_wait(store, "first", &version, tine_after(150)), -ETIMEDOUT);
+	CHECK_EQ(tine_store_wait(store, "second", &version, tine_after(150)), -ETIMEDOUT);
+	CHECK_EQ(version, before);
+	CHECK((tine_now() - begun) / 1000000 < 4500);
+	kill(server.pid, SIGCONT);
+	/* With a connection that is there. */
+	CHECK_EQ(tine_store_len(store, "key"), 1);
+	kill(server.pid, SIGSTOP);
+	CHECK_EQ(tine_store_pop(store, "key", buf, 8, tine_after(150)), -ETIMEDOUT);
+	kill(server.pid, SIGCONT);
+	/* What was not got was not taken. */
+	CHECK_EQ(tine_store_len(store, "key"), 1);
+	CHECK_EQ(tine_store_pop(store, "key", buf, 8, tine_after(5000)), 1);
+	tine_store_free(store);
+	server_stop(&server);
+}
+
+TEST(a_server_that_pauses)
+{
+	struct server server;
+	tine_store *store;
+
+	server_start(&server, NULL);
+	CHECK_EQ(tine_store_open(&store, server.tcp, &hasty), 0);
+	SAYS(&server, "client pause 400 all", "OK");
+	CHECK_EQ(tine_store_get(store, "key", NULL, 0), -ETIMEDOUT);
+	test_sleep_us(500000);
+	CHECK_EQ(tine_store_get(store, "key", NULL, 0), -ENOENT);
+	tine_store_free(store);
+	server_stop(&server);
+}
+
+TEST(a_server_that_runs_a_script)
+{
+	struct server server;
+	tine_store *store;
+	pid_t pids[2];
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	set_text(store, "key", "value");
+	/* A script that does not end makes it busy, until it is killed. */
+	SAYS(&server, "config set busy-reply-threshold 20", "OK");
+	pids[0] = fork();
+	if (pids[0] == 0) {
+		cli(&server, "eval 'while true do end' 0");
+		_exit(0);
+	}
+	test_sleep_us(100000);
+	pids[1] = fork();
+	if (pids[1] == 0) {
+		test_sleep_us(100000);
+		cli(&server, "script kill");
+		_exit(0);
+	}
+	CHECK(has_text(store, "key", "value"));
+	CHECK_EQ(test_reap(pids[0]), 0);
+	CHECK_EQ(test_reap(pids[1]), 0);
+	tine_store_free(store);
+	server_stop(&server);
+}
+
+/* ---- servers that refuse ----------------------------------------------------------- */
+
+TEST(no_memory_in_the_server)
+{
+	tine_store_item items[] = { { "a", "1", 1 }, { "b", "2", 1 } };
+	size_t len = (size_t)2 << 20;
+	char *val = always(len);
+	struct server server;
+	tine_store *store;
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	set_text(store, "key", "value");
+	SAYS(&server, "config set maxmemory 1", "OK");
+	CHECK_EQ(tine_store_set(store, "key", "new", 3), -ENOMEM);
+	CHECK_EQ(tine_store_set(store, "key", val, len), -ENOMEM);
+	CHECK_EQ(tine_store_set_all(store, items, 2), -ENOMEM);
+	CHECK_EQ(adds(store), -ENOMEM);
+	CHECK_EQ(tine_store_swap(store, "none", NULL, 0, "v", 1), -ENOMEM);
+	CHECK_EQ(tine_store_push(store, "list", "v", 1), -ENOMEM);
+	CHECK_EQ(tine_store_put_field(store, "dict", "f", "v", 1), -ENOMEM);
+	CHECK(has_text(store, "key", "value"));
+	CHECK_EQ(tine_store_len(store, "a"), -ENOENT);
+	SAYS(&server, "config set maxmemory 0", "OK");
+	CHECK_EQ(tine_store_set(store, "key", val, len), 0);
+	CHECK_EQ(tine_store_del(store, "key"), 0);
+	tine_store_free(store);
+	server_stop(&server);
+	free(val);
+}
+
+TEST(a_replica_is_read_only)
+{
+	size_t len = (size_t)2 << 20;
+	char *val = always(len);
+	struct server server;
+	tine_store *store;
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	set_text(store, "key", "value");
+	CHECK_EQ(pushes(store), -TINE_EKIND);
+	CHECK_EQ(tine_store_push(store, "list", "v", 1), 0);
+	SAYS(&server, "replicaof 127.0.0.1 1", "OK");
+	CHECK(has_text(store, "key", "value"));
+	CHECK_EQ(tine_store_len(store, "key"), 5);
+	CHECK_EQ(tine_store_set(store, "key", "new", 3), -EROFS);
+	CHECK_EQ(tine_store_set(store, "key", val, len), -EROFS);
+	CHECK_EQ(tine_store_add(store, "counter", 1, NULL), -EROFS);
+	CHECK_EQ(tine_store_swap(store, "key", "value", 5, "new", 3), -EROFS);
+	CHECK_EQ(tine_store_push(store, "list", "v", 1), -EROFS);
+	CHECK_EQ(tine_store_pop(store, "list", val, len, TINE_NOWAIT), -EROFS);
+	CHECK_EQ(deletes(store), -EROFS);
+	CHECK_EQ(tine_store_expire(store, "key", 1000), -EROFS);
+	CHECK_EQ(tine_store_expire(store, "key", 0), -EROFS);
+	CHECK(has_text(store, "key", "value"));
+	tine_store_free(store);
+	server_stop(&server);
+	free(val);
+}
+
+TEST(a_cluster_that_has_the_key_elsewhere)
+{
+	struct server server;
+	tine_store *store;
+	char words[128];
+
+	server_start(&server, (const char *[]){ "--cluster-enabled", "yes", NULL });
+	store = server_open(&server);
+	CHECK_EQ(tine_store_get(store, "key", NULL, 0), -EREMOTE);
+	CHECK_EQ(tine_store_set(store, "key", "v", 1), -EREMOTE);
+	CHECK_EQ(tine_store_wait(store, "key", &(uint64_t){ 0 }, TINE_NOWAIT), -EREMOTE);
+	SAYS(&server, "cluster addslotsrange 0 16383", "OK");
+	for (int i = 0; i < 500 && tine_store_get(store, "a", NULL, 0) == -EREMOTE; i++)
+		test_sleep_us(10000);
+	set_text(store, "a", "1");
+	CHECK(has_text(store, "a", "1"));
+	CHECK_EQ(tine_store_set_all(
+			 store, (tine_store_item[]){ { "a", "1", 1 }, { "b", "2", 1 } },
+			 2),
+		 -EREMOTE);
+	CHECK_EQ(tine_store_set_all(
+			 store,
+			 (tine_store_item[]){ { "{a}1", "1", 1 }, { "{a}2", "2", 1 } },
+			 2),
+		 0);
+	tine_store_free(store);
+	snprintf(words, sizeof(words), "%s/nodes.conf", server.folder);
+	unlink(words);
+	server_stop(&server);
+}
+
+/* ---- kinds and long values --------------------------------------------------------- */
+
+TEST(nothing_takes_the_place_of_another_kind)
+{
+	static const char *const others[] = { "rpush k v", "hset k f v", "sadd k v",
+					      "zadd k 1 v", "xadd k '*' f v" };
+	size_t len = (size_t)2 << 20;
+	char *val = always(len), buf[8];
+	struct server server;
+	tine_store *store;
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
+		tine_store_item items[] = { { "other", "v", 1 }, { "k", "v", 1 } };
+
+		cli(&server, others[i]);
+		CHECK_EQ(tine_store_set(store, "k", "v", 1), -TINE_EKIND);
+		CHECK_EQ(tine_store_set(store, "k", val, len), -TINE_EKIND);
+		CHECK_EQ(tine_store_set_all(store, items, 2), -TINE_EKIND);
+		items[0].val = val;
+		items[0].len = len;
+		CHECK_EQ(tine_store_set_all(store, items, 2), -TINE_EKIND);
+		CHECK_EQ(tine_store_len(store, "other"), -ENOENT);
+		CHECK_EQ(tine_store_get(store, "k", buf, 8), -TINE_EKIND);
+		CHECK_EQ(tine_store_add(store, "k", 1, NULL), -TINE_EKIND);
+		CHECK_EQ(tine_store_swap(store, "k", NULL, 0, "v", 1), -TINE_EKIND);
+		if (i != 0) {
+			CHECK_EQ(tine_store_push(store, "k", "v", 1), -TINE_EKIND);
+			CHECK_EQ(tine_store_pop(store, "k", buf, 8, tine_after(20)),
+				 -TINE_EKIND);
+		}
+		if (i != 1)
+			CHECK_EQ(tine_store_get_field(store, "k", "f", buf, 8),
+				 -TINE_EKIND);
+		if (i > 1)
+			CHECK_EQ(tine_store_len(store, "k"), -TINE_EKIND);
+		CHECK_EQ(tine_store_del(store, "k"), 0);
+	}
+	tine_store_free(store);
+	server_stop(&server);
+	free(val);
+}
+
+TEST(long_values)
+{
+	size_t len = ((size_t)5 << 20) + 3;
+	unsigned char *val = always(len), *buf = always(len);
+	struct server server;
+	tine_store *store;
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	for (size_t i = 0; i < len; i++)
+		val[i] = (unsigned char)(i * 2654435761u >> 13);
+	/* Around the lengths from which on they are not copied, or not in scripts. */
+	for (int i = 0; i < 4; i++) {
+		size_t lens[] = { 16 << 10, (16 << 10) + 1, 1 << 20, len };
+
+		for (int less = 0; less < 2; less++) {
+			size_t n = lens[i] - (size_t)less;
+			tine_store_item items[] = { { "a", val, n },
+						    { "b", "", 0 },
+						    { "c", val + 1, n - 1 } };
+
+			CHECK_EQ(tine_store_set_all(store, items, 3), 0);
+			memset(buf, 0, len);
+			CHECK_EQ(tine_store_get(store, "a", buf, len), n);
+			CHECK(memcmp(buf, val, n) == 0);
+			CHECK_EQ(tine_store_get(store, "c", buf, 10), n - 1);
+			CHECK(memcmp(buf, val + 1, 10) == 0 && buf[10] == val[10]);
+			CHECK_EQ(tine_store_len(store, "b"), 0);
+			CHECK_EQ(tine_store_push(store, "list", val, n), 0);
+			CHECK_EQ(tine_store_pop(store, "list", buf, n - 1, TINE_NOWAIT),
+				 -EMSGSIZE);
+			CHECK_EQ(tine_store_pop(store, "list", buf, n, TINE_NOWAIT), n);
+			CHECK(memcmp(buf, val, n) == 0);
+		}
+	}
+	tine_store_free(store);
+	server_stop(&server);
+	free(val);
+	free(buf);
+}
+
+/* While somebody changes the key all the time, what is set is set whole. */
+TEST(long_values_are_set_among_others)
+{
+	size_t len = (size_t)1 << 20;
+	char *val = always(len);
+	struct server server;
+	tine_store *store;
+	pid_t pid;
+
+	server_start(&server, NULL);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		store = server_open(&server);
+		/* A change, but not of what it is. */
+		for (;;)
+			tine_store_expire(store, "key", 1000000);
+	}
+	store = server_open(&server);
+	for (int i = 0; i < 20; i++) {
+		char first = 0;
+
+		val[0] = (char)('a' + i);
+		CHECK_EQ(tine_store_set(store, "key", val, len), 0);
+		CHECK_EQ(tine_store_get(store, "key", &first, 1), len);
+		CHECK_EQ(first, 'a' + i);
+	}
+	kill(pid, SIGKILL);
+	CHECK_EQ(test_reap(pid), -SIGKILL);
+	tine_store_free(store);
+	server_stop(&server);
+	free(val);
+}
+
+/* ---- forks ------------------------------------------------------------------------- */
+
+TEST(a_child_has_connections_of_its_own)
+{
+	struct server server;
+	tine_store *store;
+	uint64_t version = 0;
+	pid_t pids[4];
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	set_text(store, "shared", "0");
+	CHECK_EQ(tine_store_wait(store, "shared", &version, TINE_NOWAIT), 0);
+	for (int i = 0; i < 4; i++) {
+		pids[i] = fork();
+		CHECK(pids[i] >= 0);
+		if (pids[i] == 0) {
+			char key[16], text[16];
+
+			snprintf(key, sizeof(key), "key%d", i);
+			for (int n = 0; n < 500; n++) {
+				snprintf(text, sizeof(text), "%d/%d", i, n);
+				set_text(store, key, text);
+				CHECK(has_text(store, key, text));
+				CHECK_EQ(tine_store_add(store, "sum", 1, NULL), 0);
+			}
+			/* What its parent had seen may have changed meanwhile. */
+			CHECK_EQ(tine_store_wait(store, "shared", &version, TINE_NOWAIT),
+				 0);
+			CHECK_EQ(tine_store_wait(store, "shared", &version, TINE_NOWAIT),
+				 -ETIMEDOUT);
+			tine_store_free(store);
+			_exit(0);
+		}
+	}
+	for (int n = 0; n < 500; n++) {
+		char text[16];
+
+		snprintf(text, sizeof(text), "p/%d", n);
+		set_text(store, "parent", text);
+		CHECK(has_text(store, "parent", text));
+	}
+	for (int i = 0; i < 4; i++)
+		CHECK_EQ(test_reap(pids[i]), 0);
+	CHECK(has_text(store, "sum", "2000"));
+	/* The children's end has not closed what is the parent's. */
+	CHECK_EQ(tine_store_wait(store, "shared", &version, TINE_NOWAIT), -ETIMEDOUT);
+	set_text(store, "shared", "1");
+	CHECK_EQ(tine_store_wait(store, "shared", &version, TINE_FOREVER), 0);
+	tine_store_free(store);
+	server_stop(&server);
+}
+
+/* ---- others' clients --------------------------------------------------------------- */
+
+TEST(redis_cli_sees_the_same)
+{
+	struct server server;
+	tine_store *store;
+	int64_t now = 0;
+	char buf[16];
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	set_text(store, "text", "plain");
+	SAYS(&server, "get text", "plain");
+	SAYS(&server, "set text other", "OK");
+	CHECK(has_text(store, "text", "other"));
+	CHECK_EQ(tine_store_add(store, "counter", 41, NULL), 0);
+	SAYS(&server, "incr counter", "42");
+	CHECK_EQ(tine_store_add(store, "counter", -2, &now), 0);
+	CHECK_EQ(now, 40);
+	SAYS(&server, "get counter", "40");
+	CHECK_EQ(tine_store_push(store, "list", "first", 5), 0);
+	SAYS(&server, "rpush list second", "2");
+	SAYS(&server, "lrange list 0 -1", "first\nsecond");
+	CHECK_EQ(tine_store_pop(store, "list", buf, sizeof(buf), TINE_NOWAIT), 5);
+	SAYS(&server, "lpop list", "second");
+	CHECK_EQ(tine_store_put_field(store, "dict", "f", "v", 1), 0);
+	SAYS(&server, "hset dict g w", "1");
+	SAYS(&server, "hgetall dict", "f\nv\ng\nw");
+	CHECK_EQ(tine_store_get_field(store, "dict", "g", buf, sizeof(buf)), 1);
+	CHECK_EQ(tine_store_expire(store, "dict", 100000), 0);
+	CHECK(atoi(cli(&server, "pttl dict")) > 50000);
+	CHECK_EQ(tine_store_expire(store, "dict", INT64_MAX), 0);
+	CHECK_EQ(tine_store_expire(store, "dict", 0), 0);
+	SAYS(&server, "pttl dict", "-1");
+	SAYS(&server, "exists none", "0");
+	tine_store_free(store);
+	server_stop(&server);
+}
+
+static int count_key(void *arg, const char *key)
+{
+	char *seen = arg;
+	int number = atoi(key + 2);
+
+	CHECK(strncmp(key, "*[", 2) == 0 && number >= 0 && number < 3000);
+	CHECK_EQ(seen[number]++, 0);
+	return 0;
+}
+
+static int stop_at_third(void *arg, const char *key)
+{
+	(void)key;
+	return ++*(int *)arg == 3 ? 77 : 0;
+}
+
+TEST(each_key_is_told_once)
+{
+	char key[32], seen[3000] = "";
+	struct server server;
+	tine_store *store;
+	int n = 0;
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	for (int i = 0; i < 3000; i++) {
+		tine_store_item items[2] = { { key, "", 0 }, { key + 1, "", 0 } };
+
+		snprintf(key, sizeof(key), "*[%d", i);
+		CHECK_EQ(tine_store_set_all(store, items, 2), 0);
+	}
+	CHECK_EQ(tine_store_keys(store, "*[", count_key, seen), 0);
+	for (int i = 0; i < 3000; i++)
+		CHECK_EQ(seen[i], 1);
+	CHECK_EQ(tine_store_keys(store, "", stop_at_third, &n), 77);
+	CHECK_EQ(n, 3);
+	CHECK_EQ(tine_store_keys(store, "?", stop_at_third, &n), 0);
+	CHECK_EQ(n, 3);
+	tine_store_free(store);
+	server_stop(&server);
+}
+
+/* ---- waiting ----------------------------------------------------------------------- */
+
+TEST(changes_by_anybody_end_a_version)
+{
+	static const char *const changes[] = {
+		"set k 1",	  "append k 2",	    "expire k 1000", "persist k",
+		"del k",	  "rpush k v",	    "lpop k",	     "set k 1",
+		"rename k other", "rename other k", "flushdb",	     "set k 1",
+		"flushall",	  "set k 1 px 20"
+	};
+	struct server server;
+	tine_store *store;
+	uint64_t version = 0, other = 0;
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	CHECK_EQ(tine_store_wait(store, "k", &version, TINE_FOREVER), 0);
+	for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++) {
+		uint64_t before = version;
+
+		cli(&server, changes[i]);
+		CHECK_EQ(tine_store_wait(store, "k", &version, TINE_NOWAIT), 0);
+		CHECK(version != before);
+		if (i + 1 < sizeof(changes) / sizeof(*changes))
+			CHECK_EQ(tine_store_wait(store, "k", &version, TINE_NOWAIT),
+				 -ETIMEDOUT);
+	}
+	/* The end of its time. */
+	CHECK_EQ(tine_store_wait(store, "k", &version, TINE_FOREVER), 0);
+	CHECK_EQ(tine_store_get(store, "k", NULL, 0), -ENOENT);
+	/* Of two keys each has its own. */
+	CHECK_EQ(tine_store_wait(store, "k2", &other, TINE_FOREVER), 0);
+	set_text(store, "k", "1");
+	CHECK_EQ(tine_store_wait(store, "k2", &other, tine_after(20)), -ETIMEDOUT);
+	CHECK_EQ(tine_store_wait(store, "k", &version, TINE_FOREVER), 0);
+	set_text(store, "k2", "1");
+	CHECK_EQ(tine_store_wait(store, "k", &version, tine_after(20)), -ETIMEDOUT);
+	CHECK_EQ(tine_store_wait(store, "k2", &other, TINE_FOREVER), 0);
+	tine_store_free(store);
+	server_stop(&server);
+}
+
+/* Among many keys that end later, a server does not notice the one that has ended. */
+TEST(the_end_of_a_keys_time_is_told_in_time)
+{
+	struct server server;
+	tine_store *store;
+	uint64_t version = 0;
+	int64_t begun = tine_now();
+
+	server_start(&server, (const char *[]){ "--enable-debug-command", "yes", NULL });
+	store = server_open(&server);
+	set_text(store, "k", "1");
+	CHECK_EQ(tine_store_expire(store, "k", 200), 0);
+	SAYS(&server, "debug set-active-expire 0", "OK");
+	CHECK_EQ(tine_store_wait(store, "k", &version, TINE_FOREVER), 0);
+	CHECK_EQ(tine_store_wait(store, "k", &version, TINE_FOREVER), 0);
+	CHECK((tine_now() - begun) / 1000000 >= 190);
+	CHECK_EQ(tine_store_get(store, "k", NULL, 0), -ENOENT);
+	CHECK_EQ(tine_store_wait(store, "k", &version, TINE_NOWAIT), -ETIMEDOUT);
+	tine_store_free(store);
+	server_stop(&server);
+}
+
+TEST(a_lost_connection_is_a_change)
+{
+	static const char *const losses[] = { "client kill type pubsub",
+					      "client kill type normal skipme yes" };
+	struct server server;
+	tine_store *store;
+	uint64_t version = 0, before;
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	for (int i = 0; i < 20; i++) {
+		pid_t pid;
+
+		CHECK_EQ(tine_store_wait(store, "k", &version, TINE_FOREVER), 0);
+		before = version;
+		pid = fork();
+		if (pid == 0) {
+			test_sleep_us(10000);
+			cli(&server, losses[i % 2]);
+			_exit(0);
+		}
+		CHECK_EQ(tine_store_wait(store, "k", &version, TINE_FOREVER), 0);
+		CHECK(version != before);
+		CHECK_EQ(test_reap(pid), 0);
+		/* Then changes are told as before. */
+		CHECK_EQ(tine_store_wait(store, "k", &version, tine_after(20)),
+			 -ETIMEDOUT);
+		set_text(store, "k", "1");
+		CHECK_EQ(tine_store_wait(store, "k", &version, TINE_NOWAIT), 0);
+		set_text(store, "k", "2");
+	}
+	tine_store_free(store);
+	server_stop(&server);
+}
+
+TEST(a_wait_across_a_restart)
+{
+	struct server server;
+	tine_store *store;
+	uint64_t version = 0, before;
+	pid_t pid;
+	int err;
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	CHECK_EQ(tine_store_wait(store, "k", &version, TINE_FOREVER), 0);
+	before = version;
+	pid = fork();
+	if (pid == 0) {
+		test_sleep_us(50000);
+		kill(server.pid, SIGKILL);
+		_exit(0);
+	}
+	err = tine_store_wait(store, "k", &version, TINE_FOREVER);
+	CHECK_EQ(err, -ECONNREFUSED);
+	CHECK_EQ(version, before);
+	CHECK_EQ(test_reap(pid), 0);
+	CHECK_EQ(test_reap(server.pid), -SIGKILL);
+	server_run(&server, NULL);
+	CHECK_EQ(tine_store_wait(store, "k", &version, TINE_FOREVER), 0);
+	CHECK(version != before);
+	CHECK_EQ(tine_store_wait(store, "k", &version, TINE_NOWAIT), -ETIMEDOUT);
+	set_text(store, "k", "1");
+	CHECK_EQ(tine_store_wait(store, "k", &version, TINE_NOWAIT), 0);
+	tine_store_free(store);
+	server_stop(&server);
+}
+
+/* Each number is seen, or a later one; the last is seen. */
+TEST(no_change_is_missed)
+{
+	long last = test_scaled(5000);
+	struct server server;
+	tine_store *store;
+	uint64_t version = 0;
+	long seen = 0;
+	pid_t pid;
+
+	server_start(&server, NULL);
+	pid = fork();
+	if (pid == 0) {
+		store = server_open(&server);
+		for (long i = 0; i < last; i++)
+			CHECK_EQ(tine_store_add(store, "k", 1, NULL), 0);
+		tine_store_free(store);
+		_exit(0);
+	}
+	store = server_open(&server);
+	while (seen < last) {
+		char text[16] = "";
+
+		CHECK_EQ(tine_store_wait(store, "k", &version, tine_after(20000)), 0);
+		tine_store_get(store, "k", text, sizeof(text) - 1);
+		CHECK(atol(text) >= seen);
+		seen = atol(text);
+	}
+	CHECK_EQ(test_reap(pid), 0);
+	tine_store_free(store);
+	server_stop(&server);
+}
+
+TEST(many_take_from_a_list_and_each_item_once)
+{
+	enum { TAKERS = 4 };
+	long items = test_scaled(2000);
+	struct server server;
+	tine_store *store;
+	pid_t pids[TAKERS];
+
+	server_start(&server, NULL);
+	for (int i = 0; i < TAKERS; i++) {
+		pids[i] = fork();
+		if (pids[i] == 0) {
+			char text[16];
+			ssize_t len;
+
+			store = server_open(&server);
+			for (;;) {
+				/* Near deadlines as well as none. */
+				len = tine_store_pop(store, "list", text, 15,
+						     i % 2 ? TINE_FOREVER
+							   : tine_after(300));
+				if (len == -ETIMEDOUT)
+					continue;
+				CHECK(len > 0);
+				text[len] = '\0';
+				if (strcmp(text, "end") == 0)
+					break;
+				CHECK_EQ(tine_store_add(store, "sum", atol(text), NULL),
+					 0);
+				CHECK_EQ(tine_store_add(store, "n", 1, NULL), 0);
+			}
+			tine_store_free(store);
+			_exit(0);
+		}
+	}
+	store = server_open(&server);
+	for (long i = 1; i <= items + TAKERS; i++) {
+		char text[16];
+		int len = snprintf(text, sizeof(text), "%ld", i);
+
+		if (i % 100 == 0)
+			test_sleep_us(2000);
+		if (i > items)
+			len = sprintf(text, "end");
+		CHECK_EQ(tine_store_push(store, "list", text, (size_t)len), 0);
+	}
+	for (int i = 0; i < TAKERS; i++)
+		CHECK_EQ(test_reap(pids[i]), 0);
+	CHECK_EQ(tine_store_add(store, "n", -items, &(int64_t){ 0 }), 0);
+	CHECK(has_text(store, "n", "0"));
+	CHECK_EQ(tine_store_add(store, "sum", -items * (items + 1) / 2, NULL), 0);
+	CHECK(has_text(store, "sum", "0"));
+	tine_store_free(store);
+	server_stop(&server);
+}
+
+/* ---- mirrors ----------------------------------------------------------------------- */
+
+static bool becomes(const tine_event *event, bool set)
+{
+	int64_t end = tine_after(5000);
+
+	while (tine_event_is_set(event) != set && tine_now() < end)
+		test_sleep_us(200);
+	return tine_event_is_set(event) == set;
+}
+
+static void use_mirrors(tine_store *store)
+{
+	static const struct {
+		const char *val;
+		bool set;
+	} cases[] = { { "1", true }, { "0", false }, { "00", true },
+		      { "", false }, { "no", true }, { NULL, false } };
+	tine_event *events = tine_shared_new(2, sizeof(*events)), own = { 0 };
+
+	CHECK_EQ(tine_store_watch(store, "", events), -EINVAL);
+	CHECK_EQ(tine_store_watch(store, NULL, events), -EINVAL);
+	CHECK_EQ(tine_store_watch(store, "k", NULL), -EINVAL);
+	CHECK_EQ(tine_store_watch(store, "k", &own), -EINVAL);
+	CHECK_EQ(tine_store_unwatch(store, events), -ENOENT);
+	set_text(store, "k", "1");
+	CHECK_EQ(tine_store_watch(store, "k", events), 0);
+	CHECK(tine_event_is_set(events));
+	CHECK_EQ(tine_store_watch(store, "k", events), -EBUSY);
+	tine_event_set(events + 1);
+	CHECK_EQ(tine_store_watch(store, "k2", events + 1), 0);
+	CHECK(!tine_event_is_set(events + 1));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		if (cases[i].val)
+			set_text(store, "k", cases[i].val);
+		else
+			CHECK_EQ(tine_store_del(store, "k"), 0);
+		CHECK(becomes(events, cases[i].set));
+		CHECK(!tine_event_is_set(events + 1));
+	}
+	/* A list is no value. */
+	CHECK_EQ(tine_store_push(store, "list", "1", 1), 0);
+	CHECK_EQ(tine_store_unwatch(store, events + 1), 0);
+	tine_event_set(events + 1);
+	CHECK_EQ(tine_store_watch(store, "list", events + 1), 0);
+	CHECK(!tine_event_is_set(events + 1));
+	CHECK_EQ(tine_store_unwatch(store, events + 1), 0);
+	CHECK_EQ(tine_store_watch(store, "k2", events + 1), 0);
+	set_text(store, "k", "1");
+	CHECK(becomes(events, true));
+	CHECK_EQ(tine_store_expire(store, "k", 30), 0);
+	CHECK(becomes(events, false));
+	/* No longer. */
+	CHECK_EQ(tine_store_unwatch(store, events), 0);
+	CHECK_EQ(tine_store_unwatch(store, events), -ENOENT);
+	set_text(store, "k", "1");
+	set_text(store, "k2", "1");
+	CHECK(becomes(events + 1, true));
+	CHECK(!tine_event_is_set(events));
+	/* The other ends with the handle. */
+	tine_store_free(store);
+	tine_shared_free(events);
+}
+
+TEST(an_event_mirrors_a_key)
+{
+	struct server server;
+
+	server_start(&server, NULL);
+	use_mirrors(server_open(&server));
+	server_stop(&server);
+}
+
+/* The children of a process that have this name. */
+static pid_t child_named(pid_t parent, const char *name)
+{
+	char path[64], text[512];
+
+	for (pid_t pid = parent + 1; pid < parent + 2000; pid++) {
+		FILE *file;
+		char state, comm[32] = "";
+		int above = 0, was = 0;
+
+		snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+		file = fopen(path, "re");
+		if (!file)
+			continue;
+		if (fgets(text, sizeof(text), file) &&
+		    sscanf(text, "%d (%31[^)]) %c %d", &was, comm, &state, &above) == 4 &&
+		    above == parent && strcmp(comm, name) == 0 && state != 'Z') {
+			fclose(file);
+			return pid;
+		}
+		fclose(file);
+	}
+	return 0;
+}
+
+TEST(a_mirror_outlives_the_server_and_its_own_death_is_mended)
+{
+	struct server server;
+	tine_event *event = tine_shared_new(1, sizeof(*event));
+	tine_store *store;
+	pid_t watch;
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	CHECK_EQ(tine_store_watch(store, "k", event), 0);
+	watch = child_named(getpid(), "tine-watch");
+	CHECK(watch > 0);
+	set_text(store, "k", "1");
+	CHECK(becomes(event, true));
+	for (int i = 0; i < 2; i++) {
+		server_kill(&server);
+		test_sleep_us(50000);
+		CHECK(tine_event_is_set(event));
+		server_run(&server, NULL);
+		CHECK(becomes(event, false));
+		set_text(store, "k", "1");
+		CHECK(becomes(event, true));
+	}
+	/* Ctrl-C is not for it. */
+	kill(watch, SIGINT);
+	set_text(store, "k", "0");
+	CHECK(becomes(event, false));
+	kill(watch, SIGKILL);
+	for (int i = 0; i < 2000 && test_alive(watch); i++)
+		test_sleep_us(1000);
+	set_text(store, "k", "1");
+	CHECK_EQ(tine_store_watch(store, "k", event), 0);
+	CHECK(tine_event_is_set(event));
+	CHECK_EQ(tine_store_unwatch(store, event), 0);
+	/* With no server at all it is an error, and leaves nothing. */
+	server_kill(&server);
+	CHECK_EQ(tine_store_watch(store, "k", event), -ECONNREFUSED);
+	CHECK_EQ(tine_store_unwatch(store, event), -ENOENT);
+	tine_store_free(store);
+	tine_shared_free(event);
+	server_remove(&server);
+}
+
+struct pair {
+	tine_event event;
+	_Atomic pid_t watch;
+	struct server *server;
+};
+
+static void watches(void *arg)
+{
+	struct pair *pair = arg;
+	tine_store *store = server_open(pair->server);
+
+	CHECK_EQ(tine_store_watch(store, "k", &pair->event), 0);
+	pair->watch = child_named(getpid(), "tine-watch");
+	pause();
+}
+
+TEST(a_mirror_dies_with_its_creator)
+{
+	struct pair *pair = tine_shared_new(1, sizeof(*pair));
+	struct server server;
+	pid_t pid;
+
+	server_start(&server, NULL);
+	pair->server = &server;
+	pid = test_fork(watches, pair);
+	while (pair->watch == 0)
+		test_sleep_us(1000);
+	kill(pid, SIGKILL);
+	CHECK_EQ(test_reap(pid), -SIGKILL);
+	for (int i = 0; i < 5000 && test_alive(pair->watch); i++)
+		test_sleep_us(1000);
+	CHECK(!test_alive(pair->watch));
+	tine_shared_free(pair);
+	server_stop(&server);
+}
+
+TEST(a_childs_copy_watches_nothing)
+{
+	tine_event *event = tine_shared_new(1, sizeof(*event));
+	struct server server;
+	tine_store *store;
+	pid_t pid;
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	CHECK_EQ(tine_store_watch(store, "k", event), 0);
+	pid = fork();
+	if (pid == 0) {
+		CHECK_EQ(tine_store_unwatch(store, event), -ENOENT);
+		tine_store_free(store);
+		_exit(0);
+	}
+	CHECK_EQ(test_reap(pid), 0);
+	set_text(store, "k", "1");
+	CHECK(becomes(event, true));
+	tine_store_free(store);
+	tine_shared_free(event);
+	server_stop(&server);
+}
+
+/* ---- want of memory ---------------------------------------------------------------- */
+
+TEST(want_of_memory)
+{
+	tine_event *event = tine_shared_new(1, sizeof(*event));
+	struct server server;
+	uint64_t version;
+
+	server_start(&server, NULL);
+	for (long n = 1;; n++) {
+		tine_store *store = (void *)1;
+		int err;
+
+		test_fail_allocation(n);
+		err = tine_store_open(&store, server.local, NULL);
+		if (!err) {
+			char key[] = "key";
+			static char val[40000];
+			tine_store_item items[5];
+
+			for (int i = 0; i < 5; i++)
+				items[i] = (tine_store_item){ key, val, sizeof(val) };
+			err = tine_store_set_all(store, items, 5);
+			CHECK(err == 0 || err == -ENOMEM);
+			version = 0;
+			err = tine_store_wait(store, "key", &version, TINE_NOWAIT);
+			CHECK(err == 0 || err == -ENOMEM);
+			err = (int)tine_store_pop(store, "none", val, 1, tine_after(1));
+			CHECK(err == -ETIMEDOUT || err == -ENOMEM);
+			err = tine_store_keys(store, "", stop_at_third, &(int){ 0 });
+			CHECK(err == 0 || err == -ENOMEM);
+			err = tine_store_watch(store, "key", event);
+			CHECK(err == 0 || err == -ENOMEM);
+		} else {
+			CHECK_EQ(err, -ENOMEM);
+			CHECK(store == (void *)1);
+		}
+		if (store != (void *)1)
+			tine_store_free(store);
+		if (!test_allocation_failed())
+			break;
+	}
+	test_fail_allocation(0);
+	tine_shared_free(event);
+	server_stop(&server);
+}
