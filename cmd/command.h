@@ -78,6 +78,16 @@ bool read_range_end(const char *text, void *range_end);
 bool read_seed(const char *text, void *uint64); /* decimal, or 0x and hexadecimal */
 bool read_text(const char *text, void *string); /* anything, a const char * */
 
+/* A row of every command that computes; main() begins the trace before it runs. */
+extern const char *trace_path;
+#define TRACE_ROW                                                                        \
+	{                                                                                \
+		"trace", 0, "FILE", read_text, &trace_path, "the path of a file",        \
+			"Write what each process did to this file: see tine-trace(7).",  \
+			NULL                                                             \
+	}
+int begin_trace(const char *command);
+
 /*
  * tine_cache_open(), and says on stderr what is wrong, or that damage was beyond mending,
  * when *restarted (may be NULL) is true. DONE, or an exit code.

@@ -800,6 +800,7 @@ static const struct option_row rows[] = {
 	{ "compare", 'c', NULL, NULL, &options.compare, NULL,
 	  "Do it with one process and with each flag, and show how fast each is.", NULL },
 	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object.", NULL },
+	TRACE_ROW,
 	{ 0 },
 };
 

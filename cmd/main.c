@@ -70,6 +70,8 @@ static int run(int argc, char **argv)
 	if (!command)
 		return no_such(argv[1]);
 	err = options_parse(command, argc - 1, argv + 1, &first);
+	if (err == DONE)
+		err = begin_trace(command->name);
 	if (err)
 		return err < 0 ? DONE : err;
 	return command->run(argc - 1 - first, argv + 1 + first);

@@ -327,7 +327,9 @@ static void print_manual_of_tine(FILE *out)
 		     ".Xr tine_cache_open 3 .\n"
 		     ".It Ev TINE_ISA\nThe widest instruction set that random numbers "
 		     "and trial\ndivision may use; see\n"
-		     ".Xr tine_rng 3 .\n.El\n");
+		     ".Xr tine_rng 3 .\n"
+		     ".It Ev TINE_TRACE\nA file for what each process did; see\n"
+		     ".Xr tine-trace 7 .\n.El\n");
 	print_manual_exit(out);
 	fprintf(out, ".Sh SEE ALSO\n");
 	for (const struct command *const *each = commands; *each; each++)

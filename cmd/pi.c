@@ -271,6 +271,7 @@ static const struct option_row rows[] = {
 	  "Take from the cache in this folder what it has, and keep the rest there.",
 	  NULL },
 	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object.", NULL },
+	TRACE_ROW,
 	{ 0 },
 };
 

@@ -708,6 +708,7 @@ static const struct option_row rows[] = {
 	  "Do it in a loop and with one worker first, and show how much faster all are.",
 	  NULL },
 	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object.", NULL },
+	TRACE_ROW,
 	{ 0 },
 };
 

@@ -4,6 +4,8 @@
 
 #include "futex.h"
 
+#include <signal.h>
+
 static uint32_t waiting(const struct desk *desk)
 {
 	uint64_t range = atomic_load_explicit(&desk->range, memory_order_relaxed);
@@ -261,6 +263,7 @@ static bool steal_from(struct ledger *ledger, unsigned self, unsigned from)
 	atomic_store(&thief->at, at_of(middle, done_of(thief->at), false));
 	atomic_store(&thief->range, range_of(middle, ledger->theft.high));
 	atomic_store(&ledger->theft.under_way, 0);
+	TRACE(steal, log_of(ledger, self), from, middle, ledger->theft.high - middle);
 	return true;
 }
 
@@ -358,6 +361,16 @@ static void mend_tickets(struct ledger *ledger, unsigned id, tine_exit how, bool
 	atomic_store(&desk->ticket, 0);
 }
 
+static void trace_death(struct ledger *ledger, unsigned id, tine_exit how, int status)
+{
+	const struct desk *desk = &ledger->desks[id];
+	uint64_t ticket = atomic_load(&desk->ticket), at = atomic_load(&desk->at);
+	struct trace_death death = { how, status, ticket || is_running(at), ticket != 0,
+				     ticket ? ticket : index_of(at) };
+
+	TRACE(bury, log_of(ledger, id), &death);
+}
+
 /* May itself be cut short and done again: at is what it goes by, and is written last. */
 void desk_mend(struct ledger *ledger, unsigned id, tine_exit how, bool starved)
 {
@@ -365,6 +378,7 @@ void desk_mend(struct ledger *ledger, unsigned id, tine_exit how, bool starved)
 	uint64_t at = atomic_load(&desk->at), range = atomic_load(&desk->range);
 	uint32_t index = index_of(at), done = done_of(at);
 
+	trace_death(ledger, id, how, verdict_on(desk, starved));
 	mend_tickets(ledger, id, how, starved);
 	if (is_running(at) && !mend_job(ledger, desk, index, how, starved)) {
 		index++;
@@ -373,6 +387,14 @@ void desk_mend(struct ledger *ledger, unsigned id, tine_exit how, bool starved)
 	atomic_store(&desk->range, range_of(index, high_of(range)));
 	atomic_store(&desk->at, at_of(index, done, false));
 	atomic_store(&desk->ended, 0);
+}
+
+void ledger_end_trace(struct ledger *ledger)
+{
+	static const tine_exit killed = { .code = -1, .signal = SIGKILL };
+
+	for (unsigned id = 0; id < ledger->workers; id++)
+		trace_death(ledger, id, killed, 0);
 }
 
 /* ---- tickets ----------------------------------------------------------------------- */

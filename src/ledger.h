@@ -58,6 +58,7 @@
 
 #include "export.h"
 #include "stage.h"
+#include "trace.h"
 
 #include <stdatomic.h>
 
@@ -102,6 +103,7 @@ struct map {
 	uint32_t hits;	  /* that end it; 0: 1 is a status like others */
 	unsigned retries; /* status is there, and zeroed, where it is not 0 */
 	int64_t job_ms;
+	uint32_t name, number; /* in a trace */
 };
 
 /* A job that was submitted. */
@@ -119,6 +121,7 @@ struct ticket {
 	unsigned attempts;
 	int status;
 	tine_exit how;
+	uint32_t name; /* in a trace */
 };
 
 struct ledger {
@@ -130,6 +133,7 @@ struct ledger {
 	_Atomic unsigned spins; /* none until all are seated: they need the processors */
 	int (*init)(void *arg);
 	void *init_arg;
+	struct trace_log *logs; /* one for each desk, or NULL */
 	/* The caller writes, with the lock held and no job anywhere. */
 	struct map map;
 	_Atomic uint32_t jobs;		    /* of this deal, but for those withdrawn */
@@ -212,6 +216,12 @@ static inline uint64_t own_limit(const struct desk *desk, size_t limit)
 	return limit < UINT64_MAX - born ? born + limit : UINT64_MAX;
 }
 
+/* NULL: nothing is traced. */
+static inline struct trace_log *log_of(const struct ledger *ledger, unsigned id)
+{
+	return ledger->logs ? &ledger->logs[id] : NULL;
+}
+
 /* The index of the job's item, where in, out and status have it. */
 static inline size_t item_of(const struct map *map, uint32_t job)
 {
@@ -282,6 +292,9 @@ void desk_note(struct desk *, uint32_t index, int status);
  * tried again, and puts back what waits. starved: the system killed it for its memory.
  */
 void desk_mend(struct ledger *, unsigned id, tine_exit how, bool starved);
+
+/* In the trace: the pool is freed, and its workers are gone. */
+void ledger_end_trace(struct ledger *);
 
 /* ---- tickets ----------------------------------------------------------------------- */
 

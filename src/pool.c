@@ -224,6 +224,7 @@ int pool_mind_nursery(tine_pool *pool, int *died)
 {
 	struct ledger *ledger = pool->ledger;
 
+	trace_glance(pool->trace);
 	if (nursery_died(pool)) {
 		int err = restart_nursery(pool);
 
@@ -470,6 +471,10 @@ static int run_map(struct run *run, const tine_task *task, const void *in, void 
 		run->map.retries = opts->retries;
 		run->map.job_ms = opts->job_ms;
 	}
+	if (pool->trace) {
+		run->map.name = trace_name(task->name);
+		run->map.number = trace_map_begin(pool->trace, run->map.name, n);
+	}
 	run->total = n;
 	if (opts && opts->cache && (err = plan_jobs(run, task)) != 0)
 		goto trim;
@@ -499,6 +504,7 @@ static int run_map(struct run *run, const tine_task *task, const void *in, void 
 trim:
 	plan_free(&run->plan);
 	trim(pool, KEEP);
+	trace_map_end(pool->trace, err);
 	return err;
 }
 
@@ -608,6 +614,7 @@ static void end_nursery(tine_pool *pool)
 	}
 	await_workers(pool->ledger);
 	child_release(&pool->nursery);
+	ledger_end_trace(pool->ledger);
 }
 
 int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
@@ -632,9 +639,13 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 	pool->ordered = opts->ordered;
 	pool->cache = opts->cache;
 	pool->results_end = &pool->results;
+	pool->trace = trace_new(pool->ledger->workers);
+	if (pool->trace)
+		pool->ledger->logs = pool->trace->logs;
 	err = child_start(&pool->nursery, nursery_main, pool->ledger);
 	if (err)
 		goto free_ledger;
+	trace_place(pool->trace, pool->nursery.pid, NULL);
 	err = await_seats(pool);
 	if (err)
 		goto end_nursery;
@@ -648,6 +659,7 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 end_nursery:
 	end_nursery(pool);
 free_ledger:
+	trace_free(pool->trace);
 	tine_shared_free(pool->ledger);
 free_pool:
 	free(pool);
@@ -664,6 +676,7 @@ void tine_pool_free(tine_pool *pool)
 		pool_drop_tickets(pool);
 		tine_shared_free(pool->ledger);
 	}
+	trace_free(pool->trace);
 	pool_drop_results(pool);
 	free(pool);
 }

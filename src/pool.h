@@ -8,6 +8,7 @@
 struct tine_pool {
 	struct child nursery;
 	struct ledger *ledger;
+	struct trace *trace;	      /* or NULL */
 	struct stage in, out, status; /* kept from map to map */
 	struct stage items, cached;   /* of maps through a cache */
 	tine_cache *cache;	      /* of what is submitted, or NULL */

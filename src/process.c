@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "child.h"
 #include "options.h"
+#include "trace.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@ struct tine_process {
 	int (*fn)(void *arg);
 	void *arg;
 	char name[16];
+	struct trace *trace; /* or NULL */
 };
 
 static int run(void *arg, int lifeline)
@@ -23,6 +25,7 @@ static int run(void *arg, int lifeline)
 	child_tie(lifeline);
 	if (*process->name)
 		prctl(PR_SET_NAME, process->name);
+	trace_be(process->trace);
 	return process->fn(process->arg) & 0xff;
 }
 
@@ -41,18 +44,26 @@ int tine_process_start(tine_process **out, int (*fn)(void *arg), void *arg,
 	process->arg = arg;
 	if (opts && opts->name)
 		snprintf(process->name, sizeof(process->name), "%s", opts->name);
+	process->trace = trace_new(0);
 	err = child_start(&process->child, run, process);
 	if (err) {
+		trace_free(process->trace);
 		free(process);
 		return err;
 	}
+	trace_place(process->trace, process->child.pid,
+		    *process->name ? process->name : "process");
 	*out = process;
 	return 0;
 }
 
 int tine_process_wait(tine_process *process, tine_exit *how, int64_t deadline)
 {
-	return child_wait(&process->child, how, deadline);
+	int err = child_wait(&process->child, how, deadline);
+
+	if (process->trace && process->child.ended)
+		trace_process_end(process->trace, process->child.how);
+	return err;
 }
 
 /* Until it is reaped, here, its number is its own. */
@@ -82,7 +93,10 @@ void tine_process_free(tine_process *process)
 	if (!process)
 		return;
 	if (tine_process_kill(process, SIGKILL) == 0)
-		child_wait(&process->child, NULL, TINE_FOREVER);
+		tine_process_wait(process, NULL, TINE_FOREVER);
+	if (process->trace && process->child.ended)
+		trace_process_end(process->trace, process->child.how);
+	trace_free(process->trace);
 	child_release(&process->child);
 	free(process);
 }

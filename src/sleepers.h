@@ -24,6 +24,7 @@
 #define TINE_SLEEPERS_H
 
 #include "futex.h"
+#include "trace.h"
 
 #define FIRST_NAP   INT64_C(1000000)
 #define LONGEST_NAP INT64_C(100000000)
@@ -49,10 +50,14 @@ static inline bool sleepers_nap(struct sleepers *sleepers, uint32_t turn, int64_
 				int64_t deadline)
 {
 	int64_t now = tine_now();
+	int err;
 
 	if (deadline > now && deadline - now > *nap)
 		deadline = now + *nap;
-	if (futex_wait(&sleepers->turn, turn, deadline) == 0)
+	err = futex_wait(&sleepers->turn, turn, deadline);
+	if (trace_self)
+		trace_sleep(now, tine_now());
+	if (err == 0)
 		return false;
 	*nap = *nap * 2 < LONGEST_NAP ? *nap * 2 : LONGEST_NAP;
 	return true;

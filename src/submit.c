@@ -163,6 +163,7 @@ static void fill(tine_pool *pool, struct ticket *ticket, const tine_task *task,
 	ticket->attempts = 0;
 	ticket->status = 0;
 	ticket->how = (tine_exit){ 0 };
+	ticket->name = pool->trace ? trace_name(task->name) : 0;
 	ticket->cached = NULL;
 	if (pool->cache) {
 		void *behind = (char *)ticket->data.mem + cached_offset(task);
@@ -312,6 +313,7 @@ int tine_pool_next(tine_pool *pool, void *out, tine_done *done, int64_t deadline
 			return err;
 	}
 	atomic_fetch_add(&pool->delivered, 1);
+	trace_glance(pool->trace);
 	return 1;
 }
 

@@ -29,6 +29,7 @@ struct worker {
 	bool roused;	    /* has had no work until now */
 	tine_fn *mapped;    /* known to be there */
 	int64_t weighed;    /* when it last looked at its size */
+	struct trace_log *log;
 };
 
 static bool is_set(const _Atomic uint32_t *word)
@@ -128,6 +129,7 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 		done++;
 		mind_memory(worker);
 	}
+	TRACE(jobs_done, worker->log, i - from);
 	atomic_store(&desk->at, at_of(i, done, false));
 	return i - from;
 }
@@ -138,7 +140,7 @@ static bool do_ticket(struct worker *worker)
 	struct ledger *ledger = worker->ledger;
 	struct desk *desk = worker->desk;
 	struct ticket *ticket;
-	int64_t begun;
+	int64_t begun, ended;
 	int status;
 
 	if (worker->jobs_left == 0 || !(ticket = ticket_take(ledger, worker->id)))
@@ -146,6 +148,8 @@ static bool do_ticket(struct worker *worker)
 	if (atomic_load(&ledger->moments) == 0)
 		ledger_wake_one(ledger, worker->id);
 	begun = tine_now();
+	TRACE(jobs_begin, worker->log, TRACE_TICKETS, ticket->name, 0, ticket->number,
+	      begun);
 	if (is_set(&ledger->dropped)) {
 		status = -ECANCELED;
 	} else if (!is_mapped(worker, ticket->fn)) {
@@ -158,13 +162,16 @@ static bool do_ticket(struct worker *worker)
 			      ticket_result(ticket));
 		tine_cancel_word_ = (const uint32_t *)&ledger->cancelled;
 	}
+	ended = tine_now();
 	/* See submit.c. */
-	if (tine_now() - begun > SHORT)
+	if (ended - begun > SHORT)
 		atomic_store(&ledger->moments, 0);
 	else
 		atomic_fetch_add(&ledger->moments, 1);
+	TRACE(jobs_done, worker->log, 1);
 	ticket_finish(ledger, ticket, status);
 	atomic_store(&desk->ticket, 0);
+	TRACE(jobs_end, worker->log, ended);
 	if (ledger->jobs_per_worker)
 		worker->jobs_left--;
 	mind_memory(worker);
@@ -191,7 +198,7 @@ static bool do_chunk(struct worker *worker)
 {
 	struct ledger *ledger = worker->ledger;
 	uint32_t first, n;
-	int64_t begun;
+	int64_t begun, ended;
 	bool adaptive;
 
 	if (worker->jobs_left == 0)
@@ -205,9 +212,13 @@ static bool do_chunk(struct worker *worker)
 		ledger_wake_one(ledger, worker->id);
 	worker->roused = false;
 	begun = adaptive ? tine_now() : 0;
+	TRACE(jobs_begin, worker->log, TRACE_JOBS, ledger->map.name, ledger->map.number,
+	      first, begun);
 	n = do_jobs(worker, first, n);
+	ended = adaptive ? tine_now() : 0;
 	if (adaptive)
-		adapt(worker->desk, n, tine_now() - begun);
+		adapt(worker->desk, n, ended - begun);
+	TRACE(jobs_end, worker->log, ended);
 	if (ledger->jobs_per_worker && worker->jobs_left > 0)
 		worker->jobs_left -= n;
 	return true;
@@ -221,6 +232,7 @@ static void rest(struct worker *worker)
 	uint64_t bit = UINT64_C(1) << worker->id % 64;
 	uint32_t wake;
 
+	TRACE(pause, worker->log);
 	for (unsigned i = 0; i < ledger->spins; i++) {
 		if (atomic_load_explicit(&ledger->turn, memory_order_relaxed) !=
 		    worker->turn)
@@ -247,9 +259,11 @@ int worker_main(struct ledger *ledger, unsigned id)
 		.id = id,
 		.jobs_left = ledger->jobs_per_worker ? ledger->jobs_per_worker
 						     : UINT32_MAX,
+		.log = log_of(ledger, id),
 	};
 	int err;
 
+	TRACE(start, worker.log);
 	if (ledger->memory_per_worker)
 		atomic_store(&worker.desk->born, own_memory(getpid()));
 	if (cpus_sharers < MAX_WORKERS)
@@ -274,5 +288,6 @@ int worker_main(struct ledger *ledger, unsigned id)
 		if (worker.jobs_left > 0)
 			rest(&worker);
 	}
+	TRACE(pause, worker.log);
 	return 0;
 }

@@ -45,6 +45,11 @@ complains() {
     return 1
 }
 
+# commands: the subcommands, as the help lists them.
+commands() {
+    "$TINE" --help | sed -n 's/^  \([a-z]*\) .*/\1/p' | grep -v '^help$'
+}
+
 # family: writes the module family, by which Python looks at a run's processes from outside.
 # TINE is its first argument.
 family() {
