@@ -26,7 +26,7 @@ static struct {
 /* ---- opening ----------------------------------------------------------------------- */
 
 /* What the code means of a folder. */
-static const char *reason(int err)
+const char *cache_reason(int err)
 {
 	switch (err) {
 	case -EPERM:
@@ -52,7 +52,7 @@ static int code_of(int err)
 }
 
 /* As the library finds it, for messages. */
-static const char *name_of(const char *dir, char *buf, size_t size)
+const char *cache_name(const char *dir, char *buf, size_t size)
 {
 	static const char *const from[][2] = { { "TINE_CACHE", "" },
 					       { "XDG_CACHE_HOME", "/tine" },
@@ -75,13 +75,14 @@ int open_cache(const char *command, tine_cache **out, const char *dir,
 	       const tine_cache_opts *opts, bool *restarted)
 {
 	char buf[4096];
-	const char *name = name_of(dir, buf, sizeof(buf));
+	const char *name = cache_name(dir, buf, sizeof(buf));
 	int err = tine_cache_open(out, dir, opts);
 
 	if (err == -ENOENT && opts && opts->existing)
 		return complain(USAGE, "%s: '%s': there is no cache", command, name);
 	if (err < 0)
-		return complain(code_of(err), "%s: '%s': %s", command, name, reason(err));
+		return complain(code_of(err), "%s: '%s': %s", command, name,
+				cache_reason(err));
 	if (err)
 		complain(DONE, "%s: '%s' was damaged beyond mending; it begins anew",
 			 command, name);

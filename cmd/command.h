@@ -46,8 +46,8 @@ struct command {
 	int (*run)(int argc, char **argv);	/* the operands */
 };
 
-extern const struct command cache_command, isprime_command, manager_command, pi_command,
-	primes_command;
+extern const struct command cache_command, doctor_command, isprime_command,
+	manager_command, pi_command, primes_command;
 extern const struct command *const commands[]; /* ends in NULL */
 
 /*
@@ -87,6 +87,8 @@ extern const char *trace_path;
 			NULL                                                             \
 	}
 int begin_trace(const char *command);
+/* Makes the file if it is not there. 0; ENODEV: no regular file; else as open(2). */
+int try_trace(const char *path);
 
 /*
  * tine_cache_open(), and says on stderr what is wrong, or that damage was beyond mending,
@@ -96,5 +98,9 @@ struct tine_cache;
 struct tine_cache_opts;
 int open_cache(const char *command, struct tine_cache **out, const char *dir,
 	       const struct tine_cache_opts *, bool *restarted);
+/* The folder, or what the library takes for NULL; "~/..." where there is no home. */
+const char *cache_name(const char *dir, char *buf, size_t size);
+/* What an error of tine_cache_open() means of a folder. */
+const char *cache_reason(int err);
 
 #endif

@@ -12,7 +12,7 @@
 const char *trace_path;
 
 /* The library is quiet about a file that it cannot write. */
-static int try_file(const char *path)
+int try_trace(const char *path)
 {
 	struct stat stat;
 	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
@@ -50,7 +50,7 @@ int begin_trace(const char *command)
 
 	if (!trace_path)
 		return DONE;
-	err = *trace_path ? try_file(trace_path) : ENOENT;
+	err = *trace_path ? try_trace(trace_path) : ENOENT;
 	if (err)
 		return complain(USAGE, "%s: --trace: '%s': %s", command, trace_path,
 				err == ENODEV ? "it is no regular file" : strerror(err));

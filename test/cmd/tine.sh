@@ -71,7 +71,7 @@ fi
 (
     # shellcheck disable=SC1090
     command -v bash >/dev/null && "$TINE" help --completion >"$work/completion" &&
-        bash -c '. "$1"; COMP_WORDS=(tine pi --tr); COMP_CWORD=2; _tine;
+        bash -c '. "$1"; COMP_WORDS=(tine pi --tri); COMP_CWORD=2; _tine;
             [ "${COMPREPLY[*]}" = --trials ] || exit 1
             COMP_WORDS=(tine primes --via s); COMP_CWORD=3; _tine;
             [ "${COMPREPLY[*]}" = serial ] || exit 1
