@@ -63,6 +63,12 @@ void print_completion(FILE *);			   /* for bash */
 /* "tine: " and the message, a line on stderr; returns the code. */
 int complain(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/*
+ * When standard output takes no more, by errno: says so, unless nobody reads it. BROKEN.
+ * command may be NULL.
+ */
+int lose_output(const char *command);
+
 /* 100000000, 100_000_000, 1e8, 2.5e3: exactly, from 0 to 2^64 - 1. */
 bool read_count(const char *text, void *uint64);
 bool read_positive(const char *text, void *uint64);

@@ -501,6 +501,8 @@ static bool says(const char *program, char *line, size_t size)
 	if (pid == 0) {
 		int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
+		/* If somebody ends us meanwhile. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(null, STDIN_FILENO);
 		dup2(ends[1], STDOUT_FILENO);
 		dup2(null, STDERR_FILENO);

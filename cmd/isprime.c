@@ -447,7 +447,7 @@ static int check(uint64_t number)
 	state.any = true;
 	state.some_are_not |= !result->prime;
 	if (fflush(stdout) != 0)
-		return complain(BROKEN, "isprime: standard output: %s", strerror(errno));
+		return lose_output("isprime");
 	return DONE;
 }
 

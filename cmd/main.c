@@ -2,7 +2,7 @@
 /* The tine command: an ordinary user of the library. One file a subcommand. */
 #include "command.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <tine.h>
 
@@ -37,6 +37,9 @@ static int help(int argc, char **argv)
 		print_completion(stdout);
 		return DONE;
 	}
+	/* Help on help is this. */
+	if (argc == 1 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0))
+		argc = 0;
 	if (argc > 1 + manual)
 		return complain(USAGE, "help: one command at a time, not '%s'",
 				argv[1 + manual]);
@@ -62,6 +65,8 @@ static int run(int argc, char **argv)
 		return USAGE;
 	}
 	if (strcmp(argv[1], "--version") == 0) {
+		if (argc > 2)
+			return complain(USAGE, "--version: what is '%s'?", argv[2]);
 		printf("tine %s\n", tine_version());
 		return DONE;
 	}
@@ -81,12 +86,26 @@ static int run(int argc, char **argv)
 	return command->run(argc - 1 - first, argv + 1 + first);
 }
 
+/*
+ * What is closed would be the next file that is opened, and results would go there.
+ * Opened the wrong way round, it fails as it should.
+ */
+static void hold_standard_streams(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv)
 {
-	int code = run(argc, argv);
+	int code;
+
+	hold_standard_streams();
+	code = run(argc, argv);
 
 	/* A result that was not written is none. A command that broke has said why. */
 	if (code != BROKEN && (fflush(stdout) != 0 || ferror(stdout)))
-		return complain(BROKEN, "standard output: %s", strerror(errno));
+		return lose_output(NULL);
 	return code;
 }

@@ -3,12 +3,13 @@
 #include "command.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_OPTIONS = 32, HELP = 1000, LIST = 128 };
+enum { MOST_OPTIONS = 32, HELP = 1000, LIST = 128, COLUMNS = 80, TEXT = 31 };
 
 int complain(int code, const char *fmt, ...)
 {
@@ -20,6 +21,15 @@ int complain(int code, const char *fmt, ...)
 	va_end(args);
 	fputc('\n', stderr);
 	return code;
+}
+
+int lose_output(const char *command)
+{
+	/* Where SIGPIPE is ignored: who closed the pipe knows. */
+	if (errno == EPIPE)
+		return BROKEN;
+	return complain(BROKEN, "%s%sstandard output: %s", command ? command : "",
+			command ? ": " : "", strerror(errno));
 }
 
 /* Whether what follows the option is a value of it. */
@@ -188,6 +198,30 @@ static const char *value_of(const struct option_row *row, char *buf, size_t size
 	return buf;
 }
 
+/* A word of a line that is so long already, or of the next, after the indent. */
+static int print_word(const char *word, int len, int at, int indent, FILE *out)
+{
+	if (at > indent && at + 1 + len > COLUMNS)
+		at = fprintf(out, "\n%*s", indent, "") - 1;
+	else if (at > indent)
+		at += fprintf(out, " ");
+	return at + fprintf(out, "%.*s", len, word);
+}
+
+static void print_wrapped(const char *text, int indent, FILE *out)
+{
+	int at = indent;
+
+	while (*text) {
+		int len = (int)strcspn(text, " ");
+
+		at = print_word(text, len, at, indent, out);
+		text += len;
+		text += *text == ' ';
+	}
+	fputc('\n', out);
+}
+
 static void print_operand_names(const struct command *command, FILE *out)
 {
 	if (command->operands)
@@ -200,17 +234,28 @@ static void print_operand_names(const struct command *command, FILE *out)
 
 static void print_usage(const struct command *command, FILE *out)
 {
-	char value[LIST];
+	char value[LIST], word[2 * LIST];
+	int indent = (int)strlen("usage: tine ") + (int)strlen(command->name);
+	int at = indent + 1;
 
-	fprintf(out, "tine %s", command->name);
+	fprintf(out, "usage: tine %s", command->name);
 	for (const struct option_row *row = command->options; row->name; row++) {
 		value_of(row, value, sizeof(value));
 		if (row->letter)
-			fprintf(out, " [-%c%s]", row->letter, value);
+			snprintf(word, sizeof(word), "[-%c%s]", row->letter, value);
 		else
-			fprintf(out, " [--%s%s]", row->name, value);
+			snprintf(word, sizeof(word), "[--%s%s]", row->name, value);
+		at = print_word(word, (int)strlen(word), at, indent, out);
 	}
-	print_operand_names(command, out);
+	if (command->operands)
+		at = print_word(command->operands, (int)strlen(command->operands), at,
+				indent, out);
+	for (const struct operand_row *row = command->operand_rows; row && row->name;
+	     row++) {
+		snprintf(word, sizeof(word), row->optional ? "[%s]" : "%s", row->name);
+		at = print_word(word, (int)strlen(word), at, indent, out);
+	}
+	fputc('\n', out);
 }
 
 static void print_help_row(const struct option_row *row, FILE *out)
@@ -220,7 +265,11 @@ static void print_help_row(const struct option_row *row, FILE *out)
 	snprintf(head, sizeof(head), "%c%c%s --%s%s", row->letter ? '-' : ' ',
 		 row->letter ? row->letter : ' ', row->letter ? "," : " ", row->name,
 		 value_of(row, value, sizeof(value)));
-	fprintf(out, "  %-28s %s\n", head, row->text);
+	fprintf(out, "  %-28s ", head);
+	/* A head that is too long has a line of its own. */
+	if (strlen(head) > 28)
+		fprintf(out, "\n%*s", TEXT, "");
+	print_wrapped(row->text, TEXT, out);
 }
 
 static const struct option_row help_row = { .name = "help",
@@ -240,12 +289,14 @@ void print_help(const struct command *command, FILE *out)
 			     "is.\n");
 		return;
 	}
-	fprintf(out, "%s\n\nusage: ", command->summary);
+	fprintf(out, "%s\n\n", command->summary);
 	print_usage(command, out);
 	fputc('\n', out);
 	for (const struct operand_row *row = command->operand_rows; row && row->name;
-	     row++)
-		fprintf(out, "  %-28s %s\n", row->name, row->text);
+	     row++) {
+		fprintf(out, "  %-28s ", row->name);
+		print_wrapped(row->text, TEXT, out);
+	}
 	for (const struct option_row *row = command->options; row->name; row++)
 		print_help_row(row, out);
 	print_help_row(&help_row, out);
@@ -301,7 +352,8 @@ static void print_manual_exit(FILE *out)
 		     "disk.\n"
 		     ".El\n.Pp\nA signal that ends it ends all its processes; the shell "
 		     "sees 128\n"
-		     "and its number, 130 after Ctrl-C.\n");
+		     "and its number, 130 after Ctrl-C.\n"
+		     "A pipe that nobody reads any more ends it without a message.\n");
 }
 
 static void print_manual_of_tine(FILE *out)

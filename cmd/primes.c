@@ -551,6 +551,10 @@ static int measure(enum way way, unsigned workers, struct result *result)
 	result->seconds = (double)(tine_now() - begun) / 1e9;
 	if (err == -TINE_ECRASH)
 		return complain(SOME_FAILED, "primes: no worker is left");
+	if (err && ferror(stdout)) {
+		errno = -err;
+		return lose_output("primes");
+	}
 	if (err)
 		return complain(BROKEN, "primes: %s", tine_strerror(err));
 	return DONE;

@@ -33,7 +33,7 @@ for command in $commands; do
     for operand in $(sed -n 's/^  \([A-Z][A-Z]*\) .*/\1/p' "$work/help"); do
         grep -q "^\.It Ar $operand\$" "$work/manual" ||
             { echo "# manual: $operand" && bad=1; }
-        sed -n 's/^usage: //p' "$work/help" | grep -q "[ []$operand\b" ||
+        sed -n '/^usage: /,/^$/p' "$work/help" | grep -q "[ []$operand\b" ||
             { echo "# usage: $operand" && bad=1; }
     done
     for option in $(sed -n 's/^  .* --\([a-z-]*\).*/\1/p' "$work/help"); do

@@ -1,0 +1,285 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Habits of every subcommand that the help lists. One that is new says here how it is run.
+# shellcheck source=test/cmd/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+export TINE_CACHE="$work/default"
+unset TINE_WORKERS TINE_ISA TINE_TRACE NO_COLOR
+mkdir "$work/in"
+"$TINE" pi -n 1e6 --cache "$work/default" >/dev/null
+family
+cat >"$work/habits.py" <<'END'
+from family import *
+import json, re
+
+tine, work = sys.argv[1:3]
+
+# Arguments of a run that is short, and of such as last, with their standard input.
+SHORT = {"cache": ["stat"], "doctor": [], "isprime": ["100109100129162907"],
+         "pi": ["-n", "1e6"], "primes": ["100000", "200000"]}
+LONG = {"isprime": [(["-j", "2"], "18446744073709551557 " * 100)],
+        "pi": [(["-n", "1e15", "-j", "2"], "")],
+        "primes": [(["0", "18446744073709551616", "-j", "2", "--via", via], "")
+                   for via in ("queue", "map", "serial")],
+        "manager": [([], "")]}
+VALUES = {"trials": "1e6", "workers": "2", "seed": "7", "cache": f"{work}/in/cache",
+          "trace": f"{work}/in/trace", "task": "tine-pi", "max-bytes": "2e6",
+          "at": f"{work}/in/redis"}
+# Options that want another, or another run.
+WITH = {"task": ["list"], "max-bytes": ["stat"]}
+
+def run(*words, env={}, **more):
+    more = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE, **more}
+    return subprocess.run([tine, *words], text=True, timeout=60,
+                          env={**os.environ, **env}, **more)
+
+commands = [line.split()[0] for line in run("--help").stdout.splitlines()
+            if re.match(r"  [a-z]+ ", line)]
+commands.remove("help")
+for command in commands:
+    assert command in SHORT or command in LONG, f"say how {command} is run"
+short = [command for command in commands if command in SHORT]
+# Some say no with 1.
+GOOD = 0, 1
+
+# Its options: name, letter or "", and value: "", "WORD" or "one|other".
+def options(command):
+    found = []
+    for line in run("help", command).stdout.splitlines():
+        row = re.match(r"  (?:-(\w), |    )--([a-z-]+)(?: (\S+))?  ?", line)
+        if row and row[2] != "help":
+            found.append((row[2], row[1] or "", row[3] or ""))
+    return found
+
+# What is printed, without what differs from run to run.
+def steady(text):
+    text = re.sub(r"\d+\.\d+ (seconds|ms|GiB|MiB)|\d+ million trials", "N", text)
+    text = re.sub(r'"(seconds\w*|speedup)": [\d.]+|seconds +[\d.]+', "N", text)
+    text = re.sub(r"(hits|misses)(\W+)\d+", r"\1 N", text)
+    return re.sub(r"\d[\d.]* [KMG]iB", "N", text)
+
+def members_of(group):
+    return [pid for pid, _, its in stats() if its == group]
+END
+
+# habit NAME PROGRAM: with each command of the help.
+habit() {
+    PYTHONPATH=$work timeout 120 /usr/bin/python3 -c "from habits import *
+$2" "$TINE" "$work" >"$work/log" 2>&1
+    code=$?
+    [ $code -eq 0 ] || sed 's/^/# /' "$work/log"
+    result $code "$1"
+}
+
+habit "help goes to standard output, with 0" '
+texts = {}
+for words in ["help"], ["--help"], ["-h"], ["help", "--help"], ["help", "-h"]:
+    made = run(*words)
+    assert made.returncode == 0 and made.stdout and not made.stderr, (words, made)
+    assert made.stdout == texts.setdefault("", made.stdout), words
+for command in commands:
+    for words in [["help", command], [command, "--help"], [command, "-h"],
+                  [command, *SHORT.get(command, []), "--help"], [command, "-h", "--no-such"]]:
+        made = run(*words)
+        assert made.returncode == 0 and made.stdout and not made.stderr, (words, made)
+        assert made.stdout == texts.setdefault(command, made.stdout), words
+    assert all(len(line) <= 80 for line in texts[command].splitlines()), texts[command]
+'
+habit "usage errors go to standard error, with 2, and name what is wrong" '
+def wrong(word, *words):
+    made = run(*words)
+    assert made.returncode == 2 and not made.stdout, (words, made)
+    assert made.stderr.startswith("tine: ") and made.stderr.count("\n") == 1, (words, made)
+    assert word in made.stderr, (words, made)
+wrong("bogus", "bogus")
+wrong("--bogus", "--bogus")
+wrong("extra", "--version", "extra")
+made = run()
+assert made.returncode == 2 and not made.stdout and made.stderr, made
+for command in commands:
+    wrong("--no-such", command, "--no-such")
+    wrong("--no-such=3", command, "--no-such=3")
+    wrong("-Z", command, "-Z")
+    for name, letter, value in options(command):
+        if not value:
+            wrong(f"--{name}=3", command, f"--{name}=3")
+            continue
+        wrong(f"--{name}", command, f"--{name}")
+        if letter:
+            wrong(f"-{letter}", command, f"-{letter}")
+        if "|" in value or name in ("workers", "trials", "seed", "max-bytes"):
+            wrong("bogus", command, f"--{name}", "bogus")
+            wrong(f"--{name}", command, f"--{name}=")
+'
+habit "--option=value, --option value and -o value are the same" '
+for command in short:
+    for name, letter, value in options(command):
+        if not value:
+            continue
+        given = value.split("|")[0] if "|" in value else VALUES.get(name)
+        if name == "flag":
+            given = "event"
+        assert given, f"say what --{name} may be"
+        rest = WITH.get(name, SHORT[command])
+        if name == "trials":
+            rest = []
+        forms = [[f"--{name}={given}"], [f"--{name}", given]]
+        forms += [[f"-{letter}", given], [f"-{letter}{given}"]] if letter else []
+        # What is new to a cache is so once.
+        run(command, *forms[0], *rest)
+        outs = []
+        for form in forms:
+            made = run(command, *form, *rest)
+            assert made.returncode in GOOD and not made.stderr, (command, form, made)
+            outs.append(steady(made.stdout))
+            made = run(command, *rest, *form)
+            assert made.returncode in GOOD and not made.stderr, (command, form, made)
+            outs.append(steady(made.stdout))
+        assert len(set(outs)) == 1, (command, name, outs)
+'
+habit "-- ends the options" '
+for command in short:
+    rest = SHORT[command]
+    first = [word for word in rest if word != "--"]
+    before = first if command == "pi" else []
+    after = [] if command == "pi" else first
+    made = run(command, *before, "--", *after)
+    assert made.returncode in GOOD and not made.stderr, made
+    assert steady(made.stdout) == steady(run(command, *rest).stdout), made
+    made = run(command, *before, "--", *after, "--help")
+    # A folder of a cache may have any name.
+    assert made.returncode == 2 and "--help" in made.stderr, made
+'
+habit "a full disk is 3, and a message" '
+def full(*words):
+    for more in {"stdout": open("/dev/full", "w")}, {"preexec_fn": lambda: os.close(1)}:
+        made = run(*words, **more)
+        assert made.returncode == 3, (words, made)
+        assert made.stderr.startswith("tine: ") and made.stderr.count("\n") == 1, made
+        assert "standard output" in made.stderr, made
+full("--version")
+full("--help")
+for command in commands:
+    full(command, "--help")
+for command in short:
+    full(command, *SHORT[command])
+    if "json" in [name for name, _, _ in options(command)]:
+        full(command, *SHORT[command], "--json")
+full("primes", "0", "1e18", "--print", "-j", "2")
+'
+habit "a closed pipe is quiet" '
+for ignored in False, True:
+    def run_closed(*words):
+        reads, writes = os.pipe()
+        os.close(reads)
+        made = run(*words, stdout=writes, restore_signals=not ignored)
+        os.close(writes)
+        assert made.stderr == "", (words, made)
+        assert made.returncode == (3 if ignored else -signal.SIGPIPE), (words, made)
+    run_closed("--help")
+    for command in commands:
+        run_closed(command, "--help")
+    for command in short:
+        run_closed(command, *SHORT[command])
+    run_closed("primes", "0", "1e18", "--print", "-j", "2")
+'
+habit "without standard input or error it works as well" '
+def close_both():
+    os.close(0)
+    os.close(2)
+for command in short:
+    made = run(command, *SHORT[command], preexec_fn=close_both)
+    assert made.returncode in GOOD, made
+    assert steady(made.stdout) == steady(run(command, *SHORT[command]).stdout), made
+'
+habit "no progress and no colour but on a terminal" '
+for command in short:
+    made = run(command, *SHORT[command])
+    assert not made.stderr, made
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]", made.stdout), made
+'
+if command -v script >/dev/null; then
+    habit "on a terminal, NO_COLOR and TERM=dumb" '
+for command in short:
+    for env in {}, {"NO_COLOR": "1"}, {"TERM": "dumb"}:
+        line = " ".join([tine, command, *SHORT[command]])
+        made = subprocess.run(["script", "-qec", line, "/dev/null"], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, env={**os.environ, **env})
+        assert made.returncode in GOOD, made
+        assert not env or "\033" not in made.stdout, made
+'
+else
+    skip "on a terminal, NO_COLOR and TERM=dumb" "no script(1)"
+fi
+habit "every locale is the same" '
+for command in short:
+    for words in [command, "--help"], [command, *SHORT[command]], [command, "--no-such"]:
+        outs = {(made.returncode, steady(made.stdout), made.stderr) for made in
+                [run(*words, env={"LC_ALL": locale})
+                 for locale in ("C", "C.UTF-8", "POSIX", "de_DE.UTF-8", "none")]}
+        assert len(outs) == 1, outs
+'
+habit "--json is JSON, and all of it" '
+for command in short:
+    assert "json" in [name for name, _, _ in options(command)], command
+    actions = ["stat", "list", "verify", "clear"] if command == "cache" else [None]
+    for action in actions:
+        words = [action] if action else SHORT[command]
+        made = run(command, *words, "--json")
+        assert made.returncode in GOOD and not made.stderr, made
+        assert isinstance(json.loads(made.stdout), dict) and made.stdout.endswith("}\n"), made
+        if "compare" in [name for name, _, _ in options(command)]:
+            json.loads(run(command, *words, "--json", "--compare").stdout)
+'
+(
+    trap - INT
+    habit "a signal ends all of it, and the exit status says so" '
+import shutil
+for command in commands:
+    for words, text in LONG.get(command, []):
+        if command == "manager" and not shutil.which("redis-server"):
+            continue
+        for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+            made = start(command, *words)
+            # Of the terminal, all get Ctrl-C; SIGTERM comes to the command alone.
+            made.stdin.write(text)
+            made.stdin.flush()
+            begun = time.time()
+            least = 1 if command == "manager" else 0 if "serial" in words else 2
+            while len(members(made.pid)) < least:
+                assert made.poll() is None and time.time() - begun < 5, made.poll()
+                time.sleep(0.005)
+            time.sleep(0.05)
+            if number == signal.SIGINT and command != "manager":
+                os.killpg(made.pid, number)
+            else:
+                os.kill(made.pid, number)
+            assert made.wait(5) == -number, (command, words, number, made.returncode)
+            nobody_is_left(made)
+            out, err = made.communicate()
+            assert err == "", err
+'
+    echo "$tests" >"$work/tests"
+)
+tests=$(cat "$work/tests")
+habit "a command whose helper hangs leaves nobody" '
+os.mkdir(f"{work}/bin")
+with open(f"{work}/bin/redis-server", "w") as file:
+    file.write("#!/bin/sh\nexec sleep 60\n")
+os.chmod(f"{work}/bin/redis-server", 0o755)
+os.environ["PATH"] = f"{work}/bin:" + os.environ["PATH"]
+made = start("doctor")
+begun = time.time()
+while not any("sleep" in open(f"/proc/{pid}/cmdline").read() for pid in members(made.pid)):
+    assert made.poll() is None and time.time() - begun < 5
+    time.sleep(0.005)
+os.kill(made.pid, signal.SIGTERM)
+assert made.wait(5) == -signal.SIGTERM
+nobody_is_left(made)
+'
+habit "nothing is left behind" '
+assert sorted(os.listdir(f"{work}/in")) == ["cache", "trace"], os.listdir(f"{work}/in")
+'
+plan
