@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a call of a store costs: store get|put|counter URL TIMES prints the microseconds of
- * one, with values of 16 bytes under 1000 keys, or one counter.
+ * What a call of a store costs: store get|put|counter URL TIMES prints the microseconds
+ * of one, with values of 16 bytes under 1000 keys, or one counter.
  *
  * shared: two processes add to one counter, TIMES in all, and none may be lost. file:
  * alone is a new folder in /dev/shm, which is removed.

@@ -668,7 +668,7 @@ struct trace *trace_new(unsigned workers)
 	/* The last is the caller's. */
 	trace->n = workers + 1;
 	trace->owner = getpid();
-	/* Of a process, when it was started: it may log something before its parent does. */
+	/* When the process was started: it may log something before its parent does. */
 	trace->map.begun = tine_now();
 	trace->thread = (pid_t)syscall(SYS_gettid);
 	if (!make_logs(trace, workers > 0 && workers <= MANY ? SLOTS : FEW_SLOTS) ||

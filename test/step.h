@@ -17,8 +17,8 @@ struct steps {
  */
 long test_kill_each_step(const struct steps *, void *arg);
 /*
- * Not after every instruction but every n-th, others in each run, as test_kill_each_step()
- * does where TEST_SCALE is n.
+ * Not after every instruction but every n-th, others in each run, as
+ * test_kill_each_step() does where TEST_SCALE is n.
  */
 long test_kill_some_steps(const struct steps *, void *arg, long n);
 
