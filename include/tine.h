@@ -706,7 +706,10 @@ int tine_store_del(tine_store *, const char *key);
  * ends that as well, all other calls leave it. -ENOENT; -EINVAL: below 0.
  */
 int tine_store_expire(tine_store *, const char *key, int64_t ms);
-/* Calls each(arg, key) for the keys that begin so, as tine_store_fields(). */
+/*
+ * Calls each(arg, key) for the keys that begin so, as tine_store_fields(); but those of a
+ * server may miss a key that comes or goes meanwhile.
+ */
 int tine_store_keys(tine_store *, const char *prefix,
 		    int (*each)(void *arg, const char *key), void *arg);
 
@@ -714,7 +717,7 @@ int tine_store_keys(tine_store *, const char *prefix,
  * Waits, without polling, until the key has changed since *version, which then is the
  * present one; 0 is no version, so that it returns at once. No change is missed, but
  * several may be told as one. Versions mean something to this handle only. A deletion and
- * the end of its time are changes.
+ * the end of its time are changes. -EOPNOTSUPP: a Redis older than 6.
  */
 int tine_store_wait(tine_store *, const char *key, uint64_t *version, int64_t deadline);
 
