@@ -9,7 +9,7 @@
 
 #include "export.h"
 
-/* Of tine_store_open(), taken apart and unescaped. NULL only where it is said. */
+/* Of tine_store_open(), taken apart and unescaped. No string is NULL unless it says so. */
 struct store_address {
 	enum { STORE_FILE, STORE_TCP, STORE_UNIX } kind;
 	bool tls;

@@ -76,7 +76,7 @@ static ssize_t len_of(tine_store *store, const char *key)
 
 /* ---- at every instruction ---------------------------------------------------------- */
 
-/* Half of 6000 take some twelve minutes; so every 61st, from a new one. */
+/* There are 6000, and all take half an hour: every 61st, from another one each time. */
 static void leap(void)
 {
 	setenv("TEST_SCALE", "61", 0);
