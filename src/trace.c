@@ -369,8 +369,9 @@ static void write_out(struct text *text)
 	if (len == 0 || file->given_up)
 		return;
 	fd = open(file->path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	/* Of a file that is gone, the next may have the number; it is not so long yet. */
 	if (fd < 0 || fstat(fd, &stat) != 0 || stat.st_dev != file->device ||
-	    stat.st_ino != file->inode) {
+	    stat.st_ino != file->inode || (uint64_t)stat.st_size < file->end + TAIL) {
 		file->given_up = true;
 	} else if (!file_may_reach(file->end + len + TAIL) ||
 		   !(memcpy(text->buf + len, tail, TAIL),

@@ -453,6 +453,43 @@ TEST(a_full_log_keeps_the_oldest_and_counts_the_rest)
 	trace_pause(&scene->log);
 	CHECK_EQ(scene->log.written, 18);
 	CHECK_EQ(scene->log.dropped, 92);
+	trace_pause(&scene->log);
+	CHECK_EQ(scene->log.dropped, 92);
+	tine_shared_free(scene);
+}
+
+TEST(jobs_of_another_map_are_another_event)
+{
+	struct scene *scene = tine_shared_new(1, sizeof(*scene));
+
+	reset(scene);
+	trace_jobs_begin(&scene->log, TRACE_JOBS, 0, 1, 0, 1000);
+	trace_jobs_done(&scene->log, 5);
+	trace_jobs_end(&scene->log, 2000);
+	trace_jobs_begin(&scene->log, TRACE_JOBS, 0, 2, 5, 2000);
+	trace_jobs_done(&scene->log, 5);
+	trace_jobs_end(&scene->log, 3000);
+	trace_pause(&scene->log);
+	CHECK_EQ(scene->log.written, 2);
+	CHECK(scene->slots[0].count == 5 && scene->slots[1].count == 5);
+	CHECK(scene->slots[0].map == 1 && scene->slots[1].map == 2);
+	tine_shared_free(scene);
+}
+
+TEST(an_event_ends_when_its_last_job_did)
+{
+	struct scene *scene = tine_shared_new(1, sizeof(*scene));
+
+	reset(scene);
+	scene->log.patience = 8;
+	for (uint32_t i = 0; i < 12; i++)
+		chunk(scene, i, 1, 0);
+	test_sleep_us(1000);
+	chunk(scene, 12, 1, 0);
+	trace_pause(&scene->log);
+	CHECK_EQ(scene->log.written, 1);
+	CHECK_EQ(scene->slots[0].count, 13);
+	CHECK(scene->slots[0].ended - scene->slots[0].begun >= 1000000);
 	tine_shared_free(scene);
 }
 
@@ -555,13 +592,47 @@ TEST(a_family_writes_one_file)
 	untrace();
 }
 
+TEST(children_of_one_program_have_one_file_before_it_is_made)
+{
+	pid_t children[3], pid;
+
+	if (getenv("TINE_TRACE_EARLY")) {
+		for (int i = 0; i < 3; i++)
+			children[i] = test_fork(map_in_child, NULL);
+		for (int i = 0; i < 3; i++)
+			CHECK_EQ(test_reap(children[i]), 0);
+		return;
+	}
+	if (test_under_valgrind())
+		test_skip("valgrind");
+	snprintf(path, sizeof(path), "/tmp/tine-trace-%d.json", getpid());
+	setenv("TINE_TRACE", path, 1);
+	setenv("TINE_TRACE_EARLY", "1", 1);
+	pid = fork();
+	if (pid == 0) {
+		dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
+		execl("/proc/self/exe", "test-trace",
+		      "children_of_one_program_have_one_file_before_it_is_made", NULL);
+		_exit(127);
+	}
+	CHECK_EQ(test_reap(pid), 0);
+	read_trace();
+	CHECK_EQ(count("started", 'i'), 6);
+	for (int map = 1; map <= 3; map++)
+		covers(map, 200, 0);
+	untrace();
+}
+
 static void leave_without_freeing(void *arg)
 {
 	static const int us[200];
 	tine_pool *pool = pool_of(1);
 
 	(void)arg;
-	CHECK_EQ(tine_pool_map(pool, &sleeps, us, NULL, 200, NULL, TINE_FOREVER), 0);
+	/* The second follows so soon that it is not written at its end. */
+	for (int i = 0; i < 2; i++)
+		CHECK_EQ(tine_pool_map(pool, &sleeps, us, NULL, 200, NULL, TINE_FOREVER),
+			 0);
 	test_sleep_us(20000);
 	exit(0);
 }
@@ -571,6 +642,7 @@ TEST(a_program_that_just_exits)
 	trace(leave_without_freeing, NULL);
 	read_trace();
 	covers(1, 200, 0);
+	covers(2, 200, 0);
 	untrace();
 	test_grows_no_further(); /* its pool was not freed */
 }
@@ -613,6 +685,8 @@ TEST(somebody_elses_file_is_left_alone)
 	file = fopen(path, "r");
 	CHECK(fgets(text, sizeof(text), file));
 	CHECK(strcmp(text, "precious") == 0);
+	CHECK_EQ(fseek(file, 0, SEEK_END), 0);
+	CHECK_EQ(ftell(file), 8);
 	fclose(file);
 	untrace();
 }
