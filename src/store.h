@@ -9,7 +9,7 @@
 
 #include "export.h"
 
-/* Of tine_store_open(), taken apart and unescaped. No string is NULL unless it says so. */
+/* Of tine_store_open(), taken apart and unescaped. No string is NULL but where said. */
 struct store_address {
 	enum { STORE_FILE, STORE_TCP, STORE_UNIX } kind;
 	bool tls;
