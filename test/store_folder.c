@@ -442,6 +442,7 @@ static void let_go(void *arg)
 static void other_files(void *arg)
 {
 	int fds[64];
+	struct stat now;
 
 	/* As a daemon does; nothing of these may be closed. */
 	for (int fd = 3; fd < 256; fd++)
@@ -450,7 +451,7 @@ static void other_files(void *arg)
 		fds[i] = open("/dev/null", O_RDONLY);
 	CHECK_EQ(tine_store_len(arg, "key"), 1);
 	for (int i = 0; i < 64; i++)
-		CHECK(fcntl(fds[i], F_GETFD) >= 0);
+		CHECK(fstat(fds[i], &now) == 0 && S_ISCHR(now.st_mode));
 }
 
 TEST(a_child_lets_go_of_what_it_inherits)
@@ -606,15 +607,17 @@ TEST(it_does_not_grow_without_end)
 	make();
 	store = open_store();
 	for (int i = 0; i < 2000; i++) {
-		CHECK_EQ(tine_store_set(store, i % 2 ? "a" : "b", value, sizeof(value)),
-			 0);
-		CHECK_EQ(tine_store_expire(store, i % 2 ? "a" : "b", 1), 0);
+		char key[16];
+
+		snprintf(key, sizeof(key), "key-%d", i);
+		CHECK_EQ(tine_store_set(store, key, value, sizeof(value)), 0);
+		CHECK_EQ(tine_store_expire(store, key, 1), 0);
 		CHECK_EQ(tine_store_push(store, "list", value, sizeof(value)), 0);
 		CHECK_EQ(tine_store_pop(store, "list", value, sizeof(value), TINE_NOWAIT),
 			 sizeof(value));
 	}
 	CHECK_EQ(stat(path_of("store/data.mdb"), &now), 0);
-	CHECK(now.st_size <= (off_t)(4 * MIB));
+	CHECK(now.st_size <= (off_t)(32 * MIB));
 	tine_store_free(store);
 	clean();
 }
