@@ -21,7 +21,7 @@
 #include <tine.h>
 #include <unistd.h>
 
-enum { ENTRIES = 10000, TURNS = 1000000, LARGE = 10000000, SAMPLES = 21 };
+enum { ENTRIES = 10000, HITS = 4000000, TURNS = 100000, LARGE = 10000000, SAMPLES = 21 };
 
 static char folder[] = "/tmp/tine-bench-XXXXXX";
 static char path[64];
@@ -82,7 +82,7 @@ static void hit(tine_cache *cache, uint64_t key)
 
 static void hit_many(tine_cache *cache, uint64_t seed)
 {
-	for (uint64_t i = 0; i < TURNS; i++)
+	for (uint64_t i = 0; i < HITS; i++)
 		hit(cache, mix(seed + i) % ENTRIES);
 }
 
@@ -105,7 +105,7 @@ static double hits(uint64_t processes)
 		need(how == 0, "a process");
 	begun = seconds_now() - begun;
 	tine_cache_free(cache);
-	return 1e6 * begun / TURNS / (double)processes;
+	return 1e6 * begun / HITS / (double)processes;
 }
 
 static double misses(void)
@@ -115,13 +115,13 @@ static double misses(void)
 	size_t len;
 	double begun = seconds_now();
 
-	for (uint64_t key = 0; key < TURNS / 10; key++) {
+	for (uint64_t key = 0; key < TURNS; key++) {
 		need(tine_cache_get(cache, &key, 8, &val, &len) < 0, "found");
 		need(tine_cache_put(cache, &key, 8, &key, 8) == 0, "tine_cache_put");
 	}
 	begun = seconds_now() - begun;
 	tine_cache_free(cache);
-	return 1e6 * begun / (TURNS / 10);
+	return 1e6 * begun / TURNS;
 }
 
 static int compare(const void *a, const void *b)
@@ -193,9 +193,9 @@ static double again(void)
 
 	tine_cache_release(cache, get_large(cache));
 	begun = seconds_now();
-	for (int i = 0; i < TURNS / 10; i++)
+	for (int i = 0; i < TURNS; i++)
 		tine_cache_release(cache, get_large(cache));
-	return 1e6 * (seconds_now() - begun) / (TURNS / 10);
+	return 1e6 * (seconds_now() - begun) / TURNS;
 }
 
 static double open_once(void)
