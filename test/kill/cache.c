@@ -223,7 +223,7 @@ TEST_LIMIT(killed_at_steps_of_put_of_a_large_one, 200)
 {
 	struct scene scene = { .key = 5, .keys = 1, .len = 17000, .most = 4 * MIB };
 
-	kill_each_step(&scene, 307, put_prepared, is_whole_and_empty);
+	kill_each_step(&scene, 997, put_prepared, is_whole_and_empty);
 }
 
 TEST_LIMIT(killed_at_steps_of_replacing, 200)
@@ -234,7 +234,7 @@ TEST_LIMIT(killed_at_steps_of_replacing, 200)
 
 	scene.cache = opened(scene.most);
 	CHECK_EQ(put_value(scene.cache, 5, 16500, 2), 0);
-	kill_each_step(&scene, 307, put_prepared, is_whole);
+	kill_each_step(&scene, 997, put_prepared, is_whole);
 }
 
 /* Full, so that each that comes has others go, and moves some on. */
@@ -262,7 +262,7 @@ TEST_LIMIT(killed_at_steps_of_a_put_that_evicts, 300)
 	struct scene scene = { .key = 5000, .len = 12000, .most = MIB };
 
 	fill_up(&scene, 11000);
-	kill_each_step(&scene, 307, put_prepared, is_whole_and_next);
+	kill_each_step(&scene, 997, put_prepared, is_whole_and_next);
 }
 
 TEST_LIMIT(killed_at_steps_of_a_large_put_that_evicts, 300)
@@ -270,7 +270,7 @@ TEST_LIMIT(killed_at_steps_of_a_large_put_that_evicts, 300)
 	struct scene scene = { .key = 5000, .len = 30000, .most = MIB };
 
 	fill_up(&scene, 25000);
-	kill_each_step(&scene, 503, put_prepared, is_whole_and_next);
+	kill_each_step(&scene, 1499, put_prepared, is_whole_and_next);
 }
 
 static void fill_a_few(void *arg, long step)
@@ -309,7 +309,7 @@ TEST_LIMIT(killed_at_steps_of_call, 300)
 {
 	struct scene scene = { .key = 5, .keys = 1, .len = 1, .most = 4 * MIB };
 
-	kill_each_step(&scene, 151, call_one, computes_again);
+	kill_each_step(&scene, 499, call_one, computes_again);
 }
 
 /* A cache that is being made is one, or is none. */
@@ -340,7 +340,7 @@ TEST_LIMIT(killed_at_steps_of_open, 200)
 	long n;
 
 	folder();
-	n = test_kill_some_steps(&(struct steps){ NULL, make_it, can_be_made }, NULL, 13);
+	n = test_kill_some_steps(&(struct steps){ NULL, make_it, can_be_made }, NULL, 41);
 	printf("# %ld steps\n", n);
 	clean();
 }
