@@ -159,20 +159,6 @@ static int verify(tine_cache *cache, bool restarted)
 
 /* ---- list -------------------------------------------------------------------------- */
 
-/* Names are bytes of any kind. */
-static void print_string(const char *text)
-{
-	putchar('"');
-	for (const unsigned char *at = (const unsigned char *)text; *at; at++)
-		if (*at == '"' || *at == '\\')
-			printf("\\%c", *at);
-		else if (*at < 0x20 || *at > 0x7e)
-			printf("\\u%04x", *at);
-		else
-			putchar(*at);
-	putchar('"');
-}
-
 static void print_hex(const void *key, size_t len)
 {
 	const unsigned char *bytes = key;
@@ -238,7 +224,7 @@ static void print_entry_json(const tine_cache_entry *entry)
 {
 	printf("{\"task\": ");
 	if (entry->task)
-		print_string(entry->task);
+		print_json_string(entry->task);
 	else
 		printf("null");
 	printf(", \"version\": %u, \"key\": \"", entry->version);

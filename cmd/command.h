@@ -63,6 +63,9 @@ void print_completion(FILE *);			   /* for bash */
 /* "tine: " and the message, a line on stderr; returns the code. */
 int complain(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* On standard output, in quotes; bytes of any kind. */
+void print_json_string(const char *);
+
 /*
  * When standard output takes no more, by errno: says so, unless nobody reads it. BROKEN.
  * command may be NULL.

@@ -57,19 +57,6 @@ static struct {
 enum verdict { OK, NOTE, BAD };
 static const char *const verdicts[] = { "ok", "note", "BAD" };
 
-static void print_string(const char *text)
-{
-	putchar('"');
-	for (const unsigned char *at = (const unsigned char *)text; *at; at++)
-		if (*at == '"' || *at == '\\')
-			printf("\\%c", *at);
-		else if (*at < 0x20 || *at > 0x7e)
-			printf("\\u%04x", *at);
-		else
-			putchar(*at);
-	putchar('"');
-}
-
 /* What was found; and if that is bad, how to mend it. */
 __attribute__((format(printf, 4, 5))) static void
 tell(enum verdict verdict, const char *name, const char *mend, const char *fmt, ...)
@@ -87,10 +74,10 @@ tell(enum verdict verdict, const char *name, const char *mend, const char *fmt, 
 		       "\"value\": ",
 		       state.printed++ ? ",\n" : "", state.section, name,
 		       verdict == BAD ? "bad" : verdicts[verdict]);
-		print_string(value);
+		print_json_string(value);
 		printf(", \"mend\": ");
 		if (mend)
-			print_string(mend);
+			print_json_string(mend);
 		else
 			printf("null");
 		printf("}");

@@ -23,6 +23,19 @@ int complain(int code, const char *fmt, ...)
 	return code;
 }
 
+void print_json_string(const char *text)
+{
+	putchar('"');
+	for (const unsigned char *at = (const unsigned char *)text; *at; at++)
+		if (*at == '"' || *at == '\\')
+			printf("\\%c", *at);
+		else if (*at < 0x20 || *at > 0x7e)
+			printf("\\u%04x", *at);
+		else
+			putchar(*at);
+	putchar('"');
+}
+
 int lose_output(const char *command)
 {
 	/* Where SIGPIPE is ignored: who closed the pipe knows. */
