@@ -247,7 +247,7 @@ static int open_index(tine_cache *cache, uint64_t max_bytes)
 /* 1: begun anew, for its index was gone. */
 static int open_files(tine_cache *cache, uint64_t max_bytes)
 {
-	uint64_t room = max_bytes ? max_bytes : default_bytes(cache->folder);
+	uint64_t room = max_bytes ? max_bytes : MOST_DEFAULT;
 	bool begun = false;
 	int err;
 
