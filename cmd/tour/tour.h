@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tour: lessons, in the notebook's order. Each has some programs that do the same
+ * work in different ways, and are measured by the first of them. A program runs in a
+ * process of its own, which may die, and says what it found in memory that it shares with
+ * the tour.
+ *
+ *	tour.c		the command: runs the programs, prints the table and JSON
+ *	pi.c, primes.c, check.c, kill.c
+ *			the lessons; the page shows parts of their source
+ *	python.c	runs the Python programs of bench/python
+ *	page.c		the report, with chart.c and timeline.c
+ */
+#ifndef TINE_TOUR_H
+#define TINE_TOUR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum {
+	TOUR_TEXT = 240,
+	TOUR_JOBS = 16,	    /* whose estimates of pi are shown */
+	TOUR_PROGRAMS = 16, /* of one lesson, at most */
+	TOUR_RUNS = 3,	    /* of one program, of which the median counts */
+	TOUR_NUMBERS = 8,
+};
+
+/* A run of a program: what it is told, and, below, what it says. */
+struct tour_run {
+	const struct tour_lesson *lesson;
+	unsigned workers;
+	unsigned n; /* the lesson's work, for this tour: its numbers */
+	uint64_t numbers[TOUR_NUMBERS];
+	const char *folder; /* temporary, and empty at the lesson's first program */
+
+	double seconds;	 /* of the work, with starting and ending its processes */
+	uint64_t answer; /* the same from all programs of a lesson; if it has one */
+	bool has_answer;
+	double look;   /* seconds that one look at the flag takes, or 0 */
+	double died;   /* seconds into the work that a worker was killed at, or 0 */
+	unsigned jobs; /* of which there are estimates of pi */
+	double estimates[TOUR_JOBS];
+	char note[TOUR_TEXT];	  /* what it saw; or empty */
+	char left_out[TOUR_TEXT]; /* why it cannot run here; or empty */
+};
+
+struct tour_program {
+	const char *id;	   /* in JSON: letters, digits and hyphens */
+	const char *name;  /* "%u workers", of which there are so many */
+	const char *shows; /* one sentence */
+	/* 0, or a negative error; or it dies. NULL: it is a Python program. */
+	int (*run)(struct tour_run *);
+	bool once;     /* slow, or not the same again: one run is enough */
+	bool timeline; /* that the page shows */
+	/* With --python: the program, without ".py", and which way it is to go. */
+	const char *script, *way;
+};
+
+struct tour_lesson {
+	const char *id, *title;
+	const char *text;	  /* some sentences: what it is about */
+	const char *work, *quick; /* numbers with commas between, in full and quickly */
+	const char *unit;	  /* of the work: "%s points" */
+	const char *source;	  /* the name of the file of its programs: "pi.c" */
+	/* Parts of it to show: each from a line that has "[NAME]" to one with "[end]". */
+	const char *const *parts;	     /* ends in NULL */
+	const struct tour_program *programs; /* ends in no id */
+	bool of_one; /* the first program is one process, or a plain loop */
+};
+
+/* What a program came to, in all its runs. */
+struct tour_result {
+	const struct tour_program *program;
+	char name[TOUR_TEXT];
+	struct tour_run run; /* that of the median */
+	double ratio;	     /* the seconds of the first program by its own; or 0 */
+	bool failed;	     /* run.note says how */
+	char *trace;	     /* the path of a trace of one more run, or NULL */
+};
+
+struct tour_section {
+	const struct tour_lesson *lesson;
+	unsigned n;
+	struct tour_result results[TOUR_PROGRAMS];
+};
+
+struct tour {
+	unsigned workers;
+	bool quick, python;
+	double seconds; /* all of it */
+	char date[64], system[TOUR_TEXT], processor[TOUR_TEXT];
+	unsigned processors; /* that are there */
+	uint64_t memory;     /* bytes */
+	unsigned n;
+	struct tour_section *sections;
+};
+
+extern const struct tour_lesson *const tour_lessons[]; /* ends in NULL */
+
+/* "587 ns", "1.23 ms", "45.6 s": three digits. Returns buf. */
+const char *tour_time(double seconds, char *buf, size_t size);
+
+/* The run of a Python program: as run() of others. */
+int tour_python(const struct tour_program *, struct tour_run *);
+
+/* The page, whole. Whether it was written is for ferror(). */
+void tour_page(const struct tour *, FILE *);
+
+/* ---- of the page ------------------------------------------------------------------- */
+
+/* Text as it stands in HTML and in SVG. */
+void page_text(FILE *, const char *);
+
+void chart_times(FILE *, const struct tour_section *);
+void chart_estimates(FILE *, const struct tour_section *);
+
+/* What each worker did and when, by the trace of a run; nothing if it cannot be read. */
+void timeline(FILE *, const struct tour_result *);
+
+#endif
