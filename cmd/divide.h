@@ -15,6 +15,6 @@ const char *divide_isa(void);
 
 /* The body for an instruction set: "avx512", "avx2" or "generic"; NULL: not here. */
 typedef uint64_t divide_body(uint64_t n, uint64_t from, uint64_t to);
-divide_body *divide_body_named(const char *isa);
+divide_body *divide_body_named(const char *name);
 
 #endif
