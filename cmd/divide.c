@@ -149,3 +149,15 @@ uint64_t divide(uint64_t n, uint64_t from, uint64_t to)
 		body = bodies[isa_chosen()];
 	return body(n, from, to);
 }
+
+uint64_t divide_end(uint64_t n)
+{
+	uint64_t low = 0, high = UINT64_C(1) << 32;
+
+	while (high - low > 1) {
+		uint64_t middle = low + (high - low) / 2;
+
+		*(middle * middle <= n ? &low : &high) = middle;
+	}
+	return high;
+}
