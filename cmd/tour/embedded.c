@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "embedded.h"
 
-#include <stddef.h>
 #include <string.h>
 
 const char *embedded(const char *name)

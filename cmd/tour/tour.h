@@ -106,7 +106,13 @@ const char *tour_ratio(double ratio, char *buf, size_t size);
 const char *tour_work(const struct tour *, const struct tour_lesson *, char *buf,
 		      size_t size);
 
-/* The run of a Python program: as run() of others. */
+/* The interpreter of Python programs, or NULL. It looks once in a process and its forks. */
+const char *tour_find_python(void);
+
+/*
+ * The run of a Python program: as run() of others. It fails with a line in run->note. All
+ * processes that it starts end with the one that calls it.
+ */
 int tour_python(const struct tour_program *, struct tour_run *);
 
 /* The page, whole. Whether it was written is for ferror(). */
