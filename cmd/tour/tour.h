@@ -122,9 +122,21 @@ void tour_page(const struct tour *, FILE *);
 
 /* Text as it stands in HTML and in SVG. */
 void page_text(FILE *, const char *);
+/* tour_time() with the sign of microseconds. */
+const char *page_time(double seconds, char *buf, size_t size);
+/* What looks so in a picture, for its caption: a class of shapes, and what they mean. */
+#define PAGE_SHAPE(shape, meaning)                                                       \
+	" <span class=\"key\"><svg width=\"18\" height=\"12\" "                          \
+	"aria-hidden=\"true\">" shape "</svg> " meaning "</span>"
+#define PAGE_KEY(class, meaning)                                                         \
+	PAGE_SHAPE("<rect class=\"" class "\" width=\"18\" height=\"12\"/>", meaning)
+#define PAGE_MARK(class, path, meaning)                                                  \
+	PAGE_SHAPE("<path class=\"" class "\" d=\"" path "\"/>", meaning)
 
 void chart_times(FILE *, const struct tour_section *);
 void chart_estimates(FILE *, const struct tour_section *);
+/* Below a picture of a width of so many seconds, that is y high. */
+void chart_axis(FILE *, double seconds, int y);
 
 /* What each worker did and when, by the trace of a run; nothing if it cannot be read. */
 void timeline(FILE *, const struct tour_result *);
