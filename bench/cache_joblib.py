@@ -1,12 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""What bench/cache.c measures, of joblib.Memory: hit|miss|first|again. In microseconds.
+"""What bench/cache.c measures, of joblib.Memory: hit|miss|first|again. In microseconds."""
 
-Or pi TRIALS DIR: the notebook's cached run, pi from random points by 4 processes, whose
-counts are kept in a folder; "idx" is there so that each has a result of its own.
-"""
-
-import json
 import os
 import statistics
 import sys
@@ -14,14 +9,13 @@ import tempfile
 import time
 
 import numpy as np
-from joblib import Memory, Parallel, delayed
+from joblib import Memory
 
 ENTRIES = 10000
 HITS = 20000
 MISSES = 2000
 LARGE = 10000000
 SAMPLES = 7
-WORKERS = 4
 
 
 def same(number):
@@ -30,13 +24,6 @@ def same(number):
 
 def large():
     return np.full(LARGE // 8, 7.0)
-
-
-def count_inside(trials, idx):
-    np.random.seed(idx)
-    xs = np.random.uniform(0, 1, trials)
-    ys = np.random.uniform(0, 1, trials)
-    return int(np.sum(xs * xs + ys * ys <= 1))
 
 
 def memory(folder, **options):
@@ -99,17 +86,7 @@ def again(folder):
                              for _ in range(SAMPLES))
 
 
-def pi(trials, folder):
-    cached = memory(folder).cache(count_inside)
-    counts = Parallel(n_jobs=WORKERS)(
-        delayed(cached)(trials // WORKERS, idx) for idx in range(WORKERS))
-    print(json.dumps({"pi": 4 * sum(counts) / trials}))
-
-
 if __name__ == "__main__":
-    if sys.argv[1] == "pi":
-        pi(int(float(sys.argv[2])), sys.argv[3])
-    else:
-        measures = {"hit": hit, "miss": miss, "first": first, "again": again}
-        with tempfile.TemporaryDirectory(prefix="tine-bench-") as place:
-            print(measures[sys.argv[1]](place))
+    measures = {"hit": hit, "miss": miss, "first": first, "again": again}
+    with tempfile.TemporaryDirectory(prefix="tine-bench-") as place:
+        print(measures[sys.argv[1]](place))

@@ -47,7 +47,7 @@ struct command {
 };
 
 extern const struct command cache_command, doctor_command, isprime_command,
-	manager_command, pi_command, primes_command;
+	manager_command, pi_command, primes_command, tour_command;
 extern const struct command *const commands[]; /* ends in NULL */
 
 /*
@@ -62,6 +62,9 @@ void print_completion(FILE *);			   /* for bash */
 
 /* "tine: " and the message, a line on stderr; returns the code. */
 int complain(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* In lines of 80 columns; the first begins where the indent ends. */
+void print_wrapped(const char *text, int indent, FILE *);
 
 /* On standard output, in quotes; bytes of any kind. */
 void print_json_string(const char *);

@@ -12,6 +12,7 @@ const struct command *const commands[] = { &cache_command,
 					   &manager_command,
 					   &pi_command,
 					   &primes_command,
+					   &tour_command,
 					   NULL };
 
 static const struct command *find(const char *name)

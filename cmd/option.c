@@ -221,7 +221,7 @@ static int print_word(const char *word, int len, int at, int indent, FILE *out)
 	return at + fprintf(out, "%.*s", len, word);
 }
 
-static void print_wrapped(const char *text, int indent, FILE *out)
+void print_wrapped(const char *text, int indent, FILE *out)
 {
 	int at = indent;
 

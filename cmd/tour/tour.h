@@ -47,7 +47,7 @@ struct tour_run {
 
 struct tour_program {
 	const char *id;	   /* in JSON: letters, digits and hyphens */
-	const char *name;  /* "%u workers", of which there are so many */
+	const char *name;  /* %w: "2 workers"; %p: "2 processes" */
 	const char *shows; /* one sentence */
 	/* 0, or a negative error; or it dies. NULL: it is a Python program. */
 	int (*run)(struct tour_run *);
@@ -66,7 +66,6 @@ struct tour_lesson {
 	/* Parts of it to show: each from a line that has "[NAME]" to one with "[end]". */
 	const char *const *parts;	     /* ends in NULL */
 	const struct tour_program *programs; /* ends in no id */
-	bool of_one; /* the first program is one process, or a plain loop */
 };
 
 /* What a program came to, in all its runs. */
@@ -96,12 +95,24 @@ struct tour {
 	struct tour_section *sections;
 };
 
-extern const struct tour_lesson *const tour_lessons[]; /* ends in NULL */
+extern const struct tour_lesson tour_pi, tour_cache, tour_vectors, tour_streams,
+	tour_primes, tour_check, tour_flags, tour_kill;
 
-/* "587 ns", "1.23 ms", "45.6 s": three digits. Returns buf. */
+/* "587 ns", "1.23 ms", "45.6 s": three digits. Returns buf, as the next does. */
 const char *tour_time(double seconds, char *buf, size_t size);
+/* "1.97x", "456x", "1/3,580,000x". size: at least 64. */
+const char *tour_ratio(double ratio, char *buf, size_t size);
+/* "100,000,000 points". */
+const char *tour_work(const struct tour *, const struct tour_lesson *, char *buf,
+		      size_t size);
 
-/* The run of a Python program: as run() of others. */
+/* The interpreter of Python programs, or NULL. It looks once in a process and its forks. */
+const char *tour_find_python(void);
+
+/*
+ * The run of a Python program: as run() of others. It fails with a line in run->note. All
+ * processes that it starts end with the one that calls it.
+ */
 int tour_python(const struct tour_program *, struct tour_run *);
 
 /* The page, whole. Whether it was written is for ferror(). */

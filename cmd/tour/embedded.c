@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+#include "embedded.h"
+
+#include <string.h>
+
+const char *embedded(const char *name)
+{
+	for (const struct embedded *file = embedded_files; file->name; file++)
+		if (strcmp(file->name, name) == 0)
+			return file->text;
+	return NULL;
+}
