@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Charts, in SVG. Places and lengths along x are parts of the width, and text has a size
- * of its own, so that a chart is as wide as the page and can be read at any width.
+ * Axes, and the chart of estimates. Places and lengths along x are parts of the width,
+ * and text has a size of its own, so that a chart is as wide as the page and can be read
+ * at any width.
  */
 #include "tour.h"
 
 #include <math.h>
-#include <string.h>
 
-enum { LABEL = 18, BAR = 22, ROW = 54, DOT = 7, PANEL = LABEL + TOUR_JOBS * DOT + 22 };
+enum { LABEL = 18, DOT = 7, PANEL = LABEL + TOUR_JOBS * DOT + 22 };
 
 static const struct {
 	const char *name, *sign;
@@ -52,23 +52,22 @@ static double step_of(double range)
 	return power * (n >= 5 ? 5 : n >= 2 ? 2 : 1);
 }
 
-static void unit_line(FILE *out, int y, const char *unit, const char *more)
+static void unit_line(FILE *out, int y, const char *unit)
 {
-	fprintf(out, "<text class=\"unit\" x=\"0\" y=\"%d\">%s%s</text>\n", y + 37, unit,
-		more);
+	fprintf(out, "<text class=\"unit\" x=\"0\" y=\"%d\">%s</text>\n", y + 37, unit);
 }
 
-void chart_axis(FILE *out, double seconds, int y)
+static void linear_axis(FILE *out, double most, int y)
 {
-	unsigned unit = unit_of(seconds);
-	double most = seconds / units[unit].seconds, step = step_of(most);
+	unsigned unit = unit_of(most);
+	double end = most / units[unit].seconds, step = step_of(end);
 	char label[32];
 
-	for (int i = 0; i * step <= most; i++) {
+	for (int i = 0; i * step <= end; i++) {
 		snprintf(label, sizeof(label), "%.6g", i * step);
-		tick(out, 100 * i * step / most, y, label);
+		tick(out, 100 * i * step / end, y, label);
 	}
-	unit_line(out, y, units[unit].name, "");
+	unit_line(out, y, units[unit].name);
 }
 
 /* Powers of ten, every other if they are many. */
@@ -85,142 +84,15 @@ static void logarithmic_axis(FILE *out, double least, double most, int y)
 			 units[unit].sign);
 		tick(out, 100 * i / log10(most / least), y, label);
 	}
-	unit_line(out, y, units[unit_of(most)].name, ", logarithmic");
+	unit_line(out, y, "time, logarithmic");
 }
 
-/* ---- bars -------------------------------------------------------------------------- */
-
-struct bar {
-	const struct tour_result *result;
-	double seconds; /* 0: it failed */
-	char value[112];
-};
-
-struct bars {
-	struct bar bar[TOUR_PROGRAMS];
-	int n;
-	double least, most;
-	bool logarithmic, python;
-};
-
-static void add(struct bars *bars, const struct tour_result *result, double seconds,
-		double ratio)
+void chart_axis(FILE *out, double least, double most, int y)
 {
-	struct bar *bar = &bars->bar[bars->n++];
-	char time[32], times[64];
-
-	*bar = (struct bar){ .result = result, .seconds = result->failed ? 0 : seconds };
-	bars->python |= result->program->script != NULL;
-	if (result->failed) {
-		snprintf(bar->value, sizeof(bar->value), "failed");
-		return;
-	}
-	bars->most = fmax(bars->most, seconds);
-	bars->least = bars->least > 0 ? fmin(bars->least, seconds) : seconds;
-	page_time(seconds, time, sizeof(time));
-	if (ratio > 0)
-		snprintf(bar->value, sizeof(bar->value), "%s · %s", time,
-			 tour_ratio(ratio, times, sizeof(times)));
+	if (least > 0)
+		logarithmic_axis(out, least, most, y);
 	else
-		snprintf(bar->value, sizeof(bar->value), "%s", time);
-}
-
-static double place(const struct bars *bars, double seconds)
-{
-	double part = bars->logarithmic
-			      ? log(seconds / bars->least) / log(bars->most / bars->least)
-			      : seconds / bars->most;
-
-	return 100 * fmax(part, 0.004);
-}
-
-static void draw_bar(FILE *out, const struct bars *bars, int i)
-{
-	const struct bar *bar = &bars->bar[i];
-	double percent = bar->seconds > 0 ? place(bars, bar->seconds) : 0;
-	const char *kind = bar->result->program->script ? " python" : "";
-	bool inside = percent > 52;
-
-	fprintf(out, "<text class=\"label\" x=\"0\" y=\"%d\">", i * ROW + 13);
-	page_text(out, bar->result->name);
-	fprintf(out,
-		"</text><rect class=\"bar%s\" x=\"0\" y=\"%d\" width=\"%.2f%%\" "
-		"height=\"%d\"/>",
-		kind, i * ROW + LABEL, percent, BAR);
-	if (bar->seconds > 0 && bar->result->run.died > 0 && !bars->logarithmic)
-		fprintf(out,
-			"<line class=\"death\" x1=\"%.2f%%\" x2=\"%.2f%%\" y1=\"%d\" "
-			"y2=\"%d\"><title>a worker was killed here</title></line>",
-			place(bars, bar->result->run.died),
-			place(bars, bar->result->run.died), i * ROW + LABEL - 2,
-			i * ROW + LABEL + BAR + 2);
-	fprintf(out,
-		"<text class=\"value%s%s\" x=\"%.2f%%\" dx=\"%d\" y=\"%d\" "
-		"text-anchor=\"%s\">%s</text>\n",
-		inside ? " inside" : "", bar->seconds > 0 ? kind : " failed", percent,
-		inside ? -8 : 8, i * ROW + LABEL + 16, inside ? "end" : "start",
-		bar->value);
-}
-
-static void draw_bars(FILE *out, struct bars *bars, const char *what, const char *how)
-{
-	int height = bars->n * ROW;
-
-	if (bars->most <= 0)
-		return;
-	bars->logarithmic = bars->most > 50 * bars->least;
-	/* The least has some length too. */
-	if (bars->logarithmic)
-		bars->least = pow(10, floor(log10(bars->least / 1.5)));
-	fprintf(out, "<figure><figcaption><b>%s.</b> %s", what, how);
-	if (bars->python)
-		fputs(" <span class=\"keys\">" PAGE_KEY("bar", "C, with tine")
-			      PAGE_KEY("bar python", "Python") "</span>",
-		      out);
-	fprintf(out,
-		"</figcaption>\n<svg class=\"chart\" role=\"img\" height=\"%d\" "
-		"aria-label=\"%s",
-		height + 44, what);
-	for (int i = 0; i < bars->n; i++) {
-		fputs(i ? "; " : ": ", out);
-		page_text(out, bars->bar[i].result->name);
-		fprintf(out, ", %s", bars->bar[i].value);
-	}
-	fputs("\">\n", out);
-	if (bars->logarithmic)
-		logarithmic_axis(out, bars->least, bars->most, height);
-	else
-		chart_axis(out, bars->most, height);
-	/* What the others are compared with. */
-	if (bars->bar[0].seconds > 0)
-		fprintf(out,
-			"<line class=\"first\" x1=\"%.2f%%\" x2=\"%.2f%%\" y1=\"%d\" "
-			"y2=\"%d\"/>\n",
-			place(bars, bars->bar[0].seconds),
-			place(bars, bars->bar[0].seconds), LABEL, height);
-	for (int i = 0; i < bars->n; i++)
-		draw_bar(out, bars, i);
-	fputs("</svg></figure>\n", out);
-}
-
-void chart_times(FILE *out, const struct tour_section *section)
-{
-	struct bars times = { .n = 0 }, looks = { .n = 0 };
-
-	for (unsigned i = 0; i < section->n; i++) {
-		const struct tour_result *result = &section->results[i];
-
-		if (result->failed || result->run.seconds > 0)
-			add(&times, result, result->run.seconds, i ? result->ratio : 0);
-		if (!result->failed && result->run.look > 0)
-			add(&looks, result, result->run.look, 0);
-	}
-	draw_bars(
-		out, &times, "Time of the work",
-		"The shorter, the faster. The dashed line is the first program; after a "
-		"time stands how many times as fast as that it is.");
-	draw_bars(out, &looks, "Time of one look at the flag",
-		  "The shorter, the better.");
+		linear_axis(out, most, y);
 }
 
 /* ---- estimates --------------------------------------------------------------------- */
@@ -283,7 +155,7 @@ void chart_estimates(FILE *out, const struct tour_section *section)
 		snprintf(label, sizeof(label), "%.6g", at);
 		tick(out, 50 * (at - low) / away, height, label);
 	}
-	unit_line(out, height, "estimate of pi", "");
+	unit_line(out, height, "estimate of pi");
 	for (unsigned i = 0; i < section->n; i++)
 		if (section->results[i].run.jobs) {
 			draw_estimates(out, &section->results[i], y, low, low + 2 * away);

@@ -260,10 +260,10 @@ static void show_summary(FILE *out, const struct tour *tour)
 {
 	fputs("<section aria-labelledby=\"summary\">\n<h2 id=\"summary\">All of it</h2>\n"
 	      "<p>The last column is how many times as fast as the first program of its "
-	      "lesson each one is: below 1x it is slower.</p>\n"
+	      "lesson each one is; 1/14x is 14 times as slow.</p>\n"
 	      "<table>\n<thead><tr><th scope=\"col\">Program</th><th "
 	      "scope=\"col\">Time</th>"
-	      "<th scope=\"col\">Faster</th></tr></thead>\n",
+	      "<th scope=\"col\">Speed</th></tr></thead>\n",
 	      out);
 	for (unsigned i = 0; i < tour->n; i++) {
 		const struct tour_section *section = &tour->sections[i];

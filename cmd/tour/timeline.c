@@ -378,7 +378,7 @@ static void place_lanes(struct timeline *t)
 			t->all[kind] += lane->pieces[kind];
 	}
 	t->gap = fmax(0.001, shown / 1200.0);
-	t->wide = fmax(0.02, t->gap);
+	t->wide = fmax(0.04, t->gap);
 }
 
 /* "worker 2"; "pool 2, worker 0"; "primes 3". */
@@ -474,7 +474,7 @@ static void tell_death(FILE *out, const struct timeline *t, const struct piece *
 static void draw_moment(FILE *out, const struct timeline *t, const struct piece *piece)
 {
 	static const char *const class[] = { "steal", "start", "death" };
-	static const char *const path[] = { "M0 -4V3", "M0 3L8 8L0 13Z",
+	static const char *const path[] = { "M0 13V20", "M0 3L8 8L0 13Z",
 					    "M-6 2L6 14M6 2L-6 14" };
 	int i = (int)piece->kind - STEAL;
 
@@ -533,7 +533,7 @@ static void caption(FILE *out, const struct timeline *t, const char *name, int h
 	if (all[SLEEP])
 		fputs(PAGE_KEY("sleep", "sleeps"), out);
 	if (all[STEAL])
-		fputs(PAGE_MARK("steal", "M9 1V10", "takes jobs of another"), out);
+		fputs(PAGE_MARK("steal", "M9 2V10", "takes jobs of another"), out);
 	if (all[START])
 		fputs(PAGE_MARK("start", "M5 1L13 6L5 11Z", "a worker starts"), out);
 	if (all[DEATH])
@@ -568,7 +568,7 @@ static void draw_all(FILE *out, const struct timeline *t, const char *name)
 				t->lanes[i].pieces[DEATH] ? ", died" : "");
 		}
 	fputs("\">\n", out);
-	chart_axis(out, t->ended / 1e6, t->height);
+	chart_axis(out, 0, t->ended / 1e6, t->height);
 	draw(out, t);
 	fputs("</svg></figure>\n", out);
 }

@@ -9,7 +9,7 @@
  *	pi.c, primes.c, check.c, kill.c
  *			the lessons; the page shows parts of their source
  *	python.c	runs the Python programs of bench/python
- *	page.c		the report, with chart.c and timeline.c
+ *	page.c		the report, with bars.c, chart.c and timeline.c
  */
 #ifndef TINE_TOUR_H
 #define TINE_TOUR_H
@@ -135,8 +135,11 @@ const char *page_time(double seconds, char *buf, size_t size);
 
 void chart_times(FILE *, const struct tour_section *);
 void chart_estimates(FILE *, const struct tour_section *);
-/* Below a picture of a width of so many seconds, that is y high. */
-void chart_axis(FILE *, double seconds, int y);
+/*
+ * Below a picture that is y high, in seconds: from 0 if least is 0, else it is a power of
+ * ten, and the axis logarithmic.
+ */
+void chart_axis(FILE *, double least, double most, int y);
 
 /* What each worker did and when, by the trace of a run; nothing if it cannot be read. */
 void timeline(FILE *, const struct tour_result *);

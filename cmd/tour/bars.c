@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* Charts of times: a bar for each program. */
+#include "tour.h"
+
+#include <math.h>
+
+enum { LABEL = 18, BAR = 22, ROW = 54 };
+
+struct bar {
+	const struct tour_result *result;
+	double seconds; /* 0: it failed */
+	char value[112];
+};
+
+struct bars {
+	struct bar bar[TOUR_PROGRAMS];
+	int n;
+	double least, most;
+	bool logarithmic, python, deaths;
+};
+
+static void add(struct bars *bars, const struct tour_result *result, double seconds,
+		double ratio)
+{
+	struct bar *bar = &bars->bar[bars->n++];
+	char time[32], times[64];
+
+	*bar = (struct bar){ .result = result, .seconds = result->failed ? 0 : seconds };
+	bars->python |= result->program->script != NULL;
+	if (result->failed) {
+		snprintf(bar->value, sizeof(bar->value), "failed");
+		return;
+	}
+	bars->deaths |= result->run.died > 0;
+	bars->most = fmax(bars->most, seconds);
+	bars->least = bars->least > 0 ? fmin(bars->least, seconds) : seconds;
+	page_time(seconds, time, sizeof(time));
+	if (ratio > 0)
+		snprintf(bar->value, sizeof(bar->value), "%s · %s", time,
+			 tour_ratio(ratio, times, sizeof(times)));
+	else
+		snprintf(bar->value, sizeof(bar->value), "%s", time);
+}
+
+static double place(const struct bars *bars, double seconds)
+{
+	double part = bars->logarithmic
+			      ? log(seconds / bars->least) / log(bars->most / bars->least)
+			      : seconds / bars->most;
+
+	return 100 * fmax(part, 0.004);
+}
+
+static void draw_line(FILE *out, const char *class, double percent, int from, int to)
+{
+	fprintf(out,
+		"<line class=\"%s\" x1=\"%.2f%%\" x2=\"%.2f%%\" y1=\"%d\" y2=\"%d\"/>\n",
+		class, percent, percent, from, to);
+}
+
+static void draw_bar(FILE *out, const struct bars *bars, int i)
+{
+	const struct bar *bar = &bars->bar[i];
+	double percent = bar->seconds > 0 ? place(bars, bar->seconds) : 0;
+	const char *kind = bar->result->program->script ? " python" : "";
+	bool inside = percent > 52;
+
+	fprintf(out, "<text class=\"label\" x=\"0\" y=\"%d\">", i * ROW + 13);
+	page_text(out, bar->result->name);
+	fprintf(out,
+		"</text><rect class=\"bar%s\" x=\"0\" y=\"%d\" width=\"%.2f%%\" "
+		"height=\"%d\"/>",
+		kind, i * ROW + LABEL, percent, BAR);
+	if (bar->seconds > 0 && bar->result->run.died > 0)
+		draw_line(out, "death", place(bars, bar->result->run.died),
+			  i * ROW + LABEL - 3, i * ROW + LABEL + BAR + 3);
+	fprintf(out,
+		"<text class=\"value%s%s\" x=\"%.2f%%\" dx=\"%d\" y=\"%d\" "
+		"text-anchor=\"%s\">%s</text>\n",
+		inside ? " inside" : "", bar->seconds > 0 ? kind : " failed", percent,
+		inside ? -8 : 8, i * ROW + LABEL + 16, inside ? "end" : "start",
+		bar->value);
+}
+
+static void caption(FILE *out, const struct bars *bars, const char *what, const char *how)
+{
+	fprintf(out, "<figcaption><b>%s.</b> %s", what, how);
+	if (bars->python || bars->deaths)
+		fputs(" <span class=\"keys\">", out);
+	if (bars->python)
+		fputs(PAGE_KEY("bar", "C, with tine") PAGE_KEY("bar python", "Python"),
+		      out);
+	if (bars->deaths)
+		fputs(PAGE_MARK("death", "M9 0V12", "a worker is killed"), out);
+	if (bars->python || bars->deaths)
+		fputs("</span>", out);
+	fputs("</figcaption>\n", out);
+}
+
+static void draw_bars(FILE *out, struct bars *bars, const char *what, const char *how,
+		      bool compared)
+{
+	int height = bars->n * ROW;
+
+	if (bars->most <= 0)
+		return;
+	bars->logarithmic = bars->most > 50 * bars->least;
+	/* The least has some length too. */
+	if (bars->logarithmic)
+		bars->least = pow(10, floor(log10(bars->least / 1.5)));
+	fputs("<figure>", out);
+	caption(out, bars, what, how);
+	fprintf(out, "<svg class=\"chart\" role=\"img\" height=\"%d\" aria-label=\"%s",
+		height + 44, what);
+	for (int i = 0; i < bars->n; i++) {
+		fputs(i ? "; " : ": ", out);
+		page_text(out, bars->bar[i].result->name);
+		fprintf(out, ", %s", bars->bar[i].value);
+	}
+	fputs("\">\n", out);
+	chart_axis(out, bars->logarithmic ? bars->least : 0, bars->most, height);
+	if (compared && bars->bar[0].seconds > 0)
+		draw_line(out, "first", place(bars, bars->bar[0].seconds), LABEL, height);
+	for (int i = 0; i < bars->n; i++)
+		draw_bar(out, bars, i);
+	fputs("</svg></figure>\n", out);
+}
+
+void chart_times(FILE *out, const struct tour_section *section)
+{
+	struct bars times = { .n = 0 }, looks = { .n = 0 };
+
+	for (unsigned i = 0; i < section->n; i++) {
+		const struct tour_result *result = &section->results[i];
+
+		if (result->failed || result->run.seconds > 0)
+			add(&times, result, result->run.seconds, i ? result->ratio : 0);
+		if (!result->failed && result->run.look > 0)
+			add(&looks, result, result->run.look, 0);
+	}
+	draw_bars(
+		out, &times, "Time of the work",
+		"The shorter, the faster. The dashed line is the first program; after a "
+		"time stands how many times as fast as that it is.",
+		true);
+	draw_bars(out, &looks, "Time of one look at the flag", "The shorter, the better.",
+		  false);
+}
