@@ -76,7 +76,7 @@ static void logarithmic_axis(FILE *out, double least, double most, int y)
 	int first = (int)lround(log10(least)), decades = (int)log10(most / least);
 	char label[32];
 
-	for (int i = 0; i <= decades; i += decades > 5 ? 2 : 1) {
+	for (int i = 0; i <= decades; i += decades > 4 ? 2 : 1) {
 		double seconds = pow(10, first + i);
 		unsigned unit = unit_of(seconds);
 

@@ -250,10 +250,11 @@ static void show_result_row(FILE *out, const struct tour_result *result)
 		fputs("left out", out);
 	else
 		fputs(page_time(run->seconds, text, sizeof(text)), out);
-	fprintf(out, "</td><td>%s</td></tr>\n",
-		result->failed || run->left_out[0] || result->ratio <= 0
-			? ""
-			: tour_ratio(result->ratio, text, sizeof(text)));
+	if (result->failed || run->left_out[0] || result->ratio <= 0)
+		text[0] = '\0';
+	else
+		tour_ratio(result->ratio, text, sizeof(text));
+	fprintf(out, " <span class=\"ratio\">%s</span></td></tr>\n", text);
 }
 
 static void show_summary(FILE *out, const struct tour *tour)
@@ -261,15 +262,15 @@ static void show_summary(FILE *out, const struct tour *tour)
 	fputs("<section aria-labelledby=\"summary\">\n<h2 id=\"summary\">All of it</h2>\n"
 	      "<p>The last column is how many times as fast as the first program of its "
 	      "lesson each one is; 1/14x is 14 times as slow.</p>\n"
-	      "<table>\n<thead><tr><th scope=\"col\">Program</th><th "
-	      "scope=\"col\">Time</th>"
-	      "<th scope=\"col\">Speed</th></tr></thead>\n",
+	      "<table>\n<thead><tr><th scope=\"col\">Program</th>"
+	      "<th scope=\"col\">Time <span "
+	      "class=\"ratio\">Speed</span></th></tr></thead>\n",
 	      out);
 	for (unsigned i = 0; i < tour->n; i++) {
 		const struct tour_section *section = &tour->sections[i];
 
 		fputs("<tbody>\n<tr class=\"lesson\"><th scope=\"rowgroup\" "
-		      "colspan=\"3\">",
+		      "colspan=\"2\">",
 		      out);
 		page_text(out, section->lesson->title);
 		fputs("</th></tr>\n", out);
