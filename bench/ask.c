@@ -98,18 +98,6 @@ static uint8_t *map_byte(void)
 	return mem;
 }
 
-static uint64_t root(uint64_t n)
-{
-	uint64_t low = 0, high = UINT64_C(1) << 32;
-
-	while (high - low > 1) {
-		uint64_t middle = low + (high - low) / 2;
-
-		*(middle * middle <= n ? &low : &high) = middle;
-	}
-	return low;
-}
-
 int main(int argc, char **argv)
 {
 	static const tine_task task = TINE_TASK(measure, struct order, double);
@@ -125,7 +113,7 @@ int main(int argc, char **argv)
 	if (order.what == WHATS)
 		die(2, "usage: ask nothing|cancelled|event|byte [N]");
 	order.number = argc > 2 ? strtoull(argv[2], NULL, 10) : 100109100129162907;
-	order.end = root(order.number) + 1;
+	order.end = divide_end(order.number);
 	event = tine_shared_new(1, sizeof(*event));
 	byte = map_byte();
 	err = tine_pool_new(&pool, &opts);

@@ -12,40 +12,16 @@
  *
  * bench/cache_joblib.py does the first and the two with 10 MB of joblib.Memory.
  */
-#include "bench.h"
+#include "cache.h"
 
-#include <ftw.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <tine.h>
 #include <unistd.h>
 
-enum { ENTRIES = 10000, HITS = 4000000, TURNS = 100000, LARGE = 10000000, SAMPLES = 21 };
+enum { HITS = 4000000, TURNS = 100000, LARGE = 10000000, SAMPLES = 21 };
 
-static char folder[] = "/tmp/tine-bench-XXXXXX";
 static char path[64];
-
-static int remove_one(const char *name, const struct stat *file, int type, struct FTW *at)
-{
-	(void)file;
-	(void)type;
-	(void)at;
-	return remove(name);
-}
-
-static void remove_folder(void)
-{
-	nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static void need(bool good, const char *what)
-{
-	if (good)
-		return;
-	remove_folder();
-	die(1, what);
-}
 
 static tine_cache *open_cache(uint64_t max_bytes)
 {
@@ -54,13 +30,6 @@ static tine_cache *open_cache(uint64_t max_bytes)
 
 	need(tine_cache_open(&cache, path, &opts) == 0, "tine_cache_open");
 	return cache;
-}
-
-static uint64_t mix(uint64_t word)
-{
-	word = (word ^ word >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	word = (word ^ word >> 27) * UINT64_C(0x94d049bb133111eb);
-	return word ^ word >> 31;
 }
 
 static void fill(tine_cache *cache, uint64_t n)

@@ -5,42 +5,15 @@
  * or of looking for them in vain and keeping them. Neither notes when an entry was used,
  * has a limit, or waits for who computes.
  */
-#include "bench.h"
+#include "cache.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <lmdb.h>
-#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { ENTRIES = 10000, HITS = 1000000, FILE_HITS = 100000, MISSES = 20000 };
-
-static char folder[] = "/tmp/tine-bench-XXXXXX";
-
-static int remove_one(const char *name, const struct stat *file, int type, struct FTW *at)
-{
-	(void)file;
-	(void)type;
-	(void)at;
-	return remove(name);
-}
-
-static void need(bool good, const char *what)
-{
-	if (good)
-		return;
-	nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-	die(1, what);
-}
-
-static uint64_t mix(uint64_t word)
-{
-	word = (word ^ word >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	word = (word ^ word >> 27) * UINT64_C(0x94d049bb133111eb);
-	return word ^ word >> 31;
-}
+enum { HITS = 1000000, FILE_HITS = 100000, MISSES = 20000 };
 
 /* ---- LMDB, without syncing, its reader renewed and not begun anew ------------------ */
 
@@ -168,7 +141,7 @@ int main(int argc, char **argv)
 		die(1, "no folder in /tmp");
 	peer->open();
 	took = strcmp(argv[2], "hit") == 0 ? hits(peer) : misses(peer);
-	nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	remove_folder();
 	printf("%f\n", took);
 	return 0;
 }

@@ -21,22 +21,10 @@ static uint64_t plain(uint64_t n, uint64_t from, uint64_t to)
 	return 0;
 }
 
-static uint64_t root(uint64_t n)
-{
-	uint64_t low = 0, high = UINT64_C(1) << 32;
-
-	while (high - low > 1) {
-		uint64_t middle = low + (high - low) / 2;
-
-		*(middle * middle <= n ? &low : &high) = middle;
-	}
-	return low;
-}
-
 int main(int argc, char **argv)
 {
 	uint64_t n = argc > 2 ? strtoull(argv[2], NULL, 10) : 100109100129162907;
-	uint64_t end = root(n) + 1;
+	uint64_t end = divide_end(n);
 	bool is_plain = argc > 1 && strcmp(argv[1], "plain") == 0;
 	divide_body *body = argc < 2   ? NULL
 			    : is_plain ? plain

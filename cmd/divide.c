@@ -33,10 +33,9 @@
  */
 #include "divide.h"
 
+#include "../src/isa.h"
+
 #include <math.h>
-#include <stdbool.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define WHEEL 210
 #define EACH  48
@@ -122,44 +121,24 @@ static struct run run_from(uint64_t n, int64_t base, int64_t to)
 #include "divide_body.h"
 #endif
 
-divide_body *divide_body_named(const char *isa)
-{
+static divide_body *const bodies[ISAS] = {
+	[ISA_GENERIC] = body_generic,
 #ifdef __x86_64__
-	if (strcmp(isa, "avx512") == 0)
-		return __builtin_cpu_supports("avx512f") &&
-				       __builtin_cpu_supports("avx512dq")
-			       ? body_avx512
-			       : NULL;
-	if (strcmp(isa, "avx2") == 0)
-		return __builtin_cpu_supports("avx2") ? body_avx2 : NULL;
+	[ISA_AVX2] = body_avx2,
+	[ISA_AVX512] = body_avx512,
 #endif
-	return strcmp(isa, "generic") == 0 ? body_generic : NULL;
-}
+};
 
-/* The widest of the names, from the one that the environment gives on. */
-static const char *choose(void)
+divide_body *divide_body_named(const char *name)
 {
-	static const char *const names[] = { "avx512", "avx2", "generic" };
-	const char *most = getenv("TINE_ISA"), *widest = NULL;
-	bool known = false, reached = false;
+	enum isa isa = isa_named(name);
 
-	for (int i = 0; i < 3; i++)
-		known |= most && strcmp(most, names[i]) == 0;
-	for (int i = 0; i < 3 && !widest; i++) {
-		reached |= !known || strcmp(most, names[i]) == 0;
-		if (reached && divide_body_named(names[i]))
-			widest = names[i];
-	}
-	return widest;
+	return isa_is_here(isa) ? bodies[isa] : NULL;
 }
 
 const char *divide_isa(void)
 {
-	static const char *chosen;
-
-	if (!chosen)
-		chosen = choose();
-	return chosen;
+	return isa_names[isa_chosen()];
 }
 
 uint64_t divide(uint64_t n, uint64_t from, uint64_t to)
@@ -167,6 +146,18 @@ uint64_t divide(uint64_t n, uint64_t from, uint64_t to)
 	static divide_body *body;
 
 	if (!body)
-		body = divide_body_named(divide_isa());
+		body = bodies[isa_chosen()];
 	return body(n, from, to);
+}
+
+uint64_t divide_end(uint64_t n)
+{
+	uint64_t low = 0, high = UINT64_C(1) << 32;
+
+	while (high - low > 1) {
+		uint64_t middle = low + (high - low) / 2;
+
+		*(middle * middle <= n ? &low : &high) = middle;
+	}
+	return high;
 }

@@ -7,6 +7,7 @@
 #include "cgroup.h"
 #include "command.h"
 #include "divide.h"
+#include "isa.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -180,8 +181,7 @@ static void check_processors(void)
 					      : "so many processors may be used");
 	tell(OK, "instructions", NULL, "%s", divide_isa());
 	given = getenv("TINE_ISA");
-	if (given && strcmp(given, "generic") != 0 && strcmp(given, "avx2") != 0 &&
-	    strcmp(given, "avx512") != 0)
+	if (given && isa_named(given) == ISAS)
 		tell(BAD, "TINE_ISA", "set it to generic, avx2 or avx512, or unset it",
 		     "'%s' is no instruction set, and is ignored", given);
 	else if (given && strcmp(given, divide_isa()) != 0)

@@ -290,19 +290,6 @@ static int search_ranges(uint64_t number, uint64_t end, enum way way, uint64_t *
 
 /* ---- a number ---------------------------------------------------------------------- */
 
-/* The first number whose square is larger. */
-static uint64_t end_of(uint64_t number)
-{
-	uint64_t low = 0, high = UINT64_C(1) << 32;
-
-	while (high - low > 1) {
-		uint64_t middle = low + (high - low) / 2;
-
-		*(middle * middle <= number ? &low : &high) = middle;
-	}
-	return high;
-}
-
 /* The smallest divisor above 1 and below end, the number itself left out; 0: none. */
 static uint64_t small_divisor(uint64_t number, uint64_t end)
 {
@@ -317,7 +304,7 @@ static uint64_t small_divisor(uint64_t number, uint64_t end)
 static int verify(uint64_t number, enum way way, struct result *result)
 {
 	int64_t begun = tine_now();
-	uint64_t end = end_of(number);
+	uint64_t end = divide_end(number);
 	int err = DONE;
 
 	*result = (struct result){ .number = number };
@@ -339,7 +326,7 @@ static int compare(uint64_t number, struct result *results)
 	int err = verify(number, ONE, &results[ONE]);
 
 	if (err == DONE && (results[ONE].divisor == 0 || results[ONE].divisor >= ALONE) &&
-	    end_of(number) > ALONE)
+	    divide_end(number) > ALONE)
 		err = hire();
 	for (int way = 0; err == DONE && way < WAYS; way++) {
 		if (*state.flags[way].why)

@@ -342,8 +342,13 @@ int log_give_back(tine_cache *cache)
 	return get_word(header->free_segment) != 0;
 }
 
+/* An entry, as it was looked at. */
+struct entry {
+	uint64_t place, size, slot, used;
+};
+
 /* Entries from the tail on, at most LOOKED_AT: how many. */
-static int look_at_oldest(tine_cache *cache, uint64_t places[])
+static int look_at_oldest(tine_cache *cache, struct entry oldest[])
 {
 	struct header *header = cache_header(cache);
 	uint64_t next = get_word(header->first), place = get_word(header->tail);
@@ -352,6 +357,7 @@ static int look_at_oldest(tine_cache *cache, uint64_t places[])
 	for (unsigned walked = 0; next && walked < WALK_MOST && n < LOOKED_AT;) {
 		struct segment *segment = segment_of(cache, next - 1, place);
 		struct record record;
+		struct slot *slot;
 
 		if (!segment)
 			return -EUCLEAN;
@@ -363,8 +369,10 @@ static int look_at_oldest(tine_cache *cache, uint64_t places[])
 		}
 		if (!record_read(cache, place, &record))
 			return -EUCLEAN;
-		if (owner(cache, place, &record))
-			places[n++] = place;
+		slot = owner(cache, place, &record);
+		if (slot)
+			oldest[n++] = (struct entry){ place, record_size(&record),
+						      record.slot, get_word(slot->used) };
 		place += record_size(&record);
 		walked++;
 	}
@@ -401,28 +409,16 @@ static int move_on(tine_cache *cache, uint64_t place)
 static int evict(tine_cache *cache, uint64_t *bytes)
 {
 	struct header *header = cache_header(cache);
-	uint64_t places[LOOKED_AT], least = UINT64_MAX;
-	struct record record = { 0 }, looked;
-	int n = look_at_oldest(cache, places), victim = -1, err;
+	struct entry oldest[LOOKED_AT];
+	int n = look_at_oldest(cache, oldest), victim = 0, err;
 
-	for (int i = 0; i < n; i++) {
-		struct slot *slot;
-
-		if (!record_read(cache, places[i], &looked))
-			return -EUCLEAN;
-		slot = owner(cache, places[i], &looked);
-		if (slot && get_word(slot->used) < least) {
-			least = get_word(slot->used);
+	if (n <= 0)
+		return n < 0 ? n : -ENOENT;
+	for (int i = 1; i < n; i++)
+		if (oldest[i].used < oldest[victim].used)
 			victim = i;
-			record = looked;
-		}
-	}
-	if (n < 0)
-		return n;
-	if (victim < 0)
-		return -ENOENT;
-	*bytes = record_size(&record);
-	err = slot_drop(cache, record.slot);
+	*bytes = oldest[victim].size;
+	err = slot_drop(cache, oldest[victim].slot);
 	if (!err)
 		err = change(cache, &header->evictions, get_word(header->evictions) + 1);
 	if (!err)
@@ -431,7 +427,7 @@ static int evict(tine_cache *cache, uint64_t *bytes)
 		return err;
 	commit(cache);
 	for (int i = 0; !err && i < victim; i++)
-		err = move_on(cache, places[i]);
+		err = move_on(cache, oldest[i].place);
 	return err ? err : log_trim(cache);
 }
 

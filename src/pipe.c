@@ -18,12 +18,12 @@
 #include "export.h"
 
 #include "cgroup.h"
+#include "file_limit.h"
 #include "futex.h"
 
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #define PACKET	  ((size_t)64 << 10)
@@ -62,11 +62,8 @@ static int wait_until(int end, short events, int64_t deadline)
 /* What a limit refuses, the kernel refuses by a signal. */
 static bool within_limits(size_t len)
 {
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < len)
-		return false;
-	return len < LOOK_FROM || memory_headroom("") >= len + MARGIN;
+	return file_may_reach(len) &&
+	       (len < LOOK_FROM || memory_headroom("") >= len + MARGIN);
 }
 
 /* A file with these bytes, or a negative error. */

@@ -15,9 +15,9 @@
  */
 #include "rng.h"
 
+#include "isa.h"
+
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define M0     0xD2511F53u
 #define M1     0xCD9E8D57u
@@ -280,35 +280,19 @@ AVX512 static void body_avx512(const tine_rng *rng, double *out, size_t n)
 }
 #endif
 
-rng_body *rng_body_named(const char *isa)
-{
+static rng_body *const bodies[ISAS] = {
+	[ISA_GENERIC] = body_generic,
 #ifdef __x86_64__
-	if (strcmp(isa, "avx512") == 0)
-		return __builtin_cpu_supports("avx512f") &&
-				       __builtin_cpu_supports("avx512dq")
-			       ? body_avx512
-			       : NULL;
-	if (strcmp(isa, "avx2") == 0)
-		return __builtin_cpu_supports("avx2") ? body_avx2 : NULL;
+	[ISA_AVX2] = body_avx2,
+	[ISA_AVX512] = body_avx512,
 #endif
-	return strcmp(isa, "generic") == 0 ? body_generic : NULL;
-}
+};
 
-/* The widest of the names, from the one that the environment gives on. */
-static rng_body *choose(void)
+rng_body *rng_body_named(const char *name)
 {
-	static const char *const names[] = { "avx512", "avx2", "generic" };
-	const char *most = getenv("TINE_ISA");
-	bool known = false, reached = false;
-	rng_body *body = NULL;
+	enum isa isa = isa_named(name);
 
-	for (int i = 0; i < 3; i++)
-		known |= most && strcmp(most, names[i]) == 0;
-	for (int i = 0; i < 3 && !body; i++) {
-		reached |= !known || strcmp(most, names[i]) == 0;
-		body = reached ? rng_body_named(names[i]) : NULL;
-	}
-	return body;
+	return isa_is_here(isa) ? bodies[isa] : NULL;
 }
 
 void tine_rng_init(tine_rng *rng, uint64_t seed, uint64_t stream)
@@ -346,7 +330,7 @@ void tine_rng_fill(tine_rng *rng, double *out, size_t n)
 
 	/* Relaxed, for whoever chooses chooses the same. */
 	if (!body) {
-		body = choose();
+		body = bodies[isa_chosen()];
 		atomic_store_explicit(&chosen, body, memory_order_relaxed);
 	}
 	/*

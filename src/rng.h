@@ -10,6 +10,6 @@
  * where the processor has not that instruction set.
  */
 typedef void rng_body(const tine_rng *, double *out, size_t n);
-rng_body *rng_body_named(const char *isa);
+rng_body *rng_body_named(const char *name);
 
 #endif

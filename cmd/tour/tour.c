@@ -56,8 +56,8 @@ static struct {
 	sigset_t signals, before;
 	int signal; /* that ends the tour, or 0 */
 	char folder[4096];
-	unsigned runs, done; /* of all programs, for the progress */
-	bool shown;
+	unsigned lesson, lessons; /* the progress, and how wide it stands there */
+	int shown;
 } state;
 
 /* ---- files and folders ------------------------------------------------------------- */
@@ -218,28 +218,29 @@ static void name_program(const struct tour_program *program, char *buf, size_t s
 
 /* ---- one run ----------------------------------------------------------------------- */
 
-static void tell_progress(const struct tour_lesson *lesson, const char *name)
+/* A line that the next one covers; "" ends that. */
+static void show(const char *line)
 {
 	struct winsize size = { .ws_col = 80 };
-	char line[512];
-	int len;
+	int len = (int)strlen(line);
 
 	if (!isatty(STDERR_FILENO))
 		return;
 	ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
-	len = snprintf(line, sizeof(line), "[%u/%u] %s: %s", state.done, state.runs,
-		       lesson->title, name);
 	if (len >= size.ws_col)
-		len = size.ws_col - 1;
-	fprintf(stderr, "\r%.*s\033[K", len, line);
-	state.shown = true;
+		len = size.ws_col > 0 ? size.ws_col - 1 : 0;
+	fprintf(stderr, "\r%-*.*s%s", state.shown, len, line, *line ? "" : "\r");
+	state.shown = len;
 }
 
-static void end_progress(void)
+static void show_program(const struct tour_section *section,
+			 const struct tour_result *result)
 {
-	if (state.shown)
-		fprintf(stderr, "\r\033[K");
-	state.shown = false;
+	char line[2 * TOUR_TEXT];
+
+	snprintf(line, sizeof(line), "[%u/%u] %s: %s", state.lesson, state.lessons,
+		 section->lesson->title, result->name);
+	show(line);
 }
 
 /* What a process does that was made for a run. */
@@ -376,11 +377,10 @@ static void run_round(struct tour_section *section, unsigned round,
 		if (result->failed || *result->run.left_out ||
 		    (round > 0 && result->program->once))
 			continue;
-		tell_progress(section->lesson, result->name);
+		show_program(section, result);
 		result->failed = !run_once(result->program, told, NULL);
 		keep(runs[i], round, &state.stage->run);
 		result->run = result->failed ? state.stage->run : runs[i][round / 2];
-		state.done++;
 	}
 }
 
@@ -391,7 +391,7 @@ static void run_traced(struct tour_section *section, const struct tour_run *told
 
 		if (!result->program->timeline || result->failed || *result->run.left_out)
 			continue;
-		tell_progress(section->lesson, result->name);
+		show_program(section, result);
 		if (asprintf(&result->trace, "%s/%s-%s.trace", state.folder,
 			     section->lesson->id, result->program->id) < 0)
 			result->trace = NULL;
@@ -399,7 +399,6 @@ static void run_traced(struct tour_section *section, const struct tour_run *told
 			free(result->trace);
 			result->trace = NULL;
 		}
-		state.done++;
 	}
 }
 
@@ -457,7 +456,6 @@ static void plan(struct tour *tour, int argc, char **argv)
 				continue;
 			result->program = each;
 			name_program(each, result->name, sizeof(result->name));
-			state.runs += (each->once ? 1 : TOUR_RUNS) + each->timeline;
 			section->n++;
 		}
 	}
@@ -555,7 +553,7 @@ static json_t *describe_section(const struct tour *tour,
 static char *describe(const struct tour *tour)
 {
 	json_t *lessons = json_array(), *object;
-	char *text;
+	char *text, *line = NULL;
 
 	for (unsigned i = 0; i < tour->n; i++)
 		json_array_append_new(lessons,
@@ -568,7 +566,10 @@ static char *describe(const struct tour *tour)
 			   tour->seconds, "lessons", lessons);
 	text = json_dumps(object, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
 	json_decref(object);
-	return text;
+	if (text && asprintf(&line, "%s\n", text) < 0)
+		line = NULL;
+	free(text);
+	return line;
 }
 
 /* ---- what is written --------------------------------------------------------------- */
@@ -660,6 +661,7 @@ static void close_outputs(const struct outputs *outputs)
 			close(fds[i]);
 }
 
+/* Frees the text. */
 static int write_text(const char *option, const char *path, int fd, char *text)
 {
 	int err = text ? write_output(option, path, fd, text, strlen(text))
@@ -669,7 +671,7 @@ static int write_text(const char *option, const char *path, int fd, char *text)
 	return err;
 }
 
-static int write_all(const struct tour *tour, const struct outputs *outputs)
+static int write_files(const struct tour *tour, const struct outputs *outputs)
 {
 	int err = DONE;
 
@@ -678,15 +680,27 @@ static int write_all(const struct tour *tour, const struct outputs *outputs)
 				 join_traces(tour));
 	if (options.html && err == DONE)
 		err = write_page(tour, outputs->html);
-	if (options.json && err == DONE)
-		err = write_text("json", options.json,
-				 is_stdout(options.json) ? STDOUT_FILENO : outputs->json,
-				 describe(tour));
-	if (!is_stdout(options.json))
-		print_table(tour);
-	if (options.html && err == DONE && !is_stdout(options.json))
-		printf("\nThe report is in %s\n", options.html);
+	if (outputs->json >= 0 && err == DONE)
+		err = write_text("json", options.json, outputs->json, describe(tour));
 	return err;
+}
+
+static int print_all(const struct tour *tour)
+{
+	char *text;
+
+	if (is_stdout(options.json)) {
+		text = describe(tour);
+		if (!text)
+			return complain(BROKEN, "tour: %s", strerror(ENOMEM));
+		fputs(text, stdout);
+		free(text);
+		return DONE;
+	}
+	print_table(tour);
+	if (options.html)
+		printf("\nThe report is in %s\n", options.html);
+	return DONE;
 }
 
 /* ---- the command ------------------------------------------------------------------- */
@@ -753,10 +767,13 @@ static int run_lessons(struct tour *tour)
 	int64_t begun = tine_now();
 	bool failed = false;
 
-	for (unsigned i = 0; i < tour->n && !state.signal; i++)
+	state.lessons = tour->n;
+	for (unsigned i = 0; i < tour->n && !state.signal; i++) {
+		state.lesson = i + 1;
 		run_lesson(&tour->sections[i]);
+	}
 	tour->seconds = (double)(tine_now() - begun) / 1e9;
-	end_progress();
+	show("");
 	for (unsigned i = 0; i < tour->n; i++)
 		for (unsigned j = 0; j < tour->sections[i].n; j++)
 			failed |= tour->sections[i].results[j].failed;
@@ -829,10 +846,13 @@ static int run(int argc, char **argv)
 	plan(&tour, argc, argv);
 	code = run_lessons(&tour);
 	if (!state.signal)
-		err = write_all(&tour, &outputs);
+		err = write_files(&tour, &outputs);
+	/* Before anything is printed: a closed pipe would be the end. */
 	remove_folder();
 	if (state.signal)
 		pass_signal_on();
+	if (!err)
+		err = print_all(&tour);
 close:
 	free_tour(&tour);
 	close_outputs(&outputs);

@@ -17,15 +17,15 @@ tine, work = sys.argv[1:3]
 
 # Arguments of a run that is short, and of such as last, with their standard input.
 SHORT = {"cache": ["stat"], "doctor": [], "isprime": ["100109100129162907"],
-         "pi": ["-n", "1e6"], "primes": ["100000", "200000"]}
+         "pi": ["-n", "1e6"], "primes": ["100000", "200000"], "tour": ["-q", "streams"]}
 LONG = {"isprime": [(["-j", "2"], "18446744073709551557 " * 100)],
         "pi": [(["-n", "1e15", "-j", "2"], "")],
         "primes": [(["0", "18446744073709551616", "-j", "2", "--via", via], "")
                    for via in ("queue", "map", "serial")],
-        "manager": [(["--json"], "")]}
+        "manager": [(["--json"], "")], "tour": [(["-j", "2", "flags"], "")]}
 VALUES = {"trials": "1e6", "workers": "2", "seed": "7", "cache": f"{work}/in/cache",
           "trace": f"{work}/in/trace", "task": "tine-pi", "max-bytes": "2e6",
-          "at": f"{work}/in/redis"}
+          "at": f"{work}/in/redis", "html": f"{work}/in/page", "json": f"{work}/in/json"}
 # Options that want another, or another run.
 WITH = {"task": ["list"], "max-bytes": ["stat"]}
 
@@ -55,10 +55,16 @@ def options(command):
 
 # What is printed, without what differs from run to run.
 def steady(text):
+    text = re.sub(r" +[\d.]+ [mun]?s +[\d.,/]+x", " N", text)
     text = re.sub(r"\d+\.\d+ (seconds|ms|GiB|MiB)|\d+ million trials", "N", text)
     text = re.sub(r'"(seconds\w*|speedup)": [\d.]+|seconds +[\d.]+', "N", text)
     text = re.sub(r"(hits|misses)(\W+)\d+", r"\1 N", text)
     return re.sub(r"\d[\d.]* [KMG]iB", "N", text)
+
+# The words for JSON on standard output.
+def json_words(command):
+    value = {name: value for name, _, value in options(command)}.get("json")
+    return None if value is None else ["--json", "-"] if value else ["--json"]
 
 def members_of(group):
     return [pid for pid, _, its in stats() if its == group]
@@ -143,8 +149,9 @@ habit "-- ends the options" '
 for command in short:
     rest = SHORT[command]
     first = [word for word in rest if word != "--"]
-    before = first if command == "pi" else []
-    after = [] if command == "pi" else first
+    # Operands come after it.
+    before = first[:{"pi": 2, "tour": 1}.get(command, 0)]
+    after = first[len(before):]
     made = run(command, *before, "--", *after)
     assert made.returncode in GOOD and not made.stderr, made
     assert steady(made.stdout) == steady(run(command, *rest).stdout), made
@@ -165,8 +172,8 @@ for command in commands:
     full(command, "--help")
 for command in short:
     full(command, *SHORT[command])
-    if "json" in [name for name, _, _ in options(command)]:
-        full(command, *SHORT[command], "--json")
+    if json_words(command):
+        full(command, *SHORT[command], *json_words(command))
 full("primes", "0", "1e18", "--print", "-j", "2")
 '
 habit "a closed pipe is quiet" '
@@ -223,11 +230,11 @@ for command in short:
 '
 habit "--json is JSON, and all of it" '
 for command in short:
-    assert "json" in [name for name, _, _ in options(command)], command
+    assert json_words(command), command
     actions = ["stat", "list", "verify", "clear"] if command == "cache" else [None]
     for action in actions:
         words = [action] if action else SHORT[command]
-        made = run(command, *words, "--json")
+        made = run(command, *words, *json_words(command))
         assert made.returncode in GOOD and not made.stderr, made
         assert isinstance(json.loads(made.stdout), dict) and made.stdout.endswith("}\n"), made
         if "compare" in [name for name, _, _ in options(command)]:
@@ -287,6 +294,6 @@ assert made.wait(5) == -signal.SIGTERM
 nobody_is_left(made)
 '
 habit "nothing is left behind" '
-assert sorted(os.listdir(f"{work}/in")) == ["cache", "trace"], os.listdir(f"{work}/in")
+assert sorted(os.listdir(f"{work}/in")) == ["cache", "json", "page", "trace"], os.listdir(f"{work}/in")
 '
 plan
