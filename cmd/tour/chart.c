@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LABEL = 18, BAR = 22, ROW = 54, DOT = 9, PANEL = LABEL + TOUR_JOBS * DOT + 16 };
+enum { LABEL = 18, BAR = 22, ROW = 54, DOT = 7, PANEL = LABEL + TOUR_JOBS * DOT + 22 };
 
 static const struct {
 	const char *name, *sign;
@@ -157,8 +157,9 @@ static void draw_bar(FILE *out, const struct bars *bars, int i)
 	fprintf(out,
 		"<text class=\"value%s%s\" x=\"%.2f%%\" dx=\"%d\" y=\"%d\" "
 		"text-anchor=\"%s\">%s</text>\n",
-		inside ? " inside" : "", kind, percent, inside ? -8 : 8,
-		i * ROW + LABEL + 16, inside ? "end" : "start", bar->value);
+		inside ? " inside" : "", bar->seconds > 0 ? kind : " failed", percent,
+		inside ? -8 : 8, i * ROW + LABEL + 16, inside ? "end" : "start",
+		bar->value);
 }
 
 static void draw_bars(FILE *out, struct bars *bars, const char *what, const char *how)
@@ -173,7 +174,8 @@ static void draw_bars(FILE *out, struct bars *bars, const char *what, const char
 		bars->least = pow(10, floor(log10(bars->least / 1.5)));
 	fprintf(out, "<figure><figcaption><b>%s.</b> %s", what, how);
 	if (bars->python)
-		fputs(PAGE_KEY("bar", "C, with tine") PAGE_KEY("bar python", "Python"),
+		fputs(" <span class=\"keys\">" PAGE_KEY("bar", "C, with tine")
+			      PAGE_KEY("bar python", "Python") "</span>",
 		      out);
 	fprintf(out,
 		"</figcaption>\n<svg class=\"chart\" role=\"img\" height=\"%d\" "
@@ -230,7 +232,10 @@ static void draw_estimates(FILE *out, const struct tour_result *result, int y, d
 
 	fprintf(out, "<text class=\"label\" x=\"0\" y=\"%d\">", y + 13);
 	page_text(out, result->name);
-	fputs("</text>", out);
+	fprintf(out,
+		"</text><rect class=\"lane\" x=\"0\" y=\"%d\" width=\"100%%\" "
+		"height=\"%d\"/>",
+		y + LABEL, DOT * (TOUR_JOBS + 1));
 	for (unsigned i = 0; i < run->jobs; i++)
 		fprintf(out,
 			"<circle class=\"dot%s\" cx=\"%.2f%%\" cy=\"%u\" r=\"3.5\">"
@@ -279,12 +284,12 @@ void chart_estimates(FILE *out, const struct tour_section *section)
 		tick(out, 50 * (at - low) / away, height, label);
 	}
 	unit_line(out, height, "estimate of pi", "");
-	fprintf(out, "<line class=\"pi\" x1=\"50%%\" x2=\"50%%\" y1=\"%d\" y2=\"%d\"/>\n",
-		LABEL, height);
 	for (unsigned i = 0; i < section->n; i++)
 		if (section->results[i].run.jobs) {
 			draw_estimates(out, &section->results[i], y, low, low + 2 * away);
 			y += PANEL;
 		}
+	fprintf(out, "<line class=\"pi\" x1=\"50%%\" x2=\"50%%\" y1=\"%d\" y2=\"%d\"/>\n",
+		LABEL, height);
 	fputs("</svg></figure>\n", out);
 }

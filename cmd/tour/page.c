@@ -240,7 +240,6 @@ static void show_result_row(FILE *out, const struct tour_result *result)
 	fputs("</span>", out);
 	if (result->failed || run->left_out[0]) {
 		fprintf(out, "<span class=\"%s\">", result->failed ? "failed" : "shows");
-		page_text(out, result->failed ? "Failed: " : "Left out: ");
 		page_text(out, result->failed ? run->note : run->left_out);
 		fputs("</span>", out);
 	}

@@ -378,7 +378,7 @@ static void place_lanes(struct timeline *t)
 			t->all[kind] += lane->pieces[kind];
 	}
 	t->gap = fmax(0.001, shown / 1200.0);
-	t->wide = fmax(0.008, t->gap);
+	t->wide = fmax(0.02, t->gap);
 }
 
 /* "worker 2"; "pool 2, worker 0"; "primes 3". */
