@@ -106,13 +106,13 @@ static void print_section(const struct tour *tour, const struct tour_section *se
 		const struct tour_run *run = &result->run;
 		bool left_out = *run->left_out;
 
-		printf("  %-50s %10s %11s\n", result->name,
+		printf("  %-50s %10s", result->name,
 		       left_out		? "left out"
 		       : result->failed ? "FAILED"
-					: tour_time(run->seconds, time, sizeof(time)),
-		       left_out || result->ratio == 0
-			       ? ""
-			       : tour_ratio(result->ratio, ratio, sizeof(ratio)));
+					: tour_time(run->seconds, time, sizeof(time)));
+		if (result->ratio > 0)
+			printf(" %11s", tour_ratio(result->ratio, ratio, sizeof(ratio)));
+		printf("\n");
 		printf("      ");
 		print_wrapped(left_out ? run->left_out : result->program->shows, 6,
 			      stdout);
@@ -131,9 +131,10 @@ void tour_print(const struct tour *tour)
 {
 	for (unsigned i = 0; i < tour->n; i++)
 		print_section(tour, &tour->sections[i]);
-	printf("x: times as fast as the first line of its part. Times are the medians of "
-	       "one to %d\nruns, as many as time allows, with the start and the end of "
-	       "the processes.\n",
+	printf("x: times as fast as the first line of its part. Times are the medians "
+	       "of\n"
+	       "one to %d runs, as many as time allows, with the start and the end of "
+	       "the\nprocesses.\n",
 	       TOUR_RUNS);
 }
 
