@@ -77,6 +77,7 @@ assert list(lessons) == ["streams"]
 result $? "JSON on standard output, instead of the table"
 
 (
+    # shellcheck disable=SC2123
     PATH=/nonexistent
     runs 0 tour -q flags --json "$work/json"
 ) && tells '
@@ -85,6 +86,7 @@ assert program("flags", "mirror")["seconds"] is None and program("flags", "store
 '
 result $? "without a Redis server its programs are left out"
 (
+    # shellcheck disable=SC2123
     PATH=/nonexistent
     runs 0 tour -q pi --python --json "$work/json"
 ) && tells 'assert program("pi", "python-pool")["left_out"] or program("pi", "python-pool")["seconds"]'
