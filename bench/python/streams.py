@@ -38,8 +38,10 @@ if __name__ == "__main__":
         drawn = pool.starmap(draw, [(trials // JOBS, seed) for seed in seeds], chunksize=1)
     seconds = time.perf_counter() - begun
     streams = len({first for _, first in drawn})
+    estimates = [4 * inside / (trials // JOBS) for inside, _ in drawn]
     print(json.dumps({
         "seconds": seconds,
-        "estimates": [4 * inside / (trials // JOBS) for inside, _ in drawn],
-        "note": f"{JOBS} jobs, {streams} different {'streams' if streams > 1 else 'stream'}",
+        "estimates": estimates,
+        "note": f"{streams} different stream{'s' if streams > 1 else ''} of {JOBS}: "
+                f"pi is about {sum(estimates) / JOBS:.6f}",
     }))
