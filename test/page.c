@@ -184,14 +184,14 @@ static void set(struct tour_result *result, bool is_python, double seconds, doub
 	result->ratio = first / seconds;
 }
 
-/* From 4 nanoseconds to 12 minutes. */
+/* From 4 nanoseconds to a second. */
 static void fill_long(struct tour_section *section, const char *folder)
 {
 	section->n = TOUR_PROGRAMS;
 	for (unsigned i = 0; i < section->n; i++) {
 		struct tour_result *result = &section->results[i];
 
-		set(result, i >= 10, 4e-9 * pow(6, i), 4e-9);
+		set(result, i >= 10, 4e-9 * pow(3.7, i), 4e-9);
 		result->trace = i < TRACES ? make_trace(folder, (int)i) : NULL;
 		result->run.look = i > 2 && i < 8 ? 1e-9 * i : 0;
 		result->run.died = i == 3 || i == 11 ? result->run.seconds / 2 : 0;

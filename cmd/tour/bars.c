@@ -16,7 +16,7 @@ struct bars {
 	struct bar bar[TOUR_PROGRAMS];
 	int n;
 	double least, most;
-	bool logarithmic, python, deaths;
+	bool compared, logarithmic, python, deaths;
 };
 
 static void add(struct bars *bars, const struct tour_result *result, double seconds,
@@ -31,7 +31,7 @@ static void add(struct bars *bars, const struct tour_result *result, double seco
 		snprintf(bar->value, sizeof(bar->value), "failed");
 		return;
 	}
-	bars->deaths |= result->run.died > 0;
+	bars->deaths |= bars->compared && result->run.died > 0;
 	bars->most = fmax(bars->most, seconds);
 	bars->least = bars->least > 0 ? fmin(bars->least, seconds) : seconds;
 	page_time(seconds, time, sizeof(time));
@@ -71,7 +71,7 @@ static void draw_bar(FILE *out, const struct bars *bars, int i)
 		"</text><rect class=\"bar%s\" x=\"0\" y=\"%d\" width=\"%.2f%%\" "
 		"height=\"%d\"/>",
 		kind, i * ROW + LABEL, percent, BAR);
-	if (bar->seconds > 0 && bar->result->run.died > 0)
+	if (bars->compared && bar->seconds > 0 && bar->result->run.died > 0)
 		draw_line(out, "death", place(bars, bar->result->run.died),
 			  i * ROW + LABEL - 3, i * ROW + LABEL + BAR + 3);
 	fprintf(out,
@@ -97,8 +97,7 @@ static void caption(FILE *out, const struct bars *bars, const char *what, const 
 	fputs("</figcaption>\n", out);
 }
 
-static void draw_bars(FILE *out, struct bars *bars, const char *what, const char *how,
-		      bool compared)
+static void draw_bars(FILE *out, struct bars *bars, const char *what, const char *how)
 {
 	int height = bars->n * ROW;
 
@@ -119,7 +118,7 @@ static void draw_bars(FILE *out, struct bars *bars, const char *what, const char
 	}
 	fputs("\">\n", out);
 	chart_axis(out, bars->logarithmic ? bars->least : 0, bars->most, height);
-	if (compared && bars->bar[0].seconds > 0)
+	if (bars->compared && bars->bar[0].seconds > 0)
 		draw_line(out, "first", place(bars, bars->bar[0].seconds), LABEL, height);
 	for (int i = 0; i < bars->n; i++)
 		draw_bar(out, bars, i);
@@ -128,7 +127,7 @@ static void draw_bars(FILE *out, struct bars *bars, const char *what, const char
 
 void chart_times(FILE *out, const struct tour_section *section)
 {
-	struct bars times = { .n = 0 }, looks = { .n = 0 };
+	struct bars times = { .compared = true }, looks = { .compared = false };
 
 	for (unsigned i = 0; i < section->n; i++) {
 		const struct tour_result *result = &section->results[i];
@@ -141,8 +140,7 @@ void chart_times(FILE *out, const struct tour_section *section)
 	draw_bars(
 		out, &times, "Time of the work",
 		"The shorter, the faster. The dashed line is the first program; after a "
-		"time stands how many times as fast as that it is.",
-		true);
-	draw_bars(out, &looks, "Time of one look at the flag", "The shorter, the better.",
-		  false);
+		"time stands how many times as fast as that it is.");
+	draw_bars(out, &looks, "Time of one look at the flag",
+		  "The shorter, the better.");
 }

@@ -240,7 +240,7 @@ static void show_result_row(FILE *out, const struct tour_result *result)
 	fputs("</span>", out);
 	if (result->failed || run->left_out[0]) {
 		fprintf(out, "<span class=\"%s\">", result->failed ? "failed" : "shows");
-		page_text(out, result->failed ? run->note : run->left_out);
+		prose(out, result->failed ? run->note : run->left_out);
 		fputs("</span>", out);
 	}
 	fputs("</th><td>", out);
@@ -325,7 +325,7 @@ static void show_notes(FILE *out, const struct tour_section *section)
 		page_text(out, result->failed	  ? "Failed: "
 			       : run->left_out[0] ? "Left out: "
 						  : "");
-		page_text(out, run->left_out[0] ? run->left_out : run->note);
+		prose(out, run->left_out[0] ? run->left_out : run->note);
 		fputs("</dd></div>\n", out);
 	}
 	if (begun)

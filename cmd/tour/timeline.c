@@ -480,9 +480,9 @@ static void draw_moment(FILE *out, const struct timeline *t, const struct piece 
 
 	fprintf(out,
 		"<svg x=\"%.2f%%\" y=\"%d\" width=\"1\" height=\"1\">"
-		"<path class=\"%s\" d=\"%s\"/></svg>\n",
-		percent(t, piece->begun), t->lanes[piece->lane].y + LABEL, class[i],
-		path[i]);
+		"<path class=\"around\" d=\"%s\"/><path class=\"%s\" d=\"%s\"/></svg>\n",
+		percent(t, piece->begun), t->lanes[piece->lane].y + LABEL, path[i],
+		class[i], path[i]);
 }
 
 static void draw(FILE *out, const struct timeline *t)

@@ -1,0 +1,194 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The page of tine tour, and one of extremes that test/page.c makes up: as text, and as a
+# browser shows it on a phone and on a desk, by day, by night and on paper.
+# shellcheck source=test/cmd/lib.sh
+. "$(dirname "$0")/lib.sh"
+here=$(dirname "$0")
+
+runs 0 tour --quick --html "$work/tour.html"
+result $? "a tour writes its page"
+mkdir "$work/traces"
+"$BUILD/test/made-up-page" "$work/traces" >"$work/made-up.html"
+result $? "one of extremes"
+
+# static PAGE: it is well-formed, and complete in itself.
+static() {
+    /usr/bin/python3 - "$1" <<'END_OF_PYTHON'
+import html.parser, re, sys
+
+EMPTY = {"meta", "br", "hr", "img", "link", "input"}
+
+class Page(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.links, self.headings, self.found = [], [], [], [], []
+        self.rects, self.figures = 0, 0
+
+    def handle_startendtag(self, tag, attributes):
+        self.look(tag, dict(attributes))
+
+    def handle_starttag(self, tag, attributes):
+        self.look(tag, dict(attributes))
+        if tag not in EMPTY:
+            self.open.append((tag, self.getpos()))
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open[-1][0] != tag:
+            self.found.append(f"</{tag}> at {self.getpos()} in {self.open[-2:]}")
+        if self.open:
+            name = self.open.pop()[0]
+            if name == "svg" and self.rects > 2000:
+                self.found.append(f"{self.rects} rectangles in a picture")
+
+    def look(self, tag, attributes):
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
+        if tag == "svg":
+            self.rects = 0 if "svg" not in [name for name, _ in self.open] else self.rects
+        self.rects += tag == "rect"
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag in ("script", "link", "img", "iframe", "object", "base"):
+            self.found.append(f"<{tag}> at {self.getpos()}")
+        for name, value in attributes.items():
+            if name in ("src", "href", "srcset", "data", "action", "xlink:href"):
+                self.links.append(value)
+            if name.startswith("on") or name == "style":
+                self.found.append(f"{name} at {self.getpos()}")
+        if tag == "html" and not attributes.get("lang"):
+            self.found.append("no language")
+
+text = open(sys.argv[1], encoding="utf-8").read()
+page = Page()
+page.feed(text)
+page.close()
+found = page.found
+found += [f"<{tag}> at {where} is not closed" for tag, where in page.open]
+found += [f"two of id {each}" for each in set(page.ids) if page.ids.count(each) > 1]
+found += [f"link to {each}" for each in page.links
+          if not each.startswith("#") or each[1:] not in page.ids]
+found += re.findall(r"url\((?!#)[^)]*\)|@import[^;]*", text)
+if page.headings[:1] != [1] or page.headings.count(1) != 1:
+    found.append("not one heading above all")
+found += [f"h{after} after h{before}" for before, after
+          in zip(page.headings, page.headings[1:]) if after > before + 1]
+if not re.match("<!DOCTYPE html>", text) or not re.search("<title>[^<]+</title>", text):
+    found.append("no type or title")
+found += re.findall(r".{0,30}\b(?:nan|inf|\(null\))\b.{0,30}", text)
+for each in found:
+    print("#", each)
+sys.exit(bool(found))
+END_OF_PYTHON
+}
+
+for page in tour made-up; do
+    static "$work/$page.html"
+    result $? "$page: well-formed, and needs nothing else"
+done
+[ "$(wc -c <"$work/made-up.html")" -lt 1000000 ]
+result $? "a long trace makes no large page"
+
+# The code is what is in the source, between its marks.
+/usr/bin/python3 - "$work/tour.html" "$here/../../cmd/tour" <<'END'
+import html, os, re, sys
+text = open(sys.argv[1], encoding="utf-8").read()
+source = "".join(open(os.path.join(sys.argv[2], name)).read() for name in
+                 ("pi.c", "primes.c", "check.c", "kill.c"))
+lines = {line.strip() for line in source.splitlines()}
+shown = re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", text, re.S)
+shown = [html.unescape(re.sub("<[^>]*>", "", each)) for each in shown]
+assert len(shown) > 8, len(shown)
+for part in shown:
+    assert "[end]" not in part and not part.startswith("\n"), part
+    assert min(len(line) - len(line.lstrip("\t")) for line in part.splitlines() if line) == 0
+    for line in part.splitlines():
+        assert line.strip() in lines, line
+END
+result $? "the code is that of the source"
+
+# What a summary has: each program, and why not.
+/usr/bin/python3 - "$work/made-up.html" <<'END'
+import sys
+text = open(sys.argv[1], encoding="utf-8").read()
+summary = text[text.index("<table>"):text.index("</table>")]
+assert summary.count('scope="row"') == 24, summary.count('scope="row"')
+assert summary.count(">failed<") == 2 and summary.count("left out") == 2
+assert "4.00 ns" in summary and "µs" in summary and "1.00x" in summary
+assert text.count('class="death"') >= 6 and "died, signal 9" in text and "signal 11" in text
+assert "123 pieces of work are missing" in text
+assert text.count('<circle class="dot"') == text.count('<circle class="dot python"') == 32
+END
+result $? "what failed, what was left out, and who died"
+
+browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome)
+views="tour:360:day tour:1100:night made-up:360:day made-up:360:night made-up:1100:day
+    made-up:700:paper"
+
+# browse ARGUMENT...: in a home of its own.
+browse() {
+    HOME=$work/home timeout 60 "$browser" --headless=new --no-sandbox --disable-gpu \
+        --hide-scrollbars --disable-dev-shm-usage "--user-data-dir=$work/home" "$@" \
+        2>/dev/null
+}
+
+# copy PAGE WIDTH day|night|paper: as it is in that light, and says what is wrong with it.
+copy() {
+    night='@media screen and (prefers-color-scheme: dark)'
+    case $3 in
+    day) style="s/$night/@media not all/" ;;
+    night) style="s/$night/@media all/" ;;
+    paper) style="s/$night/@media not all/; s/@media print/@media all/" ;;
+    esac
+    { grep -qF "$night" "$work/$1.html" && grep -qF '@media print' "$work/$1.html"; } ||
+        { echo "# $1: no style for night or paper" && return 1; }
+    sed -e "$style" -e '/^<\/body>/d; /^<\/html>/d' "$work/$1.html"
+    echo '<script>'
+    sed "s|\"VIEW\"|\"$1:$2:$3\"|; s|\"WIDTH\"|$2|" "$here/page_check.js"
+    echo '</script></body></html>'
+}
+
+# All of them in one page, as frames of those widths, for a window may not be so narrow;
+# they tell it what they found.
+show() {
+    cat <<'END'
+<!DOCTYPE html><title>views</title><body><script>
+onmessage = function (event) {
+    document.body.appendChild(document.createElement("pre")).textContent =
+        "\n" + event.data + "\n";
+};
+</script>
+END
+    for view in $views; do
+        width=${view#*:}
+        copy "${view%%:*}" "${width%:*}" "${width#*:}" >"$work/$view.html"
+        echo "<iframe src='./$view.html' width='${width%:*}' height='900' frameborder='0'></iframe>"
+    done
+}
+
+if [ -n "$browser" ]; then
+    show >"$work/views.html"
+    browse --virtual-time-budget=20000 --dump-dom "file://$work/views.html" >"$work/said"
+fi
+for view in $views; do
+    name="$view: nothing overlaps, is cut off or hard to read"
+    if [ -z "$browser" ]; then
+        skip "$name" "there is no chromium"
+        continue
+    fi
+    grep "^$view " "$work/said" | cut -d ' ' -f 2- >"$work/found"
+    [ -s "$work/found" ] || echo "it says nothing" >"$work/found"
+    [ "$(cat "$work/found")" = fine ] || sed 's/^/# /' "$work/found" | head -n 20
+    [ "$(cat "$work/found")" = fine ]
+    result $? "$name"
+done
+
+if [ -z "$browser" ]; then
+    skip "print" "there is no chromium"
+else
+    browse "--print-to-pdf=$work/page.pdf" "file://$work/made-up.html" >/dev/null
+    [ "$(head -c 5 "$work/page.pdf")" = %PDF- ] &&
+        [ "$(grep -ac '/Type /Page$' "$work/page.pdf")" -ge 5 ]
+    result $? "print"
+fi
+plan
