@@ -44,12 +44,12 @@ static void tick(FILE *out, double percent, int y, const char *label)
 		percent, percent, y + 5, percent, y + 18, anchor, label);
 }
 
-/* So that there are three to six: 1, 2 or 5 of some power of ten. */
+/* So that there are three to five: 1, 2 or 5 of some power of ten. */
 static double step_of(double range)
 {
 	double power = pow(10, floor(log10(range / 3))), n = range / 3 / power;
 
-	return power * (n >= 5 ? 5 : n >= 2 ? 2 : 1);
+	return power * (n >= 8 ? 10 : n >= 3.5 ? 5 : n >= 1.6 ? 2 : 1);
 }
 
 static void unit_line(FILE *out, int y, const char *unit)

@@ -71,7 +71,8 @@ static json_t *mended(char *text)
 {
 	char *end = text + strlen(text);
 
-	while (end > text && !(end[-1] == '}' && (*end == '\n' || *end == ',' || !*end)))
+	while (end > text && !(end[-1] == '}' && (strncmp(end, "\n", 1) == 0 ||
+						  strncmp(end, ",\n", 2) == 0)))
 		end--;
 	if (end == text)
 		return NULL;
@@ -88,7 +89,7 @@ static json_t *read_events(const char *path)
 
 	if (!file)
 		return NULL;
-	/* JSON has no zero bytes. One more for the bracket. */
+	/* JSON has no zero bytes. */
 	if (getdelim(&text, &size, '\0', file) > 0) {
 		events = json_loads(text, 0, NULL);
 		events = events ? events : mended(text);

@@ -141,7 +141,7 @@ copy() {
     paper) style="s/$night/@media not all/; s/@media print/@media all/" ;;
     esac
     { grep -qF "$night" "$work/$1.html" && grep -qF '@media print' "$work/$1.html"; } ||
-        { echo "# $1: no style for night or paper" && return 1; }
+        { echo "# $1: no style for night or paper" >&2 && return 1; }
     sed -e "$style" -e '/^<\/body>/d; /^<\/html>/d' "$work/$1.html"
     echo '<script>'
     sed "s|\"VIEW\"|\"$1:$2:$3\"|; s|\"WIDTH\"|$2|" "$here/page_check.js"
