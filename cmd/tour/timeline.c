@@ -303,7 +303,10 @@ static void find_pieces(struct timeline *t)
 	size_t i;
 	json_t *event;
 
-	json_array_foreach(t->events, i, event) read_event(t, event);
+	json_array_foreach(t->events, i, event)
+	{
+		read_event(t, event);
+	}
 	t->ended -= t->begun;
 	for (int j = 0; j < t->n_pieces; j++) {
 		struct piece *piece = &t->pieces[j];
