@@ -400,6 +400,7 @@ static void name_of(const struct lane *lane, char *buf, size_t size)
 		snprintf(buf, size, "%s %d", name, lane->turn + 1);
 }
 
+/* Of a process there is only known that it slept, if it did so in the library. */
 static void describe(const struct timeline *t, const struct lane *lane, char *buf,
 		     size_t size)
 {
@@ -407,7 +408,7 @@ static void describe(const struct timeline *t, const struct lane *lane, char *bu
 					  : lane->spent[JOB];
 
 	buf[0] = '\0';
-	if (lane->pieces[ALIVE] || lane->pieces[JOB])
+	if (lane->pieces[SLEEP] || lane->pieces[JOB])
 		snprintf(buf, size, "%.0f%% busy", 100 * busy / t->ended);
 }
 
@@ -482,11 +483,11 @@ static void draw_moment(FILE *out, const struct timeline *t, const struct piece 
 					    "M-6 2L6 14M6 2L-6 14" };
 	int i = (int)piece->kind - STEAL;
 
-	fprintf(out,
-		"<svg x=\"%.2f%%\" y=\"%d\" width=\"1\" height=\"1\">"
-		"<path class=\"around\" d=\"%s\"/><path class=\"%s\" d=\"%s\"/></svg>\n",
-		percent(t, piece->begun), t->lanes[piece->lane].y + LABEL, path[i],
-		class[i], path[i]);
+	fprintf(out, "<svg x=\"%.2f%%\" y=\"%d\" width=\"1\" height=\"1\">",
+		percent(t, piece->begun), t->lanes[piece->lane].y + LABEL);
+	if (piece->kind == DEATH)
+		fprintf(out, "<path class=\"around\" d=\"%s\"/>", path[i]);
+	fprintf(out, "<path class=\"%s\" d=\"%s\"/></svg>\n", class[i], path[i]);
 }
 
 static void draw(FILE *out, const struct timeline *t)
@@ -527,12 +528,14 @@ static void caption(FILE *out, const struct timeline *t, const char *name, int h
 			(long long)t->dropped);
 	fputs(" <span class=\"keys\">", out);
 	if (all[JOB])
-		fputs(PAGE_KEY("job", "jobs"), out);
+		fputs(all[ALIVE] ? PAGE_KEY("job", "jobs, or a process that runs")
+				 : PAGE_KEY("job", "jobs"),
+		      out);
 	if (t->two_maps)
 		fputs(PAGE_KEY("job odd", "those of every other map"), out);
 	if (all[MAP])
 		fputs(PAGE_KEY("map", "the map, as the caller sees it"), out);
-	if (all[ALIVE])
+	if (all[ALIVE] && !all[JOB])
 		fputs(PAGE_KEY("alive", "runs"), out);
 	if (all[SLEEP])
 		fputs(PAGE_KEY("sleep", "sleeps"), out);
