@@ -614,7 +614,7 @@ TEST_LIMIT(killed_at_every_step_of_a_put_that_wakes, 120)
 enum {
 	PRODUCERS = 3,
 	CONSUMERS = 3,
-	LIVES = 60000,
+	LIVES = 30000,
 	EACH = 60, /* messages of a producer's life, at most */
 	BATCH = 5,
 	TEXT = 100,
@@ -858,7 +858,7 @@ TEST_LIMIT(killed_at_random, 600)
 
 	CHECK(account && member_self());
 	CHECK_EQ(tine_queue_new(&account->queue, sizeof(struct letter), &opts), 0);
-	while (crew.kills < test_scaled(20000)) {
+	while (crew.kills < test_scaled(10000)) {
 		int at = rand_r(&random) % (PRODUCERS + CONSUMERS);
 
 		for (int i = 0; i < PRODUCERS + CONSUMERS; i++)

@@ -217,7 +217,7 @@ TEST_LIMIT(sem_wait_that_sleeps, 300)
 
 	CHECK_EQ(take_all(&scene->sem), PERMITS);
 	kill_some_steps(&(struct steps){ enter, wait_in_vain, there_is_none }, scene,
-			"5");
+			"11");
 	tine_shared_free(scene);
 }
 
