@@ -97,10 +97,8 @@ static void kill_at_random(int kind, long kills)
 		size_t at = roll(&chance, 3);
 		struct work next = { roll(&chance, 2) ? cache : NULL, mix(chance), kind };
 
-		if (pids[at]) {
-			kill(pids[at], SIGKILL);
-			CHECK_EQ(test_reap(pids[at]), -SIGKILL);
-		}
+		if (pids[at])
+			test_kill(pids[at]);
 		if (i % 16 == 0) {
 			/* The next that opens it, and who had it all the time. */
 			tine_cache *other = opened(0);

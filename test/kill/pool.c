@@ -668,8 +668,7 @@ static void kill_callers(void (*caller)(void *), long most, unsigned pause_us)
 		/* Also while it makes its first. */
 		test_sleep_us(random_below(pause_us));
 		setpgid(pid, pid);
-		kill(pid, SIGKILL);
-		CHECK_EQ(test_reap(pid), -SIGKILL);
+		test_kill(pid);
 		deadline = tine_after(1000);
 		while (group_members(pid, left, 32) > 0)
 			if (tine_now() > deadline)

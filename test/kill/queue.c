@@ -598,8 +598,7 @@ TEST_LIMIT(killed_at_every_step_of_a_put_that_wakes, 120)
 				&scene);
 	printf("# %ld steps\n", n);
 	fflush(stdout);
-	kill(pid, SIGKILL);
-	CHECK_EQ(test_reap(pid), -SIGKILL);
+	test_kill(pid);
 	_exit(0);
 }
 
