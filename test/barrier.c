@@ -241,8 +241,7 @@ TEST(each_is_told_once_of_one_that_died_waiting)
 	while (!(scene->barrier.priv[1] >> 48))
 		test_sleep_us(100);
 	wait_until_there(scene, PARTIES - 1);
-	kill(victim, SIGKILL);
-	CHECK_EQ(test_reap(victim), -SIGKILL);
+	test_kill(victim);
 	while (scene->told < PARTIES - 2)
 		test_sleep_us(100);
 	wait_until_there(scene, PARTIES - 2);
@@ -270,8 +269,7 @@ TEST(the_last_to_come_looks_first)
 		pid_t pid = test_fork(come_once, scene);
 
 		wait_until_there(scene, 1);
-		kill(pid, SIGKILL);
-		CHECK_EQ(test_reap(pid), -SIGKILL);
+		test_kill(pid);
 		CHECK_EQ(tine_barrier_wait(&scene->barrier, 2, TINE_FOREVER),
 			 -EOWNERDEAD);
 		CHECK_EQ(tine_barrier_wait(&scene->barrier, 2, TINE_NOWAIT), -ETIMEDOUT);
@@ -293,8 +291,7 @@ TEST(who_is_new_does_not_complete_a_round_of_the_dead)
 	pid_t pid = test_fork(come_once, scene);
 
 	wait_until_there(scene, 1);
-	kill(pid, SIGKILL);
-	CHECK_EQ(test_reap(pid), -SIGKILL);
+	test_kill(pid);
 	/* Noticed elsewhere. */
 	CHECK_EQ(members_sweep(), 1);
 	CHECK_EQ(arrived(scene), 1);
@@ -382,8 +379,7 @@ TEST(threads_that_wait_are_all_told)
 	for (int i = 0; i < 2; i++)
 		CHECK_EQ(pthread_create(&threads[i], NULL, is_told_in_thread, scene), 0);
 	wait_until_there(scene, 3);
-	kill(pid, SIGKILL);
-	CHECK_EQ(test_reap(pid), -SIGKILL);
+	test_kill(pid);
 	for (int i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
 	CHECK_EQ(tine_barrier_wait(&scene->barrier, 2, TINE_NOWAIT), -ETIMEDOUT);

@@ -408,10 +408,8 @@ TEST(a_reader_that_does_not_release)
 		for (uint64_t key = 10; key < 40; key++)
 			CHECK_EQ(put_value(cache, key, MIB, key), 0);
 		CHECK(disk_of(folder()) <= 8 * MIB);
-		if (alive) {
-			kill(pid, SIGKILL);
-			CHECK_EQ(test_reap(pid), -SIGKILL);
-		}
+		if (alive)
+			test_kill(pid);
 	}
 	CHECK_EQ(tine_cache_clear(cache, NULL), 0);
 	CHECK(disk_of(folder()) < MIB);

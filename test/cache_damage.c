@@ -354,7 +354,7 @@ static void harm_and_open(struct round *round)
 
 TEST_LIMIT(harmed_by_chance, 200)
 {
-	run_rounds(test_scaled(800), harm_and_open);
+	run_rounds(test_scaled(400), harm_and_open);
 }
 
 /* While it is open, and files keep their lengths. */
@@ -380,7 +380,7 @@ static void open_and_harm(struct round *round)
 
 TEST_LIMIT(harmed_while_it_is_open, 200)
 {
-	run_rounds(test_scaled(800), open_and_harm);
+	run_rounds(test_scaled(400), open_and_harm);
 }
 
 /* ---- one by one -------------------------------------------------------------------- */

@@ -261,8 +261,7 @@ TEST(a_wake_costs_nothing_when_nobody_sleeps)
 		pid = test_fork(go_through, gate);
 		wait_for_waiters(gate, i + 1);
 		test_sleep_us(5000);
-		kill(pid, SIGKILL);
-		CHECK_EQ(test_reap(pid), -SIGKILL);
+		test_kill(pid);
 	}
 	tine_cond_wake(&gate->cond, 1);
 	turn = gate->cond.priv[0];
@@ -296,10 +295,8 @@ TEST(a_wake_of_one_leaves_the_others_to_the_next)
 		tine_cond_wake(&gate->cond, 1);
 		CHECK_EQ(tine_lock_release(&gate->lock), 0);
 		seen = gate->cond.priv[0] == turn + 2;
-		for (int j = 0; j < 3; j++) {
-			kill(pids[j], SIGKILL);
-			CHECK_EQ(test_reap(pids[j]), -SIGKILL);
-		}
+		for (int j = 0; j < 3; j++)
+			test_kill(pids[j]);
 		/* From the dead, perhaps. */
 		tine_lock_acquire(&gate->lock, TINE_FOREVER);
 		CHECK_EQ(tine_lock_release(&gate->lock), 0);

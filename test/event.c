@@ -93,8 +93,7 @@ TEST(a_killed_waiter_leaves_nothing)
 		pid_t pid = test_fork(wait_for_it, event);
 
 		test_sleep_us(2000);
-		kill(pid, SIGKILL);
-		CHECK_EQ(test_reap(pid), -SIGKILL);
+		test_kill(pid);
 	}
 	tine_event_set(event);
 	tine_event_clear(event);

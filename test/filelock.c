@@ -575,8 +575,7 @@ TEST(a_stranger_dies_with_it)
 	while (access(path_of("held"), F_OK) != 0)
 		test_sleep_us(500);
 	CHECK(!is_free("file"));
-	kill(pid, SIGKILL);
-	CHECK_EQ(test_reap(pid), -SIGKILL);
+	test_kill(pid);
 	CHECK(is_free("file"));
 	clean();
 }
@@ -686,8 +685,7 @@ static void outlived_by(void (*have_child)(struct scene *))
 	heirs[1] = test_fork(heir, scene);
 	test_sleep_us(5000);
 	CHECK(test_alive(heirs[0]) && test_alive(heirs[1]));
-	kill(owner, SIGKILL);
-	CHECK_EQ(test_reap(owner), -SIGKILL);
+	test_kill(owner);
 	CHECK_EQ(test_reap(heirs[0]), 0);
 	CHECK_EQ(test_reap(heirs[1]), 0);
 	CHECK(is_free("file"));
@@ -738,8 +736,7 @@ TEST_LIMIT(the_owner_executes_a_program, 30)
 	CHECK_EQ(tine_event_wait(&scene->ready, SOON), 0);
 	comes_free("file");
 	CHECK(test_alive(pid));
-	kill(pid, SIGKILL);
-	CHECK_EQ(test_reap(pid), -SIGKILL);
+	test_kill(pid);
 	tine_shared_free(scene);
 	clean();
 }
@@ -894,16 +891,13 @@ TEST_LIMIT(killed_at_random_with_children_that_live_on, 60)
 		pid_t *victim = &pids[tine_rng_u32(&rng) % 3];
 
 		test_sleep_us(tine_rng_u32(&rng) % 2000);
-		kill(*victim, SIGKILL);
-		CHECK_EQ(test_reap(*victim), -SIGKILL);
+		test_kill(*victim);
 		*victim = test_fork(contend, (void *)holder);
 		if (round % 10 == 0)
 			comes_free("file");
 	}
-	for (int i = 0; i < 3; i++) {
-		kill(pids[i], SIGKILL);
-		CHECK_EQ(test_reap(pids[i]), -SIGKILL);
-	}
+	for (int i = 0; i < 3; i++)
+		test_kill(pids[i]);
 	/* Soon: a child that had just been forked is about to let go of it. */
 	comes_free("file");
 	signal(SIGTERM, SIG_IGN);

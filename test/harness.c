@@ -113,6 +113,12 @@ int test_reap(pid_t pid)
 	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+void test_kill(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	CHECK_EQ(test_reap(pid), -SIGKILL);
+}
+
 /* ---- the n-th allocation fails: the linker sends the library's allocations here ---- */
 
 void *__real_malloc(size_t);

@@ -87,8 +87,7 @@ TEST(deadlines_and_errors)
 	CHECK_EQ(tine_lock_acquire(lock, tine_after(20)), -ETIMEDOUT);
 	CHECK(tine_now() - begun >= 20000000);
 	CHECK_EQ(tine_lock_release(lock), -EPERM);
-	kill(pid, SIGKILL);
-	CHECK_EQ(test_reap(pid), -SIGKILL);
+	test_kill(pid);
 	CHECK_EQ(tine_lock_acquire(lock, TINE_FOREVER), -EOWNERDEAD);
 	CHECK_EQ(tine_lock_release(lock), 0);
 	CHECK_EQ(tine_lock_acquire(lock, TINE_FOREVER), 0);
@@ -255,8 +254,7 @@ TEST(a_killed_holder_of_many_is_followed_by_a_holder_of_one)
 	CHECK_EQ(tine_lock_init(lock, &recursive), 0);
 	pid = test_fork(hold_thrice, lock);
 	wait_until_held(lock);
-	kill(pid, SIGKILL);
-	CHECK_EQ(test_reap(pid), -SIGKILL);
+	test_kill(pid);
 	CHECK_EQ(tine_lock_acquire(lock, TINE_FOREVER), -EOWNERDEAD);
 	CHECK_EQ(tine_lock_acquire(lock, TINE_FOREVER), 0);
 	CHECK_EQ(tine_lock_release(lock), 0);

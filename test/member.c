@@ -36,12 +36,6 @@ static pid_t start(struct scene *scene, void (*fn)(void *))
 	return pid;
 }
 
-static void kill_it(pid_t pid)
-{
-	kill(pid, SIGKILL);
-	CHECK_EQ(test_reap(pid), -SIGKILL);
-}
-
 TEST(an_id_is_that_of_one_process)
 {
 	struct scene *scene = tine_shared_new(1, sizeof(*scene));
@@ -55,7 +49,7 @@ TEST(an_id_is_that_of_one_process)
 		CHECK(scene->id != mine && scene->id != before);
 		CHECK_EQ(members_sweep(), 0);
 		CHECK(!member_gone(scene->id));
-		kill_it(pid);
+		test_kill(pid);
 		if (i % 2) {
 			CHECK_EQ(members_sweep(), 1);
 			CHECK(member_gone(scene->id));
@@ -120,7 +114,7 @@ TEST(a_process_lives_as_long_as_any_of_its_threads)
 			CHECK_EQ(members_sweep(), 0);
 			CHECK(!member_gone(scene->id));
 		}
-		kill_it(pid);
+		test_kill(pid);
 		CHECK_EQ(members_sweep(), 1);
 		CHECK(member_gone(scene->id));
 	}
@@ -141,7 +135,7 @@ TEST(a_process_that_executes_a_program_lives)
 	test_sleep_us(50000);
 	CHECK_EQ(members_sweep(), 0);
 	CHECK(!member_gone(scene->id));
-	kill_it(pid);
+	test_kill(pid);
 	CHECK_EQ(members_sweep(), 1);
 	CHECK(member_gone(scene->id));
 	tine_shared_free(scene);
@@ -173,7 +167,7 @@ TEST(a_death_is_told)
 	CHECK(bond_number(&scene->bond) != bond_number(&scene->other));
 	for (int i = 0; i < 3; i++) {
 		CHECK_EQ(bond_deaths(&scene->bond), i);
-		kill_it(pids[i]);
+		test_kill(pids[i]);
 		/* Until somebody has looked. */
 		CHECK_EQ(bond_deaths(&scene->bond), i);
 		CHECK_EQ(members_sweep(), 1);
@@ -217,7 +211,7 @@ TEST(a_freed_object_is_left_alone)
 
 	atomic_store(&scene->bond, 0);
 	CHECK(bond_number(&scene->bond) != 0);
-	kill_it(pid);
+	test_kill(pid);
 	CHECK_EQ(members_sweep(), 1);
 	CHECK_EQ(bond_deaths(&scene->bond), 0);
 	tine_shared_free(scene);
@@ -239,7 +233,7 @@ TEST(an_object_in_memory_of_one_process_alone_is_not_told)
 {
 	struct scene *scene = tine_shared_new(1, sizeof(*scene));
 
-	kill_it(start(scene, tie_to_own_memory));
+	test_kill(start(scene, tie_to_own_memory));
 	CHECK_EQ(members_sweep(), 1);
 	tine_shared_free(scene);
 }
@@ -289,13 +283,13 @@ TEST(more_than_a_group)
 	}
 	CHECK_EQ(members_sum(&scene->bond), MANY);
 	for (int i = 0; i < MANY; i += 2)
-		kill_it(pids[i]);
+		test_kill(pids[i]);
 	CHECK_EQ(members_sweep(), MANY / 2);
 	CHECK_EQ(members_sum(&scene->bond), MANY / 2);
 	for (int i = 0; i < MANY; i++)
 		CHECK_EQ(member_gone(ids[i]), i % 2 == 0);
 	for (int i = 1; i < MANY; i += 2)
-		kill_it(pids[i]);
+		test_kill(pids[i]);
 	CHECK_EQ(members_sweep(), MANY / 2);
 	CHECK_EQ(bond_deaths(&scene->bond), MANY);
 	tine_shared_free(scene);

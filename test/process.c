@@ -337,8 +337,7 @@ TEST(it_dies_with_its_parent_and_so_do_its_own)
 	line->parent = test_fork(starts_line, line);
 	while (*(volatile pid_t *)&line->grandchild == 0)
 		test_sleep_us(100);
-	kill(line->parent, SIGKILL);
-	CHECK_EQ(test_reap(line->parent), -SIGKILL);
+	test_kill(line->parent);
 	deadline = tine_after(300);
 	while ((test_alive(line->child) || test_alive(line->grandchild)) &&
 	       tine_now() < deadline)

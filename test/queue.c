@@ -1011,7 +1011,7 @@ static void start_members(_Atomic int *entered, pid_t *pids)
 static void end_members(const pid_t *pids)
 {
 	for (int i = 0; i < AT_ONCE; i++)
-		end(pids[i]);
+		test_kill(pids[i]);
 }
 
 /* The table of members grows, and never shrinks. */
@@ -1091,7 +1091,7 @@ TEST(a_queue_of_those_who_came_late)
 	/* It is here before the other dies, or it would get its number. */
 	getting = test_fork(get_late, holder->queue);
 	test_sleep_us(50000);
-	end(holding);
+	test_kill(holding);
 	CHECK_EQ(test_reap(getting), 0);
 	end_members(pids);
 	tine_shared_free((void *)entered);

@@ -78,7 +78,7 @@ TEST(who_waits_hears_that_the_producer_died)
 	putter = test_fork(put_until_the_end, queue);
 	test_sleep_us(LONG_NAP);
 	CHECK_EQ(waitpid(putter, NULL, WNOHANG), 0);
-	end(producer);
+	test_kill(producer);
 	CHECK_EQ(test_reap(putter), 0);
 	CHECK_EQ(get(queue, TINE_NOWAIT), 1);
 	tine_queue_free(queue);
@@ -89,7 +89,7 @@ TEST(who_waits_hears_that_the_producer_died)
 	getter = test_fork(get_the_end, queue);
 	test_sleep_us(LONG_NAP);
 	CHECK_EQ(waitpid(getter, NULL, WNOHANG), 0);
-	end(producer);
+	test_kill(producer);
 	CHECK_EQ(test_reap(getter), 0);
 	tine_queue_free(queue);
 }
@@ -110,7 +110,7 @@ TEST(hundreds_of_processes_one_after_another)
 	/* The record of a holder goes to the next that comes; the lease does not. */
 	CHECK_EQ(put(holder->queue, 1, TINE_NOWAIT), 0);
 	for (int i = 0; i < n; i++)
-		end(start_holder(holder, hold_and_stay));
+		test_kill(start_holder(holder, hold_and_stay));
 	CHECK_EQ(get(holder->queue, SOON), 1);
 	CHECK_EQ(tine_queue_close(holder->queue), 0);
 	ended(holder->queue);
@@ -134,7 +134,7 @@ TEST(a_lease_comes_back_once_for_each_death)
 		CHECK_EQ(get(queue, TINE_NOWAIT), -ETIMEDOUT);
 		CHECK(holder->id != id);
 		id = holder->id;
-		end(pid);
+		test_kill(pid);
 	}
 	old = id;
 	CHECK_EQ(lease(queue, &id, SOON), 1);
@@ -146,7 +146,7 @@ TEST(a_lease_comes_back_once_for_each_death)
 	/* Others overtake it, and the next to come is it; to get it is the end of it. */
 	for (int i = 1; i <= 3; i++)
 		CHECK_EQ(put(queue, i, TINE_NOWAIT), 0);
-	end(start_holder(holder, hold_and_stay));
+	test_kill(start_holder(holder, hold_and_stay));
 	CHECK_EQ(get(queue, SOON), 2);
 	CHECK_EQ(get(queue, SOON), 3);
 	CHECK_EQ(get(queue, SOON), 1);
@@ -160,7 +160,7 @@ TEST(who_never_waits_gets_what_came_back)
 	int64_t deadline = SOON, got;
 
 	CHECK_EQ(put(holder->queue, 1, TINE_NOWAIT), 0);
-	end(start_holder(holder, hold_and_stay));
+	test_kill(start_holder(holder, hold_and_stay));
 	while ((got = get(holder->queue, TINE_NOWAIT)) == -ETIMEDOUT) {
 		CHECK(tine_now() < deadline);
 		test_sleep_us(200);
@@ -178,7 +178,7 @@ TEST(what_came_back_is_counted_and_kept_from_small_buffers)
 
 	for (int i = 0; i < 3; i++) {
 		CHECK_EQ(put(queue, 5, TINE_NOWAIT), 0);
-		end(start_holder(holder, hold_and_stay));
+		test_kill(start_holder(holder, hold_and_stay));
 		wait_for(&holder->held, i + 1);
 		CHECK_EQ(tine_queue_len(queue), 0);
 		CHECK_EQ(tine_queue_get(queue, out, 7, SOON), -EMSGSIZE);
@@ -326,7 +326,7 @@ TEST(the_end_waits_for_the_leases_of_others)
 	pid = start_holder(holder, hold_and_stay);
 	not_ended(queue);
 	CHECK_EQ(lease(queue, &id, tine_after(20)), -ETIMEDOUT);
-	end(pid);
+	test_kill(pid);
 	CHECK_EQ(get(queue, SOON), 1);
 	ended(queue);
 	free_holder(holder);
@@ -371,8 +371,8 @@ TEST(two_with_leases_do_not_wait_for_each_other)
 		pids[i] = test_fork(hold_then_lease_the_end, holder);
 	wait_for(&holder->go, 2);
 	/* And if they die, what they held is not lost. */
-	end(pids[0]);
-	end(pids[1]);
+	test_kill(pids[0]);
+	test_kill(pids[1]);
 	CHECK_EQ(get(queue, SOON) + get(queue, SOON), 3);
 	ended(queue);
 	free_holder(holder);
@@ -758,7 +758,7 @@ TEST(a_lease_that_came_back_and_a_message_half_taken)
 	holding = start_holder(holder, hold_and_stay);
 	CHECK_EQ(put(holder->queue, 2, TINE_NOWAIT), 0);
 	killed_in(die_getting, holder->queue);
-	end(holding);
+	test_kill(holding);
 	tend(holder->queue);
 	CHECK_EQ(tine_queue_len(holder->queue), 2);
 	for (int i = 0; i < 2; i++) {
@@ -975,7 +975,7 @@ static void storm_consume(void *arg)
  */
 static bool bury(struct storm *storm, pid_t pid, unsigned taker)
 {
-	end(pid);
+	test_kill(pid);
 	for (int i = 0; taker < 2 && i < BATCH; i++)
 		note(storm, storm->taken[taker] + i * storm->len, false);
 	memset(storm->taken[taker], 0, BATCH * storm->len);
@@ -989,7 +989,7 @@ static void end_producer(struct storm *storm, pid_t pid, unsigned number)
 
 	while (atomic_load(&storm->sent[number]) == 0)
 		CHECK(tine_now() < deadline);
-	end(pid);
+	test_kill(pid);
 }
 
 /* And twice came only what had been on lease, once for each death. */
@@ -1136,7 +1136,7 @@ TEST(threads_killed_leave_no_gap)
 		consumer = test_fork(get_all, queue);
 		random = random * 6364136223846793005 + 1;
 		test_sleep_us((random >> 33) % 3000);
-		end(producer);
+		test_kill(producer);
 		CHECK_EQ(test_reap(consumer), 0);
 		tine_queue_free(queue);
 	}

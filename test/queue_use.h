@@ -75,12 +75,6 @@ static inline void wait_for(_Atomic int *word, int value)
 	}
 }
 
-static inline void end(pid_t pid)
-{
-	kill(pid, SIGKILL);
-	CHECK_EQ(test_reap(pid), -SIGKILL);
-}
-
 static inline void in_a_child(void (*fn)(void *), tine_queue *queue)
 {
 	CHECK_EQ(test_reap(test_fork(fn, queue)), 0);

@@ -180,12 +180,6 @@ static pid_t start_holder(struct scene *scene, unsigned takes)
 	return pid;
 }
 
-static void kill_it(pid_t pid)
-{
-	kill(pid, SIGKILL);
-	CHECK_EQ(test_reap(pid), -SIGKILL);
-}
-
 TEST(what_the_killed_held_comes_back_and_one_is_told)
 {
 	struct scene *scene = tine_shared_new(1, sizeof(*scene));
@@ -194,7 +188,7 @@ TEST(what_the_killed_held_comes_back_and_one_is_told)
 	CHECK_EQ(tine_sem_post(&scene->sem, 3), 0);
 	pid = start_holder(scene, 3);
 	CHECK_EQ(tine_sem_wait(&scene->sem, TINE_NOWAIT), -ETIMEDOUT);
-	kill_it(pid);
+	test_kill(pid);
 	CHECK_EQ(tine_sem_wait(&scene->sem, TINE_NOWAIT), -EOWNERDEAD);
 	CHECK_EQ(tine_sem_wait(&scene->sem, TINE_NOWAIT), 0);
 	CHECK_EQ(tine_sem_wait(&scene->sem, TINE_NOWAIT), 0);
@@ -205,11 +199,11 @@ TEST(what_the_killed_held_comes_back_and_one_is_told)
 	/* Again, of one of two. */
 	pid = start_holder(scene, 2);
 	other = start_holder(scene, 1);
-	kill_it(pid);
+	test_kill(pid);
 	CHECK_EQ(tine_sem_wait(&scene->sem, TINE_NOWAIT), -EOWNERDEAD);
 	CHECK_EQ(tine_sem_wait(&scene->sem, TINE_NOWAIT), 0);
 	CHECK_EQ(tine_sem_wait(&scene->sem, TINE_NOWAIT), -ETIMEDOUT);
-	kill_it(other);
+	test_kill(other);
 	CHECK_EQ(tine_sem_wait(&scene->sem, TINE_NOWAIT), -EOWNERDEAD);
 	tine_shared_free(scene);
 }
@@ -229,7 +223,7 @@ TEST(who_sleeps_is_told)
 	holder = start_holder(scene, 1);
 	waiter = test_fork(is_told, &scene->sem);
 	test_sleep_us(20000);
-	kill_it(holder);
+	test_kill(holder);
 	CHECK_EQ(test_reap(waiter), 0);
 	CHECK_EQ(count(&scene->sem), 1);
 	tine_shared_free(scene);
@@ -271,7 +265,7 @@ TEST(a_killed_sleeper_takes_nothing_along)
 		pids[i] = test_fork(wait_in_vain, sem);
 	test_sleep_us(20000);
 	for (int i = 0; i < 3; i++)
-		kill_it(pids[i]);
+		test_kill(pids[i]);
 	CHECK_EQ(tine_sem_post(sem, 2), 0);
 	CHECK_EQ(count(sem), 2);
 	tine_shared_free(sem);
@@ -365,7 +359,7 @@ TEST(who_takes_a_signal_does_not_hold_it)
 	CHECK_EQ(tine_sem_wait(&scene->sem, TINE_NOWAIT), -ETIMEDOUT);
 	CHECK_EQ(tine_sem_wait(&scene->sem, tine_after(5)), -ETIMEDOUT);
 	CHECK_EQ(tine_sem_post(&scene->sem, 3), 0);
-	kill_it(start_holder(scene, 2));
+	test_kill(start_holder(scene, 2));
 	CHECK_EQ(tine_sem_wait(&scene->sem, TINE_NOWAIT), 0);
 	CHECK_EQ(tine_sem_wait(&scene->sem, tine_after(5)), -ETIMEDOUT);
 	CHECK_EQ(tine_sem_post(&scene->sem, INT_MAX), 0);

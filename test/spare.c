@@ -419,8 +419,7 @@ TEST(the_owner_dies)
 		closedir(dir);
 		spare = find("tine-spare");
 	}
-	kill(pid, SIGKILL);
-	CHECK_EQ(test_reap(pid), -SIGKILL);
+	test_kill(pid);
 	deadline = tine_after(5000);
 	while (test_alive(spare))
 		CHECK(tine_now() < deadline);

@@ -85,6 +85,8 @@ int test_descriptors(void);
 pid_t test_fork(void (*fn)(void *), void *arg);
 /* Waits for that child: its exit code, or minus the signal that ended it. */
 int test_reap(pid_t);
+/* Kills that child, which has not ended before, and waits for it. */
+void test_kill(pid_t);
 /* Sleeps so many microseconds. */
 void test_sleep_us(long);
 /* Whether a process exists and is no zombie. */

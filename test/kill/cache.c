@@ -97,10 +97,8 @@ static void kill_at_random(int kind, long kills)
 		size_t at = roll(&chance, 3);
 		struct work next = { roll(&chance, 2) ? cache : NULL, mix(chance), kind };
 
-		if (pids[at]) {
-			kill(pids[at], SIGKILL);
-			CHECK_EQ(test_reap(pids[at]), -SIGKILL);
-		}
+		if (pids[at])
+			test_kill(pids[at]);
 		if (i % 16 == 0) {
 			/* The next that opens it, and who had it all the time. */
 			tine_cache *other = opened(0);
@@ -216,7 +214,7 @@ TEST_LIMIT(killed_at_steps_of_put, 200)
 {
 	struct scene scene = { .key = 5, .keys = 1, .len = 100, .most = 4 * MIB };
 
-	kill_each_step(&scene, 3, put_prepared, is_whole_and_empty);
+	kill_each_step(&scene, 11, put_prepared, is_whole_and_empty);
 }
 
 TEST_LIMIT(killed_at_steps_of_put_of_a_large_one, 200)
@@ -289,7 +287,7 @@ TEST_LIMIT(killed_at_steps_of_clear, 200)
 	scene.cache = opened(scene.most);
 	for (uint64_t key = 0; key < 5; key++)
 		CHECK_EQ(put_value(scene.cache, key, key % 2 ? 17000 : 100, 1), 0);
-	kill_each_step(&scene, 31, clear_all, fill_a_few);
+	kill_each_step(&scene, 67, clear_all, fill_a_few);
 }
 
 /* And the result is asked for by the next, who must not wait for the dead. */
@@ -340,7 +338,7 @@ TEST_LIMIT(killed_at_steps_of_open, 200)
 	long n;
 
 	folder();
-	n = test_kill_some_steps(&(struct steps){ NULL, make_it, can_be_made }, NULL, 41);
+	n = test_kill_some_steps(&(struct steps){ NULL, make_it, can_be_made }, NULL, 97);
 	printf("# %ld steps\n", n);
 	clean();
 }

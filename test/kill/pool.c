@@ -380,9 +380,9 @@ TEST_LIMIT(the_spare_and_all_others_killed_during_maps, 240)
 {
 	char *ballast = grow();
 
-	kill_during_maps("tine-spare", test_scaled(30), 20000);
-	kill_during_maps("tine-worker", test_scaled(50), 150000);
-	kill_during_maps("tine-", test_scaled(80), 60000);
+	kill_during_maps("tine-spare", test_scaled(15), 20000);
+	kill_during_maps("tine-worker", test_scaled(25), 150000);
+	kill_during_maps("tine-", test_scaled(40), 60000);
 	free(ballast);
 }
 
@@ -668,8 +668,7 @@ static void kill_callers(void (*caller)(void *), long most, unsigned pause_us)
 		/* Also while it makes its first. */
 		test_sleep_us(random_below(pause_us));
 		setpgid(pid, pid);
-		kill(pid, SIGKILL);
-		CHECK_EQ(test_reap(pid), -SIGKILL);
+		test_kill(pid);
 		deadline = tine_after(1000);
 		while (group_members(pid, left, 32) > 0)
 			if (tine_now() > deadline)
@@ -705,7 +704,7 @@ static void large_caller(void *arg)
 
 TEST_LIMIT(the_caller_killed_at_random, 240)
 {
-	kill_callers(busy_caller, test_scaled(500), 30000);
+	kill_callers(busy_caller, test_scaled(250), 30000);
 	/* What the dead had allocated is lost; do not look. */
 	_exit(0);
 }
@@ -713,7 +712,7 @@ TEST_LIMIT(the_caller_killed_at_random, 240)
 TEST_LIMIT(a_large_caller_killed_at_random, 240)
 {
 	grow();
-	kill_callers(large_caller, test_scaled(60), 300000);
+	kill_callers(large_caller, test_scaled(30), 300000);
 	/* What the dead had allocated is lost; do not look. */
 	_exit(0);
 }

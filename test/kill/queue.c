@@ -122,11 +122,14 @@ static void check_whole(struct scene *scene)
 }
 
 /* The test process puts once in each scene, so it has to close as well. */
-static void expect_end(struct scene *scene, int64_t before)
+static void expect_end(struct scene *scene)
 {
-	expect(scene, next(scene, tine_after(2)), before, "the end, before we close");
+	int64_t before = next(scene, tine_after(2));
+
+	expect(scene, before, -ETIMEDOUT, "the end, before we close");
 	expect(scene, tine_queue_close(scene->queue), 0, "close");
 	expect(scene, next(scene, tine_after(WAIT_MS)), 0, "the end");
+	check_whole(scene);
 }
 
 static void register_member(void *arg)
@@ -180,8 +183,7 @@ static void after_put(void *arg, long step)
 	expect(scene, ids >> 1 & 1, 1, "what was put before");
 	scene->counted += ids >> 5 & 1;
 	/* The dead one had put: it counts as closed. */
-	expect_end(scene, -ETIMEDOUT);
-	check_whole(scene);
+	expect_end(scene);
 	set_stage(scene);
 }
 
@@ -226,8 +228,7 @@ static void after_first_put(void *arg, long step)
 		expect(scene, ids >> 5 & 1, 1, "what put returned for");
 	scene->counted += ids >> 5 & 1;
 	if (produced) {
-		expect_end(scene, -ETIMEDOUT);
-		check_whole(scene);
+		expect_end(scene);
 	}
 	set_stage(scene);
 }
@@ -271,8 +272,7 @@ static void after_put_many(void *arg, long step)
 	ids = ids >> 5 & 7;
 	expect(scene, (ids & (ids + 1)), 0, "an earlier message is missing");
 	scene->counted += ids != 0;
-	expect_end(scene, -ETIMEDOUT);
-	check_whole(scene);
+	expect_end(scene);
 	set_stage(scene);
 }
 
@@ -313,8 +313,7 @@ static void after_get(void *arg, long step)
 			expect(scene, held->inverse, ~id, "its other half");
 			scene->counted++;
 		}
-	expect_end(scene, -ETIMEDOUT);
-	check_whole(scene);
+	expect_end(scene);
 	set_stage(scene);
 }
 
@@ -358,8 +357,7 @@ static void after_get_many(void *arg, long step)
 	if (ids >> 1 & 1)
 		expect(scene, ids >> 2 & 1, 1, "the second, where the first is");
 	scene->counted += !(ids >> 1 & 1);
-	expect_end(scene, -ETIMEDOUT);
-	check_whole(scene);
+	expect_end(scene);
 	set_stage(scene);
 }
 
@@ -401,8 +399,7 @@ static void after_lease(void *arg, long step)
 	n = drain(scene, &ids);
 	expect(scene, n, scene->waiting, "messages, none of them acked");
 	expect(scene, ids, (UINT64_C(2) << scene->waiting) - 2, "these");
-	expect_end(scene, -ETIMEDOUT);
-	check_whole(scene);
+	expect_end(scene);
 	set_stage(scene);
 }
 
@@ -443,8 +440,7 @@ static void after_ack(void *arg, long step)
 	if (atomic_load(&scene->hand->returned) == 2)
 		expect(scene, ids >> 1 & 1, 0, "an acked message");
 	scene->counted += ids >> 1 & 1;
-	expect_end(scene, -ETIMEDOUT);
-	check_whole(scene);
+	expect_end(scene);
 	set_stage(scene);
 }
 
@@ -469,8 +465,7 @@ static void after_close(void *arg, long step)
 	scene->step = step;
 	expect(scene, next(scene, tine_after(WAIT_MS)), 1, "the message");
 	/* Once, and not twice: of two producers the other is to close yet. */
-	expect_end(scene, -ETIMEDOUT);
-	check_whole(scene);
+	expect_end(scene);
 	set_stage(scene);
 }
 
@@ -529,8 +524,7 @@ static void after_recovery(void *arg, long step)
 	n = drain(scene, &ids);
 	expect(scene, n, 3, "messages");
 	expect(scene, ids, 0x16, "these");
-	expect_end(scene, -ETIMEDOUT);
-	check_whole(scene);
+	expect_end(scene);
 	leave_work(scene);
 }
 
@@ -604,8 +598,7 @@ TEST_LIMIT(killed_at_every_step_of_a_put_that_wakes, 120)
 				&scene);
 	printf("# %ld steps\n", n);
 	fflush(stdout);
-	kill(pid, SIGKILL);
-	CHECK_EQ(test_reap(pid), -SIGKILL);
+	test_kill(pid);
 	_exit(0);
 }
 
@@ -614,7 +607,7 @@ TEST_LIMIT(killed_at_every_step_of_a_put_that_wakes, 120)
 enum {
 	PRODUCERS = 3,
 	CONSUMERS = 3,
-	LIVES = 60000,
+	LIVES = 30000,
 	EACH = 60, /* messages of a producer's life, at most */
 	BATCH = 5,
 	TEXT = 100,
@@ -858,7 +851,7 @@ TEST_LIMIT(killed_at_random, 600)
 
 	CHECK(account && member_self());
 	CHECK_EQ(tine_queue_new(&account->queue, sizeof(struct letter), &opts), 0);
-	while (crew.kills < test_scaled(20000)) {
+	while (crew.kills < test_scaled(10000)) {
 		int at = rand_r(&random) % (PRODUCERS + CONSUMERS);
 
 		for (int i = 0; i < PRODUCERS + CONSUMERS; i++)

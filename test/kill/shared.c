@@ -156,10 +156,8 @@ TEST_LIMIT(killed_at_random, 120)
 	for (long i = 0; i < test_scaled(600); i++) {
 		int at = rand_r(&random) % 3;
 
-		if (pids[at]) {
-			kill(pids[at], SIGKILL);
-			CHECK_EQ(test_reap(pids[at]), -SIGKILL);
-		}
+		if (pids[at])
+			test_kill(pids[at]);
 		CHECK_EQ(shared_check(), 0);
 		random++;
 		pids[at] = test_fork(churn, &random);

@@ -351,8 +351,7 @@ TEST_LIMIT(writers_killed_at_random, 300)
 		int64_t all;
 
 		if (pids[at]) {
-			kill(pids[at], SIGKILL);
-			CHECK_EQ(test_reap(pids[at]), -SIGKILL);
+			test_kill(pids[at]);
 			check_writer(store, &records[at], at, &last[at]);
 			all = value_of(store, "all");
 			CHECK(all >= before);
@@ -400,16 +399,14 @@ TEST_LIMIT(readers_killed_at_random, 300)
 		pid_t reader = test_fork(read_on, store);
 
 		test_sleep_us(rand_r(&random) % 1500);
-		kill(reader, SIGKILL);
-		CHECK_EQ(test_reap(reader), -SIGKILL);
+		test_kill(reader);
 		CHECK(tine_store_get(store, "left-0", buf, sizeof(buf)) >= -ENOENT);
 		/* Also that of the list, which nobody else pops. */
 		while (tine_store_pop(store, "list-0", buf, 8, TINE_NOWAIT) > 0)
 			;
 	}
 	CHECK(test_alive(pid));
-	kill(pid, SIGKILL);
-	CHECK_EQ(test_reap(pid), -SIGKILL);
+	test_kill(pid);
 	CHECK_EQ(stat(path_of("data.mdb"), &now), 0);
 	/* A slot that nobody cleared would hold all that was written since. */
 	CHECK(now.st_size <= 1 << 30);
@@ -451,8 +448,7 @@ TEST_LIMIT(waiters_are_not_left_asleep, 300)
 		char buf[16] = "";
 
 		test_sleep_us(rand_r(&random) % 1500);
-		kill(writer, SIGKILL);
-		CHECK_EQ(test_reap(writer), -SIGKILL);
+		test_kill(writer);
 		CHECK(tine_store_get(store, "n", buf, sizeof(buf) - 1) > 0);
 		deadline = PATIENCE;
 		while (atomic_load(popped) != atoi(buf)) {

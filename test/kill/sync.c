@@ -5,12 +5,6 @@
 
 #include <limits.h>
 
-static void kill_it(pid_t pid)
-{
-	kill(pid, SIGKILL);
-	CHECK_EQ(test_reap(pid), -SIGKILL);
-}
-
 /* Prints how many steps it took: at least so many, or the test is of something else. */
 static void kill_each_step(const struct steps *steps, void *arg, long least)
 {
@@ -217,7 +211,7 @@ TEST_LIMIT(sem_wait_that_sleeps, 300)
 
 	CHECK_EQ(take_all(&scene->sem), PERMITS);
 	kill_some_steps(&(struct steps){ enter, wait_in_vain, there_is_none }, scene,
-			"5");
+			"11");
 	tine_shared_free(scene);
 }
 
@@ -265,7 +259,7 @@ TEST_LIMIT(sem_post_with_a_sleeper, 180)
 	CHECK_EQ(tine_sem_init(&scene->sem, &signals), 0);
 	pid = test_fork(get_each, scene);
 	kill_each_step(&(struct steps){ enter, give_one, sleeper_gets_it }, scene, 50);
-	kill_it(pid);
+	test_kill(pid);
 	tine_shared_free(scene);
 }
 
@@ -371,7 +365,7 @@ TEST_LIMIT(cond_wake, 180)
 	pid_t pid = test_fork(listen, scene);
 
 	kill_each_step(&(struct steps){ say, wake, it_is_heard }, scene, 10);
-	kill_it(pid);
+	test_kill(pid);
 	tine_shared_free(scene);
 }
 
@@ -433,7 +427,7 @@ TEST_LIMIT(barrier_wait_of_the_last, 300)
 	pid_t pid = test_fork(come_each_time, scene);
 
 	kill_each_step(&(struct steps){ enter, come_last, another_can_come }, scene, 300);
-	kill_it(pid);
+	test_kill(pid);
 	tine_shared_free(scene);
 }
 
@@ -688,7 +682,7 @@ static void have_one_die(void *arg)
 	pid = test_fork(tie_and_stay, scene);
 	CHECK(waitpid(pid, &status, WUNTRACED) == pid);
 	CHECK(WIFSTOPPED(status));
-	kill_it(pid);
+	test_kill(pid);
 }
 
 static void sweep(void *arg)
@@ -739,13 +733,13 @@ static void kill_at_random(void (*fn)(void *), void *arg, long kills,
 		int at = rand_r(&random) % WORKERS;
 
 		test_sleep_us(rand_r(&random) % 3000);
-		kill_it(pids[at]);
+		test_kill(pids[at]);
 		pids[at] = test_fork(fn, arg);
 		if (check)
 			check(arg);
 	}
 	for (int i = 0; i < WORKERS; i++)
-		kill_it(pids[i]);
+		test_kill(pids[i]);
 }
 
 static void take_and_give(void *arg)
