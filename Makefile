@@ -9,7 +9,7 @@ MESON  := PATH="/usr/bin:$$PATH" meson
 .PHONY: help run test bench lint asan tsan valgrind install clean
 
 help:
-	@echo 'make run      build, and estimate pi with one process and with all'
+	@echo 'make run      build, and take the quick tour: a table, and a report with pictures'
 	@echo 'make test     build, and run every test'
 	@echo 'make bench    measure, beside other libraries and Python (minutes)'
 	@echo 'make lint     format, static checks, manual pages, exported names, gcc and clang'
@@ -29,7 +29,7 @@ build: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) >$(BUILD)/ninja.log 2>&1 || { cat $(BUILD)/ninja.log; exit 1; }
 
 run: build
-	@$(BUILD)/cmd/tine pi -n 1e8 --compare
+	@$(BUILD)/cmd/tine tour --quick --html $(BUILD)/tour.html
 
 test:
 	@tools/deps test

@@ -5,7 +5,9 @@
  * process of its own, which may die, and says what it found in memory that it shares with
  * the tour.
  *
- *	tour.c		the command: runs the programs, prints the table and JSON
+ *	tour.c		the command
+ *	run.c		runs the programs
+ *	print.c		the table, JSON and traces
  *	pi.c, primes.c, check.c, kill.c
  *			the lessons; the page shows parts of their source
  *	python.c	runs the Python programs of bench/python
@@ -98,6 +100,21 @@ struct tour {
 extern const struct tour_lesson tour_pi, tour_cache, tour_vectors, tour_streams,
 	tour_primes, tour_check, tour_flags, tour_kill;
 
+/*
+ * Runs what is planned in its sections: DONE, SOME_FAILED, or BROKEN, and has said why or
+ * got a signal. Traces are there until tour_end(), which ends the process if there was a
+ * signal.
+ */
+int tour_run(struct tour *);
+void tour_end(void);
+
+void tour_print(const struct tour *);
+/* To be freed; NULL: no memory. */
+char *tour_json(const struct tour *);
+char *tour_trace(const struct tour *); /* all of them, one after the other */
+
+/* Its name with so many workers in it. */
+void tour_name(const struct tour_program *, unsigned workers, char *buf, size_t size);
 /* "587 ns", "1.23 ms", "45.6 s": three digits. Returns buf, as the next does. */
 const char *tour_time(double seconds, char *buf, size_t size);
 /* "1.97x", "456x", "1/3,580,000x". size: at least 64. */
@@ -106,7 +123,7 @@ const char *tour_ratio(double ratio, char *buf, size_t size);
 const char *tour_work(const struct tour *, const struct tour_lesson *, char *buf,
 		      size_t size);
 
-/* The interpreter of Python programs, or NULL. It looks once in a process and its forks. */
+/* The interpreter of Python programs, or NULL. Looks once in a process and its forks. */
 const char *tour_find_python(void);
 
 /*
@@ -122,9 +139,21 @@ void tour_page(const struct tour *, FILE *);
 
 /* Text as it stands in HTML and in SVG. */
 void page_text(FILE *, const char *);
+/* tour_time() with the sign of microseconds. */
+const char *page_time(double seconds, char *buf, size_t size);
+/* What looks so in a picture, for its caption: a class of shapes, and what they mean. */
+#define PAGE_SHAPE(shape, meaning)                                                       \
+	" <span class=\"key\"><svg width=\"18\" height=\"12\" "                          \
+	"aria-hidden=\"true\">" shape "</svg> " meaning "</span>"
+#define PAGE_KEY(class, meaning)                                                         \
+	PAGE_SHAPE("<rect class=\"" class "\" width=\"18\" height=\"12\"/>", meaning)
+#define PAGE_MARK(class, path, meaning)                                                  \
+	PAGE_SHAPE("<path class=\"" class "\" d=\"" path "\"/>", meaning)
 
 void chart_times(FILE *, const struct tour_section *);
 void chart_estimates(FILE *, const struct tour_section *);
+/* Below a picture of a width of so many seconds, that is y high. */
+void chart_axis(FILE *, double seconds, int y);
 
 /* What each worker did and when, by the trace of a run; nothing if it cannot be read. */
 void timeline(FILE *, const struct tour_result *);

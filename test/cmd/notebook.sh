@@ -1,0 +1,66 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The programs of the tutorial compile without a warning, and print what it says they do.
+# shellcheck source=test/cmd/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+unset TINE_WORKERS TINE_ISA TINE_TRACE
+case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
+case $TINE in /*) ;; *) TINE=$PWD/$TINE ;; esac
+export PKG_CONFIG_PATH="$BUILD/meson-uninstalled" LD_LIBRARY_PATH="$BUILD/src"
+PATH=$(dirname "$TINE"):$PATH
+
+if ! /usr/bin/python3 test/cmd/notebook.py doc/notebook.md "$work" >"$work/log" 2>&1; then
+    sed 's/^/# /' "$work/log"
+    result 1 "the programs are there"
+    plan
+    exit 1
+fi
+result 0 "the programs are there"
+cd "$work" || exit 1
+
+# Two at a time; a log stays of each, empty if all is well.
+flags=$(pkg-config --cflags --libs tine)
+export flags
+# shellcheck disable=SC2016
+printf '%s\n' *.c | xargs -P 2 -I {} sh -c '
+    file={}
+    cc -O2 -Wall -Wextra -Werror "$file" -o "${file%.c}" $flags >"$file.log" 2>&1 ||
+        echo "cc: $?" >>"$file.log"'
+for file in *.c; do
+    sed 's/^/# /' "$file.log"
+    result "$(grep -c . "$file.log")" "$file compiles"
+done
+
+# has WORD: whether the machine, or this build, has that.
+has() {
+    case $1 in
+    lmdb | hiredis) grep -q "^Requires.private:.*\b$1\b" "$PKG_CONFIG_PATH"/*.pc ;;
+    *) command -v "$1" >/dev/null ;;
+    esac
+}
+
+for run in [0-9][0-9].sh; do
+    number=${run%.sh}
+    name=$(tr '\n' ';' <"$run" | sed 's/;$//; s/#//g')
+    if [ -f "$number.not" ]; then
+        skip "$name" "$(cat "$number.not")"
+        continue
+    fi
+    missing=
+    if [ -f "$number.needs" ]; then
+        for word in $(cat "$number.needs"); do
+            has "$word" || missing="$missing $word"
+        done
+    fi
+    if [ -n "$missing" ]; then
+        skip "$name" "no$missing"
+        continue
+    fi
+    timeout 120 sh -u "$run" >"$number.out" 2>&1 </dev/null
+    diff "$number.text" "$number.out" >"$number.diff"
+    code=$?
+    head -n 20 "$number.diff" | cat -v | sed "s/^/# /"
+    result $code "$name"
+done
+plan
