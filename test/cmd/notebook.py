@@ -11,7 +11,8 @@ name, and one of a new name goes before the next that has a place:
     /* pool.c: as pi.c, but */
 
 A block of sh is run, and the text that follows it, if one does, is what it prints. Lines
-before it: <!-- needs: WORD... -->, <!-- not run: REASON -->. No block is anything else.
+before it: <!-- needs: WORD... -->, <!-- not run: REASON -->; the latter also before a text
+that comes from elsewhere. No block is anything else.
 
 Writes NAME.c for each program, and NN.sh, NN.text, and NN.needs or NN.not for each run.
 """
@@ -36,9 +37,9 @@ def blocks(lines):
             language, mark = None, ""
         elif language is not None:
             body.append(line)
-        elif line.startswith("<!-- "):
+        elif line.startswith(("<!-- needs: ", "<!-- not run: ")):
             mark = line
-        elif line:
+        elif line and not line.startswith("<!-- "):
             mark = ""
         if language is None and "```" in line and not fence:
             fail(number, "a fence with words before or after it")
@@ -87,31 +88,21 @@ def items(body, line):
 def changed(base, changes, line):
     """base with the changes in it."""
     made, fresh, place = list(base), [], None
-    for change in changes:
-        name, text, blank = change
-        at = next((i for i, item in enumerate(made) if item[0] == name), None)
-        if name.startswith("#include"):
-            if at is not None:
-                fail(line, f"{name} is there already")
-            made.append((name, text, False))
-            heads = sorted((item for item in made if item[0].startswith("#include")),
-                           key=lambda item: item[0])
-            made = heads + [item for item in made if item not in heads]
-            place = None
-            continue
-        if at is None:
+    for name, text, blank in changes:
+        names = [item[0] for item in made]
+        if name not in names:
             fresh.append((name, text, blank))
             continue
+        at = names.index(name)
         if made[at][1] == text:
             fail(line, f"{name} is as it was")
-        fresh_before, fresh = fresh, []
-        made[at] = (name, text, made[at][2])
-        made[at:at] = fresh_before
-        place = at + len(fresh_before) + 1
+        made[at:at + 1] = fresh + [(name, text, made[at][2])]
+        place, fresh = at + len(fresh) + 1, []
     if place is None:
-        place = next(i for i, item in enumerate(made) if item[0] == "main")
+        place = [item[0] for item in made].index("main")
     made[place:place] = fresh
-    return made
+    heads = sorted(item for item in made if item[0].startswith("#include"))
+    return heads + [item for item in made if item not in heads]
 
 
 def text_of(program):
@@ -159,7 +150,7 @@ def main():
                 write(f"{runs:02}.{found[1].split()[0]}", found[2] + "\n")
         elif language == "text" and previous == "sh":
             write(f"{runs:02}.text", "\n".join(body) + "\n")
-        else:
+        elif language != "text" or not mark.startswith("<!-- not run: "):
             fail(line, f"a block of '{language}' that nobody checks")
         previous = language
 
