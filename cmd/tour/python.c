@@ -255,15 +255,23 @@ static bool imports(const char *python, const char *modules)
 {
 	char *argv[] = { (char *)python, "-c", (char *)modules, NULL };
 	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	sigset_t none;
 	int status, err;
 	pid_t pid;
 
 	if (posix_spawn_file_actions_init(&actions) != 0)
 		return false;
+	/* The tour blocks what Ctrl-C sends. */
+	sigemptyset(&none);
+	posix_spawnattr_init(&attributes);
+	posix_spawnattr_setsigmask(&attributes, &none);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
 	err = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0) ||
 	      posix_spawn_file_actions_adddup2(&actions, 0, 1) ||
 	      posix_spawn_file_actions_adddup2(&actions, 0, 2) ||
-	      posix_spawnp(&pid, python, &actions, NULL, argv, environ);
+	      posix_spawnp(&pid, python, &actions, &attributes, argv, environ);
+	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	if (err)
 		return false;

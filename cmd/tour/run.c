@@ -331,6 +331,9 @@ int tour_run(struct tour *tour)
 	err = make_folder();
 	if (err)
 		return err;
+	/* Here, so that the processes of programs need not. */
+	if (tour->python)
+		tour_find_python();
 	state.lessons = tour->n;
 	for (unsigned i = 0; i < tour->n && !state.signal; i++) {
 		state.lesson = i + 1;
