@@ -50,6 +50,7 @@ const char *tine_version(void); /* of the library that runs, not of this header 
 
 #define TINE_ECRASH 5001 /* the process doing the work died */
 #define TINE_EKIND  5002 /* what is stored under that key is of another kind */
+#define TINE_ECERT  5003 /* a server's certificate is not to be trusted */
 
 /* Text for a code of tine's or the system's, of either sign. Static, never NULL. */
 const char *tine_strerror(int err);
@@ -607,7 +608,10 @@ void tine_rng_fill(tine_rng *, double *out, size_t n);
  *		A folder of this machine (LMDB). It is made, mode 0700; on a tmpfs for
  *		speed.
  *	redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]
- *		A Redis server; rediss: by TLS.
+ *		A Redis server.
+ *	rediss://[[USER]:PASSWORD@]HOST[:PORT][/DB][?cacert=FILE][&cert=FILE][&key=FILE]
+ *		By TLS. The server's certificate must be for HOST, and by an authority
+ *		in cacert, or of the system's; cert and key are the client's own.
  *	unix:PATH[?db=N][&user=USER][&password=PASSWORD]
  *		One on a Unix socket.
  *
@@ -626,7 +630,8 @@ void tine_rng_fill(tine_rng *, double *out, size_t n);
  * does not answer; what does no harm twice is tried once more on a new connection, and
  * the next call connects anew. -EACCES: user, password or permission; -EROFS: a replica,
  * or a disk that is read-only; -EREMOTE: the key is elsewhere in a cluster; -ENOMEM,
- * -ENOSPC: no room; -EBADMSG: no Redis server, or a folder that is damaged or another's.
+ * -ENOSPC: no room; -EBADMSG: no Redis server (or none with TLS), or a folder that is
+ * damaged or another's; -TINE_ECERT: the server's certificate.
  */
 typedef struct tine_store tine_store;
 #define TINE_STORE_KEY_MAX   255
@@ -639,8 +644,9 @@ typedef struct tine_store_opts {
 } tine_store_opts;
 
 /*
- * Also -EINVAL: the URL; -EPROTONOSUPPORT: an engine, or TLS, that this build is without;
- * -ENAMETOOLONG: a socket's path over 107 bytes; -EMFILE: over 1000 handles of a folder.
+ * Also -EINVAL: the URL, or what is in a file of it; -EPROTONOSUPPORT: an engine, or TLS,
+ * that this build or machine is without; -ENAMETOOLONG: a socket's path over 107 bytes;
+ * -EMFILE: over 1000 handles of a folder.
  */
 int tine_store_open(tine_store **out, const char *url, const tine_store_opts *);
 void tine_store_free(tine_store *);

@@ -64,6 +64,7 @@ struct key {
 struct redis {
 	tine_store store;
 	unsigned generation; /* of the process that opened the connections */
+	struct trust *trust; /* NULL: no TLS */
 	struct line main, ear;
 	struct request request;
 	struct key *keys[BUCKETS];
@@ -244,7 +245,7 @@ static int open_line(struct redis *redis, struct line *line, int64_t deadline)
 	int err;
 
 	deadline = deadline < longest ? deadline : longest;
-	err = line_open(line, &redis->store.address, deadline);
+	err = line_open(line, &redis->store.address, redis->trust, deadline);
 	if (err)
 		return err;
 	err = log_in(redis, line, deadline);
@@ -844,8 +845,8 @@ static void sleep_by_ear(struct redis *redis, int64_t until)
 	struct timespec ts = timespec_of(left > 0 ? left : 0);
 	int n = ppoll(polled, 2, until == TINE_FOREVER ? NULL : &ts, NULL);
 
-	/* Nothing was asked there. */
-	if (n > 0 && polled[1].revents)
+	/* Nothing was asked there; TLS may have had something to say to itself. */
+	if (n > 0 && polled[1].revents && !line_is_idle(&redis->main))
 		drop(redis);
 }
 
@@ -989,13 +990,20 @@ static int redis_open(tine_store **out, const struct store_address *address)
 	/* So that one of another handle is not taken for one of this. */
 	redis->versions = (uint64_t)tine_now();
 	redis->generation = generation;
+	err = trust_new(&redis->trust, address);
+	if (err)
+		goto free_redis;
 	err = open_line(redis, &redis->main, TINE_FOREVER);
-	if (err) {
-		free(redis);
-		return err;
-	}
+	if (err)
+		goto free_trust;
 	*out = &redis->store;
 	return 0;
+
+free_trust:
+	trust_free(redis->trust);
+free_redis:
+	free(redis);
+	return err;
 }
 
 static void redis_free(tine_store *store)
@@ -1003,6 +1011,7 @@ static void redis_free(tine_store *store)
 	struct redis *redis = of(store);
 
 	drop(redis);
+	trust_free(redis->trust);
 	request_free(&redis->request);
 	for (int i = 0; i < BUCKETS; i++)
 		while (redis->keys[i]) {
