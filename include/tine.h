@@ -743,9 +743,10 @@ int tine_store_unwatch(tine_store *, tine_event *);
  * A private server for those who want a Manager: redis-server on a Unix socket of mode
  * 0600, with a password, without TCP and without a disk. It ends with
  * tine_manager_free(), or when its creator does, by any death. path: of the socket; NULL:
- * in a folder of its own, which goes with it. -ENOENT: there is no redis-server;
- * -EADDRINUSE: path is there; -ENAMETOOLONG: over 107 bytes. Returns when it answers;
- * blocks for at most 5 seconds.
+ * in a folder of its own, which goes with it. A socket at path that nobody listens to
+ * gives its place; -EADDRINUSE: something else is there. -ENOENT: there is no
+ * redis-server; -ENAMETOOLONG: over 107 bytes. Returns when it answers; blocks for at
+ * most 5 seconds.
  */
 typedef struct tine_manager tine_manager;
 int tine_manager_start(tine_manager **out, const char *path);
