@@ -62,8 +62,8 @@ void line_close(struct line *);
 int line_send(struct line *, const struct request *, int64_t deadline);
 /*
  * The next answer, for reply_free(). -ETIMEDOUT; -ECONNRESET; -EBADMSG: no Redis speaks
- * so; -ENOMEM; those of tls.h. After a failure but -ETIMEDOUT the line is of no more use, and after
- * -ETIMEDOUT it is not where an answer was due.
+ * so; -ENOMEM; those of tls.h. After a failure but -ETIMEDOUT the line is of no more use,
+ * and after -ETIMEDOUT it is not where an answer was due.
  */
 int line_receive(struct line *, redisReply **, int64_t deadline);
 /* Whether it is there and silent, as it must be before something is asked. */
