@@ -722,8 +722,9 @@ int tine_store_keys(tine_store *, const char *prefix,
 /*
  * Waits, without polling, until the key has changed since *version, which then is the
  * present one; 0 is no version, so that it returns at once. No change is missed, but
- * several may be told as one. Versions mean something to this handle only. A deletion and
- * the end of its time are changes. -EOPNOTSUPP: a Redis older than 6.
+ * several may be told as one, and one that was none: of a lost connection, or of the same
+ * name in another database of the server. Versions mean something to this handle only. A
+ * deletion and the end of its time are changes. -EOPNOTSUPP: a Redis older than 6.
  */
 int tine_store_wait(tine_store *, const char *key, uint64_t *version, int64_t deadline);
 

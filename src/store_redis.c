@@ -15,7 +15,8 @@
  * returned, so whatever changes it later is told. A version ends when a change is told,
  * when either connection is lost (who knows what changed meanwhile), and when the key's
  * time is over, which a server notices late and therefore is asked about in time.
- * Redis tells the names of keys and not in which of its databases they are.
+ * Redis tells the names of keys and not in which of its databases they are: a change in
+ * another one ends the version as well, and who waited looks once in vain.
  *
  *	server or connection lost	what does no harm twice is asked once more, on a
  *					new connection. Of what does, nobody knows whether

@@ -1201,6 +1201,15 @@ TEST(each_key_is_told_once)
 
 /* ---- waiting ----------------------------------------------------------------------- */
 
+static bool becomes(const tine_event *event, bool set)
+{
+	int64_t end = tine_after(5000);
+
+	while (tine_event_is_set(event) != set && tine_now() < end)
+		test_sleep_us(200);
+	return tine_event_is_set(event) == set;
+}
+
 TEST(changes_by_anybody_end_a_version)
 {
 	static const char *const changes[] = {
@@ -1295,6 +1304,62 @@ TEST(a_lost_connection_is_a_change)
 		set_text(store, "k", "2");
 	}
 	tine_store_free(store);
+	server_stop(&server);
+}
+
+/* Redis tells only the name: who waits looks once in vain, and misses nothing. */
+TEST(the_same_name_in_another_database)
+{
+	tine_event *event = tine_shared_new(1, sizeof(*event));
+	struct server server;
+	tine_store *store, *other;
+	uint64_t version = 0;
+	char url[160], buf[8];
+	pid_t pid;
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	snprintf(url, sizeof(url), "%s&db=1", server.local);
+	CHECK_EQ(tine_store_open(&other, url, NULL), 0);
+	set_text(store, "k", "1");
+	CHECK_EQ(tine_store_watch(store, "k", event), 0);
+	CHECK_EQ(tine_store_wait(store, "k", &version, TINE_NOWAIT), 0);
+	for (int i = 0; i < 50; i++) {
+		int err;
+
+		set_text(other, "k", i % 2 ? "0" : "");
+		CHECK(has_text(store, "k", "1"));
+		err = tine_store_wait(store, "k", &version, TINE_NOWAIT);
+		CHECK(err == 0 || err == -ETIMEDOUT);
+		CHECK(tine_event_is_set(event));
+		/* One of its own after that. */
+		while (tine_store_wait(store, "k", &version, TINE_NOWAIT) == 0)
+			;
+		set_text(store, "k", "2");
+		CHECK_EQ(tine_store_wait(store, "k", &version, tine_after(5000)), 0);
+		set_text(store, "k", "1");
+		CHECK_EQ(tine_store_wait(store, "k", &version, tine_after(5000)), 0);
+	}
+	CHECK_EQ(tine_store_del(other, "k"), 0);
+	set_text(store, "k", "0");
+	CHECK(becomes(event, false));
+	/* Who waits for an item is not given another's, nor nothing. */
+	pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		for (int i = 0; i < 50; i++) {
+			CHECK_EQ(tine_store_push(other, "list", "o", 1), 0);
+			test_sleep_us(500);
+		}
+		CHECK_EQ(tine_store_push(store, "list", "mine", 4), 0);
+		_exit(0);
+	}
+	CHECK_EQ(tine_store_pop(store, "list", buf, sizeof(buf), TINE_FOREVER), 4);
+	CHECK_EQ(test_reap(pid), 0);
+	CHECK_EQ(tine_store_len(other, "list"), 50);
+	tine_store_free(store);
+	tine_store_free(other);
+	tine_shared_free(event);
 	server_stop(&server);
 }
 
@@ -1421,15 +1486,6 @@ TEST(many_take_from_a_list_and_each_item_once)
 }
 
 /* ---- mirrors ----------------------------------------------------------------------- */
-
-static bool becomes(const tine_event *event, bool set)
-{
-	int64_t end = tine_after(5000);
-
-	while (tine_event_is_set(event) != set && tine_now() < end)
-		test_sleep_us(200);
-	return tine_event_is_set(event) == set;
-}
 
 static void use_mirrors(tine_store *store)
 {
