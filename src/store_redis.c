@@ -385,9 +385,14 @@ static ssize_t ask_string(struct redis *redis, enum repeat repeat, void *buf, si
 /* ---- values ------------------------------------------------------------------------ */
 
 /* STRLEN fails for what is no value, and ends the script. */
-static const char set_script[] = "local call,keys,vals=redis.call,KEYS,ARGV "
-				 "for i=1,#keys do call('STRLEN',keys[i]) end "
-				 "for i=1,#keys do call('SET',keys[i],vals[i]) end";
+static const char set_script[] = "redis.call('STRLEN',KEYS[1]) "
+				 "redis.call('SET',KEYS[1],ARGV[1])";
+
+/* One MSET is faster than many SET; but Lua hands on some thousand words at most. */
+static const char set_many_script[] =
+	"local call,keys,vals,all=redis.call,KEYS,ARGV,{} "
+	"for i=1,#keys do call('STRLEN',keys[i]) all[2*i-1]=keys[i] all[2*i]=vals[i] end "
+	"for i=1,#all,2000 do call('MSET',unpack(all,i,math.min(i+1999,#all))) end";
 
 static void add_script(struct request *request, const char *script, size_t keys,
 		       size_t words)
@@ -403,7 +408,7 @@ static int set_short(tine_store *store, const tine_store_item *items, size_t n)
 {
 	struct request *request = begin(store);
 
-	add_script(request, set_script, n, n);
+	add_script(request, n == 1 ? set_script : set_many_script, n, n);
 	for (size_t i = 0; i < n; i++)
 		request_word(request, items[i].key, strlen(items[i].key));
 	for (size_t i = 0; i < n; i++)

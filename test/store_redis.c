@@ -722,6 +722,40 @@ TEST(nothing_takes_the_place_of_another_kind)
 	free(val);
 }
 
+/* So many that they are set in several pieces, and none are where one cannot be. */
+TEST(thousands_of_values_at_once)
+{
+	enum { MANY = 9001 };
+	char(*keys)[16] = always(MANY * sizeof(*keys));
+	tine_store_item *items = always(MANY * sizeof(*items));
+	struct server server;
+	tine_store *store;
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	for (int i = 0; i < MANY; i++) {
+		snprintf(keys[i], sizeof(*keys), "key:%d", i);
+		items[i] = (tine_store_item){ keys[i], keys[i] + 4, strlen(keys[i] + 4) };
+	}
+	CHECK_EQ(tine_store_push(store, keys[MANY - 1], "v", 1), 0);
+	CHECK_EQ(tine_store_set_all(store, items, MANY), -TINE_EKIND);
+	SAYS(&server, "dbsize", "1");
+	CHECK_EQ(tine_store_del(store, keys[MANY - 1]), 0);
+	/* Of a key that comes twice the last counts. */
+	items[0] = (tine_store_item){ "key:1", "not this", 8 };
+	items[MANY - 1] = (tine_store_item){ "key:2", "this", 4 };
+	CHECK_EQ(tine_store_set_all(store, items, MANY), 0);
+	SAYS(&server, "dbsize", "8999");
+	CHECK(has_text(store, "key:1", "1"));
+	CHECK(has_text(store, "key:2", "this"));
+	for (int i = 3; i < MANY - 1; i++)
+		CHECK(has_text(store, keys[i], keys[i] + 4));
+	tine_store_free(store);
+	server_stop(&server);
+	free(items);
+	free(keys);
+}
+
 TEST(long_values)
 {
 	size_t len = ((size_t)5 << 20) + 3;
