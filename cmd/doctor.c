@@ -541,6 +541,18 @@ static void check_engine(const char *name, const char *version)
 #define HIREDIS_BUILT_IN NULL
 #endif
 
+/* It is looked for before the file is, and no connection is made. */
+static void check_tls(void)
+{
+	tine_store *store;
+	int err = tine_store_open(&store, "rediss://localhost?cacert=/dev/null/none",
+				  NULL);
+	bool there = err != -EPROTONOSUPPORT;
+
+	tell(there ? OK : NOTE, "TLS", NULL,
+	     there ? "by OpenSSL" : "not built in, or OpenSSL 3 is not installed");
+}
+
 static const char own_folder[] = "set TINE_CACHE to a folder of your own";
 
 /* The nearest folder above that is there. */
@@ -627,6 +639,7 @@ static void check_stores(void)
 	check_cache();
 	check_engine("LMDB", LMDB_BUILT_IN);
 	check_engine("hiredis", HIREDIS_BUILT_IN);
+	check_tls();
 	check_server();
 }
 

@@ -139,7 +139,9 @@ static int run(int argc, char **argv)
 static const struct option_row rows[] = {
 	{ "at", 0, "PATH", read_path, &options.path,
 	  "a path that is not there yet, of at most 107 bytes",
-	  "Where the socket is; in a folder of its own if not said.", NULL },
+	  "Where the socket is, in place of one that nobody listens to; in a folder of "
+	  "its own if not said.",
+	  NULL },
 	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object.", NULL },
 	{ 0 },
 };

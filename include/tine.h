@@ -50,6 +50,7 @@ const char *tine_version(void); /* of the library that runs, not of this header 
 
 #define TINE_ECRASH 5001 /* the process doing the work died */
 #define TINE_EKIND  5002 /* what is stored under that key is of another kind */
+#define TINE_ECERT  5003 /* a server's certificate is not to be trusted */
 
 /* Text for a code of tine's or the system's, of either sign. Static, never NULL. */
 const char *tine_strerror(int err);
@@ -607,7 +608,10 @@ void tine_rng_fill(tine_rng *, double *out, size_t n);
  *		A folder of this machine (LMDB). It is made, mode 0700; on a tmpfs for
  *		speed.
  *	redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]
- *		A Redis server; rediss: by TLS.
+ *		A Redis server.
+ *	rediss://[[USER]:PASSWORD@]HOST[:PORT][/DB][?cacert=FILE][&cert=FILE][&key=FILE]
+ *		By TLS. The server's certificate must be for HOST, and by an authority
+ *		in cacert, or of the system's; cert and key are the client's own.
  *	unix:PATH[?db=N][&user=USER][&password=PASSWORD]
  *		One on a Unix socket.
  *
@@ -626,7 +630,8 @@ void tine_rng_fill(tine_rng *, double *out, size_t n);
  * does not answer; what does no harm twice is tried once more on a new connection, and
  * the next call connects anew. -EACCES: user, password or permission; -EROFS: a replica,
  * or a disk that is read-only; -EREMOTE: the key is elsewhere in a cluster; -ENOMEM,
- * -ENOSPC: no room; -EBADMSG: no Redis server, or a folder that is damaged or another's.
+ * -ENOSPC: no room; -EBADMSG: no Redis server (or none with TLS), or a folder that is
+ * damaged or another's; -TINE_ECERT: the server's certificate.
  */
 typedef struct tine_store tine_store;
 #define TINE_STORE_KEY_MAX   255
@@ -639,8 +644,9 @@ typedef struct tine_store_opts {
 } tine_store_opts;
 
 /*
- * Also -EINVAL: the URL; -EPROTONOSUPPORT: an engine, or TLS, that this build is without;
- * -ENAMETOOLONG: a socket's path over 107 bytes; -EMFILE: over 1000 handles of a folder.
+ * Also -EINVAL: the URL, or what is in a file of it; -EPROTONOSUPPORT: an engine, or TLS,
+ * that this build or machine is without; -ENAMETOOLONG: a socket's path over 107 bytes;
+ * -EMFILE: over 1000 handles of a folder.
  */
 int tine_store_open(tine_store **out, const char *url, const tine_store_opts *);
 void tine_store_free(tine_store *);
@@ -716,8 +722,9 @@ int tine_store_keys(tine_store *, const char *prefix,
 /*
  * Waits, without polling, until the key has changed since *version, which then is the
  * present one; 0 is no version, so that it returns at once. No change is missed, but
- * several may be told as one. Versions mean something to this handle only. A deletion and
- * the end of its time are changes. -EOPNOTSUPP: a Redis older than 6.
+ * several may be told as one, and one that was none: of a lost connection, or of the same
+ * name in another database of the server. Versions mean something to this handle only. A
+ * deletion and the end of its time are changes. -EOPNOTSUPP: a Redis older than 6.
  */
 int tine_store_wait(tine_store *, const char *key, uint64_t *version, int64_t deadline);
 
@@ -737,9 +744,10 @@ int tine_store_unwatch(tine_store *, tine_event *);
  * A private server for those who want a Manager: redis-server on a Unix socket of mode
  * 0600, with a password, without TCP and without a disk. It ends with
  * tine_manager_free(), or when its creator does, by any death. path: of the socket; NULL:
- * in a folder of its own, which goes with it. -ENOENT: there is no redis-server;
- * -EADDRINUSE: path is there; -ENAMETOOLONG: over 107 bytes. Returns when it answers;
- * blocks for at most 5 seconds.
+ * in a folder of its own, which goes with it. A socket at path that nobody listens to
+ * gives its place; -EADDRINUSE: something else is there. -ENOENT: there is no
+ * redis-server; -ENAMETOOLONG: over 107 bytes. Returns when it answers; blocks for at
+ * most 5 seconds.
  */
 typedef struct tine_manager tine_manager;
 int tine_manager_start(tine_manager **out, const char *path);

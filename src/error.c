@@ -21,6 +21,8 @@ const char *tine_strerror(int err)
 		return "The process doing the work died";
 	if (err == TINE_EKIND)
 		return "What is stored under that key is of another kind";
+	if (err == TINE_ECERT)
+		return "The server's certificate is not to be trusted, or another host's";
 	/*
 	 * Unlike strerror(3), neither translated nor in a buffer that another call
 	 * reuses.

@@ -9,10 +9,15 @@
  *	keeper dies			the kernel kills the server (PR_SET_PDEATHSIG,
  *					exact here: the keeper has one thread);
  *					tine_manager_free() removes the files
- *	keeper and creator die both	the server as well; the files stay
+ *	keeper and creator die both	the server as well; the files stay, until the next
+ *					manager at the same path takes the socket's place
  *
  * What is left is always a socket that nobody listens to. The folder is made by the
  * keeper, so that nothing is made that nobody would remove.
+ *
+ * Where the path is given, others may start a manager at it, and the server would put its
+ * socket in the place of any other. So who looks whether somebody listens there holds a
+ * lock on the folder until his own server does, or until what he found dead is removed.
  *
  * Both are in a session of their own, so that what ends the creator's terminal or process
  * group reaches the creator alone. The password is in a file without a name that the
@@ -27,6 +32,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -50,6 +56,7 @@ struct tine_manager {
 	pid_t pid; /* of the server; 0: not known */
 	int report;
 	bool own_folder;
+	struct stat socket;	/* as the creator has seen it; zeroed */
 	char folder[PATH_MOST]; /* of its own, or that of the socket */
 	char path[PATH_MOST];
 	char password[2 * SECRET + 1];
@@ -61,6 +68,53 @@ struct report {
 	pid_t pid; /* or 0: */
 	int err;
 };
+
+/* ---- the path ---------------------------------------------------------------------- */
+
+/* A descriptor; -1: it cannot be had. */
+static int lock_folder(const char *folder, int64_t deadline)
+{
+	struct timespec moment = { .tv_nsec = LOOK_NS };
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		if (tine_now() > deadline) {
+			close(fd);
+			return -1;
+		}
+		nanosleep(&moment, NULL);
+	}
+	return fd;
+}
+
+/* Children may have copies of it for a moment. */
+static void unlock_folder(int fd)
+{
+	if (fd < 0)
+		return;
+	flock(fd, LOCK_UN);
+	close(fd);
+}
+
+/* Whether it is a socket that nobody listens to. */
+static bool is_dead(const char *path)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	struct stat file;
+	bool dead;
+	int fd;
+
+	if (lstat(path, &file) != 0 || !S_ISSOCK(file.st_mode))
+		return false;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	strcpy(to.sun_path, path);
+	dead = connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0 &&
+	       errno == ECONNREFUSED;
+	close(fd);
+	return dead;
+}
 
 /* ---- the server -------------------------------------------------------------------- */
 
@@ -162,12 +216,27 @@ static _Noreturn void be_server(const struct tine_manager *manager, pid_t keeper
 
 /* ---- the keeper -------------------------------------------------------------------- */
 
-static void remove_files(const struct tine_manager *manager)
+/* One that is killed listens until the last of its threads has ended. */
+static bool is_ours(const struct tine_manager *manager)
 {
+	const struct stat *socket = &manager->socket;
 	struct stat file;
 
-	if (lstat(manager->path, &file) == 0 && S_ISSOCK(file.st_mode))
+	return socket->st_ino && lstat(manager->path, &file) == 0 &&
+	       file.st_ino == socket->st_ino && file.st_dev == socket->st_dev &&
+	       file.st_ctim.tv_sec == socket->st_ctim.tv_sec &&
+	       file.st_ctim.tv_nsec == socket->st_ctim.tv_nsec;
+}
+
+/* The server has ended, or is about to. What else listens there is another's. */
+static void remove_files(const struct tine_manager *manager)
+{
+	int lock = manager->own_folder ? -1
+				       : lock_folder(manager->folder, tine_after(END_MS));
+
+	if (is_ours(manager) || is_dead(manager->path))
 		unlink(manager->path);
+	unlock_folder(lock);
 	if (manager->own_folder)
 		rmdir(manager->folder);
 }
@@ -261,7 +330,6 @@ static int choose_folder(tine_manager *manager)
 static int take_path(tine_manager *manager, const char *path)
 {
 	char folder[4096] = "";
-	struct stat file;
 
 	if (*path == '\0')
 		return -EINVAL;
@@ -272,12 +340,21 @@ static int take_path(tine_manager *manager, const char *path)
 	if (*folder)
 		strcat(strcpy(manager->path, folder), "/");
 	strcat(manager->path, path);
-	if (lstat(manager->path, &file) == 0)
-		return -EADDRINUSE;
-	if (errno != ENOENT)
-		return -errno;
 	strcpy(manager->folder, manager->path);
 	*(strrchr(manager->folder, '/') + 1) = '\0';
+	return 0;
+}
+
+/* Takes the place of what a manager has left that died with its keeper. */
+static int clear_path(const tine_manager *manager)
+{
+	struct stat file;
+
+	if (lstat(manager->path, &file) == 0)
+		return is_dead(manager->path) && unlink(manager->path) == 0 ? 0
+									    : -EADDRINUSE;
+	if (errno != ENOENT)
+		return -errno;
 	return access(manager->folder, W_OK | X_OK) == 0 ? 0 : -errno;
 }
 
@@ -318,10 +395,9 @@ static bool answers(const tine_manager *manager)
 }
 
 /* 0; what the two have reported; -TINE_ECRASH: the server did not like something. */
-static int await_server(tine_manager *manager, int reports)
+static int await_server(tine_manager *manager, int reports, int64_t deadline)
 {
 	struct timespec moment = { .tv_nsec = LOOK_NS };
-	int64_t deadline = tine_after(START_MS);
 
 	for (;;) {
 		struct report report;
@@ -361,8 +437,10 @@ static void end_keeper(tine_manager *manager)
 
 int tine_manager_start(tine_manager **out, const char *path)
 {
+	int64_t deadline = tine_after(START_MS);
 	tine_manager *manager;
-	int reports[2], err;
+	int reports[2], lock = -1, err;
+	bool started;
 
 	if (!out)
 		return -EINVAL;
@@ -374,24 +452,35 @@ int tine_manager_start(tine_manager **out, const char *path)
 	if (err)
 		goto free_manager;
 	write_url(manager);
+	if (path) {
+		lock = lock_folder(manager->folder, deadline);
+		err = clear_path(manager);
+		if (err)
+			goto unlock;
+	}
 	if (pipe2(reports, O_CLOEXEC | O_NONBLOCK) != 0) {
 		err = -errno;
-		goto free_manager;
+		goto unlock;
 	}
 	manager->report = reports[1];
 	err = child_start(&manager->keeper, keep, manager);
 	close(reports[1]);
-	if (!err) {
-		err = await_server(manager, reports[0]);
-		if (err)
-			end_keeper(manager);
-	}
+	started = !err;
+	err = err ? err : await_server(manager, reports[0], deadline);
 	close(reports[0]);
+	if (!err)
+		lstat(manager->path, &manager->socket);
+	/* Before the keeper is to remove what there is, which takes it as well. */
+	unlock_folder(lock);
+	if (err && started)
+		end_keeper(manager);
 	if (err)
 		goto free_manager;
 	*out = manager;
 	return 0;
 
+unlock:
+	unlock_folder(lock);
 free_manager:
 	free(manager);
 	return err;

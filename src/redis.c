@@ -539,14 +539,31 @@ static int open_tcp(const char *host, unsigned port, int64_t deadline)
 
 /* ---- the line ---------------------------------------------------------------------- */
 
-int line_open(struct line *line, const struct store_address *address, int64_t deadline)
+static int start_tls(struct line *line, const struct trust *trust, int fd,
+		     int64_t deadline)
+{
+	int err = tls_new(&line->tls, trust, fd);
+	short events = 0;
+
+	if (err)
+		return err;
+	for (;;) {
+		err = tls_greet(line->tls, &events);
+		if (err != -EAGAIN)
+			return err;
+		err = wait_for(fd, events, deadline);
+		if (err)
+			return err;
+	}
+}
+
+int line_open(struct line *line, const struct store_address *address,
+	      const struct trust *trust, int64_t deadline)
 {
 	struct timeval answer = { .tv_sec = address->answer_ms / 1000,
 				  .tv_usec = address->answer_ms % 1000 * 1000 };
 	int fd, err;
 
-	if (address->tls)
-		return -EPROTONOSUPPORT;
 	fd = address->kind == STORE_UNIX
 		     ? open_unix(address->path, deadline)
 		     : open_tcp(address->host, address->port, deadline);
@@ -554,14 +571,19 @@ int line_open(struct line *line, const struct store_address *address, int64_t de
 		return fd;
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &answer, sizeof(answer));
-	err = make_reader(line);
-	if (err) {
-		close(fd);
-		return err;
-	}
+	line->tls = NULL;
+	err = trust ? start_tls(line, trust, fd, deadline) : 0;
+	err = err ? err : make_reader(line);
+	if (err)
+		goto close_fd;
 	line->answer = address->answer_ms * INT64_C(1000000);
 	line->fd = fd;
 	return 0;
+
+close_fd:
+	tls_free(line->tls);
+	close(fd);
+	return err;
 }
 
 void line_close(struct line *line)
@@ -569,6 +591,7 @@ void line_close(struct line *line)
 	if (line->fd < 0)
 		return;
 	redisReaderFree(line->reader);
+	tls_free(line->tls);
 	close(line->fd);
 	line->fd = -1;
 }
@@ -577,6 +600,8 @@ bool line_is_idle(const struct line *line)
 {
 	char byte;
 
+	if (line->tls)
+		return tls_peek(line->tls) == -EAGAIN;
 	return recv(line->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
@@ -585,10 +610,38 @@ static int failure(int err)
 	return err == EPIPE || err == ENOTCONN ? -ECONNRESET : -err;
 }
 
+static int send_by_tls(struct line *line, struct iovec iov, int64_t deadline)
+{
+	while (iov.iov_len > 0) {
+		short events = 0;
+		ssize_t sent = tls_send(line->tls, iov.iov_base, iov.iov_len, &events);
+		int err = 0;
+
+		if (sent == -EAGAIN)
+			err = wait_for(line->fd, events, deadline);
+		else if (sent < 0)
+			err = failure((int)-sent);
+		/* A server that hangs up may have said why. */
+		if (err == -ECONNRESET && tls_peek(line->tls) == -EACCES)
+			err = -EACCES;
+		if (err)
+			return err;
+		sent = sent > 0 ? sent : 0;
+		iov.iov_base = (char *)iov.iov_base + sent;
+		iov.iov_len -= (size_t)sent;
+	}
+	return 0;
+}
+
 int line_send(struct line *line, const struct request *request, int64_t deadline)
 {
 	size_t pieces = 2 * request->n + 1, at = 0, done = 0;
+	int failed = 0;
 
+	for (; line->tls && at < pieces && !failed; at++)
+		failed = send_by_tls(line, piece(request, at), deadline);
+	if (failed)
+		return failed;
 	while (at < pieces) {
 		struct iovec iov[PIECES];
 		struct msghdr msg = { .msg_iov = iov };
@@ -622,6 +675,21 @@ int line_send(struct line *line, const struct request *request, int64_t deadline
 		}
 	}
 	return 0;
+}
+
+static ssize_t take_by_tls(struct line *line, int64_t deadline)
+{
+	for (;;) {
+		short events = 0;
+		ssize_t len = tls_receive(line->tls, line->in, sizeof(line->in), &events);
+		int err;
+
+		if (len != -EAGAIN)
+			return len < 0 ? failure((int)-len) : len;
+		err = wait_for(line->fd, events, deadline);
+		if (err)
+			return err;
+	}
 }
 
 /*
@@ -672,7 +740,8 @@ int line_receive(struct line *line, redisReply **out, int64_t deadline)
 			*out = reply;
 			return 0;
 		}
-		len = take_bytes(line, first, deadline);
+		len = line->tls ? take_by_tls(line, deadline)
+				: take_bytes(line, first, deadline);
 		if (len < 0)
 			return (int)len;
 		deadline += len * PER_BYTE;

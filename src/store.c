@@ -105,12 +105,29 @@ static int parse_file(char *text, struct store_address *address)
 	return parse_path(text, &address->path) ? 0 : -EINVAL;
 }
 
+/* Files, with TLS. */
+static bool parse_file_parameter(const char *name, const char *val,
+				 struct store_address *address)
+{
+	if (strcmp(name, "cacert") == 0)
+		address->cacert = val;
+	else if (strcmp(name, "cert") == 0)
+		address->cert = val;
+	else if (strcmp(name, "key") == 0)
+		address->key = val;
+	else
+		return false;
+	return *val != '\0';
+}
+
 static bool parse_parameter(char *text, struct store_address *address)
 {
 	char *val = split(text, '=', false);
 
 	if (!val || !unescape(val))
 		return false;
+	if (address->tls)
+		return parse_file_parameter(text, val, address);
 	if (strcmp(text, "db") == 0)
 		return parse_number(val, 0, INT_MAX, &address->db);
 	if (strcmp(text, "user") == 0)
@@ -122,18 +139,26 @@ static bool parse_parameter(char *text, struct store_address *address)
 	return true;
 }
 
+/* NULL: none. */
+static bool parse_parameters(char *text, struct store_address *address)
+{
+	char *next;
+
+	for (; text; text = next) {
+		next = split(text, '&', false);
+		if (!parse_parameter(text, address))
+			return false;
+	}
+	return true;
+}
+
 static int parse_unix(char *text, struct store_address *address)
 {
-	char *parameters = split(text, '?', false), *next;
+	char *parameters = split(text, '?', false);
 
 	address->kind = STORE_UNIX;
-	if (!parse_path(text, &address->path))
+	if (!parse_path(text, &address->path) || !parse_parameters(parameters, address))
 		return -EINVAL;
-	for (; parameters; parameters = next) {
-		next = split(parameters, '&', false);
-		if (!parse_parameter(parameters, address))
-			return -EINVAL;
-	}
 	/* Nobody is known by name alone. */
 	if (address->user && !address->password)
 		return -EINVAL;
@@ -189,8 +214,15 @@ static int parse_tcp(char *text, struct store_address *address)
 
 static int parse_tls(char *text, struct store_address *address)
 {
+	char *parameters = split(text, '?', false);
+
 	address->tls = true;
-	return parse_tcp(text, address);
+	if (parse_tcp(text, address) != 0 || !parse_parameters(parameters, address) ||
+	    (address->key && !address->cert))
+		return -EINVAL;
+	/* They may be in one file. */
+	address->key = address->key ? address->key : address->cert;
+	return 0;
 }
 
 static const struct scheme {

@@ -16,7 +16,8 @@ struct store_address {
 	const char *path; /* STORE_FILE, STORE_UNIX; else NULL */
 	const char *host; /* STORE_TCP; else NULL */
 	unsigned port, db;
-	const char *user, *password; /* NULL: none */
+	const char *user, *password;	 /* NULL: none */
+	const char *cacert, *cert, *key; /* files for TLS; NULL: none */
 	unsigned connect_ms, answer_ms;
 };
 

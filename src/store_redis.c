@@ -15,7 +15,8 @@
  * returned, so whatever changes it later is told. A version ends when a change is told,
  * when either connection is lost (who knows what changed meanwhile), and when the key's
  * time is over, which a server notices late and therefore is asked about in time.
- * Redis tells the names of keys and not in which of its databases they are.
+ * Redis tells the names of keys and not in which of its databases they are: a change in
+ * another one ends the version as well, and who waited looks once in vain.
  *
  *	server or connection lost	what does no harm twice is asked once more, on a
  *					new connection. Of what does, nobody knows whether
@@ -64,6 +65,7 @@ struct key {
 struct redis {
 	tine_store store;
 	unsigned generation; /* of the process that opened the connections */
+	struct trust *trust; /* NULL: no TLS */
 	struct line main, ear;
 	struct request request;
 	struct key *keys[BUCKETS];
@@ -244,7 +246,7 @@ static int open_line(struct redis *redis, struct line *line, int64_t deadline)
 	int err;
 
 	deadline = deadline < longest ? deadline : longest;
-	err = line_open(line, &redis->store.address, deadline);
+	err = line_open(line, &redis->store.address, redis->trust, deadline);
 	if (err)
 		return err;
 	err = log_in(redis, line, deadline);
@@ -383,9 +385,14 @@ static ssize_t ask_string(struct redis *redis, enum repeat repeat, void *buf, si
 /* ---- values ------------------------------------------------------------------------ */
 
 /* STRLEN fails for what is no value, and ends the script. */
-static const char set_script[] = "local call,keys,vals=redis.call,KEYS,ARGV "
-				 "for i=1,#keys do call('STRLEN',keys[i]) end "
-				 "for i=1,#keys do call('SET',keys[i],vals[i]) end";
+static const char set_script[] = "redis.call('STRLEN',KEYS[1]) "
+				 "redis.call('SET',KEYS[1],ARGV[1])";
+
+/* One MSET is faster than many SET; but Lua hands on some thousand words at most. */
+static const char set_many_script[] =
+	"local call,keys,vals,all=redis.call,KEYS,ARGV,{} "
+	"for i=1,#keys do call('STRLEN',keys[i]) all[2*i-1]=keys[i] all[2*i]=vals[i] end "
+	"for i=1,#all,2000 do call('MSET',unpack(all,i,math.min(i+1999,#all))) end";
 
 static void add_script(struct request *request, const char *script, size_t keys,
 		       size_t words)
@@ -401,7 +408,7 @@ static int set_short(tine_store *store, const tine_store_item *items, size_t n)
 {
 	struct request *request = begin(store);
 
-	add_script(request, set_script, n, n);
+	add_script(request, n == 1 ? set_script : set_many_script, n, n);
 	for (size_t i = 0; i < n; i++)
 		request_word(request, items[i].key, strlen(items[i].key));
 	for (size_t i = 0; i < n; i++)
@@ -844,8 +851,8 @@ static void sleep_by_ear(struct redis *redis, int64_t until)
 	struct timespec ts = timespec_of(left > 0 ? left : 0);
 	int n = ppoll(polled, 2, until == TINE_FOREVER ? NULL : &ts, NULL);
 
-	/* Nothing was asked there. */
-	if (n > 0 && polled[1].revents)
+	/* Nothing was asked there; TLS may have had something to say to itself. */
+	if (n > 0 && polled[1].revents && !line_is_idle(&redis->main))
 		drop(redis);
 }
 
@@ -989,13 +996,20 @@ static int redis_open(tine_store **out, const struct store_address *address)
 	/* So that one of another handle is not taken for one of this. */
 	redis->versions = (uint64_t)tine_now();
 	redis->generation = generation;
+	err = trust_new(&redis->trust, address);
+	if (err)
+		goto free_redis;
 	err = open_line(redis, &redis->main, TINE_FOREVER);
-	if (err) {
-		free(redis);
-		return err;
-	}
+	if (err)
+		goto free_trust;
 	*out = &redis->store;
 	return 0;
+
+free_trust:
+	trust_free(redis->trust);
+free_redis:
+	free(redis);
+	return err;
 }
 
 static void redis_free(tine_store *store)
@@ -1003,6 +1017,7 @@ static void redis_free(tine_store *store)
 	struct redis *redis = of(store);
 
 	drop(redis);
+	trust_free(redis->trust);
 	request_free(&redis->request);
 	for (int i = 0; i < BUCKETS; i++)
 		while (redis->keys[i]) {

@@ -9,6 +9,7 @@ TEST(either_sign_has_the_same_text)
 	CHECK(strcmp(tine_strerror(-EINVAL), "Invalid argument") == 0);
 	CHECK(strstr(tine_strerror(-TINE_ECRASH), "died"));
 	CHECK(strstr(tine_strerror(-TINE_EKIND), "another kind"));
+	CHECK(strstr(tine_strerror(-TINE_ECERT), "certificate"));
 	CHECK(strstr(tine_strerror(0), "Success"));
 }
 

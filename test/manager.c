@@ -2,7 +2,9 @@
 #include "test.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
@@ -211,6 +213,7 @@ TEST(want_of_memory_and_descriptors)
 
 struct line {
 	_Atomic pid_t server;
+	const char *at; /* or NULL */
 	char path[108], url[600];
 };
 
@@ -221,7 +224,7 @@ static void starts_one(void *arg)
 
 	/* As a program that has closed them would. */
 	close(STDIN_FILENO);
-	CHECK_EQ(tine_manager_start(&manager, NULL), 0);
+	CHECK_EQ(tine_manager_start(&manager, line->at), 0);
 	path_of(manager, line->path);
 	strcpy(line->url, tine_manager_url(manager));
 	line->server = tine_manager_pid(manager);
@@ -344,6 +347,169 @@ TEST(the_keeper_is_killed)
 	CHECK(!test_alive(server));
 	tine_manager_free(manager);
 	CHECK_EQ(entries(), 0);
+	remove_folder();
+}
+
+/* One that is killed listens until the last of its threads has ended. */
+static void await_silence(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int64_t end = tine_after(10000);
+
+	strcpy(address.sun_path, path);
+	while (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+	       tine_now() < end) {
+		close(fd);
+		test_sleep_us(1000);
+		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	}
+	CHECK_EQ(errno, ECONNREFUSED);
+	close(fd);
+}
+
+/* Leaves a socket at the path that nobody listens to. */
+static void leave_dead(const char *path)
+{
+	struct line *line = tine_shared_new(1, sizeof(*line));
+	struct stat file;
+	pid_t pid, keeper;
+
+	line->at = path;
+	pid = start_elsewhere(line);
+	keeper = parent_of(line->server);
+	kill(keeper, SIGSTOP);
+	kill(pid, SIGKILL);
+	kill(keeper, SIGKILL);
+	CHECK_EQ(test_reap(pid), -SIGKILL);
+	await_silence(path);
+	CHECK(lstat(path, &file) == 0 && S_ISSOCK(file.st_mode));
+	tine_shared_free(line);
+}
+
+TEST(the_place_of_a_dead_socket_is_taken)
+{
+	tine_manager *manager;
+	char path[64];
+
+	need_server();
+	make_folder();
+	snprintf(path, sizeof(path), "%s/socket", folder);
+	for (int i = 0; i < 3; i++) {
+		leave_dead(path);
+		CHECK_EQ(entries(), 1);
+		CHECK_EQ(tine_manager_start(&manager, path), 0);
+		serves(manager);
+		tine_manager_free(manager);
+		CHECK_EQ(entries(), 0);
+	}
+	remove_folder();
+}
+
+TEST(nothing_else_gives_its_place)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	tine_manager *manager = (void *)1, *first;
+	struct stat file;
+	char path[64];
+	int fd;
+
+	need_server();
+	make_folder();
+	snprintf(path, sizeof(path), "%s/socket", folder);
+	strcpy(address.sun_path, path);
+	CHECK_EQ(close(creat(path, 0600)), 0);
+	CHECK_EQ(tine_manager_start(&manager, path), -EADDRINUSE);
+	CHECK(lstat(path, &file) == 0 && S_ISREG(file.st_mode));
+	unlink(path);
+	CHECK_EQ(symlink("/nowhere", path), 0);
+	CHECK_EQ(tine_manager_start(&manager, path), -EADDRINUSE);
+	CHECK(lstat(path, &file) == 0 && S_ISLNK(file.st_mode));
+	unlink(path);
+	/* Sockets that live, of both kinds; the second accepts nobody any more. */
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	CHECK(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+	CHECK_EQ(tine_manager_start(&manager, path), -EADDRINUSE);
+	close(fd);
+	unlink(path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+	CHECK(listen(fd, 0) == 0);
+	for (int i = 0; i < 4; i++)
+		CHECK_EQ(tine_manager_start(&manager, path), -EADDRINUSE);
+	close(fd);
+	unlink(path);
+	CHECK_EQ(tine_manager_start(&first, path), 0);
+	CHECK_EQ(tine_manager_start(&manager, path), -EADDRINUSE);
+	CHECK(manager == (void *)1);
+	serves(first);
+	tine_manager_free(first);
+	remove_folder();
+}
+
+TEST(what_is_anothers_by_now_is_not_removed)
+{
+	tine_manager *first, *second;
+	char path[64];
+
+	need_server();
+	make_folder();
+	snprintf(path, sizeof(path), "%s/socket", folder);
+	CHECK_EQ(tine_manager_start(&first, path), 0);
+	kill(parent_of(tine_manager_pid(first)), SIGKILL);
+	await_silence(path);
+	CHECK_EQ(tine_manager_start(&second, path), 0);
+	tine_manager_free(first);
+	serves(second);
+	tine_manager_free(second);
+	CHECK_EQ(entries(), 0);
+	remove_folder();
+}
+
+TEST(of_many_at_a_dead_socket_one_takes_its_place)
+{
+	enum { MANY = 6 };
+	_Atomic int *tried = tine_shared_new(1, sizeof(*tried));
+	char path[64];
+	pid_t pids[MANY];
+
+	need_server();
+	make_folder();
+	snprintf(path, sizeof(path), "%s/socket", folder);
+	for (long i = 0; i < test_scaled(20); i++) {
+		int64_t at;
+		int started = 0;
+
+		leave_dead(path);
+		*tried = 0;
+		at = tine_after(20);
+		for (int n = 0; n < MANY; n++) {
+			pids[n] = fork();
+			CHECK(pids[n] >= 0);
+			if (pids[n] == 0) {
+				tine_manager *manager;
+				int err;
+
+				while (tine_now() < at)
+					;
+				err = tine_manager_start(&manager, path);
+				CHECK(err == 0 || err == -EADDRINUSE);
+				++*tried;
+				if (err)
+					_exit(0);
+				while (*tried < MANY)
+					test_sleep_us(200);
+				serves(manager);
+				tine_manager_free(manager);
+				_exit(1);
+			}
+		}
+		for (int n = 0; n < MANY; n++)
+			started += test_reap(pids[n]);
+		CHECK_EQ(started, 1);
+		CHECK_EQ(entries(), 0);
+	}
+	tine_shared_free((void *)tried);
 	remove_folder();
 }
 

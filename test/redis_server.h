@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A redis-server of the test's own: on a Unix socket and on loopback, with a password. */
+/*
+ * A redis-server of the test's own: on a Unix socket and on loopback, with a password;
+ * and with TLS and certificates of its own, if that is asked for.
+ */
 #ifndef TINE_TEST_REDIS_SERVER_H
 #define TINE_TEST_REDIS_SERVER_H
 
@@ -18,6 +21,10 @@ struct server {
 	int port;
 	char folder[32], path[64];
 	char local[128], tcp[128]; /* URLs */
+	/* Of one with TLS: */
+	char certificates[32], tls[160];
+	char port_text[8], files[3][64];
+	const char *more[12];
 };
 
 /* A cluster's server listens 10,000 ports above as well. */
@@ -129,6 +136,77 @@ static inline void server_stop(struct server *server)
 	server_kill(server);
 	server_remove(server);
 }
+
+/* ---- TLS --------------------------------------------------------------------------- */
+
+/*
+ * In a folder: of two authorities, "ca" and "other"; by the first, "server" for this
+ * machine, "elsewhere" for another, "client". NAME.crt and NAME.key.
+ */
+static inline void make_certificates(char *folder)
+{
+	static const char script[] =
+		"cd %s && exec 2>/dev/null && make() { name=$1; shift; openssl req -x509 "
+		"-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+		"-keyout $name.key -out $name.crt -subj /CN=$name \"$@\"; } && "
+		"by() { make \"$@\" -CA ca.crt -CAkey ca.key; } && "
+		"make ca && make other && "
+		"by server -addext subjectAltName=DNS:localhost,IP:127.0.0.1 && "
+		"by elsewhere -addext subjectAltName=DNS:elsewhere && by client";
+	char line[1024];
+
+	strcpy(folder, "/tmp/tine-test-XXXXXX");
+	CHECK(mkdtemp(folder) != NULL);
+	snprintf(line, sizeof(line), script, folder);
+	CHECK_EQ(system(line), 0);
+}
+
+static inline void remove_certificates(const char *folder)
+{
+	char line[64];
+
+	snprintf(line, sizeof(line), "rm -r %s", folder);
+	CHECK_EQ(system(line), 0);
+}
+
+/* With that certificate; whether clients must have one. */
+static inline void tls_server_start(struct server *server, const char *cert,
+				    const char *clients)
+{
+	static const char *const names[] = { "--tls-cert-file", "--tls-key-file",
+					     "--tls-ca-cert-file" };
+	int port = free_port();
+	tine_store *store;
+
+	snprintf(server->tls, sizeof(server->tls), "rediss://127.0.0.1:%d", port);
+	if (tine_store_open(&store, server->tls, NULL) == -EPROTONOSUPPORT)
+		test_skip("a build without TLS");
+	make_certificates(server->certificates);
+	snprintf(server->port_text, sizeof(server->port_text), "%d", port);
+	snprintf(server->files[0], 64, "%s/%s.crt", server->certificates, cert);
+	snprintf(server->files[1], 64, "%s/%s.key", server->certificates, cert);
+	snprintf(server->files[2], 64, "%s/ca.crt", server->certificates);
+	snprintf(server->tls, sizeof(server->tls), "rediss://:%s@127.0.0.1:%d?cacert=%s",
+		 ESCAPED, port, server->files[2]);
+	for (int i = 0; i < 3; i++) {
+		server->more[2 * i] = names[i];
+		server->more[2 * i + 1] = server->files[i];
+	}
+	server->more[6] = "--tls-port";
+	server->more[7] = server->port_text;
+	server->more[8] = "--tls-auth-clients";
+	server->more[9] = clients;
+	server->more[10] = NULL;
+	server_start(server, server->more);
+}
+
+static inline void tls_server_stop(struct server *server)
+{
+	server_stop(server);
+	remove_certificates(server->certificates);
+}
+
+/* ------------------------------------------------------------------------------------ */
 
 static inline tine_store *server_open(const struct server *server)
 {

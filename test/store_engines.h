@@ -85,12 +85,26 @@ static void tcp_stop(void)
 	server_stop(&store_tcp_server);
 }
 
+/* ---- Redis, on loopback, by TLS ---------------------------------------------------- */
+
+static const char *tls_start(void)
+{
+	tls_server_start(&store_tcp_server, "server", "no");
+	return store_tcp_server.tls;
+}
+
+static void tls_stop(void)
+{
+	tls_server_stop(&store_tcp_server);
+}
+
 /* ---- each -------------------------------------------------------------------------- */
 
 #define EACH_ENGINE(DO, id)                                                              \
 	DO(file, id)                                                                     \
 	DO(redis, id)                                                                    \
-	DO(tcp, id)
+	DO(tcp, id)                                                                      \
+	DO(tls, id)
 
 static const char *store_url;
 

@@ -351,8 +351,6 @@ TEST(no_server)
 	CHECK_EQ(tine_store_open(&store, url, NULL), -ECONNREFUSED);
 	snprintf(url, sizeof(url), "redis://localhost:%d/3", free_port());
 	CHECK_EQ(tine_store_open(&store, url, NULL), -ECONNREFUSED);
-	snprintf(url, sizeof(url), "rediss://127.0.0.1:%d", free_port());
-	CHECK(tine_store_open(&store, url, NULL) < 0);
 	CHECK(store == (void *)1);
 }
 
@@ -724,6 +722,40 @@ TEST(nothing_takes_the_place_of_another_kind)
 	free(val);
 }
 
+/* So many that they are set in several pieces, and none are where one cannot be. */
+TEST(thousands_of_values_at_once)
+{
+	enum { MANY = 9001 };
+	char(*keys)[16] = always(MANY * sizeof(*keys));
+	tine_store_item *items = always(MANY * sizeof(*items));
+	struct server server;
+	tine_store *store;
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	for (int i = 0; i < MANY; i++) {
+		snprintf(keys[i], sizeof(*keys), "key:%d", i);
+		items[i] = (tine_store_item){ keys[i], keys[i] + 4, strlen(keys[i] + 4) };
+	}
+	CHECK_EQ(tine_store_push(store, keys[MANY - 1], "v", 1), 0);
+	CHECK_EQ(tine_store_set_all(store, items, MANY), -TINE_EKIND);
+	SAYS(&server, "dbsize", "1");
+	CHECK_EQ(tine_store_del(store, keys[MANY - 1]), 0);
+	/* Of a key that comes twice the last counts. */
+	items[0] = (tine_store_item){ "key:1", "not this", 8 };
+	items[MANY - 1] = (tine_store_item){ "key:2", "this", 4 };
+	CHECK_EQ(tine_store_set_all(store, items, MANY), 0);
+	SAYS(&server, "dbsize", "8999");
+	CHECK(has_text(store, "key:1", "1"));
+	CHECK(has_text(store, "key:2", "this"));
+	for (int i = 3; i < MANY - 1; i++)
+		CHECK(has_text(store, keys[i], keys[i] + 4));
+	tine_store_free(store);
+	server_stop(&server);
+	free(items);
+	free(keys);
+}
+
 TEST(long_values)
 {
 	size_t len = ((size_t)5 << 20) + 3;
@@ -797,6 +829,274 @@ TEST(long_values_are_set_among_others)
 	tine_store_free(store);
 	server_stop(&server);
 	free(val);
+}
+
+/* ---- TLS --------------------------------------------------------------------------- */
+
+/* Where there is a server, and what comes after "127.0.0.1:PORT" or another host's. */
+static int tls_error(const struct server *server, const char *host, const char *rest)
+{
+	char url[256];
+	tine_store *store = (void *)1;
+	int err;
+
+	snprintf(url, sizeof(url), "rediss://:%s@%s:%s%s%s", ESCAPED, host,
+		 server->port_text, *rest ? "?" : "", rest);
+	err = tine_store_open(&store, url, &patient);
+	if (err == 0) {
+		set_text(store, "key", "value");
+		CHECK(has_text(store, "key", "value"));
+		tine_store_free(store);
+	} else {
+		CHECK(store == (void *)1);
+	}
+	return err;
+}
+
+static const char *file_of(const struct server *server, const char *before,
+			   const char *name)
+{
+	static char text[128];
+
+	snprintf(text, sizeof(text), "%s%s/%s", before, server->certificates, name);
+	return text;
+}
+
+TEST(whom_tls_believes)
+{
+	struct server server;
+	FILE *file;
+
+	tls_server_start(&server, "server", "no");
+	CHECK_EQ(tls_error(&server, "127.0.0.1", file_of(&server, "cacert=", "ca.crt")),
+		 0);
+	CHECK_EQ(tls_error(&server, "localhost", file_of(&server, "cacert=", "ca.crt")),
+		 0);
+	/* It is for one address of this machine, and not for others. */
+	CHECK_EQ(tls_error(&server, "[::ffff:127.0.0.1]",
+			   file_of(&server, "cacert=", "ca.crt")),
+		 -TINE_ECERT);
+	CHECK_EQ(
+		tls_error(&server, "127.0.0.1", file_of(&server, "cacert=", "other.crt")),
+		-TINE_ECERT);
+	/* The system's authorities do not know it, until they do. */
+	CHECK_EQ(tls_error(&server, "127.0.0.1", ""), -TINE_ECERT);
+	setenv("SSL_CERT_FILE", file_of(&server, "", "ca.crt"), 1);
+	CHECK_EQ(tls_error(&server, "127.0.0.1", ""), 0);
+	unsetenv("SSL_CERT_FILE");
+	/* Files that are not there, or are not what they should be. */
+	CHECK_EQ(tls_error(&server, "127.0.0.1", "cacert=/nowhere/ca.crt"), -ENOENT);
+	CHECK_EQ(tls_error(&server, "127.0.0.1", "cert=/nowhere/x"), -ENOENT);
+	CHECK_EQ(tls_error(&server, "127.0.0.1", file_of(&server, "cacert=", "ca.key")),
+		 -EINVAL);
+	CHECK_EQ(tls_error(&server, "127.0.0.1", file_of(&server, "cert=", "client.crt")),
+		 -EINVAL);
+	file = fopen(file_of(&server, "", "empty"), "we");
+	CHECK(file != NULL);
+	fclose(file);
+	CHECK_EQ(tls_error(&server, "127.0.0.1", file_of(&server, "cacert=", "empty")),
+		 -EINVAL);
+	tls_server_stop(&server);
+}
+
+TEST(a_certificate_for_another_host)
+{
+	struct server server;
+
+	tls_server_start(&server, "elsewhere", "no");
+	CHECK_EQ(tls_error(&server, "127.0.0.1", file_of(&server, "cacert=", "ca.crt")),
+		 -TINE_ECERT);
+	CHECK_EQ(tls_error(&server, "localhost", file_of(&server, "cacert=", "ca.crt")),
+		 -TINE_ECERT);
+	tls_server_stop(&server);
+}
+
+TEST(a_server_that_wants_certificates)
+{
+	struct server server;
+	char rest[256], line[256];
+	int n;
+
+	tls_server_start(&server, "server", "yes");
+	n = snprintf(rest, sizeof(rest), "cacert=%s/ca.crt", server.certificates);
+	CHECK_EQ(tls_error(&server, "127.0.0.1", rest), -EACCES);
+	snprintf(rest + n, sizeof(rest) - (size_t)n,
+		 "&cert=%s/client.crt&key=%s/client.key", server.certificates,
+		 server.certificates);
+	CHECK_EQ(tls_error(&server, "127.0.0.1", rest), 0);
+	snprintf(rest + n, sizeof(rest) - (size_t)n,
+		 "&cert=%s/other.crt&key=%s/other.key", server.certificates,
+		 server.certificates);
+	CHECK_EQ(tls_error(&server, "127.0.0.1", rest), -EACCES);
+	/* Not its key; both in one file; one that a terminal would be asked about. */
+	snprintf(rest + n, sizeof(rest) - (size_t)n,
+		 "&cert=%s/client.crt&key=%s/other.key", server.certificates,
+		 server.certificates);
+	CHECK_EQ(tls_error(&server, "127.0.0.1", rest), -EINVAL);
+	snprintf(line, sizeof(line),
+		 "cd %s && cat client.crt client.key >both && openssl ec -in client.key "
+		 "-aes128 -passout pass:secret -out locked.key 2>/dev/null",
+		 server.certificates);
+	CHECK_EQ(system(line), 0);
+	snprintf(rest + n, sizeof(rest) - (size_t)n, "&cert=%s/both",
+		 server.certificates);
+	CHECK_EQ(tls_error(&server, "127.0.0.1", rest), 0);
+	snprintf(rest + n, sizeof(rest) - (size_t)n,
+		 "&cert=%s/client.crt&key=%s/locked.key", server.certificates,
+		 server.certificates);
+	CHECK_EQ(tls_error(&server, "127.0.0.1", rest), -EINVAL);
+	tls_server_stop(&server);
+}
+
+/* What listens on loopback, and says this to all that it hears; NULL: hangs up. */
+static pid_t false_tls(char *url, size_t size, const char *answer)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	pid_t pid;
+
+	CHECK(bind(fd, (struct sockaddr *)&address, len) == 0);
+	CHECK(listen(fd, 8) == 0);
+	CHECK(getsockname(fd, (struct sockaddr *)&address, &len) == 0);
+	snprintf(url, size, "rediss://127.0.0.1:%d", ntohs(address.sin_port));
+	pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		char buf[4096];
+		int one;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while ((one = accept(fd, NULL, NULL)) >= 0) {
+			if (answer && read(one, buf, sizeof(buf)) > 0 &&
+			    write(one, answer, strlen(answer)) >= 0)
+				while (read(one, buf, sizeof(buf)) > 0)
+					;
+			close(one);
+		}
+		_exit(1);
+	}
+	close(fd);
+	return pid;
+}
+
+TEST(peers_without_tls)
+{
+	static const struct {
+		const char *answer;
+		int err;
+	} cases[] = {
+		{ "-NOAUTH Authentication required.\r\n", -EBADMSG },
+		{ "HTTP/1.1 400 Bad Request\r\n\r\n", -EBADMSG },
+		{ SILENCE, -ETIMEDOUT },
+		{ NULL, -ECONNRESET },
+	};
+	struct server server;
+	tine_store *store = (void *)1;
+	char url[64];
+
+	if (tine_store_open(&store, "rediss://127.0.0.1:1", NULL) == -EPROTONOSUPPORT)
+		test_skip("a build without TLS");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		pid_t pid = false_tls(url, sizeof(url), cases[i].answer);
+		int64_t begun = tine_now();
+
+		CHECK_EQ(tine_store_open(&store, url, as_patient(cases[i].answer)),
+			 cases[i].err);
+		if (cases[i].err != -ETIMEDOUT)
+			CHECK((tine_now() - begun) / 1000000 < 15000);
+		kill(pid, SIGKILL);
+		CHECK_EQ(test_reap(pid), -SIGKILL);
+	}
+	/* And the other way round. */
+	tls_server_start(&server, "server", "no");
+	snprintf(url, sizeof(url), "redis://127.0.0.1:%s", server.port_text);
+	CHECK(tine_store_open(&store, url, &hasty) < 0);
+	CHECK(store == (void *)1);
+	tls_server_stop(&server);
+}
+
+/* As a_server_that_comes_back(), and as one that is killed while it is told much. */
+TEST(a_server_with_tls_that_comes_back)
+{
+	size_t len = (size_t)64 << 20;
+	char *val = always(len);
+	uint64_t version = 0, before;
+	struct server server;
+	tine_store *store;
+	int64_t now = 0;
+
+	tls_server_start(&server, "server", "no");
+	CHECK_EQ(tine_store_open(&store, server.tls, NULL), 0);
+	/* What it was told at first is enough. */
+	unlink(server.files[2]);
+	server.more[5] = server.files[0];
+	for (int i = 0; i < 3; i++) {
+		set_text(store, "key", "value");
+		CHECK_EQ(tine_store_wait(store, "key", &version, TINE_NOWAIT), 0);
+		before = version;
+		server_kill(&server);
+		CHECK_EQ(tine_store_get(store, "key", NULL, 0), -ECONNREFUSED);
+		CHECK_EQ(adds(store), -ECONNREFUSED);
+		server_run(&server, server.more);
+		CHECK_EQ(tine_store_get(store, "key", NULL, 0), -ENOENT);
+		CHECK_EQ(tine_store_wait(store, "key", &version, TINE_NOWAIT), 0);
+		CHECK(version != before);
+		CHECK_EQ(tine_store_wait(store, "key", &version, TINE_NOWAIT),
+			 -ETIMEDOUT);
+		server_kill(&server);
+		server_run(&server, server.more);
+		CHECK_EQ(tine_store_add(store, "counter", 5, &now), 0);
+		CHECK_EQ(now, 5);
+		/* What is written in several pieces meets the loss by SIGPIPE. */
+		server_kill(&server);
+		server_run(&server, server.more);
+		CHECK_EQ(tine_store_put_field(store, "dict", "f", val, 200000), 0);
+	}
+	for (int i = 0; i < 3; i++) {
+		pid_t killer = fork();
+		int err;
+
+		if (killer == 0) {
+			test_sleep_us(2000 + 10000 * i);
+			kill(server.pid, SIGKILL);
+			_exit(0);
+		}
+		err = tine_store_push(store, "list", val, len);
+		CHECK(err == 0 || err == -ECONNRESET);
+		CHECK_EQ(test_reap(killer), 0);
+		CHECK_EQ(test_reap(server.pid), -SIGKILL);
+		server_run(&server, server.more);
+	}
+	tine_store_free(store);
+	tls_server_stop(&server);
+	free(val);
+}
+
+/* A server that is stopped says nothing, in the middle of a greeting or of a question. */
+TEST(deadlines_hold_with_tls)
+{
+	struct server server;
+	tine_store *store, *other = (void *)1;
+	uint64_t version = 0;
+	int64_t begun;
+
+	tls_server_start(&server, "server", "no");
+	CHECK_EQ(tine_store_open(&store, server.tls, &hasty), 0);
+	set_text(store, "key", "value");
+	CHECK_EQ(tine_store_wait(store, "key", &version, TINE_NOWAIT), 0);
+	kill(server.pid, SIGSTOP);
+	begun = tine_now();
+	CHECK_EQ(tine_store_open(&other, server.tls, &hasty), -ETIMEDOUT);
+	CHECK(other == (void *)1);
+	CHECK_EQ(tine_store_get(store, "key", NULL, 0), -ETIMEDOUT);
+	CHECK_EQ(tine_store_get(store, "key", NULL, 0), -ETIMEDOUT);
+	CHECK((tine_now() - begun) / 1000000 < 15000);
+	kill(server.pid, SIGCONT);
+	CHECK_EQ(tine_store_len(store, "key"), 5);
+	tine_store_free(store);
+	tls_server_stop(&server);
 }
 
 /* ---- forks ------------------------------------------------------------------------- */
@@ -935,6 +1235,15 @@ TEST(each_key_is_told_once)
 
 /* ---- waiting ----------------------------------------------------------------------- */
 
+static bool becomes(const tine_event *event, bool set)
+{
+	int64_t end = tine_after(5000);
+
+	while (tine_event_is_set(event) != set && tine_now() < end)
+		test_sleep_us(200);
+	return tine_event_is_set(event) == set;
+}
+
 TEST(changes_by_anybody_end_a_version)
 {
 	static const char *const changes[] = {
@@ -1029,6 +1338,62 @@ TEST(a_lost_connection_is_a_change)
 		set_text(store, "k", "2");
 	}
 	tine_store_free(store);
+	server_stop(&server);
+}
+
+/* Redis tells only the name: who waits looks once in vain, and misses nothing. */
+TEST(the_same_name_in_another_database)
+{
+	tine_event *event = tine_shared_new(1, sizeof(*event));
+	struct server server;
+	tine_store *store, *other;
+	uint64_t version = 0;
+	char url[160], buf[8];
+	pid_t pid;
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	snprintf(url, sizeof(url), "%s&db=1", server.local);
+	CHECK_EQ(tine_store_open(&other, url, NULL), 0);
+	set_text(store, "k", "1");
+	CHECK_EQ(tine_store_watch(store, "k", event), 0);
+	CHECK_EQ(tine_store_wait(store, "k", &version, TINE_NOWAIT), 0);
+	for (int i = 0; i < 50; i++) {
+		int err;
+
+		set_text(other, "k", i % 2 ? "0" : "");
+		CHECK(has_text(store, "k", "1"));
+		err = tine_store_wait(store, "k", &version, TINE_NOWAIT);
+		CHECK(err == 0 || err == -ETIMEDOUT);
+		CHECK(tine_event_is_set(event));
+		/* One of its own after that. */
+		while (tine_store_wait(store, "k", &version, TINE_NOWAIT) == 0)
+			;
+		set_text(store, "k", "2");
+		CHECK_EQ(tine_store_wait(store, "k", &version, tine_after(5000)), 0);
+		set_text(store, "k", "1");
+		CHECK_EQ(tine_store_wait(store, "k", &version, tine_after(5000)), 0);
+	}
+	CHECK_EQ(tine_store_del(other, "k"), 0);
+	set_text(store, "k", "0");
+	CHECK(becomes(event, false));
+	/* Who waits for an item is not given another's, nor nothing. */
+	pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		for (int i = 0; i < 50; i++) {
+			CHECK_EQ(tine_store_push(other, "list", "o", 1), 0);
+			test_sleep_us(500);
+		}
+		CHECK_EQ(tine_store_push(store, "list", "mine", 4), 0);
+		_exit(0);
+	}
+	CHECK_EQ(tine_store_pop(store, "list", buf, sizeof(buf), TINE_FOREVER), 4);
+	CHECK_EQ(test_reap(pid), 0);
+	CHECK_EQ(tine_store_len(other, "list"), 50);
+	tine_store_free(store);
+	tine_store_free(other);
+	tine_shared_free(event);
 	server_stop(&server);
 }
 
@@ -1156,15 +1521,6 @@ TEST(many_take_from_a_list_and_each_item_once)
 
 /* ---- mirrors ----------------------------------------------------------------------- */
 
-static bool becomes(const tine_event *event, bool set)
-{
-	int64_t end = tine_after(5000);
-
-	while (tine_event_is_set(event) != set && tine_now() < end)
-		test_sleep_us(200);
-	return tine_event_is_set(event) == set;
-}
-
 static void use_mirrors(tine_store *store)
 {
 	static const struct {
@@ -1225,6 +1581,17 @@ TEST(an_event_mirrors_a_key)
 	server_start(&server, NULL);
 	use_mirrors(server_open(&server));
 	server_stop(&server);
+}
+
+TEST(an_event_mirrors_a_key_by_tls)
+{
+	struct server server;
+	tine_store *store;
+
+	tls_server_start(&server, "server", "no");
+	CHECK_EQ(tine_store_open(&store, server.tls, NULL), 0);
+	use_mirrors(store);
+	tls_server_stop(&server);
 }
 
 /* The children of a process that have this name. */

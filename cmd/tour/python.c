@@ -7,14 +7,15 @@
  * there is a process between, the keeper, to which the kernel gives the orphans of those
  * below it. All are in the tour's process group, so that Ctrl-C reaches Python.
  *
- *	tour_python's process dies, by any death	the lifeline breaks: the keeper ends
- *							what is below it, and itself
- *	Python ends					the same, and says how it ended
- *	keeper dies					the kernel kills Python (PDEATHSIG);
- *							what that has started may stay
+ *	tour_python's process dies,	the lifeline breaks: the keeper ends what is
+ *	by any death			below it, and itself
+ *	Python ends			the same, and says how it ended
+ *	keeper dies			the kernel kills Python (PDEATHSIG); what that
+ *					has started may stay
  *
  * They have a moment from SIGTERM to SIGKILL, for those who then clean up: joblib leaves
- * names in /dev/shm to a process that ignores SIGTERM and looks for the end of the others.
+ * names in /dev/shm to a process that ignores SIGTERM and looks for the end of the
+ * others.
  */
 #include "embedded.h"
 #include "tour.h"

@@ -277,6 +277,26 @@ TMPDIR=$work runs 0 isprime --flag file 100109100129162907 &&
     TMPDIR=$work runs 0 isprime --compare -j 2 5 &&
     ! ls "$work"/tine-* >/dev/null 2>&1
 result $? "nothing is left of files and folders"
+# Its group as well, as Ctrl-C does; the store is looked for while it is there.
+python '
+work, stores = sys.argv[2:]
+def folders():
+    return [name for name in os.listdir(work) if name.startswith("tine-")]
+for number in signal.SIGKILL, signal.SIGINT:
+    for group in False, True:
+        made = subprocess.Popen([tine, "isprime", "--compare", "-j", "2", *["18446744073709551557"] * 9],
+                                stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": work},
+                                preexec_fn=lambda: os.setpgid(0, 0))
+        assert made.stdout.read(1)
+        assert folders() or not stores
+        (os.killpg if group else os.kill)(made.pid, number)
+        assert made.wait(5) == -number
+        begun = time.time()
+        while folders():
+            assert time.time() - begun < 5, folders()
+            time.sleep(0.01)
+' "$work" "$stores"
+result $? "nothing is left of folders when it is killed"
 TMPDIR=/nowhere runs 3 isprime --flag file 5 && grep -q '/nowhere/tine-' "$work/err"
 result $? "a folder that is not there"
 

@@ -133,6 +133,33 @@ for number in signal.SIGKILL, signal.SIGTERM:
 '
 result $? "it ends with its parent"
 
+# With its keeper, which is the parent of the server.
+python '
+at = f"{work}/socket"
+manager = Manager("--at", at)
+keeper = int(open(f"/proc/{manager.pid}/stat").read().rpartition(")")[2].split()[1])
+os.kill(keeper, signal.SIGSTOP)
+os.kill(manager.command.pid, signal.SIGKILL)
+os.kill(keeper, signal.SIGKILL)
+manager.command.wait(5)
+begun = time.time()
+while True:
+    assert time.time() - begun < 5
+    try: manager.ask("PING")
+    except ConnectionRefusedError: break
+    except OSError: pass
+assert os.path.lexists(at)
+manager = Manager("--at", at)
+manager.works()
+second = subprocess.run([tine, "manager", "--at", at], capture_output=True, text=True)
+assert second.returncode == 2 and "is there already" in second.stderr, second
+manager.works()
+manager.command.terminate()
+manager.command.wait(5)
+manager.ends()
+'
+result $? "it takes the place of one that was killed, and of no other"
+
 python '
 manager = Manager()
 os.kill(manager.pid, signal.SIGKILL)
