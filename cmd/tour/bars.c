@@ -8,7 +8,7 @@ enum { LABEL = 18, BAR = 22, ROW = 54 };
 
 struct bar {
 	const struct tour_result *result;
-	double seconds; /* 0: it failed */
+	double seconds; /* 0: it failed, or has no end */
 	char value[112];
 };
 
@@ -25,12 +25,14 @@ static void add(struct bars *bars, const struct tour_result *result, double seco
 	struct bar *bar = &bars->bar[bars->n++];
 	char time[32], times[64];
 
-	*bar = (struct bar){ .result = result, .seconds = result->failed ? 0 : seconds };
+	*bar = (struct bar){ .result = result };
 	bars->python |= result->program->script != NULL;
-	if (result->failed) {
-		snprintf(bar->value, sizeof(bar->value), "failed");
+	if (result->failed || result->run.never) {
+		snprintf(bar->value, sizeof(bar->value), "%s",
+			 result->failed ? "failed" : "never");
 		return;
 	}
+	bar->seconds = seconds;
 	bars->deaths |= bars->compared && result->run.died > 0;
 	bars->most = fmax(bars->most, seconds);
 	bars->least = bars->least > 0 ? fmin(bars->least, seconds) : seconds;

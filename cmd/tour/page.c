@@ -246,6 +246,8 @@ static void show_result_row(FILE *out, const struct tour_result *result)
 	fputs("</th><td>", out);
 	if (result->failed)
 		fputs("<span class=\"failed\">failed</span>", out);
+	else if (run->never)
+		fputs("<span class=\"failed\">never</span>", out);
 	else if (run->left_out[0])
 		fputs("left out", out);
 	else

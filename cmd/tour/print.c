@@ -60,9 +60,10 @@ const char *tour_time(double seconds, char *buf, size_t size)
 
 const char *tour_ratio(double ratio, char *buf, size_t size)
 {
+	bool slow = ratio > 0 && ratio < 0.0995;
 	char digits[32], *end;
 
-	if (ratio >= 0.0995 || ratio <= 0) {
+	if (!slow && ratio < 999.5) {
 		snprintf(buf, size, "%.*fx",
 			 ratio < 9.995	 ? 2
 			 : ratio < 99.95 ? 1
@@ -70,8 +71,8 @@ const char *tour_ratio(double ratio, char *buf, size_t size)
 			 ratio);
 		return buf;
 	}
-	snprintf(digits, sizeof(digits), "%.0f", 1 / ratio);
-	end = group_digits(digits, strlen(digits), buf + sprintf(buf, "1/"));
+	snprintf(digits, sizeof(digits), "%.0f", slow ? 1 / ratio : ratio);
+	end = group_digits(digits, strlen(digits), stpcpy(buf, slow ? "1/" : ""));
 	strcpy(end, "x");
 	return buf;
 }
@@ -109,6 +110,7 @@ static void print_section(const struct tour *tour, const struct tour_section *se
 		printf("  %-50s %10s", result->name,
 		       left_out		? "left out"
 		       : result->failed ? "FAILED"
+		       : run->never	? "never"
 					: tour_time(run->seconds, time, sizeof(time)));
 		if (result->ratio > 0)
 			printf(" %11s", tour_ratio(result->ratio, ratio, sizeof(ratio)));
@@ -153,14 +155,14 @@ static json_t *text_or_null(const char *text)
 static json_t *describe_result(const struct tour_result *result)
 {
 	const struct tour_run *run = &result->run;
-	bool ran = !result->failed && !*run->left_out;
+	bool ran = !result->failed && !*run->left_out && !run->never;
 	json_t *object = json_pack(
-		"{s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:o, s:o}", "id",
+		"{s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o}", "id",
 		result->program->id, "name", result->name, "python",
-		result->program->script != NULL, "failed", result->failed, "seconds",
-		ran ? json_real(run->seconds) : json_null(), "ratio",
-		number_or_null(result->ratio), "look", number_or_null(run->look), "note",
-		text_or_null(run->note), "left_out", text_or_null(run->left_out));
+		result->program->script != NULL, "failed", result->failed, "never",
+		run->never, "seconds", ran ? json_real(run->seconds) : json_null(),
+		"ratio", number_or_null(result->ratio), "look", number_or_null(run->look),
+		"note", text_or_null(run->note), "left_out", text_or_null(run->left_out));
 	json_t *estimates = run->jobs ? json_array() : NULL;
 
 	for (unsigned i = 0; i < run->jobs; i++)

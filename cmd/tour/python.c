@@ -218,15 +218,16 @@ static int parse(struct tour_run *run, const char *text)
 	json_t *said, *estimates = NULL;
 	json_int_t answer = -1;
 	json_error_t error;
-	int err = -EPROTO;
+	int err = -EPROTO, never = 0;
 
 	made.seconds = -1;
 	said = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-	if (!said || json_unpack_ex(said, &error, JSON_STRICT,
-				    "{s?F, s?I, s?F, s?F, s?o, s?s, s?s}", "seconds",
-				    &made.seconds, "answer", &answer, "look", &made.look,
-				    "died", &made.died, "estimates", &estimates, "note",
-				    &note, "left_out", &left_out) != 0) {
+	if (!said ||
+	    json_unpack_ex(said, &error, JSON_STRICT,
+			   "{s?F, s?b, s?I, s?F, s?F, s?o, s?s, s?s}", "seconds",
+			   &made.seconds, "never", &never, "answer", &answer, "look",
+			   &made.look, "died", &made.died, "estimates", &estimates,
+			   "note", &note, "left_out", &left_out) != 0) {
 		snprintf(run->note, sizeof(run->note), "its JSON: %s", error.text);
 		goto free_said;
 	}
@@ -237,6 +238,7 @@ static int parse(struct tour_run *run, const char *text)
 	}
 	for (unsigned i = 0; i < made.jobs; i++)
 		made.estimates[i] = json_number_value(json_array_get(estimates, i));
+	made.never = never;
 	made.has_answer = answer >= 0;
 	made.answer = made.has_answer ? (uint64_t)answer : 0;
 	if (left_out)

@@ -292,7 +292,7 @@ static void run_lesson(const struct tour *tour, struct tour_section *section)
 		double first = section->results[0].run.seconds;
 
 		if (!section->results[0].failed && !result->failed &&
-		    result->run.seconds > 0)
+		    result->run.seconds > 0 && !result->run.never)
 			result->ratio = first / result->run.seconds;
 	}
 }

@@ -39,6 +39,7 @@ struct tour_run {
 	double seconds;	 /* of the work, with starting and ending its processes */
 	uint64_t answer; /* the same from all programs of a lesson; if it has one */
 	bool has_answer;
+	bool never;    /* it comes to no end; seconds: until it was given up */
 	double look;   /* seconds that one look at the flag takes, or 0 */
 	double died;   /* seconds into the work that a worker was killed at, or 0 */
 	unsigned jobs; /* of which there are estimates of pi */

@@ -14,7 +14,8 @@ import importlib.util, json, math, os, pathlib, shutil, subprocess, sys, tempfil
 from family import members
 
 bench, folder = sys.argv[2], sys.argv[3]
-MEMBERS = {"seconds", "answer", "look", "estimates", "died", "note", "left_out"}
+MEMBERS = {"seconds", "answer", "look", "estimates", "died", "never", "note",
+           "left_out"}
 
 def run_with(options, script, way, *numbers, workers=2):
     command = ["/usr/bin/python3", *options, f"{bench}/python/{script}.py", way,
@@ -148,10 +149,12 @@ with check.ExitStack() as stack, check.Pool(1) as pool:
 END
 
 python "kill: a pool that hangs, an executor that breaks" <<'END'
-said = run("kill", "pool", 400000, wanted=["note", "died"])
+said = run("kill", "pool", 400000, wanted=["note", "died", "never"])
+assert said["never"] is True, said
 assert said["note"].startswith("it hangs: 15 of 16 jobs were done"), said
 assert 0 < said["died"] < said["seconds"] - 3, said
-said = run("kill", "executor", 400000, wanted=["note", "died"])
+said = run("kill", "executor", 400000, wanted=["note", "died", "never"])
+assert said["never"] is True, said
 assert said["note"].startswith("BrokenProcessPool: "), said
 assert 1 <= int(said["note"].split()[1]) <= 15 and 0 < said["died"] < said["seconds"], said
 END
