@@ -103,6 +103,15 @@ int begin_trace(const char *command);
 int try_trace(const char *path);
 
 /*
+ * Makes a folder for this process, in memory where there is a folder for that: 0 and its
+ * path, or a negative error. One a process. When this and all that it has forked have
+ * ended, in any way, the folder is removed with all that is in it; or by the second, at
+ * once, if no child is left.
+ */
+int temporary_folder(const char **path);
+void remove_temporary_folder(void);
+
+/*
  * tine_cache_open(), and says on stderr what is wrong, or that damage was beyond mending,
  * when *restarted (may be NULL) is true. DONE, or an exit code.
  */

@@ -27,15 +27,12 @@
 #include "divide.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <tine.h>
 #include <unistd.h>
 
@@ -82,9 +79,6 @@ static struct {
 		double look;  /* seconds, when they are compared */
 	} flags[WAYS];
 	tine_manager *manager;
-	char folder[128];	/* of the store for the comparison */
-	pid_t remover;		/* of it, or 0 */
-	int lifeline;		/* the remover's */
 	bool any, some_are_not; /* numbers were seen; that are not prime */
 } state;
 
@@ -626,80 +620,15 @@ static bool is_file(const char *url)
 }
 
 /* LMDB's, which its workers open by name, so that it cannot go at once. */
-static void empty_folder(void)
-{
-	DIR *folder = opendir(state.folder);
-	struct dirent *entry;
-
-	if (!folder)
-		return;
-	while ((entry = readdir(folder)))
-		unlinkat(dirfd(folder), entry->d_name, 0);
-	closedir(folder);
-	rmdir(state.folder);
-}
-
-/*
- * A process that removes the folder when all are gone that have the other end of a pipe,
- * by any death. What ends the terminal or the process group does not reach it.
- */
-static int start_remover(void)
-{
-	int ends[2], err;
-	char byte;
-
-	if (pipe2(ends, O_CLOEXEC) != 0)
-		return -errno;
-	fflush(stdout);
-	state.remover = fork();
-	err = -errno;
-	if (state.remover == 0) {
-		setsid();
-		close(ends[1]);
-		while (read(ends[0], &byte, 1) != 0)
-			;
-		empty_folder();
-		_exit(0);
-	}
-	close(ends[0]);
-	state.lifeline = ends[1];
-	if (state.remover > 0)
-		return 0;
-	close(ends[1]);
-	return err;
-}
-
-static void remove_folder(void)
-{
-	if (state.remover <= 0)
-		return;
-	close(state.lifeline);
-	while (waitpid(state.remover, NULL, 0) < 0 && errno == EINTR)
-		;
-	state.remover = 0;
-}
-
-/* In memory, if there is a folder for it. */
 static int make_folder(const char **url)
 {
-	static char text[sizeof(state.folder) + 8];
-	const char *base = getenv("TMPDIR");
-	uint64_t name;
-	int err;
+	static char text[256];
+	const char *path;
+	int err = temporary_folder(&path);
 
-	if (!base || !*base)
-		base = access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
-	if (getrandom(&name, sizeof(name), 0) != sizeof(name))
-		return -EIO;
-	if (snprintf(state.folder, sizeof(state.folder), "%s/tine-%016" PRIx64, base,
-		     name) >= (int)sizeof(state.folder))
-		return -ENAMETOOLONG;
-	err = start_remover();
 	if (err)
 		return err;
-	if (mkdir(state.folder, 0700) != 0)
-		return -errno;
-	snprintf(text, sizeof(text), "file:%s", state.folder);
+	snprintf(text, sizeof(text), "file:%s", path);
 	*url = text;
 	return 0;
 }
@@ -764,7 +693,7 @@ static void remove_stores(void)
 		tine_store_free(store);
 	}
 	tine_manager_free(state.manager);
-	remove_folder();
+	remove_temporary_folder();
 	tine_shared_free(state.mirror);
 }
 

@@ -117,13 +117,14 @@ static int undisturbed(struct tour_run *run)
 
 static int disturbed(struct tour_run *run)
 {
+	tine_process_opts opts = { .name = "killer" };
 	tine_process *killer;
 	int err;
 
 	scene = tine_shared_new(1, sizeof(*scene));
 	if (!scene)
 		return -ENOMEM;
-	err = tine_process_start(&killer, kill_one, NULL, NULL);
+	err = tine_process_start(&killer, kill_one, NULL, &opts);
 	if (err)
 		return err;
 	err = count(run, run->workers);

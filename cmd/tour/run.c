@@ -3,7 +3,7 @@
  * Runs the lessons. Each run of a program is a process: it says what it found in a
  * mapping, and ends. If it crashes, fails or takes too long, that is one line of the
  * table. When the tour ends, in any way, so does the program that runs, and so do its
- * processes; on a signal the temporary folder goes as well.
+ * processes, and the temporary folder goes as well.
  *
  * The programs of a lesson run in turn, A B C A B C, so that what disturbs the machine
  * disturbs all of them. Traces are of one more run.
@@ -39,8 +39,8 @@ struct stage {
 static struct {
 	struct stage *stage;
 	sigset_t signals, before;
-	int signal; /* that ends the tour, or 0 */
-	char folder[4096];
+	int signal;	    /* that ends the tour, or 0 */
+	const char *folder; /* temporary; in memory, for no disk is to be measured */
 	unsigned lesson, lessons; /* the progress, and how wide it stands there */
 	int shown;
 } state;
@@ -59,29 +59,6 @@ static int remove_entry(const char *path, const struct stat *stat, int type,
 static void empty_folder(const char *path)
 {
 	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-}
-
-/* In memory, if there is a folder for it: no disk is to be measured. */
-static int make_folder(void)
-{
-	const char *folder = getenv("TMPDIR");
-
-	if (!folder || !*folder)
-		folder = access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
-	if (snprintf(state.folder, sizeof(state.folder), "%s/tine-XXXXXX", folder) >=
-	    2048)
-		return complain(BROKEN, "tour: '%s': %s", folder, strerror(ENAMETOOLONG));
-	if (mkdtemp(state.folder))
-		return DONE;
-	complain(BROKEN, "tour: '%s': %s", state.folder, strerror(errno));
-	*state.folder = '\0';
-	return BROKEN;
-}
-
-static void remove_folder(void)
-{
-	empty_folder(state.folder);
-	rmdir(state.folder);
 }
 
 /* ---- one run ----------------------------------------------------------------------- */
@@ -328,9 +305,10 @@ int tour_run(struct tour *tour)
 	if (state.stage == MAP_FAILED)
 		return complain(BROKEN, "tour: %s", strerror(errno));
 	block_signals();
-	err = make_folder();
+	err = temporary_folder(&state.folder);
 	if (err)
-		return err;
+		return complain(BROKEN, "tour: a temporary folder: %s",
+				tine_strerror(err));
 	/* Here, so that the processes of programs need not. */
 	if (tour->python)
 		tour_find_python();
@@ -349,8 +327,7 @@ int tour_run(struct tour *tour)
 
 void tour_end(void)
 {
-	if (*state.folder)
-		remove_folder();
+	remove_temporary_folder();
 	sigprocmask(SIG_SETMASK, &state.before, NULL);
 	/* As it would have ended who has no folder to remove. */
 	if (state.signal) {
