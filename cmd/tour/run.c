@@ -66,14 +66,16 @@ static void empty_folder(const char *path)
 /* A line that the next one covers; "" ends that. */
 static void show(const char *line)
 {
-	struct winsize size = { .ws_col = 80 };
-	int len = (int)strlen(line);
+	struct winsize size = { 0 };
+	int len = (int)strlen(line), columns;
 
 	if (!isatty(STDERR_FILENO))
 		return;
 	ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
-	if (len >= size.ws_col)
-		len = size.ws_col > 0 ? size.ws_col - 1 : 0;
+	/* Some do not know how wide they are. */
+	columns = size.ws_col ? size.ws_col : 80;
+	if (len >= columns)
+		len = columns - 1;
 	fprintf(stderr, "\r%-*.*s%s", state.shown, len, line, *line ? "" : "\r");
 	state.shown = len;
 }

@@ -109,6 +109,18 @@ done
 TMPDIR="$work/none" runs 3 tour -q streams && grep -q "a temporary folder: No such" "$work/err"
 result $? "a temporary folder that cannot be made is told"
 
+if command -v script >/dev/null; then
+    # The first has no width, the second 40 columns.
+    for width in "" "stty cols 40;"; do
+        script -qec "$width $TINE tour -q streams" /dev/null </dev/null | tr '\r' '\n'
+    done >"$work/out"
+    grep -qx '\[1/1\] Why each stream of random numbers must differ: one process *' "$work/out" &&
+        grep -qx '\[1/1\] Why each stream of random numbers *' "$work/out"
+    result $? "a terminal sees what runs, in one line"
+else
+    skip "a terminal sees what runs, in one line" "no script(1)"
+fi
+
 family
 cat >"$work/end.py" <<'END'
 from family import *
