@@ -152,12 +152,14 @@ uint64_t divide(uint64_t n, uint64_t from, uint64_t to)
 
 uint64_t divide_end(uint64_t n)
 {
-	uint64_t low = 0, high = UINT64_C(1) << 32;
+	const uint64_t most = UINT64_C(1) << 32;
+	uint64_t end = (uint64_t)sqrt((double)n) + 1;
 
-	while (high - low > 1) {
-		uint64_t middle = low + (high - low) / 2;
-
-		*(middle * middle <= n ? &low : &high) = middle;
-	}
-	return high;
+	/* A root of doubles may be off by one; no square here is beyond 64 bits. */
+	end = end < most ? end : most;
+	while ((end - 1) * (end - 1) > n)
+		end--;
+	while (end < most && end * end <= n)
+		end++;
+	return end;
 }

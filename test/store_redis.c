@@ -459,6 +459,24 @@ TEST(a_server_that_comes_back)
 	server_stop(&server);
 }
 
+/* The server is killed by another process, so many microseconds after this. */
+static void push_into_death(struct server *server, tine_store *store, const char *val,
+			    size_t len, long us)
+{
+	pid_t killer = fork();
+	int err;
+
+	if (killer == 0) {
+		test_sleep_us(us);
+		kill(server->pid, SIGKILL);
+		_exit(0);
+	}
+	err = tine_store_push(store, "list", val, len);
+	CHECK(err == 0 || err == -ECONNRESET);
+	CHECK_EQ(test_reap(killer), 0);
+	CHECK_EQ(test_reap(server->pid), -SIGKILL);
+}
+
 /* SIGPIPE would end this process. */
 TEST(a_server_that_is_killed_while_it_is_told_much)
 {
@@ -470,18 +488,7 @@ TEST(a_server_that_is_killed_while_it_is_told_much)
 	server_start(&server, NULL);
 	store = server_open(&server);
 	for (int i = 0; i < 5; i++) {
-		pid_t killer = fork();
-		int err;
-
-		if (killer == 0) {
-			test_sleep_us(2000 + 4000 * i);
-			kill(server.pid, SIGKILL);
-			_exit(0);
-		}
-		err = tine_store_push(store, "list", val, len);
-		CHECK(err == 0 || err == -ECONNRESET);
-		CHECK_EQ(test_reap(killer), 0);
-		CHECK_EQ(test_reap(server.pid), -SIGKILL);
+		push_into_death(&server, store, val, len, 2000 + 4000 * i);
 		server_run(&server, NULL);
 		CHECK_EQ(tine_store_push(store, "list", val, 1), 0);
 		CHECK_EQ(tine_store_len(store, "list"), 1);
@@ -1055,18 +1062,7 @@ TEST(a_server_with_tls_that_comes_back)
 		CHECK_EQ(tine_store_put_field(store, "dict", "f", val, 200000), 0);
 	}
 	for (int i = 0; i < 3; i++) {
-		pid_t killer = fork();
-		int err;
-
-		if (killer == 0) {
-			test_sleep_us(2000 + 10000 * i);
-			kill(server.pid, SIGKILL);
-			_exit(0);
-		}
-		err = tine_store_push(store, "list", val, len);
-		CHECK(err == 0 || err == -ECONNRESET);
-		CHECK_EQ(test_reap(killer), 0);
-		CHECK_EQ(test_reap(server.pid), -SIGKILL);
+		push_into_death(&server, store, val, len, 2000 + 10000 * i);
 		server_run(&server, server.more);
 	}
 	tine_store_free(store);

@@ -8,7 +8,6 @@
 #include "divide.h"
 
 #include <errno.h>
-#include <math.h>
 #include <tine.h>
 #include <unistd.h>
 
@@ -37,22 +36,11 @@ static int has_divisor(const void *in, void *out)
 }
 /* [end] */
 
-static uint64_t root(uint64_t number)
-{
-	uint64_t found = (uint64_t)sqrt((double)number);
-
-	while (found * found > number)
-		found--;
-	while ((found + 1) * (found + 1) <= number)
-		found++;
-	return found;
-}
-
 /* [cut] */
 /* n ranges of odd numbers, from one up to the root. */
 static void cut(uint64_t number, uint64_t from, struct range *range, unsigned n)
 {
-	uint64_t to = root(number) + 1, share = (to - from) / n / 2 * 2 + 2;
+	uint64_t to = divide_end(number), share = (to - from) / n / 2 * 2 + 2;
 
 	for (unsigned i = 0; i < n; i++, from += share)
 		range[i] = (struct range){ number, from,
@@ -68,7 +56,7 @@ static int try_small(uint64_t number)
 	if (number % 2 == 0 || number < 3)
 		return number != 2;
 	if (number < (uint64_t)SMALL * SMALL)
-		small.to = root(number) + 1;
+		small.to = divide_end(number);
 	if (has_divisor(&small, NULL))
 		return 1;
 	return number < (uint64_t)SMALL * SMALL ? 0 : -1;
@@ -76,7 +64,7 @@ static int try_small(uint64_t number)
 
 static bool is_composite(uint64_t number)
 {
-	struct range all = { number, 3, root(number) + 1 };
+	struct range all = { number, 3, divide_end(number) };
 
 	return number % 2 == 0 || has_divisor(&all, NULL);
 }

@@ -41,6 +41,12 @@ const char *tour_work(const struct tour *tour, const struct tour_lesson *lesson,
 	return buf;
 }
 
+/* So that it has three digits. */
+static int decimals(double number)
+{
+	return number < 9.995 ? 2 : number < 99.95 ? 1 : 0;
+}
+
 const char *tour_time(double seconds, char *buf, size_t size)
 {
 	static const char *const units[] = { "s", "ms", "us", "ns" };
@@ -50,11 +56,7 @@ const char *tour_time(double seconds, char *buf, size_t size)
 		seconds *= 1000;
 		unit++;
 	}
-	snprintf(buf, size, "%.*f %s",
-		 seconds < 9.995   ? 2
-		 : seconds < 99.95 ? 1
-				   : 0,
-		 seconds, units[unit]);
+	snprintf(buf, size, "%.*f %s", decimals(seconds), seconds, units[unit]);
 	return buf;
 }
 
@@ -64,11 +66,7 @@ const char *tour_ratio(double ratio, char *buf, size_t size)
 	char digits[32], *end;
 
 	if (!slow && ratio < 999.5) {
-		snprintf(buf, size, "%.*fx",
-			 ratio < 9.995	 ? 2
-			 : ratio < 99.95 ? 1
-					 : 0,
-			 ratio);
+		snprintf(buf, size, "%.*fx", decimals(ratio), ratio);
 		return buf;
 	}
 	snprintf(digits, sizeof(digits), "%.0f", slow ? 1 / ratio : ratio);

@@ -13,13 +13,13 @@
 #include "../command.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <tine.h>
@@ -44,22 +44,6 @@ static struct {
 	unsigned lesson, lessons; /* the progress, and how wide it stands there */
 	int shown;
 } state;
-
-/* ---- files and folders ------------------------------------------------------------- */
-
-static int remove_entry(const char *path, const struct stat *stat, int type,
-			struct FTW *at)
-{
-	(void)stat;
-	(void)type;
-	/* The folder itself stays. */
-	return at->level > 0 ? remove(path) : 0;
-}
-
-static void empty_folder(const char *path)
-{
-	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-}
 
 /* ---- one run ----------------------------------------------------------------------- */
 
@@ -254,8 +238,8 @@ static void run_lesson(const struct tour *tour, struct tour_section *section)
 				 .workers = tour->workers,
 				 .folder = folder };
 
-	snprintf(folder, sizeof(folder), "%s/work", state.folder);
-	if (mkdir(folder, 0700) != 0 && errno != EEXIST)
+	snprintf(folder, sizeof(folder), "%s/%s", state.folder, lesson->id);
+	if (mkdir(folder, 0700) != 0)
 		return;
 	read_numbers(tour->quick ? lesson->quick : lesson->work, &told);
 	for (unsigned round = 0; round < TOUR_RUNS; round++) {
@@ -264,7 +248,6 @@ static void run_lesson(const struct tour *tour, struct tour_section *section)
 		run_round(section, round, runs, &told);
 	}
 	run_traced(section, &told);
-	empty_folder(folder);
 	compare_answers(section);
 	for (unsigned i = 0; i < section->n; i++) {
 		struct tour_result *result = &section->results[i];
