@@ -13,8 +13,8 @@
  *	pipe	of the system, one write and one read for a message or a batch
  */
 #include "queue.h"
-#include "../src/sleepers.h"
 #include "bench.h"
+#include "wait/sleepers.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -194,7 +194,7 @@ CARRIER(bare)
 
 /* ---- plain: tine's ring without recovery ------------------------------------------- */
 
-/* These, and plain_wait(), are those of src/queue.c. */
+/* These, and plain_wait(), are those of src/queue/queue.c. */
 #define SPINS  64
 #define GROUP  4
 #define YIELDS 4

@@ -33,7 +33,7 @@
  */
 #include "divide.h"
 
-#include "../src/isa.h"
+#include "base/isa.h"
 
 #include <math.h>
 

@@ -4,10 +4,10 @@
  * wrong. Each check looks for itself, and does what the library does, so that it cannot
  * say other than what would happen.
  */
-#include "cgroup.h"
+#include "base/cgroup.h"
+#include "base/isa.h"
 #include "command.h"
 #include "divide.h"
-#include "isa.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -5,7 +5,7 @@
  */
 #include "cache_use.h"
 
-#include "cache.h"
+#include "cache/cache.h"
 
 enum { KEYS = 60, TASKS = 12, MOST_FILES = 64 };
 

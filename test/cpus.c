@@ -2,7 +2,7 @@
 /* Quotas are read below a root that the tests make of plain files. */
 #include "test.h"
 
-#include "cgroup.h"
+#include "base/cgroup.h"
 
 #include <ftw.h>
 #include <sched.h>

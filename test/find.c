@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "test.h"
 
-#include "pool.h"
+#include "pool/pool.h"
 
 /* What jobs and test tell each other; made before the pool, so that workers have it. */
 static struct board {

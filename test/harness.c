@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "test.h"
 
-#include "member.h"
-#include "shared.h"
+#include "memory/heap.h"
+#include "sync/member.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "member.h"
+#include "sync/member.h"
 #include "test.h"
 
 #include <pthread.h>

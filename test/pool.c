@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "test.h"
 
-#include "pool.h"
+#include "pool/pool.h"
 
 #include <fcntl.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "queue_use.h"
 
-#include "shared.h"
+#include "memory/heap.h"
 
 #include <pthread.h>
 #include <sys/resource.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "test.h"
 
-#include "rng.h"
+#include "rng/philox.h"
 
 #include <math.h>
 

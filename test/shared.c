@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "step.h"
 
-#include "shared.h"
+#include "memory/heap.h"
 
 #include <fcntl.h>
 #include <linux/filter.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The process that a large pool keeps in reserve. */
-#include "child.h"
-#include "lock.h"
+#include "process/child.h"
 #include "test.h"
+#include "wait/lock.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -8,7 +8,7 @@
 #ifndef TINE_TEST_H
 #define TINE_TEST_H
 
-#include "export.h"
+#include "base/export.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -2,8 +2,8 @@
 /* What is in the file that TINE_TRACE names. That it is JSON, test/cmd/trace.sh asks. */
 #include "test.h"
 
-#include "ledger.h"
-#include "pool.h"
+#include "pool/ledger.h"
+#include "pool/pool.h"
 #include "step.h"
 
 #include <fcntl.h>

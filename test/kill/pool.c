@@ -3,10 +3,10 @@
  * Death of workers, of the nursery and of the caller: at random, and at every
  * instruction.
  */
-#include "ledger.h"
-#include "shared.h"
+#include "memory/heap.h"
+#include "pool/ledger.h"
+#include "pool/worker.h"
 #include "step.h"
-#include "worker.h"
 
 #include <dirent.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
  * random, with an account of every message. Built with QUEUE_BUG=1 to 4 as well, with
  * mistakes in queue.c that these tests have to find.
  */
-#include "queue.h"
+#include "queue/queue.h"
 #include "step.h"
 
 #include <limits.h>

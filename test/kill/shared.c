@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Death inside the allocator: at every instruction, and at random. */
-#include "shared.h"
+#include "memory/heap.h"
 #include "step.h"
 
 #include <sys/mman.h>

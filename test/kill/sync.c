@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Death inside what processes wait with: at every instruction, and at random. */
-#include "member.h"
 #include "step.h"
+#include "sync/member.h"
 
 #include <limits.h>
 

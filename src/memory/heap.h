@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_HEAP_H
+#define TINE_HEAP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/*
+ * As tine_shared_new(1, size), the one place all allocations of the family's come from.
+ */
+void *shared_alloc(size_t size);
+
+/*
+ * A pointer of the family's, NULL at first: to the table of its members. NULL: no memory.
+ */
+_Atomic(void *) *shared_root(void);
+
+/* Whether len bytes at mem lie in the family's memory. */
+bool shared_has(const void *mem, size_t len);
+/* Whether it lies in a block that is not freed. Walks through the heap, so ask rarely. */
+bool shared_in_use(const void *mem);
+
+/*
+ * The reserved range, and how many bytes of it are allocated; NULL and 0: no family yet.
+ */
+void *shared_base(void);
+size_t shared_span(void);
+size_t shared_used(void);
+
+/* -EBADMSG unless every structure of the heap agrees with every other; for tests. */
+int shared_check(void);
+
+#endif

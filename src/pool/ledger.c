@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: MIT */
+/* The protocol is at the head of ledger.h. */
+#include "pool/ledger.h"
+
+#include "base/futex.h"
+
+#include <signal.h>
+
+static uint32_t waiting(const struct desk *desk)
+{
+	uint64_t range = atomic_load_explicit(&desk->range, memory_order_relaxed);
+
+	return high_of(range) - low_of(range);
+}
+
+/* The lock's last holder died: finish its theft, or forget it. */
+static void finish_theft(struct ledger *ledger)
+{
+	struct desk *thief = &ledger->desks[ledger->theft.thief];
+	struct desk *victim = &ledger->desks[ledger->theft.victim];
+	uint32_t middle = ledger->theft.middle;
+
+	if (!atomic_load(&ledger->theft.under_way))
+		return;
+	if (high_of(atomic_load(&victim->range)) == middle) {
+		atomic_store(&thief->at, at_of(middle, done_of(thief->at), false));
+		atomic_store(&thief->range, range_of(middle, ledger->theft.high));
+	}
+	atomic_store(&ledger->theft.under_way, 0);
+}
+
+void ledger_lock(struct ledger *ledger)
+{
+	if (tine_lock_acquire(&ledger->lock, TINE_FOREVER) == -EOWNERDEAD)
+		finish_theft(ledger);
+}
+
+void ledger_unlock(struct ledger *ledger)
+{
+	tine_lock_release(&ledger->lock);
+}
+
+void ledger_deal(struct ledger *ledger, const struct map *map, uint32_t jobs)
+{
+	uint64_t n = jobs, workers = ledger->workers;
+
+	ledger_lock(ledger);
+	ledger->map = *map;
+	ledger->failure = (tine_failure){ .index = SIZE_MAX };
+	atomic_store(&ledger->jobs, jobs);
+	atomic_store(&ledger->found, 0);
+	/*
+	 * All counts first: a worker that steals at once must not find its own reset
+	 * later.
+	 */
+	for (uint64_t i = 0; i < workers; i++) {
+		struct desk *desk = &ledger->desks[i];
+
+		atomic_store(&desk->failure, NO_FAILURE);
+		atomic_store(&desk->unwanted, 0);
+		atomic_store(&desk->chunk, map->chunk ? map->chunk : 1);
+		atomic_store(&desk->at, at_of(n * i / workers, 0, false));
+	}
+	for (uint64_t i = 0; i < workers; i++)
+		atomic_store(&ledger->desks[i].range,
+			     range_of(n * i / workers, n * (i + 1) / workers));
+	atomic_fetch_add(&ledger->turn, 1);
+	ledger_unlock(ledger);
+	/* Who is awake may be in a ticket, and not look for long. */
+	ledger_wake_one(ledger, ledger_has_tickets(ledger) ? 0 : ledger->workers);
+}
+
+static void withdraw_from(struct ledger *ledger, struct desk *desk)
+{
+	uint64_t range = atomic_load(&desk->range);
+	int *status = ledger->map.status;
+
+	while (!atomic_compare_exchange_weak(&desk->range, &range,
+					     range_of(low_of(range), low_of(range))))
+		;
+	for (uint32_t i = low_of(range); status && i < high_of(range); i++)
+		status[item_of(&ledger->map, i)] = -ECANCELED;
+	atomic_fetch_sub(&ledger->jobs, high_of(range) - low_of(range));
+}
+
+void ledger_withdraw(struct ledger *ledger)
+{
+	ledger_lock(ledger);
+	for (unsigned i = 0; i < ledger->workers; i++)
+		withdraw_from(ledger, &ledger->desks[i]);
+	ledger_unlock(ledger);
+}
+
+uint64_t ledger_done(const struct ledger *ledger)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < ledger->workers; i++)
+		sum += done_of(atomic_load(&ledger->desks[i].at));
+	return sum;
+}
+
+uint64_t ledger_failure(const struct ledger *ledger)
+{
+	uint64_t least = NO_FAILURE;
+
+	for (unsigned i = 0; i < ledger->workers; i++) {
+		uint64_t failure = atomic_load(&ledger->desks[i].failure);
+
+		least = failure < least ? failure : least;
+	}
+	return least;
+}
+
+void ledger_call(struct ledger *ledger)
+{
+	if (atomic_load(&ledger->caller_waits) &&
+	    atomic_exchange(&ledger->caller_waits, 0))
+		futex_wake(&ledger->caller_waits, 1);
+}
+
+static void wake(struct ledger *ledger, unsigned id)
+{
+	atomic_fetch_and(&ledger->asleep[id / 64], ~(UINT64_C(1) << id % 64));
+	atomic_fetch_add(&ledger->desks[id].wake, 1);
+	futex_wake(&ledger->desks[id].wake, 1);
+}
+
+void ledger_wake_all(struct ledger *ledger)
+{
+	for (unsigned i = 0; i < ledger->workers; i++)
+		wake(ledger, i);
+	ledger_call(ledger);
+}
+
+/* Whether some ticket is in one of two states. */
+static bool any_ticket(const struct ledger *ledger, enum ticket_state one,
+		       enum ticket_state other)
+{
+	const struct ticket *tickets = atomic_load(&ledger->tickets);
+
+	for (unsigned i = 0; tickets && i < ticket_count(ledger); i++) {
+		enum ticket_state state = ticket_state(atomic_load(&tickets[i].state));
+
+		if (state == one || state == other)
+			return true;
+	}
+	return false;
+}
+
+static bool jobs_wait(const struct ledger *ledger)
+{
+	for (unsigned i = 0; i < ledger->workers; i++)
+		if (waiting(&ledger->desks[i]) > 0)
+			return true;
+	return false;
+}
+
+bool ledger_has_tickets(const struct ledger *ledger)
+{
+	return any_ticket(ledger, WAITING, TAKEN);
+}
+
+bool ledger_is_idle(const struct ledger *ledger)
+{
+	return !ledger_has_tickets(ledger) &&
+	       ledger_done(ledger) >= atomic_load(&ledger->jobs);
+}
+
+/* A desk, or -1. */
+static int first_asleep(const struct ledger *ledger)
+{
+	for (unsigned i = 0; i < (ledger->workers + 63) / 64; i++) {
+		uint64_t bits = atomic_load(&ledger->asleep[i]);
+
+		if (bits)
+			return (int)i * 64 + __builtin_ctzll(bits);
+	}
+	return -1;
+}
+
+unsigned ledger_asleep(const struct ledger *ledger)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < (ledger->workers + 63) / 64; i++)
+		n += __builtin_popcountll(atomic_load(&ledger->asleep[i]));
+	return n;
+}
+
+bool ledger_has_work(const struct ledger *ledger)
+{
+	return jobs_wait(ledger) || any_ticket(ledger, WAITING, WAITING);
+}
+
+/*
+ * Whoever finds work wakes one more, who does the same: nobody pays for waking all, and a
+ * few small jobs are done before the second is up. A worker that is awake looks at all
+ * desks before it sleeps, so that the caller has to wake one only when all are asleep.
+ */
+void ledger_wake_one(struct ledger *ledger, unsigned self)
+{
+	int found = first_asleep(ledger);
+
+	if (found >= 0 &&
+	    (self < ledger->workers || ledger_asleep(ledger) == ledger->workers) &&
+	    ledger_has_work(ledger))
+		wake(ledger, found);
+}
+
+uint32_t desk_take(struct desk *desk, uint32_t most, uint32_t *first)
+{
+	uint64_t range = atomic_load(&desk->range);
+	uint32_t low, left, n;
+
+	do {
+		low = low_of(range);
+		left = high_of(range) - low;
+		if (left == 0)
+			return 0;
+		/* Read after the range: a new deal writes it before. */
+		n = atomic_load(&desk->chunk);
+		n = n < most ? n : most;
+		/* Half of what waits may still be stolen. */
+		if (n > left / 2)
+			n = left / 2 > 0 ? left / 2 : 1;
+	} while (!atomic_compare_exchange_weak(&desk->range, &range,
+					       range_of(low + n, high_of(range))));
+	*first = low;
+	return n;
+}
+
+static unsigned fullest(const struct ledger *ledger)
+{
+	unsigned best = 0;
+
+	for (unsigned i = 1; i < ledger->workers; i++)
+		if (waiting(&ledger->desks[i]) > waiting(&ledger->desks[best]))
+			best = i;
+	return best;
+}
+
+/* With the lock held: nobody else moves a high down, and nobody's range is filled. */
+static bool steal_from(struct ledger *ledger, unsigned self, unsigned from)
+{
+	struct desk *thief = &ledger->desks[self], *victim = &ledger->desks[from];
+	uint64_t range = atomic_load(&victim->range);
+	uint32_t left, middle;
+
+	do {
+		left = high_of(range) - low_of(range);
+		if (left == 0)
+			return false;
+		middle = high_of(range) - (left + 1) / 2;
+		atomic_store(&ledger->theft.under_way, 0);
+		ledger->theft.thief = self;
+		ledger->theft.victim = from;
+		ledger->theft.middle = middle;
+		ledger->theft.high = high_of(range);
+		atomic_store(&ledger->theft.under_way, 1);
+	} while (!atomic_compare_exchange_weak(&victim->range, &range,
+					       range_of(low_of(range), middle)));
+	atomic_store(&thief->at, at_of(middle, done_of(thief->at), false));
+	atomic_store(&thief->range, range_of(middle, ledger->theft.high));
+	atomic_store(&ledger->theft.under_way, 0);
+	TRACE(steal, log_of(ledger, self), from, middle, ledger->theft.high - middle);
+	return true;
+}
+
+bool desk_steal(struct ledger *ledger, unsigned self)
+{
+	bool found = false;
+
+	while (!found && jobs_wait(ledger)) {
+		ledger_lock(ledger);
+		/* A deal may have come meanwhile. */
+		found = waiting(&ledger->desks[self]) > 0 ||
+			steal_from(ledger, self, fullest(ledger));
+		ledger_unlock(ledger);
+	}
+	return found;
+}
+
+void desk_note(struct desk *desk, uint32_t index, int status)
+{
+	uint64_t failure = (uint64_t)index << 32 | (uint32_t)status;
+
+	if (status < 0 && failure < atomic_load(&desk->failure))
+		atomic_store(&desk->failure, failure);
+}
+
+/* ---- after a death ----------------------------------------------------------------- */
+
+static int verdict_on(const struct desk *desk, bool starved)
+{
+	uint64_t ended = atomic_load(&desk->ended);
+
+	if (ended && ended == job_of(desk))
+		return atomic_load(&desk->ended_status);
+	return starved ? -ENOMEM : -TINE_ECRASH;
+}
+
+/* The first failure is kept; whoever mends a second time counts a death twice. */
+static void note_death(struct ledger *ledger, uint32_t index, int status, tine_exit how,
+		       bool again)
+{
+	ledger->failure.deaths++;
+	if (again || ledger->failure.index != SIZE_MAX)
+		return;
+	ledger->failure.status = status;
+	ledger->failure.how = how;
+	ledger->failure.index = index;
+}
+
+/* Whether the job is to be tried again. */
+static bool mend_job(struct ledger *ledger, struct desk *desk, uint32_t index,
+		     tine_exit how, bool starved)
+{
+	const struct map *map = &ledger->map;
+	int status = verdict_on(desk, starved);
+	size_t item = item_of(map, index);
+	bool again = status == -TINE_ECRASH && map->retries > 0 &&
+		     (unsigned)map->status[item] < map->retries &&
+		     !atomic_load(&ledger->cancelled);
+
+	note_death(ledger, index, status, how, again);
+	if (again) {
+		map->status[item]++;
+		return true;
+	}
+	if (map->status)
+		map->status[item] = status;
+	desk_note(desk, index, status);
+	return false;
+}
+
+static void mend_ticket(struct ledger *ledger, struct desk *desk, struct ticket *ticket,
+			tine_exit how, bool starved)
+{
+	int status = verdict_on(desk, starved);
+	bool begun = atomic_load(&desk->ticket) == atomic_load(&ticket->number);
+
+	if (begun && (status != -TINE_ECRASH || ticket->attempts >= ledger->retries ||
+		      atomic_load(&ledger->dropped))) {
+		ticket->how = how;
+		ticket_finish(ledger, ticket, status);
+		return;
+	}
+	ticket->attempts += begun;
+	atomic_store(&ticket->state, ticket_word(WAITING, 0));
+}
+
+static void mend_tickets(struct ledger *ledger, unsigned id, tine_exit how, bool starved)
+{
+	struct ticket *tickets = atomic_load(&ledger->tickets);
+	struct desk *desk = &ledger->desks[id];
+
+	for (unsigned i = 0; tickets && i < ticket_count(ledger); i++)
+		if (atomic_load(&tickets[i].state) == ticket_word(TAKEN, id))
+			mend_ticket(ledger, desk, &tickets[i], how, starved);
+	atomic_store(&desk->ticket, 0);
+}
+
+static void trace_death(struct ledger *ledger, unsigned id, tine_exit how, int status)
+{
+	const struct desk *desk = &ledger->desks[id];
+	uint64_t ticket = atomic_load(&desk->ticket), at = atomic_load(&desk->at);
+	struct trace_death death = { how, status, ticket || is_running(at), ticket != 0,
+				     ticket ? ticket : index_of(at) };
+
+	TRACE(bury, log_of(ledger, id), &death);
+}
+
+/* May itself be cut short and done again: at is what it goes by, and is written last. */
+void desk_mend(struct ledger *ledger, unsigned id, tine_exit how, bool starved)
+{
+	struct desk *desk = &ledger->desks[id];
+	uint64_t at = atomic_load(&desk->at), range = atomic_load(&desk->range);
+	uint32_t index = index_of(at), done = done_of(at);
+
+	trace_death(ledger, id, how, verdict_on(desk, starved));
+	mend_tickets(ledger, id, how, starved);
+	if (is_running(at) && !mend_job(ledger, desk, index, how, starved)) {
+		index++;
+		done++;
+	}
+	atomic_store(&desk->range, range_of(index, high_of(range)));
+	atomic_store(&desk->at, at_of(index, done, false));
+	atomic_store(&desk->ended, 0);
+}
+
+void ledger_end_trace(struct ledger *ledger)
+{
+	static const tine_exit killed = { .code = -1, .signal = SIGKILL };
+
+	for (unsigned id = 0; id < ledger->workers; id++)
+		trace_death(ledger, id, killed, 0);
+}
+
+/* ---- tickets ----------------------------------------------------------------------- */
+
+static struct ticket *oldest_waiting(struct ledger *ledger)
+{
+	struct ticket *tickets = atomic_load(&ledger->tickets), *oldest = NULL;
+
+	for (unsigned i = 0; tickets && i < ticket_count(ledger); i++)
+		if (ticket_state(atomic_load(&tickets[i].state)) == WAITING &&
+		    (!oldest || tickets[i].number < oldest->number))
+			oldest = &tickets[i];
+	return oldest;
+}
+
+struct ticket *ticket_take(struct ledger *ledger, unsigned id)
+{
+	struct ticket *ticket;
+	uint64_t waits;
+
+	do {
+		waits = ticket_word(WAITING, 0);
+		ticket = oldest_waiting(ledger);
+	} while (ticket && !atomic_compare_exchange_strong(&ticket->state, &waits,
+							   ticket_word(TAKEN, id)));
+	return ticket;
+}
+
+void ticket_finish(struct ledger *ledger, struct ticket *ticket, int status)
+{
+	ticket->status = status;
+	atomic_store(&ticket->state, ticket_word(DONE, 0));
+	atomic_fetch_add(&ledger->finished, 1);
+	ledger_call(ledger);
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ledger: what a pool knows of every job, in the family's memory.
+ *
+ * A pool has desks, and each worker process sits at one. The jobs of a map, numbers 0 to
+ * n - 1, are dealt out to the desks, and stay at a desk until they are done or are taken
+ * to another desk; a worker may die, its desk stays. At a desk are
+ *
+ *	[at.index, range.low)	taken up: the worker goes through them one by one
+ *	[range.low, range.high)	waiting: the worker takes from the front, others steal
+ *				from the back
+ *
+ * The words that say so, and who writes them:
+ *
+ *	range	low and high, 32 bits each. The worker moves low up, by compare-and-swap;
+ *		a thief moves high down, by compare-and-swap under the lock.
+ *	at	index, jobs done at this desk (31 bits), and whether job index is running.
+ *		The worker alone. One store finishes a job and begins the next.
+ *	theft	what the holder of the lock is about to move, and whereto.
+ *
+ * A map is over when the desks' done counts add up to n. Each count only grows, and each
+ * job is counted once, so that the sum may be read while others write.
+ *
+ * What a death leaves, and who mends it (always with the lock held, the nursery before it
+ * seats a new worker; the new pool's parent when the nursery itself has died):
+ *
+ *	worker takes up a chunk	low moved or not: [index, low) says what is taken up
+ *	worker in job i		at says that i is running: it alone fails; at moves past
+ *				it
+ *	after job i, before at	the same; what it wrote stands, its status is the crash
+ *	between jobs		nothing is running, nothing fails
+ *	thief, lock held	the next holder gets -EOWNERDEAD and finishes the theft if
+ *				the victim's high was moved, and drops it if not
+ *	then, at a dead desk	low moves back to at.index, so that all of it waits again
+ *	asleep or waking others	the nursery wakes everybody after each death
+ *
+ * A job that is to be tried again stays where it is: at does not move past it, and its
+ * status counts the attempts (above 0) until it is done.
+ *
+ * A worker is ended in a job (its limit, the deadline) by its parent, the nursery, and
+ * only while it is stopped: so it cannot have gone on to the next job in between. Whether
+ * it is to be ended is asked again then, since a later map may have a job of that name.
+ *
+ * Besides the map there may be tickets: jobs that were submitted one by one. A ticket's
+ * state is one word:
+ *
+ *	EMPTY	  the caller fills it		WAITING	  any worker may take it
+ *	TAKEN	  by the desk in the word	DONE	  the caller has yet to collect it
+ *
+ * A worker's death makes the ticket it has taken WAITING or DONE, as its attempts go.
+ *
+ * The caller deals while it holds the lock, so no theft is under way; at that time every
+ * range is empty. A worker reads what the map is after it has got a job of it, and the
+ * map cannot end, nor another begin, before it says that this job is done.
+ */
+#ifndef TINE_LEDGER_H
+#define TINE_LEDGER_H
+
+#include "base/export.h"
+#include "memory/stage.h"
+#include "trace/trace.h"
+
+#include <stdatomic.h>
+
+#define MAX_WORKERS 1024
+#define MAX_JOBS    ((uint32_t)1 << 30) /* of one deal: counts have 31 bits */
+
+enum seat { SEAT_EMPTY, SEAT_STARTING, SEAT_READY, SEAT_ABANDONED };
+
+struct desk {
+	/* The worker's own line; thieves touch range. */
+	_Alignas(64) _Atomic uint64_t range;
+	_Atomic uint64_t at;
+	_Atomic uint64_t failure; /* least (index, status), else NO_FAILURE; the worker */
+	_Atomic uint32_t chunk;	  /* jobs to take up next; the worker, and the dealer */
+	_Atomic uint64_t ticket; /* the number of the ticket it is in, or 0; the worker */
+	_Atomic int64_t begun;	 /* the job, where it has a limit; the worker */
+	_Atomic uint64_t born;	 /* bytes it had to begin with; the worker */
+	/* What others write. */
+	_Alignas(64) _Atomic uint32_t wake; /* futex: counts up to wake the worker */
+	_Atomic uint32_t seat;		    /* the nursery; READY: the worker */
+	_Atomic int32_t pid;		    /* the nursery */
+	_Atomic int32_t refusal;	    /* the worker: what .init said */
+	/* The caller: end the worker if this is its job still, with this status. */
+	_Atomic uint64_t unwanted;
+	_Atomic int32_t unwanted_status;
+	_Atomic uint32_t strikes; /* the nursery: deaths in a row before it was ready */
+	/* The nursery: it has ended the worker in this job, with this status. */
+	_Atomic uint64_t ended;
+	_Atomic int32_t ended_status;
+	_Alignas(64) tine_lock life; /* its worker holds it */
+};
+
+struct map {
+	tine_fn *fn;
+	const struct cached *cached; /* or NULL: results are kept, see cached.h */
+	const uint32_t *items;	     /* of the jobs; NULL: job i is item i */
+	const char *in;
+	char *out;
+	int *status; /* or NULL */
+	size_t in_size, out_size;
+	uint32_t chunk;	  /* 0: adaptive */
+	uint32_t hits;	  /* that end it; 0: 1 is a status like others */
+	unsigned retries; /* status is there, and zeroed, where it is not 0 */
+	int64_t job_ms;
+	uint32_t name, number; /* in a trace */
+};
+
+/* A job that was submitted. */
+enum ticket_state { EMPTY, WAITING, TAKEN, DONE };
+
+struct ticket {
+	_Alignas(64) _Atomic uint64_t state; /* and the desk above it */
+	/* The caller, while it is EMPTY; the worker or the mender, before it is DONE. */
+	_Atomic uint64_t number; /* counts from 1 */
+	uint64_t tag;
+	tine_fn *fn;
+	struct stage data; /* in, and from the next multiple of 64 on, out */
+	size_t in_size, out_size;
+	const struct cached *cached; /* or NULL, as in a map */
+	unsigned attempts;
+	int status;
+	tine_exit how;
+	uint32_t name; /* in a trace */
+};
+
+struct ledger {
+	/* Constant. */
+	uint64_t magic;
+	unsigned workers, jobs_per_worker, retries;
+	size_t memory_per_worker;
+	int64_t job_ms;		/* of tickets */
+	_Atomic unsigned spins; /* none until all are seated: they need the processors */
+	int (*init)(void *arg);
+	void *init_arg;
+	struct trace_log *logs; /* one for each desk, or NULL */
+	/* The caller writes, with the lock held and no job anywhere. */
+	struct map map;
+	_Atomic uint32_t jobs;		    /* of this deal, but for those withdrawn */
+	_Alignas(64) _Atomic uint32_t turn; /* counts deals */
+	_Atomic uint32_t cancelled;	    /* the map: tine_cancelled() reads it */
+	_Atomic uint32_t dropped;	    /* the tickets: the same; the caller */
+	_Atomic uint32_t hits;		    /* the workers */
+	_Atomic uint64_t found;		    /* index + 1 of the first hit; the workers */
+	_Atomic uint32_t watched;	    /* the nursery looks at the clock */
+	_Atomic(struct ticket *) tickets;   /* the caller, once; three for each worker */
+	_Atomic uint32_t moments; /* tickets in a row that lasted a moment; the workers */
+	_Alignas(64) _Atomic uint32_t finished; /* counts tickets done */
+	uint32_t collected; /* the caller: finished, when it last looked */
+	_Alignas(64) _Atomic uint32_t called;	    /* futex: see spare.h */
+	_Atomic int32_t spare;			    /* its pid, or 0; the nursery */
+	_Alignas(64) _Atomic uint32_t caller_waits; /* futex */
+	_Alignas(64) _Atomic uint64_t asleep[MAX_WORKERS / 64]; /* a bit for each desk */
+	_Alignas(64) tine_lock lock;
+	struct {
+		_Atomic uint32_t under_way;
+		uint32_t thief, victim, middle, high;
+	} theft;	      /* the holder of the lock */
+	tine_failure failure; /* of this deal; whoever mends, with the lock held */
+	struct desk desks[];
+};
+
+#define LEDGER_MAGIC UINT64_C(0x3172656764656c74) /* layout 1 */
+#define NO_FAILURE   UINT64_MAX
+
+/* ---- words ------------------------------------------------------------------------- */
+
+static inline uint64_t range_of(uint32_t low, uint32_t high)
+{
+	return (uint64_t)high << 32 | low;
+}
+
+static inline uint32_t low_of(uint64_t range)
+{
+	return (uint32_t)range;
+}
+
+static inline uint32_t high_of(uint64_t range)
+{
+	return range >> 32;
+}
+
+static inline uint64_t at_of(uint32_t index, uint32_t done, bool running)
+{
+	return (uint64_t)index << 32 | (uint64_t)done << 1 | running;
+}
+
+static inline uint32_t index_of(uint64_t at)
+{
+	return at >> 32;
+}
+
+static inline uint32_t done_of(uint64_t at)
+{
+	return (uint32_t)at >> 1;
+}
+
+static inline bool is_running(uint64_t at)
+{
+	return at & 1;
+}
+
+/* Names the job at the desk, of the map or a ticket; 0: none. */
+static inline uint64_t job_of(const struct desk *desk)
+{
+	uint64_t ticket = atomic_load(&desk->ticket), at = atomic_load(&desk->at);
+
+	return ticket ? UINT64_C(1) << 63 | ticket : is_running(at) ? at : 0;
+}
+
+/* How large its worker may be: what it was forked with is not of its making. */
+static inline uint64_t own_limit(const struct desk *desk, size_t limit)
+{
+	uint64_t born = atomic_load(&desk->born);
+
+	return limit < UINT64_MAX - born ? born + limit : UINT64_MAX;
+}
+
+/* NULL: nothing is traced. */
+static inline struct trace_log *log_of(const struct ledger *ledger, unsigned id)
+{
+	return ledger->logs ? &ledger->logs[id] : NULL;
+}
+
+/* The index of the job's item, where in, out and status have it. */
+static inline size_t item_of(const struct map *map, uint32_t job)
+{
+	return map->items ? map->items[job] : job;
+}
+
+static inline uint64_t ticket_word(enum ticket_state state, unsigned desk)
+{
+	return (uint64_t)desk << 8 | state;
+}
+
+static inline enum ticket_state ticket_state(uint64_t word)
+{
+	return word & 0xff;
+}
+
+/* Where the result begins. */
+static inline size_t ticket_out(size_t in_size)
+{
+	return (in_size + 63) / 64 * 64;
+}
+
+static inline void *ticket_result(const struct ticket *ticket)
+{
+	return (char *)ticket->data.mem + ticket_out(ticket->in_size);
+}
+
+static inline unsigned ticket_count(const struct ledger *ledger)
+{
+	return 3 * ledger->workers;
+}
+
+/* ---- the ledger as a whole --------------------------------------------------------- */
+
+void ledger_lock(struct ledger *);
+void ledger_unlock(struct ledger *);
+
+/* Deals n jobs of the map out, and wakes a worker if all are asleep. */
+void ledger_deal(struct ledger *, const struct map *, uint32_t n);
+uint64_t ledger_done(const struct ledger *);
+/* The least failure among all desks, or NO_FAILURE. */
+uint64_t ledger_failure(const struct ledger *);
+/* Wakes the caller if it waits. */
+void ledger_call(struct ledger *);
+/* Wakes a sleeping worker other than self, if there is one and work for it. */
+void ledger_wake_one(struct ledger *, unsigned self);
+void ledger_wake_all(struct ledger *);
+bool ledger_has_work(const struct ledger *);
+/* Whether all jobs and tickets are done. */
+bool ledger_is_idle(const struct ledger *);
+/* Drops what nobody has taken up of a map that is cancelled. */
+void ledger_withdraw(struct ledger *);
+/* How many workers sleep, or are about to. */
+unsigned ledger_asleep(const struct ledger *);
+/* Whether there are tickets that are not done. */
+bool ledger_has_tickets(const struct ledger *);
+
+/* ---- one desk ---------------------------------------------------------------------- */
+
+/* Takes up a chunk, of at most so many jobs: the first of them, and how many; 0: none. */
+uint32_t desk_take(struct desk *, uint32_t most, uint32_t *first);
+/* Moves jobs from the fullest desk to this empty one. False: there are none. */
+bool desk_steal(struct ledger *, unsigned self);
+/* Notes a status below zero. */
+void desk_note(struct desk *, uint32_t index, int status);
+/*
+ * After its worker's death, and how it died: fails the job that was running, or has it
+ * tried again, and puts back what waits. starved: the system killed it for its memory.
+ */
+void desk_mend(struct ledger *, unsigned id, tine_exit how, bool starved);
+
+/* In the trace: the pool is freed, and its workers are gone. */
+void ledger_end_trace(struct ledger *);
+
+/* ---- tickets ----------------------------------------------------------------------- */
+
+/* The one that waits longest, taken for the desk; NULL: none. */
+struct ticket *ticket_take(struct ledger *, unsigned id);
+void ticket_finish(struct ledger *, struct ticket *, int status);
+
+#endif

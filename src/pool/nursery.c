@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The nursery: a small process with one thread between a pool's owner and its workers.
+ *
+ * Workers are forked from it and not from the owner, for the owner may be large (a fork
+ * copies its page tables), may have threads whose locks and state a fork leaves broken,
+ * and may be at work when a replacement is needed.
+ *
+ *	owner dies, by any death	the lifeline breaks: workers are killed, then it
+ *					ends
+ *	nursery dies			the kernel kills the workers (PR_SET_PDEATHSIG,
+ *					which is exact here: the nursery has one thread);
+ *					the owner sees it, mends the desks and starts
+ *					another
+ *	worker dies			SIGCHLD: its desk is mended, a new one is seated
+ *	worker takes too long, or	the nursery looks at the clock while there are
+ *					limits
+ *	grows too large			and jobs, and ends it (end_doomed)
+ *
+ * Where the owner is large the nursery is, and keeps one process in reserve (spare.h).
+ *
+ * A worker that cannot begin (its .init fails or crashes) is tried a few times, with a
+ * pause; then its desk is abandoned, and what waits there is stolen by the others.
+ */
+#include "pool/nursery.h"
+
+#include "base/cgroup.h"
+#include "pool/spare.h"
+#include "pool/worker.h"
+#include "process/child.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MOST_STRIKES 3
+#define PAUSE_MS     20
+#define TICK_MS	     50 /* between looks at workers' memory, at most; and at the clock */
+#define STOP_WAIT    10 /* milliseconds for a worker to stop */
+#define CALM_MS	     50 /* after a worker was seated, before a spare is forked */
+#define LARGE	     ((size_t)64 << 20) /* its fork and end take a millisecond each */
+
+struct nursery {
+	struct ledger *ledger;
+	int lifeline, deaths; /* deaths: a signalfd */
+	sigset_t jobs_mask;   /* the caller's, for the workers */
+	bool vacant;	      /* some desk waits for a worker */
+	int64_t starved;      /* kills for want of memory, so far; -1: not yet known */
+	int64_t calm;	      /* from when on, if nothing happens */
+	enum { UNKNOWN, SMALL, KEEPS_SPARE } size;
+};
+
+/* What the caller's program would do on a signal is not for these processes to do. */
+static void default_handlers(void)
+{
+	struct sigaction action;
+
+	for (int signal = 1; signal < NSIG; signal++)
+		if (sigaction(signal, NULL, &action) == 0 &&
+		    action.sa_handler != SIG_IGN && action.sa_handler != SIG_DFL) {
+			action = (struct sigaction){ .sa_handler = SIG_DFL };
+			sigaction(signal, &action, NULL);
+		}
+	action = (struct sigaction){ .sa_handler = SIG_DFL };
+	sigaction(SIGCHLD, &action, NULL);
+	/* Ctrl-C is for the caller to answer: it may want the results so far. */
+	action.sa_handler = SIG_IGN;
+	sigaction(SIGINT, &action, NULL);
+}
+
+/* In a child: it ends with the nursery, and has nothing of it. */
+static void settle(const struct nursery *nursery, pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
+	close(nursery->lifeline);
+	close(nursery->deaths);
+}
+
+static _Noreturn void be_worker(const struct nursery *nursery, unsigned id)
+{
+	prctl(PR_SET_NAME, "tine-worker");
+	sigprocmask(SIG_SETMASK, &nursery->jobs_mask, NULL);
+	/* Whoever had it is dead, or cannot die. */
+	tine_lock_acquire(&nursery->ledger->desks[id].life, TINE_NOWAIT);
+	leave(worker_main(nursery->ledger, id));
+}
+
+static bool lacks_spare(const struct nursery *nursery)
+{
+	return nursery->size != SMALL && !atomic_load(&nursery->ledger->spare);
+}
+
+/* In a calm. A small process is forked before anybody could miss it. */
+static void fork_spare(struct nursery *nursery)
+{
+	struct ledger *ledger = nursery->ledger;
+	pid_t pid, self = getpid();
+
+	if (nursery->size == UNKNOWN)
+		nursery->size = own_memory(self) < LARGE ? SMALL : KEEPS_SPARE;
+	nursery->calm = tine_after(CALM_MS);
+	/* The one before may not have heard yet. */
+	if (nursery->size == SMALL || atomic_load(&ledger->called))
+		return;
+	pid = fork_quietly();
+	if (pid == 0) {
+		settle(nursery, self);
+		prctl(PR_SET_NAME, "tine-spare");
+		be_worker(nursery, spare_wait(ledger, self));
+	}
+	if (pid > 0)
+		atomic_store(&ledger->spare, pid);
+}
+
+/* The desk is mended. */
+static void seat(struct nursery *nursery, unsigned id)
+{
+	struct desk *desk = &nursery->ledger->desks[id];
+	pid_t pid, self = getpid();
+
+	if (desk->strikes >= MOST_STRIKES) {
+		atomic_store(&desk->seat, SEAT_ABANDONED);
+		return;
+	}
+	atomic_store(&desk->seat, SEAT_STARTING);
+	nursery->calm = tine_after(CALM_MS);
+	if (spare_call(nursery->ledger, id))
+		return;
+	pid = fork_quietly();
+	if (pid == 0) {
+		settle(nursery, self);
+		be_worker(nursery, id);
+	}
+	if (pid > 0) {
+		atomic_store(&desk->pid, pid);
+		return;
+	}
+	desk->strikes++;
+	atomic_store(&desk->refusal, pid);
+	atomic_store(&desk->seat, SEAT_EMPTY);
+	nursery->vacant = true;
+}
+
+/* Whether it was the system, for want of memory. */
+static bool was_starved(struct nursery *nursery, tine_exit how)
+{
+	int64_t before = nursery->starved;
+
+	if (how.signal != SIGKILL)
+		return false;
+	nursery->starved = (int64_t)memory_kills("");
+	return before >= 0 && nursery->starved > before;
+}
+
+static tine_exit exit_of(int status)
+{
+	return WIFSIGNALED(status) ? (tine_exit){ .code = -1, .signal = WTERMSIG(status) }
+				   : (tine_exit){ .code = WEXITSTATUS(status) };
+}
+
+static void bury(struct nursery *nursery, pid_t pid, tine_exit how)
+{
+	struct ledger *ledger = nursery->ledger;
+	struct desk *desk;
+	unsigned id = 0;
+
+	if (pid == atomic_load(&ledger->spare))
+		atomic_store(&ledger->spare, 0);
+	while (id < ledger->workers && atomic_load(&ledger->desks[id].pid) != pid)
+		id++;
+	if (id == ledger->workers)
+		return;
+	desk = &ledger->desks[id];
+	atomic_store(&desk->pid, 0);
+	atomic_fetch_and(&ledger->asleep[id / 64], ~(UINT64_C(1) << id % 64));
+	ledger_lock(ledger);
+	desk_mend(ledger, id, how, job_of(desk) && was_starved(nursery, how));
+	ledger_unlock(ledger);
+	if (spare_missed(ledger, id)) {
+		seat(nursery, id);
+	} else if (atomic_load(&desk->seat) == SEAT_READY) {
+		desk->strikes = 0;
+		seat(nursery, id);
+	} else {
+		desk->strikes++;
+		atomic_store(&desk->seat, SEAT_EMPTY);
+		nursery->vacant = true;
+	}
+	/* In place of whatever call the dead one took with it. */
+	ledger_wake_all(ledger);
+}
+
+/* Whose memory is still taken down; only where somebody is there to replace them. */
+static void bury_ending(struct nursery *nursery)
+{
+	struct ledger *ledger = nursery->ledger;
+	int status;
+
+	for (unsigned id = 0; id < ledger->workers && atomic_load(&ledger->spare); id++) {
+		pid_t pid = atomic_load(&ledger->desks[id].pid);
+
+		if (pid && spare_sees_death(&ledger->desks[id]) &&
+		    process_ending(pid, &status))
+			bury(nursery, pid, exit_of(status));
+	}
+}
+
+static void bury_all(struct nursery *nursery)
+{
+	struct signalfd_siginfo info;
+	int status;
+	pid_t pid;
+
+	while (read(nursery->deaths, &info, sizeof(info)) > 0)
+		;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		bury(nursery, pid, exit_of(status));
+	bury_ending(nursery);
+}
+
+static void seat_vacant(struct nursery *nursery)
+{
+	nursery->vacant = false;
+	for (unsigned id = 0; id < nursery->ledger->workers; id++)
+		if (atomic_load(&nursery->ledger->desks[id].seat) == SEAT_EMPTY)
+			seat(nursery, id);
+	ledger_wake_all(nursery->ledger);
+}
+
+/* False: it has ended, or does not stop, for the moment. */
+static bool stop(pid_t pid)
+{
+	struct timespec moment = { 0, 50000 };
+
+	kill(pid, SIGSTOP);
+	for (int64_t end = tine_after(STOP_WAIT); tine_now() < end;) {
+		siginfo_t info = { 0 };
+
+		if (waitid(P_PID, pid, &info, WSTOPPED | WNOHANG) != 0)
+			return false;
+		if (info.si_pid == pid)
+			return true;
+		nanosleep(&moment, NULL);
+	}
+	return false;
+}
+
+/* The status that the worker is to be ended with in its job; 0: let it go on. */
+static int doom(const struct ledger *ledger, const struct desk *desk)
+{
+	uint64_t job = job_of(desk);
+	int64_t limit = atomic_load(&desk->ticket) ? ledger->job_ms : ledger->map.job_ms;
+	size_t most = ledger->memory_per_worker;
+
+	if (!job)
+		return 0;
+	if (job == atomic_load(&desk->unwanted))
+		return atomic_load(&desk->unwanted_status);
+	if (limit && (tine_now() - atomic_load(&desk->begun)) / 1000000 >= limit)
+		return -ETIMEDOUT;
+	if (most && own_memory(atomic_load(&desk->pid)) > own_limit(desk, most))
+		return -ENOMEM;
+	return 0;
+}
+
+/* Only in that job: stopped, a worker cannot go on to the next between look and blow. */
+static void end_doomed(struct nursery *nursery)
+{
+	struct ledger *ledger = nursery->ledger;
+
+	for (unsigned id = 0; id < ledger->workers; id++) {
+		struct desk *desk = &ledger->desks[id];
+		pid_t pid = atomic_load(&desk->pid);
+		int status;
+
+		if (!pid || !doom(ledger, desk))
+			continue;
+		if (stop(pid) && (status = doom(ledger, desk)) != 0) {
+			atomic_store(&desk->ended_status, status);
+			atomic_store(&desk->ended, job_of(desk));
+			kill(pid, SIGKILL);
+		} else {
+			kill(pid, SIGCONT);
+		}
+	}
+}
+
+/* Milliseconds until the next look; -1: there is nothing to look at. */
+static int tick(struct nursery *nursery)
+{
+	struct ledger *ledger = nursery->ledger;
+	int64_t shortest = ledger->memory_per_worker ? TICK_MS : INT64_MAX;
+
+	if (!atomic_load(&ledger->watched))
+		return -1;
+	end_doomed(nursery);
+	if (ledger_is_idle(ledger)) {
+		/* Whoever brings work from now on says so. */
+		atomic_store(&ledger->watched, 0);
+		if (ledger_is_idle(ledger))
+			return -1;
+		atomic_store(&ledger->watched, 1);
+	}
+	if (ledger->map.job_ms && ledger->map.job_ms / 8 < shortest)
+		shortest = ledger->map.job_ms / 8;
+	if (ledger->job_ms && ledger->job_ms / 8 < shortest)
+		shortest = ledger->job_ms / 8;
+	return shortest < 1 ? 1 : shortest < TICK_MS ? (int)shortest : TICK_MS;
+}
+
+static _Noreturn void close_down(struct nursery *nursery)
+{
+	struct ledger *ledger = nursery->ledger;
+
+	for (unsigned id = 0; id < ledger->workers; id++)
+		if (atomic_load(&ledger->desks[id].pid))
+			kill(atomic_load(&ledger->desks[id].pid), SIGKILL);
+	if (atomic_load(&ledger->spare))
+		kill(atomic_load(&ledger->spare), SIGKILL);
+	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+		;
+	for (unsigned id = 0; id < ledger->workers; id++)
+		atomic_store(&ledger->desks[id].pid, 0);
+	atomic_store(&ledger->spare, 0);
+	_exit(0);
+}
+
+int nursery_main(void *arg, int lifeline)
+{
+	struct nursery nursery = {
+		.ledger = arg, .lifeline = lifeline, .vacant = true, .starved = -1
+	};
+	struct pollfd polled[2] = { { .fd = lifeline, .events = POLLIN },
+				    { .events = POLLIN } };
+	sigset_t set;
+	char bytes[64];
+
+	prctl(PR_SET_NAME, "tine-nursery");
+	sigfillset(&set);
+	sigprocmask(SIG_SETMASK, &set, &nursery.jobs_mask);
+	default_handlers();
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	nursery.deaths = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (nursery.deaths < 0)
+		return 1;
+	polled[1].fd = nursery.deaths;
+	seat_vacant(&nursery);
+	for (;;) {
+		int wait = tick(&nursery), ready;
+
+		/* What takes time, but none that anybody waits for. */
+		if ((nursery.starved < 0 || lacks_spare(&nursery)) && wait < 0)
+			wait = TICK_MS;
+		if (nursery.vacant && (wait < 0 || wait > PAUSE_MS))
+			wait = PAUSE_MS;
+		ready = poll(polled, 2, wait);
+
+		if (polled[0].revents &&
+		    recv(lifeline, bytes, sizeof(bytes), MSG_DONTWAIT) == 0)
+			close_down(&nursery);
+		if (polled[0].revents)
+			end_doomed(&nursery);
+		if (polled[1].revents)
+			bury_all(&nursery);
+		if (ready == 0 && nursery.vacant)
+			seat_vacant(&nursery);
+		else if (ready == 0 && nursery.starved < 0)
+			nursery.starved = (int64_t)memory_kills("");
+		if (lacks_spare(&nursery) && tine_now() >= nursery.calm)
+			fork_spare(&nursery);
+	}
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_POOL_H
+#define TINE_POOL_H
+
+#include "pool/ledger.h"
+#include "process/child.h"
+
+struct tine_pool {
+	struct child nursery;
+	struct ledger *ledger;
+	struct trace *trace;	      /* or NULL */
+	struct stage in, out, status; /* kept from map to map */
+	struct stage items, cached;   /* of maps through a cache */
+	tine_cache *cache;	      /* of what is submitted, or NULL */
+	uint64_t uncalled;
+	_Atomic bool mapping;	    /* tine_pool_cancel() has something to cancel */
+	_Atomic uint64_t submitted; /* tickets, and the number of the last */
+	_Atomic uint64_t delivered;
+	bool ordered;
+	bool brief;	/* the last wait was */
+	int64_t woke;	/* when a worker was woken for a job of a moment */
+	int64_t minded; /* when who does not wait last looked at the nursery */
+	struct result
+		*results; /* brought home, but not yet asked for; the oldest first */
+	struct result **results_end;
+};
+
+/* What became of a ticket, where it had to make room. */
+struct result {
+	struct result *next;
+	uint64_t number;
+	tine_done done;
+	size_t len;
+	char out[];
+};
+
+typedef bool over_fn(const struct ledger *);
+
+/* Sleeps until somebody calls, or until then: whether it is over. */
+bool pool_doze(tine_pool *, over_fn *over, int64_t until);
+/* 0: go on. Else nobody is left to work, and no jobs run. */
+int pool_mind_nursery(tine_pool *, int *died);
+/* Has the nursery look at the clock, if there are limits, from now on. */
+void pool_have_watched(tine_pool *, bool limits);
+/* Frees all that was submitted; the workers are gone. */
+void pool_drop_tickets(tine_pool *);
+/* Frees what was brought home; also in a child, which has a copy. */
+void pool_drop_results(tine_pool *);
+
+/*
+ * How often a caller found its map over without having been called: the calls are lost in
+ * no run that nobody was killed in. For tests.
+ */
+uint64_t pool_uncalled(const tine_pool *);
+
+#endif

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/* A worker: does what lies at its desk, then steals, then sleeps. See ledger.h. */
+#include "pool/worker.h"
+
+#include "base/cgroup.h"
+#include "base/futex.h"
+#include "pool/cached.h"
+#include "process/child.h"
+
+#include <stdio.h>
+#include <stdio_ext.h>
+#include <sys/mman.h>
+
+/* Nanoseconds that taking up a chunk should buy; a chunk is doubled or halved for it. */
+#define SHORT	    10000
+#define LONG	    100000
+#define NAP	    INT64_C(1000000)
+#define WEIGH_EVERY INT64_C(10000000) /* nanoseconds */
+
+static const uint32_t never_cancelled;
+const uint32_t *tine_cancel_word_ = &never_cancelled;
+
+struct worker {
+	struct ledger *ledger;
+	struct desk *desk;
+	unsigned id;
+	uint32_t jobs_left; /* until it retires */
+	uint32_t turn;	    /* the deal it has looked at */
+	bool roused;	    /* has had no work until now */
+	tine_fn *mapped;    /* known to be there */
+	int64_t weighed;    /* when it last looked at its size */
+	struct trace_log *log;
+};
+
+static bool is_set(const _Atomic uint32_t *word)
+{
+	/* Relaxed: to see it a job later does no harm. */
+	return atomic_load_explicit(word, memory_order_relaxed) != 0;
+}
+
+/*
+ * A function of a library that was loaded after the pool was made is not in this process.
+ * msync(2) does nothing but look.
+ */
+static bool is_mapped(struct worker *worker, tine_fn *fn)
+{
+	uintptr_t page = (uintptr_t)fn & ~(uintptr_t)4095;
+
+	if (worker->mapped != fn && msync((void *)page, 1, MS_ASYNC) == 0)
+		worker->mapped = fn;
+	return worker->mapped == fn;
+}
+
+static int call(tine_fn *fn, const struct cached *cached, const void *in, void *out)
+{
+	int status = cached ? cached_call(cached, fn, in, out) : fn(in, out);
+
+	/* What it printed is out before anybody hears that it is done. */
+	if (__fpending(stdout) > 0)
+		fflush(stdout);
+	return status;
+}
+
+/* A hit of a search: the first is kept, and the last that is wanted ends it. */
+static void note_hit(struct ledger *ledger, const struct map *map, uint32_t index)
+{
+	uint64_t nobody = 0;
+
+	atomic_compare_exchange_strong(&ledger->found, &nobody, (uint64_t)index + 1);
+	if (atomic_fetch_add(&ledger->hits, 1) + 1 != map->hits)
+		return;
+	atomic_store(&ledger->cancelled, 1);
+	ledger_call(ledger);
+}
+
+/* Whether it has grown too large to go on. Asks now and then. */
+static void mind_memory(struct worker *worker)
+{
+	size_t most = worker->ledger->memory_per_worker;
+	int64_t now;
+
+	if (!most)
+		return;
+	now = tine_now();
+	if (now - worker->weighed < WEIGH_EVERY)
+		return;
+	worker->weighed = now;
+	if (own_memory(getpid()) > own_limit(worker->desk, most))
+		worker->jobs_left = 0;
+}
+
+/*
+ * How many it did: fewer than n if it is to retire; the rest waits again once the desk is
+ * mended.
+ */
+static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
+{
+	struct desk *desk = worker->desk;
+	const struct map map = worker->ledger->map;
+	uint32_t done = done_of(atomic_load_explicit(&desk->at, memory_order_relaxed));
+	bool mapped = is_mapped(worker, map.fn);
+	uint32_t i = from;
+
+	while (i < from + n && worker->jobs_left > 0) {
+		size_t item = item_of(&map, i);
+		int status;
+
+		if (is_set(&worker->ledger->cancelled)) {
+			status = -ECANCELED;
+		} else if (!mapped) {
+			status = -EFAULT;
+		} else {
+			/* Before at: the job is never seen with an older beginning. */
+			if (map.job_ms)
+				atomic_store(&desk->begun, tine_now());
+			/* Release: the job before is finished in memory. */
+			atomic_store_explicit(&desk->at, at_of(i, done, true),
+					      memory_order_release);
+			status = call(map.fn, map.cached, map.in + item * map.in_size,
+				      map.out + item * map.out_size);
+			if (status == 1 && map.hits > 0)
+				note_hit(worker->ledger, &map, i);
+		}
+		if (map.status)
+			map.status[item] = status;
+		if (status < 0)
+			desk_note(desk, i, status);
+		i++;
+		done++;
+		mind_memory(worker);
+	}
+	TRACE(jobs_done, worker->log, i - from);
+	atomic_store(&desk->at, at_of(i, done, false));
+	return i - from;
+}
+
+/* One that was submitted; false: none waits. */
+static bool do_ticket(struct worker *worker)
+{
+	struct ledger *ledger = worker->ledger;
+	struct desk *desk = worker->desk;
+	struct ticket *ticket;
+	int64_t begun, ended;
+	int status;
+
+	if (worker->jobs_left == 0 || !(ticket = ticket_take(ledger, worker->id)))
+		return false;
+	if (atomic_load(&ledger->moments) == 0)
+		ledger_wake_one(ledger, worker->id);
+	begun = tine_now();
+	TRACE(jobs_begin, worker->log, TRACE_TICKETS, ticket->name, 0, ticket->number,
+	      begun);
+	if (is_set(&ledger->dropped)) {
+		status = -ECANCELED;
+	} else if (!is_mapped(worker, ticket->fn)) {
+		status = -EFAULT;
+	} else {
+		atomic_store(&desk->begun, begun);
+		atomic_store(&desk->ticket, ticket->number);
+		tine_cancel_word_ = (const uint32_t *)&ledger->dropped;
+		status = call(ticket->fn, ticket->cached, ticket->data.mem,
+			      ticket_result(ticket));
+		tine_cancel_word_ = (const uint32_t *)&ledger->cancelled;
+	}
+	ended = tine_now();
+	/* See submit.c. */
+	if (ended - begun > SHORT)
+		atomic_store(&ledger->moments, 0);
+	else
+		atomic_fetch_add(&ledger->moments, 1);
+	TRACE(jobs_done, worker->log, 1);
+	ticket_finish(ledger, ticket, status);
+	atomic_store(&desk->ticket, 0);
+	TRACE(jobs_end, worker->log, ended);
+	if (ledger->jobs_per_worker)
+		worker->jobs_left--;
+	mind_memory(worker);
+	return true;
+}
+
+/*
+ * So that chunks last neither so short that taking them up costs, nor longer than needed.
+ */
+static void adapt(struct desk *desk, uint32_t did, int64_t took)
+{
+	uint32_t chunk = atomic_load_explicit(&desk->chunk, memory_order_relaxed);
+
+	if (took < SHORT && did == chunk && chunk < MAX_JOBS / 2)
+		atomic_compare_exchange_strong(&desk->chunk, &chunk, chunk * 2);
+	else if (took > LONG && chunk > 1)
+		atomic_compare_exchange_strong(&desk->chunk, &chunk, chunk / 2);
+}
+
+/*
+ * Takes up and does one chunk: false when nothing waits at the desk, or it is to retire.
+ */
+static bool do_chunk(struct worker *worker)
+{
+	struct ledger *ledger = worker->ledger;
+	uint32_t first, n;
+	int64_t begun, ended;
+	bool adaptive;
+
+	if (worker->jobs_left == 0)
+		return false;
+	n = desk_take(worker->desk, worker->jobs_left, &first);
+	if (n == 0)
+		return false;
+	/* Whatever map these are jobs of, it is under way until they are done. */
+	adaptive = ledger->map.chunk == 0;
+	if (worker->roused)
+		ledger_wake_one(ledger, worker->id);
+	worker->roused = false;
+	begun = adaptive ? tine_now() : 0;
+	TRACE(jobs_begin, worker->log, TRACE_JOBS, ledger->map.name, ledger->map.number,
+	      first, begun);
+	n = do_jobs(worker, first, n);
+	ended = adaptive ? tine_now() : 0;
+	if (adaptive)
+		adapt(worker->desk, n, ended - begun);
+	TRACE(jobs_end, worker->log, ended);
+	if (ledger->jobs_per_worker && worker->jobs_left > 0)
+		worker->jobs_left -= n;
+	return true;
+}
+
+/* Until there is work: a little awake, for it often comes at once, and then asleep. */
+static void rest(struct worker *worker)
+{
+	struct ledger *ledger = worker->ledger;
+	_Atomic uint64_t *asleep = &ledger->asleep[worker->id / 64];
+	uint64_t bit = UINT64_C(1) << worker->id % 64;
+	uint32_t wake;
+
+	TRACE(pause, worker->log);
+	for (unsigned i = 0; i < ledger->spins; i++) {
+		if (atomic_load_explicit(&ledger->turn, memory_order_relaxed) !=
+		    worker->turn)
+			return;
+		cpu_relax();
+	}
+	wake = atomic_load(&worker->desk->wake);
+	atomic_fetch_or(asleep, bit);
+	/*
+	 * Who deals looks at asleep after it has dealt; we look at its deal after this.
+	 */
+	if (atomic_load(&ledger->turn) == worker->turn && !ledger_has_work(ledger))
+		/* While jobs come one by one, not everybody is woken for each. */
+		futex_wait(&worker->desk->wake, wake,
+			   ledger_has_tickets(ledger) ? tine_now() + NAP : TINE_FOREVER);
+	atomic_fetch_and(asleep, ~bit);
+}
+
+int worker_main(struct ledger *ledger, unsigned id)
+{
+	struct worker worker = {
+		.ledger = ledger,
+		.desk = &ledger->desks[id],
+		.id = id,
+		.jobs_left = ledger->jobs_per_worker ? ledger->jobs_per_worker
+						     : UINT32_MAX,
+		.log = log_of(ledger, id),
+	};
+	int err;
+
+	TRACE(start, worker.log);
+	if (ledger->memory_per_worker)
+		atomic_store(&worker.desk->born, own_memory(getpid()));
+	if (cpus_sharers < MAX_WORKERS)
+		cpus_sharers *= ledger->workers;
+	err = ledger->init ? ledger->init(ledger->init_arg) : 0;
+	if (err) {
+		atomic_store(&worker.desk->refusal, err < 0 ? err : -EINVAL);
+		return 1;
+	}
+	tine_cancel_word_ = (const uint32_t *)&ledger->cancelled;
+	atomic_store(&worker.desk->seat, SEAT_READY);
+	ledger_call(ledger);
+	while (worker.jobs_left > 0) {
+		worker.turn = atomic_load(&ledger->turn);
+		do {
+			worker.roused = true;
+			while (do_chunk(&worker) || do_ticket(&worker))
+				;
+		} while (worker.jobs_left > 0 && desk_steal(ledger, id));
+		if (ledger_done(ledger) >= atomic_load(&ledger->jobs))
+			ledger_call(ledger);
+		if (worker.jobs_left > 0)
+			rest(&worker);
+	}
+	TRACE(pause, worker.log);
+	return 0;
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_WORKER_H
+#define TINE_WORKER_H
+
+#include "pool/ledger.h"
+
+/*
+ * Sits at the desk and works until it dies; returns to retire, with a child's exit code.
+ */
+int worker_main(struct ledger *, unsigned id);
+
+#endif

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Children that end with their parent, whatever ends it, and without a process or thread
+ * that watches.
+ *
+ * The parent holds one end of a socket pair, the lifeline, and the child the other, which
+ * it sets to send itself SIGKILL when something happens there (F_SETSIG, O_ASYNC).
+ * Nothing is ever written, so that what happens is the end of the parent: the kernel
+ * closes its end. PR_SET_PDEATHSIG would be simpler, but fires when the *thread* ends
+ * that forked.
+ *
+ * For this to hold, no other process may keep the parent's end open. All lifelines of a
+ * process are in one list, and a handler of fork() closes them in each of its children,
+ * whoever forked. A program that a child executes has none of them: they are CLOEXEC.
+ *
+ *	parent dies before the child is tied	child_tie() looks, after tying
+ *	parent dies later			SIGKILL
+ *	child dies				the parent's pidfd says so; where the
+ *						kernel (or valgrind) has none, the
+ *						parent's end does
+ */
+#include "process/child.h"
+
+#include "base/futex.h"
+#include "sync/member.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdio_ext.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#define IS_EXITING 4 /* the kernel's PF_EXITING, in the flags of /proc/PID/stat */
+
+static pthread_mutex_t children_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct child *children;
+static int own_lifeline = -1; /* our end of the line to our parent, when tied */
+static _Thread_local struct child *starting;
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&children_lock);
+}
+
+static void after_fork_in_parent(void)
+{
+	pthread_mutex_unlock(&children_lock);
+}
+
+static void after_fork_in_child(void)
+{
+	for (struct child *child = children; child; child = child->next) {
+		close(child->lifeline);
+		if (child->handle != child->lifeline && child->handle >= 0)
+			close(child->handle);
+		if (child->far_end >= 0 && child != starting)
+			close(child->far_end);
+		child->lifeline = child->handle = -1;
+	}
+	children = NULL;
+	if (own_lifeline >= 0)
+		close(own_lifeline);
+	own_lifeline = -1;
+	pthread_mutex_init(&children_lock, NULL);
+}
+
+static void handle_forks(void)
+{
+	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+pid_t fork_quietly(void)
+{
+	sigset_t all, before;
+	int err;
+	pid_t pid;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	pid = fork();
+	err = errno;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return pid < 0 ? -err : pid;
+}
+
+void leave(int code)
+{
+	fflush(stdout);
+	fflush(stderr);
+	member_leave();
+	_exit(code);
+}
+
+static void list(struct child *child)
+{
+	pthread_mutex_lock(&children_lock);
+	child->prev = NULL;
+	child->next = children;
+	if (children)
+		children->prev = child;
+	children = child;
+	pthread_mutex_unlock(&children_lock);
+}
+
+static void unlist(struct child *child)
+{
+	pthread_mutex_lock(&children_lock);
+	if (child->prev)
+		child->prev->next = child->next;
+	else if (children == child)
+		children = child->next;
+	if (child->next)
+		child->next->prev = child->prev;
+	child->next = child->prev = NULL;
+	pthread_mutex_unlock(&children_lock);
+}
+
+static int open_pidfd(pid_t pid)
+{
+	return syscall(SYS_pidfd_open, pid, 0);
+}
+
+/* Of OpenMP 5, where the program has it. */
+extern int omp_pause_resource_all(int kind) __attribute__((weak));
+#define PAUSE_SOFT 1
+
+int child_start(struct child *child, int (*main)(void *, int), void *arg)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	int ends[2];
+
+	pthread_once(&once, handle_forks);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+		return -errno;
+	*child = (struct child){
+		.owner = getpid(), .lifeline = ends[0], .handle = -1, .far_end = ends[1]
+	};
+	/*
+	 * What threads OpenMP keeps for this one, a fork leaves behind, and GCC's OpenMP
+	 * would wait for them in the child.
+	 */
+	if (omp_pause_resource_all)
+		omp_pause_resource_all(PAUSE_SOFT);
+	list(child);
+	starting = child;
+	child->pid = fork_quietly();
+	starting = NULL;
+	if (child->pid == 0) {
+		/* What the parent has yet to print, the parent prints. */
+		__fpurge(stdout);
+		__fpurge(stderr);
+		leave(main(arg, ends[1]));
+	}
+	pthread_mutex_lock(&children_lock);
+	child->far_end = -1;
+	if (child->pid > 0)
+		child->handle = open_pidfd(child->pid);
+	if (child->handle < 0)
+		child->handle = child->lifeline;
+	pthread_mutex_unlock(&children_lock);
+	close(ends[1]);
+	if (child->pid < 0) {
+		child_release(child);
+		return child->pid;
+	}
+	return 0;
+}
+
+void child_tie(int lifeline)
+{
+	struct pollfd gone = { .fd = lifeline, .events = POLLIN };
+
+	own_lifeline = lifeline;
+	if (fcntl(lifeline, F_SETOWN, getpid()) != 0 ||
+	    fcntl(lifeline, F_SETSIG, SIGKILL) != 0 ||
+	    fcntl(lifeline, F_SETFL, O_ASYNC) != 0 || poll(&gone, 1, 0) != 0)
+		kill(getpid(), SIGKILL);
+}
+
+/* 0: it has ended; -ETIMEDOUT: not yet. */
+static int reap(struct child *child)
+{
+	siginfo_t info = { 0 };
+
+	if (child->ended)
+		return 0;
+	while (waitid(P_PID, child->pid, &info, WEXITED | WNOHANG) != 0) {
+		if (errno == EINTR)
+			continue;
+		child->ended = -ECHILD;
+		return 0;
+	}
+	if (info.si_pid == 0)
+		return -ETIMEDOUT;
+	child->ended = 1;
+	child->how = info.si_code == CLD_EXITED
+			     ? (tine_exit){ .code = info.si_status }
+			     : (tine_exit){ .code = -1, .signal = info.si_status };
+	return 0;
+}
+
+/*
+ * The lifeline ends a little before the process does, and may be closed by the program.
+ */
+static void wait_for_handle(const struct child *child, int64_t deadline)
+{
+	struct pollfd ended = { .fd = child->handle, .events = POLLIN };
+	int64_t left = deadline - tine_now();
+	struct timespec ts = timespec_of(left > 0 ? left : 0), moment = { 0, 1000000 };
+
+	if (ppoll(&ended, 1, deadline == TINE_FOREVER ? NULL : &ts, NULL) > 0 &&
+	    child->handle == child->lifeline)
+		nanosleep(&moment, NULL);
+}
+
+int child_wait(struct child *child, tine_exit *how, int64_t deadline)
+{
+	if (child->owner != getpid())
+		return -EPERM;
+	while (reap(child) != 0) {
+		if (deadline <= tine_now())
+			return -ETIMEDOUT;
+		wait_for_handle(child, deadline);
+	}
+	if (child->ended < 0)
+		return child->ended;
+	if (how)
+		*how = child->how;
+	return 0;
+}
+
+void child_release(struct child *child)
+{
+	if (child->owner != getpid() || child->lifeline < 0)
+		return;
+	unlist(child);
+	if (child->handle != child->lifeline)
+		close(child->handle);
+	close(child->lifeline);
+	child->lifeline = child->handle = -1;
+}
+
+/* A file of /proc/PID, up to size - 1 bytes of it; false: there is none. */
+static bool read_proc(pid_t pid, const char *name, char *text, size_t size)
+{
+	char path[64];
+	ssize_t len;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	len = read(fd, text, size - 1);
+	close(fd);
+	text[len > 0 ? len : 0] = '\0';
+	return true;
+}
+
+/* A field of /proc/PID/stat, as proc(5) numbers them, from the third on. */
+static const char *stat_field(const char *text, int number)
+{
+	const char *at = strrchr(text, ')');
+
+	for (int i = 2; at && i < number; i++) {
+		at = strchr(at, ' ');
+		at += at != NULL;
+	}
+	return at ? at : "";
+}
+
+/* A zombie that has more than one thread is a process whose first thread has ended. */
+uint64_t process_started(pid_t pid)
+{
+	char text[1024], state;
+
+	if (!read_proc(pid, "stat", text, sizeof(text)))
+		return kill(pid, 0) == 0 ? STARTED_SOMETIME : 0;
+	state = *stat_field(text, 3);
+	if (!state || state == 'X' ||
+	    (state == 'Z' && strtol(stat_field(text, 20), NULL, 10) <= 1))
+		return 0;
+	return strtoull(stat_field(text, 22), NULL, 10) + STARTED_SOMETIME + 1;
+}
+
+bool process_ending(pid_t pid, int *status)
+{
+	char text[1024];
+
+	if (!read_proc(pid, "stat", text, sizeof(text)) ||
+	    !(strtoul(stat_field(text, 9), NULL, 10) & IS_EXITING) ||
+	    strtol(stat_field(text, 20), NULL, 10) != 1)
+		return false;
+	*status = (int)strtol(stat_field(text, 52), NULL, 10);
+	return *status != 0;
+}
+
+bool process_alive(pid_t pid)
+{
+	return process_started(pid) != 0;
+}
+
+size_t own_memory(pid_t pid)
+{
+	unsigned long resident, shared;
+	char text[256];
+
+	if (!read_proc(pid, "statm", text, sizeof(text)) ||
+	    sscanf(text, "%*s %lu %lu", &resident, &shared) != 2 || shared > resident)
+		return 0;
+	return (resident - shared) * (size_t)sysconf(_SC_PAGESIZE);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_CHILD_H
+#define TINE_CHILD_H
+
+#include "base/export.h"
+
+#include <signal.h>
+
+/* A child process, as its parent knows it. In the parent's own memory. */
+struct child {
+	pid_t pid, owner;
+	int lifeline; /* our end: closed by our death, which ends the child */
+	int handle;   /* polls readable when it has ended: a pidfd, or the lifeline */
+	int far_end;  /* the child's end, while it is being started; else -1 */
+	int ended;    /* 1: and how is known; -ECHILD: and nobody knows how */
+	tine_exit how;
+	struct child *next, *prev;
+};
+
+/*
+ * Forks. The child runs main(arg, its end of the lifeline) and leaves with what it
+ * returns. It has the caller's signal mask, and of the caller's descriptors all but the
+ * lifelines.
+ */
+int child_start(struct child *, int (*main)(void *arg, int lifeline), void *arg);
+/* Called in the child: from now on the kernel kills it when its parent is gone. */
+void child_tie(int lifeline);
+/* As tine_process_wait. */
+int child_wait(struct child *, tine_exit *how, int64_t deadline);
+/*
+ * Lets go of the descriptors. Does not end the child, but where child_tie() was called.
+ */
+void child_release(struct child *);
+
+/* Forks with every signal blocked until it is over; the child gets the caller's mask. */
+pid_t fork_quietly(void);
+/* Whether the process exists, and is no zombie. */
+bool process_alive(pid_t);
+/*
+ * When it was started, in the kernel's ticks, which no two processes of one number share;
+ * 0 when it is not alive.
+ */
+uint64_t process_started(pid_t);
+#define STARTED_SOMETIME 1 /* it is alive, and no more can be found out */
+/*
+ * Whether its only thread has ended, though its memory may yet have to be given back: it
+ * is not to be waited for still. Also its status, as waitpid(2) will tell it. False too
+ * where that would be 0: who may not look sees nothing else.
+ */
+bool process_ending(pid_t, int *status);
+/* Bytes that are resident and the process's own, not shared; 0: it is gone. */
+size_t own_memory(pid_t);
+/* Leaves a child: what it has printed is written, nothing else is done. */
+_Noreturn void leave(int code);
+
+#endif

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Locks of open file descriptions (F_OFD_SETLK): the kernel lets go of them when the last
+ * descriptor of the description is closed, by whatever death. POSIX's own (F_SETLK) end
+ * as soon as the process closes any other descriptor of the file, and keep no threads
+ * apart. What is amiss with these, as with flock(2), is that a forked child has the
+ * description too, and keeps the lock of a parent that has died.
+ *
+ * So every descriptor is in a list, and a handler of fork() closes them all in the child,
+ * whoever forked, which leaves the parent's locks alone. A descriptor is opened and
+ * closed under the lock of the list, which a fork takes: no child has one that is not in
+ * its list.
+ *
+ *	dies when it holds a lock	the lock is free, and who sleeps for it has it
+ *	dies when it sleeps		nobody misses it
+ *	dies when it opens		the file is there, or is not
+ *	dies when it has forked		its lock is free once the child has come to the
+ *					handler, or has executed its program: before
+ *					anything of the caller's runs there
+ *
+ * clone(2) and _Fork(3) call no handlers: a child of those keeps what it inherits until
+ * it executes a program or ends. That of vfork(2) and posix_spawn(3) does the former.
+ */
+#include "process/lockfd.h"
+
+#include "base/futex.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SHORTEST_NAP INT64_C(50000)
+#define LONGEST_NAP  INT64_C(1000000)
+
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct lockfd *list;
+static int no_handler; /* an error, when forks are not handled */
+
+/* ---- forks ------------------------------------------------------------------------- */
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&list_lock);
+}
+
+static void after_fork_in_parent(void)
+{
+	pthread_mutex_unlock(&list_lock);
+}
+
+static void after_fork_in_child(void)
+{
+	for (struct lockfd *file = list; file; file = file->next) {
+		close(file->fd);
+		file->fd = -1;
+	}
+	list = NULL;
+	pthread_mutex_unlock(&list_lock);
+}
+
+/*
+ * Before anything can fork: in a fork that began without the handler, the child would
+ * find the lock as another thread had it. 101: before the program's own constructors,
+ * which may use it.
+ */
+__attribute__((constructor(101))) static void handle_forks(void)
+{
+	no_handler = -pthread_atfork(before_fork, after_fork_in_parent,
+				     after_fork_in_child);
+}
+
+/* ---- open and close ---------------------------------------------------------------- */
+
+/*
+ * Makes it only where it is missing: in a folder like /tmp the kernel refuses O_CREAT for
+ * another user's file, whatever its mode (fs.protected_regular).
+ */
+static int open_or_make(int dirfd, const char *path)
+{
+	const int flags = O_RDWR | O_CLOEXEC | O_NOCTTY;
+	int fd;
+
+	do {
+		fd = openat(dirfd, path, flags);
+		if (fd < 0 && errno == ENOENT)
+			fd = openat(dirfd, path, flags | O_CREAT, 0600);
+	} while (fd < 0 && errno == EINTR);
+	return fd < 0 ? -errno : fd;
+}
+
+static int open_regular(int dirfd, const char *path)
+{
+	int fd = open_or_make(dirfd, path), err = 0;
+	struct stat now;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &now) != 0)
+		err = -errno;
+	else if (!S_ISREG(now.st_mode))
+		err = -ENODEV;
+	if (err)
+		close(fd);
+	return err ? err : fd;
+}
+
+int lockfd_open(struct lockfd *file, int dirfd, const char *path)
+{
+	int fd;
+
+	*file = (struct lockfd){ .fd = -1 };
+	if (no_handler)
+		return no_handler;
+	pthread_mutex_lock(&list_lock);
+	fd = open_regular(dirfd, path);
+	if (fd >= 0) {
+		*file = (struct lockfd){ .fd = fd, .next = list };
+		if (list)
+			list->prev = file;
+		list = file;
+	}
+	pthread_mutex_unlock(&list_lock);
+	return fd < 0 ? fd : 0;
+}
+
+void lockfd_close(struct lockfd *file)
+{
+	if (file->fd < 0)
+		return;
+	pthread_mutex_lock(&list_lock);
+	if (file->prev)
+		file->prev->next = file->next;
+	else
+		list = file->next;
+	if (file->next)
+		file->next->prev = file->prev;
+	close(file->fd);
+	*file = (struct lockfd){ .fd = -1 };
+	pthread_mutex_unlock(&list_lock);
+}
+
+/* ---- lock -------------------------------------------------------------------------- */
+
+static int set_lock(const struct lockfd *file, int command, uint64_t byte, short type)
+{
+	struct flock lock = {
+		.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = 1
+	};
+
+	if (byte > INT64_MAX)
+		return -EINVAL;
+	while (fcntl(file->fd, command, &lock) != 0)
+		if (errno != EINTR)
+			return errno == EACCES ? -EAGAIN : -errno;
+	return 0;
+}
+
+/* There is no fcntl(2) with a timeout: looks again and again. */
+int lockfd_acquire(struct lockfd *file, uint64_t byte, bool shared, int64_t deadline)
+{
+	short type = shared ? F_RDLCK : F_WRLCK;
+	int64_t nap = SHORTEST_NAP;
+
+	if (deadline == TINE_FOREVER)
+		return set_lock(file, F_OFD_SETLKW, byte, type);
+	for (;;) {
+		int err = set_lock(file, F_OFD_SETLK, byte, type);
+		int64_t now;
+		struct timespec until;
+
+		if (err != -EAGAIN)
+			return err;
+		now = tine_now();
+		if (deadline <= now)
+			return -ETIMEDOUT;
+		until = timespec_of(deadline - now > nap ? now + nap : deadline);
+		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+		nap = nap < LONGEST_NAP / 2 ? 2 * nap : LONGEST_NAP;
+	}
+}
+
+int lockfd_release(struct lockfd *file, uint64_t byte)
+{
+	return set_lock(file, F_OFD_SETLK, byte, F_UNLCK);
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Locks on bytes of files, between processes that need not be related, and between
+ * threads. The protocol is at the head of lockfd.c.
+ */
+#ifndef TINE_LOCKFD_H
+#define TINE_LOCKFD_H
+
+#include "base/export.h"
+
+/*
+ * An open file, whose locks are its own: whatever else this process opens and closes, and
+ * whatever it forks. Used by one thread at a time; stays where it is while it is open.
+ */
+struct lockfd {
+	int fd; /* -1: not open, or inherited from the process that opened it */
+	struct lockfd *next, *prev;
+};
+
+/*
+ * Opens the file, as openat(2), and makes it, with mode 0600 and the umask, where there
+ * is none; a symbolic link is followed. For reading and writing, CLOEXEC. -ENODEV: no
+ * regular file; else as open(2). On failure it is as closed.
+ */
+int lockfd_open(struct lockfd *, int dirfd, const char *path);
+/*
+ * Locks one byte, which need not be there. Where this lockfd holds it in the other mode,
+ * it changes that, and holds it while it waits: two that do so wait for each other. 0;
+ * -ETIMEDOUT; -EBADF: not open, or inherited; -EINVAL: byte is over INT64_MAX, or the
+ * system has no such locks; -ENOLCK.
+ */
+int lockfd_acquire(struct lockfd *, uint64_t byte, bool shared, int64_t deadline);
+/* 0, also when it was not held; -EBADF; -ENOLCK. */
+int lockfd_release(struct lockfd *, uint64_t byte);
+/* Lets go of every byte. What was inherited, or failed to open, is closed already. */
+void lockfd_close(struct lockfd *);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/options.h"
+#include "process/child.h"
+#include "trace/trace.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct tine_process {
+	struct child child;
+	int (*fn)(void *arg);
+	void *arg;
+	char name[16];
+	struct trace *trace; /* or NULL */
+};
+
+static int run(void *arg, int lifeline)
+{
+	struct tine_process *process = arg;
+
+	child_tie(lifeline);
+	if (*process->name)
+		prctl(PR_SET_NAME, process->name);
+	trace_be(process->trace);
+	return process->fn(process->arg) & 0xff;
+}
+
+int tine_process_start(tine_process **out, int (*fn)(void *arg), void *arg,
+		       const tine_process_opts *opts)
+{
+	tine_process *process;
+	int err;
+
+	if (!out || !fn || (opts && !TAIL_IS_ZERO(opts)))
+		return -EINVAL;
+	process = calloc(1, sizeof(*process));
+	if (!process)
+		return -ENOMEM;
+	process->fn = fn;
+	process->arg = arg;
+	if (opts && opts->name)
+		snprintf(process->name, sizeof(process->name), "%s", opts->name);
+	process->trace = trace_new(0);
+	err = child_start(&process->child, run, process);
+	if (err) {
+		trace_free(process->trace);
+		free(process);
+		return err;
+	}
+	trace_place(process->trace, process->child.pid,
+		    *process->name ? process->name : "process");
+	*out = process;
+	return 0;
+}
+
+int tine_process_wait(tine_process *process, tine_exit *how, int64_t deadline)
+{
+	int err = child_wait(&process->child, how, deadline);
+
+	if (process->trace && process->child.ended)
+		trace_process_end(process->trace, process->child.how);
+	return err;
+}
+
+/* Until it is reaped, here, its number is its own. */
+int tine_process_kill(tine_process *process, int signal)
+{
+	int err = child_wait(&process->child, NULL, TINE_NOWAIT);
+
+	if (err == -EPERM)
+		return err;
+	if (err != -ETIMEDOUT)
+		return -ESRCH;
+	return kill(process->child.pid, signal) == 0 ? 0 : -errno;
+}
+
+pid_t tine_process_pid(const tine_process *process)
+{
+	return process->child.pid;
+}
+
+int tine_process_fd(const tine_process *process)
+{
+	return process->child.owner == getpid() ? process->child.handle : -EPERM;
+}
+
+void tine_process_free(tine_process *process)
+{
+	if (!process)
+		return;
+	if (tine_process_kill(process, SIGKILL) == 0)
+		tine_process_wait(process, NULL, TINE_FOREVER);
+	if (process->trace && process->child.ended)
+		trace_process_end(process->trace, process->child.how);
+	trace_free(process->trace);
+	child_release(&process->child);
+	free(process);
+}

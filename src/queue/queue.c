@@ -1,0 +1,767 @@
+/* SPDX-License-Identifier: MIT */
+/* The calls of a queue. The protocol is in queue.h. */
+#include "queue/queue.h"
+
+#include "base/cgroup.h"
+#include "base/futex.h"
+#include "base/options.h"
+#include "memory/heap.h"
+
+#include <sched.h>
+#include <string.h>
+
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#else
+#define __libc_single_threaded 0
+#endif
+
+#define CAPACITY     1024
+#define LEAST_CELLS  16 /* of the default capacity, and */
+#define MOST_BYTES   ((size_t)64 << 20)
+#define MOST_CELLS   (UINT64_C(1) << 31)
+#define MOST_AT_ONCE 4096 /* messages in one claim */
+#define MOST_FETCHED 32	  /* cells */
+#define LEAST_STRIDE 16
+
+/* Mistakes for the tests to find, in test/kill/queue.c, which is built with each. */
+#ifndef QUEUE_BUG
+#define QUEUE_BUG 0
+#endif
+enum { CLAIMS_LATE = 1, FREES_BEFORE_COPYING, FREES_BEFORE_HOLDING, SLEEPS_FOR_GOOD };
+
+#define TEND_TURNS 64
+#define SPINS	   64 /* turns awake, in groups of */
+#define GROUP	   4  /* the last of which yields */
+#define YIELDS	   4
+
+/* ---- sitting down ------------------------------------------------------------------ */
+
+static __attribute__((noinline)) int sit_down(tine_queue *queue, uint64_t id)
+{
+	int err;
+
+	if (!id)
+		return -ENOMEM;
+	do {
+		queue_lock(queue);
+		err = queue_sit(queue, id);
+		queue_unlock(queue);
+		/* Who claimed the same may be dead as well, and nobody has looked. */
+		if (err == -EAGAIN)
+			members_sweep();
+	} while (err == -EAGAIN);
+	return err;
+}
+
+static inline int find_desk(tine_queue *queue, struct desk **desk)
+{
+	uint64_t id = member_id();
+
+	*desk = desk_at(queue, member_index(id));
+	if (__builtin_expect(*desk && atomic_load_explicit(&(*desk)->member,
+							   memory_order_relaxed) == id,
+			     1))
+		return 0;
+	if (sit_down(queue, id) != 0)
+		return -ENOMEM;
+	*desk = desk_at(queue, member_index(id));
+	return 0;
+}
+
+static __attribute__((noinline)) void wait_for_desk(struct desk *desk)
+{
+	while (atomic_exchange(&desk->busy, 2) != 0)
+		futex_wait(&desk->busy, 2, TINE_FOREVER);
+}
+
+/* Threads of one process take turns: a desk has room for one claim. */
+static inline void take_desk(struct desk *desk)
+{
+	uint32_t nobody = 0;
+
+	if (!__libc_single_threaded &&
+	    !atomic_compare_exchange_strong(&desk->busy, &nobody, 1))
+		wait_for_desk(desk);
+}
+
+static inline void leave_desk(struct desk *desk)
+{
+	if (!__libc_single_threaded && atomic_exchange(&desk->busy, 0) == 2)
+		futex_wake(&desk->busy, 1);
+}
+
+/* ---- waiting ----------------------------------------------------------------------- */
+
+struct patience {
+	unsigned turn;
+	uint32_t seen; /* the sleepers' turn, once it has joined them */
+	bool joined;
+	bool last;
+	int64_t nap;
+};
+
+/* Called after each attempt that got nothing: 0: try again; -ETIMEDOUT. */
+static __attribute__((noinline)) int wait_a_little(tine_queue *queue,
+						   struct sleepers *sleepers,
+						   struct patience *patience,
+						   int64_t deadline)
+{
+	int64_t now;
+
+	if (deadline > TINE_NOWAIT && patience->turn < queue->spins &&
+	    patience->turn % GROUP < GROUP - 1) {
+		for (unsigned n = 16u << patience->turn % GROUP; n > 0; n--)
+			cpu_relax();
+		patience->turn++;
+		return 0;
+	}
+	now = deadline == TINE_FOREVER ? 0 : tine_now();
+	if (deadline <= now) {
+		/* Who never sleeps must look after the dead all the same. */
+		queue_tend(queue);
+		if (patience->last)
+			return -ETIMEDOUT;
+		patience->last = true;
+		return 0;
+	}
+	if (patience->turn++ < queue->spins + YIELDS) {
+		sched_yield();
+		return 0;
+	}
+	if (!patience->joined) {
+		patience->seen = sleepers_join(sleepers);
+		patience->joined = true;
+		return 0;
+	}
+	patience->joined = false;
+	if (QUEUE_BUG == SLEEPS_FOR_GOOD)
+		patience->nap = TINE_FOREVER / 2;
+	if (sleepers_nap(sleepers, patience->seen, &patience->nap, deadline))
+		queue_tend(queue);
+	return 0;
+}
+
+/* ---- putting ----------------------------------------------------------------------- */
+
+static inline void copy(void *to, const void *from, size_t len)
+{
+	/* Spares the call, where it is the larger part. */
+	if (len == 8)
+		memcpy(to, from, 8);
+	else
+		memcpy(to, from, len);
+}
+
+/* How many cells from the position on are free, of at most n. */
+static inline uint64_t count_free(const tine_queue *queue, uint64_t first, uint64_t n)
+{
+	uint64_t k = 0;
+
+	if (queue->capacity <= queue->mask) {
+		uint64_t used = first - atomic_load(&queue->head);
+		uint64_t left = used < queue->capacity ? queue->capacity - used : 0;
+
+		n = n < left ? n : left;
+	}
+	while (k < n &&
+	       atomic_load_explicit(&cell_of(queue, first + k)->word,
+				    memory_order_acquire) == word_of(FREE, 0, first + k))
+		k++;
+	return k;
+}
+
+/*
+ * Release, of the claim: what the desk claimed before is complete when it is seen. Of the
+ * cursor: whoever sees that it has passed sees the claim too.
+ */
+static inline bool claim(_Atomic uint64_t *end, _Atomic uint64_t *claims, uint64_t first,
+			 uint64_t n)
+{
+	if (QUEUE_BUG != CLAIMS_LATE)
+		atomic_store_explicit(claims, claim_of(first, n), memory_order_release);
+	if (atomic_compare_exchange_strong_explicit(
+		    end, &first, first + n, memory_order_acq_rel, memory_order_relaxed)) {
+		if (QUEUE_BUG == CLAIMS_LATE)
+			atomic_store(claims, claim_of(first, n));
+		return true;
+	}
+	atomic_store_explicit(claims, NO_CLAIM, memory_order_release);
+	return false;
+}
+
+/* How many of n messages were put; -EAGAIN: there is no room. */
+static inline ssize_t try_put(tine_queue *queue, struct desk *desk, const char *messages,
+			      size_t len, size_t n)
+{
+	uint64_t first, k;
+
+	if (n > MOST_AT_ONCE)
+		n = MOST_AT_ONCE;
+	do {
+		first = atomic_load_explicit(&queue->tail, memory_order_relaxed);
+		k = count_free(queue, first, n);
+		if (k == 0 && first == atomic_load(&queue->tail))
+			return -EAGAIN;
+	} while (k == 0 || !claim(&queue->tail, &desk->putting, first, k));
+	for (uint64_t i = 0; i < k; i++) {
+		struct cell *cell = cell_of(queue, first + i);
+
+		copy(cell->data, messages + i * len, len);
+		atomic_store_explicit(&cell->word, word_of(FULL, len, first + i),
+				      memory_order_release);
+	}
+	/* Those asleep were so before they looked, or they see the word. */
+	atomic_thread_fence(memory_order_seq_cst);
+	sleepers_wake(&queue->items, k);
+	return (ssize_t)k;
+}
+
+static inline int may_put(tine_queue *queue, struct desk *desk)
+{
+	uint32_t role = atomic_load_explicit(&desk->role, memory_order_relaxed);
+
+	if ((role & (CLOSING | CLOSED)) || all_closed(queue))
+		return -EPIPE;
+	if (!(role & PRODUCES))
+		atomic_fetch_or(&desk->role, PRODUCES);
+	return 0;
+}
+
+static ssize_t put(tine_queue *queue, const char *messages, size_t len, size_t n,
+		   int64_t deadline)
+{
+	struct patience patience = { .nap = FIRST_NAP };
+	size_t done = 0;
+	struct desk *desk;
+	ssize_t got;
+	int err = find_desk(queue, &desk);
+
+	if (err)
+		return err;
+	while (done < n) {
+		take_desk(desk);
+		got = may_put(queue, desk);
+		if (got == 0)
+			got = try_put(queue, desk, messages + done * len, len, n - done);
+		leave_desk(desk);
+		if (got > 0) {
+			/* Not patient anew: each cell that is freed would end a sleep. */
+			done += got;
+			continue;
+		}
+		if (got == -EAGAIN)
+			got = wait_a_little(queue, &queue->room, &patience, deadline);
+		if (got != 0)
+			return done > 0 ? (ssize_t)done : got;
+	}
+	return (ssize_t)done;
+}
+
+int tine_queue_put(tine_queue *queue, const void *msg, size_t len, int64_t deadline)
+{
+	ssize_t n;
+
+	if (!queue || !msg || len == 0)
+		return -EINVAL;
+	if (len > queue->max_len)
+		return -EMSGSIZE;
+	n = put(queue, msg, len, 1, deadline);
+	return n < 0 ? (int)n : 0;
+}
+
+ssize_t tine_queue_put_many(tine_queue *queue, const void *msgs, size_t n,
+			    int64_t deadline)
+{
+	if (!queue || (!msgs && n > 0))
+		return -EINVAL;
+	return put(queue, msgs, queue->max_len, n, deadline);
+}
+
+/* ---- getting ----------------------------------------------------------------------- */
+
+/* Where messages go: one of any length, or many side by side. */
+struct sink {
+	char *buf;
+	size_t size; /* of the buffer, or of each place in it */
+	size_t n;
+	bool many;
+	tine_lease *lease;
+};
+
+/* The result is what it adds. */
+static inline ssize_t pour(const struct sink *sink, char *buf, const void *data,
+			   size_t len)
+{
+	copy(buf, data, len);
+	if (!sink->many)
+		return (ssize_t)len;
+	if (len < sink->size)
+		memset(buf + len, 0, sink->size - len);
+	return 1;
+}
+
+static inline void set_free(tine_queue *queue, struct cell *cell, uint64_t position)
+{
+	atomic_store_explicit(&cell->word, word_of(FREE, 0, position + queue->mask + 1),
+			      memory_order_release);
+}
+
+/*
+ * Producers are not woken for each cell, but when half of them are free: each would fill
+ * one, and sleep again. No fence: if a sleeper is missed, the next to get sees it, or it
+ * looks again by itself.
+ */
+static inline void make_room_known(tine_queue *queue)
+{
+	uint64_t half = (queue->capacity + 1) / 2;
+
+	if (sleepers_any(&queue->room) &&
+	    atomic_load(&queue->tail) - atomic_load(&queue->head) <=
+		    queue->capacity - half)
+		sleepers_wake(&queue->room, half);
+}
+
+/*
+ * From another processor, many lines take little longer than one, if asked for at once.
+ */
+static __attribute__((noinline)) void fetch(const tine_queue *queue, uint64_t first,
+					    uint64_t n)
+{
+	for (uint64_t i = 0; i < n && i < MOST_FETCHED; i += 64 / LEAST_STRIDE)
+		__builtin_prefetch(cell_of(queue, first + i));
+}
+
+static inline uint64_t count_full(const tine_queue *queue, uint64_t first, uint64_t n)
+{
+	uint64_t k = 0;
+
+	while (k < n && is_at(atomic_load_explicit(&cell_of(queue, first + k)->word,
+						   memory_order_acquire),
+			      FULL, first + k))
+		k++;
+	return k;
+}
+
+/*
+ * Claims messages from head on: how many, -EAGAIN: none, -EMSGSIZE: the first is too
+ * long.
+ */
+static inline __attribute__((always_inline)) int64_t
+claim_full(tine_queue *queue, struct desk *desk, const struct sink *sink, uint64_t *first)
+{
+	int64_t k;
+	bool fits;
+
+	do {
+		*first = atomic_load_explicit(&queue->head, memory_order_relaxed);
+		if (sink->many)
+			fetch(queue, *first, sink->n);
+		k = (int64_t)count_full(queue, *first, sink->n);
+		fits = k == 0 ||
+		       len_of(atomic_load_explicit(&cell_of(queue, *first)->word,
+						   memory_order_relaxed)) <= sink->size;
+		if ((k == 0 || !fits) && *first == atomic_load(&queue->head))
+			return fits ? -EAGAIN : -EMSGSIZE;
+	} while (k == 0 || !fits || !claim(&queue->head, &desk->getting, *first, k));
+	return k;
+}
+
+/*
+ * 0: only holes. Little is stored but what has to be: stores keep their order, and here
+ * they wait for cells that other processors have.
+ */
+static inline ssize_t try_get(tine_queue *queue, struct desk *desk,
+			      const struct sink *sink)
+{
+	uint64_t first;
+	int64_t k = claim_full(queue, desk, sink, &first);
+	char *buf = sink->buf;
+	ssize_t got = 0;
+
+	for (int64_t i = 0; i < k; i++) {
+		struct cell *cell = cell_of(queue, first + i);
+		size_t len = len_of(
+			atomic_load_explicit(&cell->word, memory_order_relaxed));
+
+		if (QUEUE_BUG == FREES_BEFORE_COPYING)
+			set_free(queue, cell, first + i);
+		if (len > 0) {
+			got += pour(sink, buf, cell->data, len);
+			buf += sink->size;
+		}
+		set_free(queue, cell, first + i);
+	}
+	if (k < 0)
+		return k;
+	make_room_known(queue);
+	return got;
+}
+
+static struct box *find_box(tine_queue *queue, struct desk *desk)
+{
+	unsigned index = member_index(
+		atomic_load_explicit(&desk->member, memory_order_relaxed));
+
+	for (uint64_t i = 0; i < queue->capacity; i++) {
+		struct box *box;
+		uint64_t word;
+
+		if (desk->box >= queue->capacity)
+			desk->box = 0;
+		box = box_at(queue, desk->box);
+		word = atomic_load_explicit(&box->word, memory_order_relaxed);
+		if (state_of(word) == FREE &&
+		    atomic_compare_exchange_strong(
+			    &box->word, &word,
+			    box_word(TAKING, 0, box_generation(word) + 1, index)))
+			return box;
+		desk->box++;
+	}
+	return NULL;
+}
+
+/* A free box, marked as being filled; NULL: all are in use. */
+static struct box *take_box(tine_queue *queue, struct desk *desk)
+{
+	struct box *box = find_box(queue, desk);
+
+	if (box)
+		return box;
+	/* Who frees one from now on wakes those who wait; one may be free by now. */
+	atomic_store(&queue->boxless, 1);
+	return find_box(queue, desk);
+}
+
+/* The same word, in another state and of another length. */
+static void set_box(struct box *box, enum state state, size_t len)
+{
+	uint64_t word = atomic_load_explicit(&box->word, memory_order_relaxed);
+
+	atomic_store_explicit(&box->word,
+			      box_word(state, len, box_generation(word), box_desk(word)),
+			      memory_order_release);
+}
+
+static tine_lease lease_of(const tine_queue *queue, const struct box *box)
+{
+	uint64_t index = ((const char *)box - (char *)box_at(queue, 0)) /
+			 queue->box_stride;
+
+	return (uint64_t)box_generation(atomic_load(&box->word)) << 32 | index;
+}
+
+static ssize_t fill_box(const tine_queue *queue, struct box *box, uint64_t position,
+			const void *data, size_t len, const struct sink *sink)
+{
+	copy(box->data, data, len);
+	atomic_store_explicit(&box->position, position, memory_order_relaxed);
+	set_box(box, HELD, len);
+	*sink->lease = lease_of(queue, box);
+	return pour(sink, sink->buf, data, len);
+}
+
+static ssize_t try_lease(tine_queue *queue, struct desk *desk, const struct sink *sink)
+{
+	struct box *box;
+	struct cell *cell;
+	uint64_t first;
+	ssize_t got = 0;
+	int64_t k;
+	size_t len;
+
+	/* A box is not taken for nothing. */
+	if (count_full(queue, atomic_load(&queue->head), 1) == 0)
+		return -EAGAIN;
+	box = take_box(queue, desk);
+	if (!box)
+		return -EAGAIN;
+	k = claim_full(queue, desk, sink, &first);
+	if (k < 0) {
+		set_box(box, FREE, 0);
+		return k;
+	}
+	cell = cell_of(queue, first);
+	len = len_of(atomic_load_explicit(&cell->word, memory_order_relaxed));
+	if (QUEUE_BUG == FREES_BEFORE_HOLDING)
+		set_free(queue, cell, first);
+	if (len > 0)
+		got = fill_box(queue, box, first, cell->data, len, sink);
+	else
+		set_box(box, FREE, 0);
+	set_free(queue, cell, first);
+	make_room_known(queue);
+	return got;
+}
+
+/* With the lock held: takes a message that came back. -EAGAIN: there is none. */
+static ssize_t take_stray(tine_queue *queue, struct desk *desk, const struct sink *sink)
+{
+	struct box *box = NULL;
+	struct stray stray;
+	ssize_t got;
+
+	if (!queue_find_stray(queue, &stray)) {
+		queue_count_strays(queue);
+		return -EAGAIN;
+	}
+	if (stray.len > sink->size)
+		return -EMSGSIZE;
+	if (sink->lease && stray.box) {
+		/* It stays in its box, under another name. */
+		got = pour(sink, sink->buf, stray.data, stray.len);
+		stray.taken = box_word(HELD, stray.len,
+				       box_generation(atomic_load(&stray.box->word)) + 1,
+				       member_index(atomic_load(&desk->member)));
+	} else if (sink->lease) {
+		box = take_box(queue, desk);
+		if (!box)
+			return -EAGAIN;
+		got = fill_box(queue, box, stray.position, stray.data, stray.len, sink);
+	} else {
+		got = pour(sink, sink->buf, stray.data, stray.len);
+	}
+	atomic_store(stray.word, stray.taken);
+	atomic_fetch_sub(&queue->strays, 1);
+	if (sink->lease && stray.box)
+		*sink->lease = lease_of(queue, stray.box);
+	return got;
+}
+
+static __attribute__((noinline)) ssize_t get_stray(tine_queue *queue, struct desk *desk,
+						   const struct sink *sink)
+{
+	ssize_t got;
+
+	queue_lock(queue);
+	got = take_stray(queue, desk, sink);
+	queue_unlock(queue);
+	/* Its cell may be the one that producers wait for. */
+	if (got > 0)
+		sleepers_wake(&queue->room, 1);
+	return got;
+}
+
+static __attribute__((noinline)) bool has_ended(tine_queue *queue)
+{
+	bool ended;
+
+	queue_lock(queue);
+	ended = queue_drained(queue, member_index(member_id()));
+	queue_unlock(queue);
+	return ended;
+}
+
+static int make_boxes(tine_queue *queue)
+{
+	char *boxes;
+
+	if (box_at(queue, 0))
+		return 0;
+	queue_lock(queue);
+	if (!box_at(queue, 0)) {
+		boxes = shared_alloc(queue->capacity * queue->box_stride);
+		atomic_store(&queue->boxes, boxes);
+	}
+	queue_unlock(queue);
+	return box_at(queue, 0) ? 0 : -ENOMEM;
+}
+
+static ssize_t attempt(tine_queue *queue, struct desk *desk, const struct sink *sink)
+{
+	ssize_t got = -EAGAIN;
+
+	take_desk(desk);
+	if (atomic_load_explicit(&queue->strays, memory_order_relaxed) > 0)
+		got = get_stray(queue, desk, sink);
+	if (got == -EAGAIN)
+		got = sink->lease ? try_lease(queue, desk, sink)
+				  : try_get(queue, desk, sink);
+	/*
+	 * Who always finds messages never sleeps, and looks after the dead all the same.
+	 */
+	if (++desk->turns % TEND_TURNS == 0)
+		queue_tend(queue);
+	leave_desk(desk);
+	return got;
+}
+
+static ssize_t get(tine_queue *queue, const struct sink *sink, int64_t deadline)
+{
+	struct patience patience = { .nap = FIRST_NAP };
+	struct desk *desk;
+	ssize_t got;
+	int err = find_desk(queue, &desk);
+
+	if (!err && sink->lease)
+		err = make_boxes(queue);
+	if (err)
+		return err;
+	for (;;) {
+		got = attempt(queue, desk, sink);
+		if (got > 0)
+			return got;
+		if (got == 0)
+			continue;
+		if (got != -EAGAIN)
+			return got;
+		if (all_closed(queue) && has_ended(queue))
+			return 0;
+		err = wait_a_little(queue, &queue->items, &patience, deadline);
+		if (err)
+			return err;
+	}
+}
+
+ssize_t tine_queue_get(tine_queue *queue, void *buf, size_t size, int64_t deadline)
+{
+	struct sink sink = { .buf = buf, .size = size, .n = 1 };
+
+	if (!queue || (!buf && size > 0))
+		return -EINVAL;
+	return get(queue, &sink, deadline);
+}
+
+ssize_t tine_queue_lease(tine_queue *queue, void *buf, size_t size, tine_lease *lease,
+			 int64_t deadline)
+{
+	struct sink sink = { .buf = buf, .size = size, .n = 1, .lease = lease };
+
+	if (!queue || (!buf && size > 0) || !lease)
+		return -EINVAL;
+	return get(queue, &sink, deadline);
+}
+
+ssize_t tine_queue_get_many(tine_queue *queue, void *msgs, size_t n, int64_t deadline)
+{
+	struct sink sink = { .buf = msgs, .n = n, .many = true };
+
+	if (!queue || !msgs || n == 0)
+		return -EINVAL;
+	sink.size = queue->max_len;
+	if (n > MOST_AT_ONCE)
+		sink.n = MOST_AT_ONCE;
+	return get(queue, &sink, deadline);
+}
+
+int tine_queue_ack(tine_queue *queue, tine_lease lease)
+{
+	uint64_t index = lease & UINT32_MAX, word;
+	struct desk *desk;
+	struct box *box;
+	int err;
+
+	if (!queue)
+		return -EINVAL;
+	err = find_desk(queue, &desk);
+	if (err)
+		return err;
+	if (index >= queue->capacity || !box_at(queue, 0))
+		return -ENOENT;
+	box = box_at(queue, index);
+	word = atomic_load(&box->word);
+	if (state_of(word) != HELD || box_generation(word) != lease >> 32 ||
+	    box_desk(word) != member_index(member_id()) ||
+	    !atomic_compare_exchange_strong(&box->word, &word,
+					    box_word(FREE, 0, box_generation(word), 0)))
+		return -ENOENT;
+	/* Those who wait for the end of the stream, or for a box. */
+	if (all_closed(queue) ||
+	    (atomic_load(&queue->boxless) && atomic_exchange(&queue->boxless, 0)))
+		sleepers_wake(&queue->items, UINT_MAX);
+	return 0;
+}
+
+/* ---- the rest ---------------------------------------------------------------------- */
+
+size_t tine_queue_len(const tine_queue *queue)
+{
+	uint64_t head = atomic_load(&queue->head), tail = atomic_load(&queue->tail);
+
+	/* Read apart: others may have got more than had been put. */
+	return (tail > head ? tail - head : 0) + atomic_load(&queue->strays);
+}
+
+int tine_queue_close(tine_queue *queue)
+{
+	struct desk *desk;
+	int err;
+
+	if (!queue)
+		return -EINVAL;
+	err = find_desk(queue, &desk);
+	if (err)
+		return err;
+	/* Another thread's put is over before, or is told. */
+	take_desk(desk);
+	queue_lock(queue);
+	queue_close(queue, desk, member_index(member_id()));
+	queue_unlock(queue);
+	leave_desk(desk);
+	sleepers_wake(&queue->items, UINT_MAX);
+	sleepers_wake(&queue->room, UINT_MAX);
+	return 0;
+}
+
+/* -EINVAL: more than there can be. */
+static int measure(tine_queue *shape, size_t max_len, const tine_queue_opts *opts)
+{
+	uint64_t cells = 1;
+
+	if (max_len == 0 || max_len > MAX_LEN || (opts && !TAIL_IS_ZERO(opts)))
+		return -EINVAL;
+	shape->max_len = max_len;
+	shape->stride = sizeof(struct cell) + (max_len + 7) / 8 * 8;
+	shape->box_stride = sizeof(struct box) + (max_len + 7) / 8 * 8;
+	shape->producers = opts && opts->producers ? opts->producers : 1;
+	shape->capacity = opts ? opts->capacity : 0;
+	if (shape->capacity == 0) {
+		shape->capacity = CAPACITY;
+		while (shape->capacity > LEAST_CELLS &&
+		       shape->capacity * shape->stride > MOST_BYTES)
+			shape->capacity /= 2;
+	}
+	if (shape->capacity > MOST_CELLS)
+		return -EINVAL;
+	while (cells < shape->capacity)
+		cells *= 2;
+	shape->mask = cells - 1;
+	return 0;
+}
+
+int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *opts)
+{
+	tine_queue shape = { 0 }, *queue;
+	size_t head = (sizeof(*queue) + 63) / 64 * 64;
+	int err = out ? measure(&shape, max_len, opts) : -EINVAL;
+
+	if (err)
+		return err;
+	queue = shared_alloc(head + (shape.mask + 1) * shape.stride);
+	if (!queue)
+		return -ENOMEM;
+	queue->max_len = shape.max_len;
+	queue->stride = shape.stride;
+	queue->box_stride = shape.box_stride;
+	queue->capacity = shape.capacity;
+	queue->mask = shape.mask;
+	queue->producers = shape.producers;
+	queue->spins = affine_processors() > 1 ? SPINS : 0;
+	queue->cells = (char *)queue + head;
+	for (uint64_t i = 0; i <= queue->mask; i++)
+		atomic_store_explicit(&cell_of(queue, i)->word, word_of(FREE, 0, i),
+				      memory_order_relaxed);
+	queue->magic = QUEUE_MAGIC;
+	*out = queue;
+	return 0;
+}
+
+void tine_queue_free(tine_queue *queue)
+{
+	if (!queue)
+		return;
+	for (unsigned i = 0; i < MEMBERS / DESK_GROUP; i++)
+		tine_shared_free(atomic_load(&queue->group[i]));
+	tine_shared_free(atomic_load(&queue->boxes));
+	tine_shared_free(queue);
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The queue: a ring of cells in the family's memory, between any number of processes.
+ *
+ * Positions count messages from 0; position p lies in cell p mod ring. Producers take
+ * positions by moving tail up, consumers by moving head up, each with one
+ * compare-and-swap, for one message or for many. What is in a cell, its word says:
+ *
+ *	FREE(p)		empty, and to be filled as position p
+ *	FULL(p, len)	the message of position p; len 0: a hole, nothing to be taken
+ *	STRAY(p, len)	as FULL, but head has passed it: its taker died
+ *
+ * This is Vyukov's bounded queue (sequence numbers in the cells), and that a process may
+ * die between the claim of a position and the word that completes it is what is new here.
+ * Each process has a desk at the queue, where it writes what it is about to claim before
+ * it tries to:
+ *
+ *	put	check that the cells from tail on are FREE; desk.putting = positions;
+ *		tail: compare-and-swap; copy; word = FULL
+ *	get	check that the cells from head on are FULL; desk.getting = positions;
+ *		head: compare-and-swap; copy; word = FREE of the next round
+ *	lease	a box: FREE to TAKING(desk); then as get, but the copy goes to the box
+ *		too, and box = HELD(desk, position) before word = FREE
+ *	ack	box = FREE
+ *
+ * When the compare-and-swap fails, the desk takes its words back. So, of a position that
+ * tail or head has passed, and whose word is not what completes it: somebody whose desk
+ * names it is at it. If nobody alive is, then it was somebody who died.
+ *
+ * Whoever waits looks from time to time at the members (member.h); if one with a desk
+ * here has ended, he recovers, under the queue's robust lock. For each dead desk, for
+ * each position of its two claims that no living desk names as well:
+ *
+ *	tail has passed it, word is FREE	a hole: FULL, of length 0
+ *	head has passed it, word is FULL	STRAY: to be taken again, under the lock;
+ *						but FREE, if a box holds that position
+ *	a living desk names it too		it may be that one's: look again later
+ *
+ *	box TAKING		FREE; the message is in the ring still
+ *	box HELD		if the word of its position is FULL still, that first
+ *				becomes FREE; then the box is STRAY
+ *	it has put		it counts as closed
+ *
+ * and then the strays are counted, and last the desk is vacant. All of it may be done
+ * twice: the recoverer may die. STRAY is taken under the lock, message out first, and the
+ * word second. What dies there leaves HELD and STRAY of one position, which the next to
+ * get the lock with -EOWNERDEAD mends, by freeing the ring's.
+ *
+ * Invariants: cells of [head, tail) are FULL, or FREE and named by a desk. Cells before
+ * head are FREE of the next round, STRAY, or FULL and named by a desk. The message of a
+ * position is in one place that will be delivered: FULL, STRAY or HELD.
+ *
+ * Closing counts in one word, with the desk that was counted last:
+ *
+ *	desk.role |= CLOSING; queue.closes = (n + 1, desk); desk.role |= CLOSED
+ *
+ * A death after the first step alone has counted nothing; after the second, the next to
+ * get the lock with -EOWNERDEAD finds the desk in the word and does the third.
+ *
+ * Those who wait for items or for room are sleepers (sleepers.h), and look again by
+ * themselves.
+ */
+#ifndef TINE_QUEUE_H
+#define TINE_QUEUE_H
+
+#include "sync/member.h"
+#include "wait/sleepers.h"
+
+#define MAX_LEN	   ((size_t)1 << 20)
+#define DESK_GROUP 64
+#define NO_CLAIM   0
+
+enum state { FREE, FULL, STRAY, TAKING, HELD };
+enum role { PRODUCES = 1, CLOSING = 2, CLOSED = 4 };
+
+struct cell {
+	_Atomic uint64_t word;
+	unsigned char data[];
+};
+
+/* A message on lease. */
+struct box {
+	_Atomic uint64_t word;
+	_Atomic uint64_t position; /* of the ring; before the word says HELD */
+	_Alignas(8) unsigned char data[];
+};
+
+/*
+ * A process at the queue, by the number of its record. It alone writes, while it lives.
+ */
+struct desk {
+	_Alignas(
+		64) _Atomic uint64_t member; /* id; 0: vacant; set last, under the lock */
+	_Atomic uint64_t putting, getting;   /* claims */
+	_Atomic uint32_t role;
+	_Atomic uint32_t
+		busy;	/* between the threads of the process: 1 held, 2 contended */
+	uint32_t box;	/* where it found a free one last */
+	uint32_t turns; /* of getting */
+};
+
+struct tine_queue {
+	/* Constant. */
+	uint64_t magic;
+	size_t max_len, stride, box_stride;
+	uint64_t capacity, mask; /* messages; cells - 1 */
+	unsigned producers, spins;
+	char *cells;
+	/* Rarely written. */
+	_Alignas(64) _Atomic(char *) boxes; /* as many as messages; at the first lease */
+	_Atomic uint64_t closes;  /* count, and above it the last desk's number + 1 */
+	_Atomic uint32_t strays;  /* derived */
+	_Atomic uint32_t boxless; /* somebody waits for a box */
+	struct sleepers items, room;
+	_Atomic int64_t tended;		    /* when somebody last looked at the members */
+	_Alignas(64) _Atomic uint64_t tail; /* by claim */
+	_Alignas(64) _Atomic uint64_t head; /* by claim */
+	_Alignas(64) tine_lock lock;
+	_Atomic unsigned desks; /* those from here on were never taken */
+	_Atomic(struct desk *) group[MEMBERS / DESK_GROUP];
+};
+
+#define QUEUE_MAGIC UINT64_C(0x3165756575716e74) /* layout 1 */
+
+/* ---- words ------------------------------------------------------------------------- */
+
+/*
+ * state: 3 bits, len: 21, position: 40. In a box, generation: 24, desk: 16 for position.
+ */
+#define POSITION_BITS 40
+#define POSITION_MASK ((UINT64_C(1) << POSITION_BITS) - 1)
+
+static inline uint64_t word_of(enum state state, size_t len, uint64_t position)
+{
+	return (uint64_t)state << 61 | (uint64_t)len << POSITION_BITS |
+	       (position & POSITION_MASK);
+}
+
+static inline enum state state_of(uint64_t word)
+{
+	return word >> 61;
+}
+
+static inline size_t len_of(uint64_t word)
+{
+	return word >> POSITION_BITS & ((1u << 21) - 1);
+}
+
+/* Whether it is in this state at this position, of whatever length. */
+static inline bool is_at(uint64_t word, enum state state, uint64_t position)
+{
+	return (word & ~word_of(0, (1u << 21) - 1, 0)) == word_of(state, 0, position);
+}
+
+static inline unsigned box_desk(uint64_t word)
+{
+	return word & 0xffff;
+}
+
+static inline uint32_t box_generation(uint64_t word)
+{
+	return word >> 16 & 0xffffff;
+}
+
+static inline uint64_t box_word(enum state state, size_t len, uint32_t generation,
+				unsigned desk)
+{
+	return word_of(state, len, (uint64_t)(generation & 0xffffff) << 16 | desk);
+}
+
+/* A claim: n positions (16 bits, not 0) from the first (48 bits) on. */
+static inline uint64_t claim_of(uint64_t first, uint64_t n)
+{
+	return first << 16 | n;
+}
+
+static inline bool claims(uint64_t claim, uint64_t position)
+{
+	return ((position - (claim >> 16)) & (UINT64_MAX >> 16)) < (claim & 0xffff);
+}
+
+static inline struct cell *cell_of(const struct tine_queue *queue, uint64_t position)
+{
+	return (struct cell *)(queue->cells + (position & queue->mask) * queue->stride);
+}
+
+/* NULL: nothing was ever on lease. */
+static inline struct box *box_at(const struct tine_queue *queue, uint64_t index)
+{
+	char *boxes = atomic_load_explicit(&queue->boxes, memory_order_acquire);
+
+	return boxes ? (struct box *)(boxes + index * queue->box_stride) : NULL;
+}
+
+static inline struct desk *desk_at(const struct tine_queue *queue, unsigned index)
+{
+	struct desk *group = atomic_load_explicit(&queue->group[index / DESK_GROUP],
+						  memory_order_acquire);
+
+	return group ? &group[index % DESK_GROUP] : NULL;
+}
+
+static inline bool all_closed(const struct tine_queue *queue)
+{
+	return (uint32_t)atomic_load(&queue->closes) >= queue->producers;
+}
+
+/* ---- under the lock ---------------------------------------------------------------- */
+
+void queue_lock(struct tine_queue *);
+void queue_unlock(struct tine_queue *);
+
+/*
+ * Seats the process at its desk: 0; -ENOMEM; -EAGAIN: what the last one there left cannot
+ * be told from the doings of somebody alive, for the moment.
+ */
+int queue_sit(struct tine_queue *, uint64_t id);
+/* Counts the desk among the closed, once. */
+void queue_close(struct tine_queue *, struct desk *, unsigned index);
+/* All have closed, and there is no message anywhere that may still come to self. */
+bool queue_drained(struct tine_queue *, unsigned self);
+
+/* A message that came back: it is taken when its word is set to taken. */
+struct stray {
+	_Atomic uint64_t *word;
+	uint64_t taken;
+	const unsigned char *data;
+	size_t len;
+	uint64_t position; /* in the ring */
+	struct box *box;   /* or the box it is in */
+};
+bool queue_find_stray(struct tine_queue *, struct stray *);
+void queue_count_strays(struct tine_queue *);
+
+/* ---- without it -------------------------------------------------------------------- */
+
+/* Recovers what members left that have ended. Cheap when it was just done. */
+void queue_tend(struct tine_queue *);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The folder of a store: an LMDB environment that may be opened twice, be used across a
+ * fork, grow, and be used by strangers who die in it. What is stored is not its business.
+ */
+#ifndef TINE_STORE_FOLDER_H
+#define TINE_STORE_FOLDER_H
+
+#include "base/export.h"
+
+#include <lmdb.h>
+#include <stdatomic.h>
+
+/* In the family of processes that have the folder open; the file tine.wake. */
+#define WAKE_WORDS 1024u
+struct folder_shared {
+	_Atomic int64_t look; /* when a writer is to look for what has expired */
+	_Atomic uint32_t made;
+	uint32_t unused;
+	/* A commit that is under way, or whose writer died; see store_folder.c. */
+	_Atomic uint64_t commit, root_before, number_before;
+	uint64_t unused_too[3];
+	tine_lock writing;
+	_Atomic uint32_t words[WAKE_WORDS];
+};
+
+struct folder;
+
+struct folder_handle {
+	struct folder *folder;
+	MDB_txn *reader; /* NULL, or reset between calls */
+	MDB_dbi dbi;
+};
+
+int folder_open(struct folder_handle *, const char *path);
+void folder_close(struct folder_handle *);
+/*
+ * Runs look(txn, arg) on a snapshot, or change(txn, arg) in a transaction that is
+ * committed if it returns 0. Both may be run again from the start. They return 0, a code
+ * of LMDB's, or a negative errno value, and these only the latter. need: bytes that the
+ * change wants at once.
+ */
+int folder_read(struct folder_handle *, int (*look)(MDB_txn *, void *arg), void *arg);
+int folder_write(struct folder_handle *, int (*change)(MDB_txn *, void *arg), void *arg,
+		 size_t need);
+/* Of this process: valid until the handle is closed, or is used in a child. */
+int folder_shared(struct folder_handle *, struct folder_shared **out);
+
+#endif

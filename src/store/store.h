@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What an engine of the store does. The calls of tine.h check their arguments (keys,
+ * lengths, pointers) in store.c and hand on here; an engine is told nothing invalid, and
+ * answers as tine.h says. A prefix may be empty; set_all has at least one item.
+ */
+#ifndef TINE_STORE_H
+#define TINE_STORE_H
+
+#include "base/export.h"
+
+/* Of tine_store_open(), taken apart and unescaped. No string is NULL but where said. */
+struct store_address {
+	enum { STORE_FILE, STORE_TCP, STORE_UNIX } kind;
+	bool tls;
+	const char *path; /* STORE_FILE, STORE_UNIX; else NULL */
+	const char *host; /* STORE_TCP; else NULL */
+	unsigned port, db;
+	const char *user, *password;	 /* NULL: none */
+	const char *cacert, *cert, *key; /* files for TLS; NULL: none */
+	unsigned connect_ms, answer_ms;
+};
+
+struct store_engine {
+	/*
+	 * The strings of the address live as long as the handle; the address itself is
+	 * only lent, and copied into the handle after a success.
+	 */
+	int (*open)(tine_store **out, const struct store_address *);
+	void (*free)(tine_store *);
+	int (*set)(tine_store *, const char *key, const void *val, size_t len);
+	int (*set_all)(tine_store *, const tine_store_item *, size_t n);
+	ssize_t (*get)(tine_store *, const char *key, void *buf, size_t size);
+	int (*add)(tine_store *, const char *key, int64_t by, int64_t *now);
+	int (*swap)(tine_store *, const char *key, const void *old, size_t old_len,
+		    const void *val, size_t len);
+	int (*push)(tine_store *, const char *list, const void *val, size_t len);
+	ssize_t (*pop)(tine_store *, const char *list, void *buf, size_t size,
+		       int64_t deadline);
+	int (*put_field)(tine_store *, const char *dict, const char *field,
+			 const void *val, size_t len);
+	ssize_t (*get_field)(tine_store *, const char *dict, const char *field, void *buf,
+			     size_t size);
+	int (*del_field)(tine_store *, const char *dict, const char *field);
+	int (*fields)(tine_store *, const char *dict,
+		      int (*each)(void *arg, const char *field, const void *val,
+				  size_t len),
+		      void *arg);
+	ssize_t (*len)(tine_store *, const char *key);
+	int (*del)(tine_store *, const char *key);
+	int (*expire)(tine_store *, const char *key, int64_t ms);
+	int (*keys)(tine_store *, const char *prefix,
+		    int (*each)(void *arg, const char *key), void *arg);
+	int (*wait)(tine_store *, const char *key, uint64_t *version, int64_t deadline);
+};
+
+/* Engines embed it first; store.c sets all but what an engine's open() has made. */
+struct tine_store {
+	const struct store_engine *engine;
+	struct store_address address;
+	char *strings;	       /* of the address */
+	struct watch *watches; /* store_watch.c */
+};
+
+/* NULL where the build is without its library. */
+extern const struct store_engine *const store_file_engine, *const store_redis_engine;
+
+/* store_watch.c: ends all that this handle watches. */
+void store_unwatch_all(tine_store *);
+
+#endif

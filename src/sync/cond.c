@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A condition: nothing but those who sleep until woken (sleepers.h).
+ *
+ * A waiter joins them before it lets go of the lock, so that who changes what it waits
+ * for under that lock, and then wakes, finds it. A wake is lost when the one who was
+ * woken dies of something else, or the waker on its way: therefore each waiter returns by
+ * itself from time to time, as the contract allows, and its caller looks.
+ *
+ *	dies before it lets go		the lock is handed on as from any dead holder
+ *	dies asleep			the next wake makes a system call for nothing
+ *	dies with the lock again	as above
+ */
+#include "wait/lock.h"
+#include "wait/sleepers.h"
+
+struct cond {
+	struct sleepers sleepers;
+};
+
+_Static_assert(sizeof(struct cond) <= sizeof(tine_cond), "tine_cond is too small");
+
+static int take_back(tine_lock *lock, unsigned times)
+{
+	int err = tine_lock_acquire(lock, TINE_FOREVER);
+
+	while (--times > 0)
+		tine_lock_acquire(lock, TINE_FOREVER);
+	return err;
+}
+
+int tine_cond_wait(tine_cond *room, tine_lock *lock, int64_t deadline)
+{
+	struct sleepers *sleepers = &((struct cond *)room)->sleepers;
+	uint32_t turn = sleepers_join(sleepers);
+	int64_t nap = LONGEST_NAP;
+	unsigned times = lock_let_go(lock);
+	int err;
+
+	if (times == 0)
+		return -EPERM;
+	sleepers_nap(sleepers, turn, &nap, deadline);
+	err = take_back(lock, times);
+	if (err == 0 && atomic_load(&sleepers->turn) == turn && deadline <= tine_now())
+		err = -ETIMEDOUT;
+	return err;
+}
+
+int tine_cond_wake(tine_cond *room, unsigned n)
+{
+	sleepers_wake(&((struct cond *)room)->sleepers, n);
+	return 0;
+}

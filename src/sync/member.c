@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT */
+/* The protocol is at the head of member.h. */
+#include "sync/member.h"
+
+#include "memory/heap.h"
+#include "process/child.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#define GROUP  64 /* records that are allocated at once */
+#define GROUPS (MEMBERS / GROUP)
+
+struct members {
+	_Atomic uint64_t bonds;			/* numbers given out */
+	_Atomic uint32_t high;			/* records below it were taken once */
+	_Atomic(struct member *) group[GROUPS]; /* filled from the front */
+};
+
+static pthread_mutex_t entering = PTHREAD_MUTEX_INITIALIZER;
+static struct member *_Atomic self;
+_Atomic uint64_t member_own_id;
+
+/* ---- the table --------------------------------------------------------------------- */
+
+/* Sets a pointer to new zeroed memory, once; who comes second takes the first's. */
+static void *fill(_Atomic(void *) *pointer, size_t size)
+{
+	void *seen = atomic_load(pointer), *mem;
+
+	if (seen)
+		return seen;
+	mem = shared_alloc(size);
+	if (mem && !atomic_compare_exchange_strong(pointer, &seen, mem)) {
+		tine_shared_free(mem);
+		return seen;
+	}
+	return mem;
+}
+
+static struct members *table(void)
+{
+	_Atomic(void *) *root = shared_root();
+
+	return root ? fill(root, sizeof(struct members)) : NULL;
+}
+
+static struct member *record(struct members *members, unsigned index)
+{
+	struct member *group = atomic_load(&members->group[index / GROUP]);
+
+	return group ? &group[index % GROUP] : NULL;
+}
+
+/* ---- burial ------------------------------------------------------------------------ */
+
+static void tell(const struct tie *tie)
+{
+	member_bond *bond = atomic_load(&tie->bond);
+	uint64_t number = atomic_load(&tie->number), seen;
+
+	/* An object elsewhere may be in the memory of that process alone. */
+	if (!bond || !number || !shared_has(bond, sizeof(*bond)))
+		return;
+	seen = atomic_load(bond);
+	while (seen >> 24 == number &&
+	       !atomic_compare_exchange_weak(
+		       bond, &seen, (seen & ~BOND_DEATHS) | ((seen + 1) & BOND_DEATHS)))
+		;
+}
+
+static void cut_ties(struct member *member)
+{
+	for (int i = 0; i < TIES; i++)
+		atomic_store(&member->ties[i].bond, NULL);
+}
+
+/* With its lock held. */
+static void bury(struct member *member)
+{
+	for (int i = 0; i < TIES; i++)
+		tell(&member->ties[i]);
+	atomic_fetch_add(&member->life, 1);
+	/* The next to take the record cuts them again, if this is not reached. */
+	cut_ties(member);
+}
+
+static bool in_use(const struct member *member)
+{
+	return atomic_load(&member->life) % 2 != 0;
+}
+
+/* By what /proc says; where it says too little, it is better not to bury the living. */
+static bool lives(const struct member *member)
+{
+	uint64_t started = process_started(atomic_load(&member->pid));
+
+	return started == atomic_load(&member->started) || started == STARTED_SOMETIME;
+}
+
+/*
+ * Takes the lock of a record nobody lives in; buries who did. False: somebody lives
+ * there, or is about to.
+ */
+static bool take_vacant(struct member *member, bool *buried)
+{
+	int err = tine_lock_acquire(&member->alive, TINE_NOWAIT);
+
+	if (err && err != -EOWNERDEAD)
+		return false;
+	if (!in_use(member))
+		return true;
+	if (lives(member)) {
+		tine_lock_release(&member->alive);
+		return false;
+	}
+	bury(member);
+	*buried = true;
+	return true;
+}
+
+unsigned members_sweep(void)
+{
+	struct members *members = table();
+	unsigned n = 0, high = members ? atomic_load(&members->high) : 0;
+
+	for (unsigned i = 0; i < high; i++) {
+		struct member *member = record(members, i);
+		bool buried = false;
+
+		if (!in_use(member) || member == atomic_load(&self))
+			continue;
+		if (take_vacant(member, &buried))
+			tine_lock_release(&member->alive);
+		n += buried;
+	}
+	return n;
+}
+
+/* ---- oneself ----------------------------------------------------------------------- */
+
+static void before_fork(void)
+{
+	pthread_mutex_lock(&entering);
+}
+
+static void after_fork_in_parent(void)
+{
+	pthread_mutex_unlock(&entering);
+}
+
+static void after_fork_in_child(void)
+{
+	atomic_store(&self, NULL);
+	atomic_store(&member_own_id, 0);
+	pthread_mutex_unlock(&entering);
+}
+
+static void handle_forks(void)
+{
+	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+static void raise_high(struct members *members, uint32_t to)
+{
+	uint32_t seen = atomic_load(&members->high);
+
+	while (seen < to && !atomic_compare_exchange_weak(&members->high, &seen, to))
+		;
+}
+
+static struct member *enter(void)
+{
+	struct members *members = table();
+
+	for (unsigned i = 0; members && i < MEMBERS; i++) {
+		struct member *member, *group;
+		bool buried = false;
+
+		group = fill((_Atomic(void *) *)&members->group[i / GROUP],
+			     GROUP * sizeof(*member));
+		if (!group)
+			return NULL;
+		member = &group[i % GROUP];
+		if (!take_vacant(member, &buried))
+			continue;
+		cut_ties(member);
+		raise_high(members, i + 1);
+		atomic_store(&member->pid, getpid());
+		atomic_store(&member->started, process_started(getpid()));
+		atomic_fetch_add(&member->life, 1);
+		atomic_store(&member_own_id, atomic_load(&member->life) * MEMBERS + i);
+		return member;
+	}
+	return NULL;
+}
+
+struct member *member_self(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct member *member = atomic_load_explicit(&self, memory_order_acquire);
+
+	if (member)
+		return member;
+	pthread_once(&once, handle_forks);
+	pthread_mutex_lock(&entering);
+	member = atomic_load(&self);
+	if (!member) {
+		member = enter();
+		atomic_store(&self, member);
+	}
+	pthread_mutex_unlock(&entering);
+	return member;
+}
+
+/*
+ * Also when the program ends by exit(3). Its other threads may be at work until it has.
+ */
+__attribute__((destructor)) void member_leave(void)
+{
+	struct member *member = atomic_load(&self);
+
+	if (member)
+		cut_ties(member);
+}
+
+/* ---- ids and ties ------------------------------------------------------------------ */
+
+bool member_gone(uint64_t id)
+{
+	struct members *members = table();
+	struct member *member = members ? record(members, member_index(id)) : NULL;
+
+	return !member || atomic_load(&member->life) != id / MEMBERS;
+}
+
+uint64_t bond_number(member_bond *bond)
+{
+	uint64_t seen = atomic_load(bond);
+	struct members *members;
+
+	if (seen)
+		return seen >> 24;
+	members = table();
+	if (!members)
+		return 0;
+	atomic_compare_exchange_strong(bond, &seen,
+				       (atomic_fetch_add(&members->bonds, 1) + 1) << 24);
+	return atomic_load(bond) >> 24;
+}
+
+uint32_t bond_deaths(member_bond *bond)
+{
+	return atomic_load(bond) & BOND_DEATHS;
+}
+
+/* Whether the object is no more: its memory is free, or somebody else's by now. */
+static bool is_stale(const struct tie *tie)
+{
+	member_bond *bond = atomic_load(&tie->bond);
+
+	return bond && shared_has(bond, sizeof(*bond)) &&
+	       (!shared_in_use(bond) ||
+		atomic_load(bond) >> 24 != atomic_load(&tie->number));
+}
+
+static struct tie *find_tie(struct member *member, member_bond *bond, uint64_t number,
+			    struct tie **vacant)
+{
+	for (int i = 0; i < TIES; i++) {
+		struct tie *tie = &member->ties[i];
+		member_bond *to = atomic_load(&tie->bond);
+
+		if (to == bond && atomic_load(&tie->number) == number)
+			return tie;
+		if (!*vacant && !to)
+			*vacant = tie;
+	}
+	for (int i = 0; i < TIES && !*vacant; i++)
+		if (is_stale(&member->ties[i]))
+			*vacant = &member->ties[i];
+	return NULL;
+}
+
+struct tie *member_tie(struct member *member, member_bond *bond, bool make)
+{
+	uint64_t number = bond_number(bond);
+	struct tie *vacant = NULL, *tie;
+
+	pthread_mutex_lock(&entering);
+	tie = find_tie(member, bond, number, &vacant);
+	if (!tie && make && vacant && number) {
+		atomic_store(&vacant->bond, NULL);
+		atomic_store(&vacant->value, 0);
+		atomic_store(&vacant->number, number);
+		atomic_store(&vacant->bond, bond);
+		tie = vacant;
+	}
+	pthread_mutex_unlock(&entering);
+	return tie;
+}
+
+void member_untie(struct tie *tie)
+{
+	atomic_store(&tie->bond, NULL);
+}
+
+/* 0 when it is another's. */
+static uint32_t value_of(const struct tie *tie, const member_bond *bond, uint64_t number)
+{
+	uint32_t value;
+
+	if (atomic_load(&tie->bond) != bond || atomic_load(&tie->number) != number)
+		return 0;
+	value = atomic_load(&tie->value);
+	/* It may have changed hands in between: these are written around the value. */
+	return atomic_load(&tie->bond) == bond && atomic_load(&tie->number) == number
+		       ? value
+		       : 0;
+}
+
+uint64_t members_sum(member_bond *bond)
+{
+	struct members *members = table();
+	uint64_t number = bond_number(bond), sum = 0;
+	unsigned high = members ? atomic_load(&members->high) : 0;
+
+	for (unsigned i = 0; i < high; i++) {
+		const struct member *member = record(members, i);
+
+		for (int at = 0; in_use(member) && at < TIES; at++)
+			sum += value_of(&member->ties[at], bond, number);
+	}
+	return sum;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The members of the family that share objects whose state must outlive them: who they
+ * are, and whether they live.
+ *
+ * Each such process has a record, and its first thread here holds the record's lock until
+ * it ends: the kernel marks a robust lock at any death, so that to look at a process
+ * costs one attempt at its lock, no system call, and no process number used again can
+ * deceive.
+ *
+ *	life	odd while a process has the record; one more when it takes it, one more
+ *		when it is buried. A member's id is the record's number and its life.
+ *	ties	the objects that want to be told of the death. The process alone writes
+ *		them while it lives.
+ *
+ *	dies before life is odd		the record is free, its lock is handed on
+ *	dies later			whoever looks first gets -EOWNERDEAD: buries it,
+ *					that is, tells the ties and adds one to life, in
+ *					this order
+ *	burier dies			the next does it again: objects may be told twice
+ *	the first thread ends alone	who looks finds the lock free and /proc says that
+ *					the process lives: the lock is let go again
+ *	executes a program		counts as alive until that ends
+ */
+#ifndef TINE_MEMBER_H
+#define TINE_MEMBER_H
+
+#include "base/export.h"
+
+#include <stdatomic.h>
+
+#define TIES 32
+
+/*
+ * What an object that wants to be told of deaths begins with: a number that no other
+ * object of the family has or had (40 bits), above a count of deaths (24 bits). Zero:
+ * none yet. A burier changes it by compare-and-swap, so that memory freed and used for
+ * something else is left alone.
+ */
+typedef _Atomic uint64_t member_bond;
+#define BOND_DEATHS ((UINT64_C(1) << 24) - 1)
+
+struct tie {
+	_Atomic(member_bond *)
+		bond;		 /* NULL: free; written last when made, first when cut */
+	_Atomic uint64_t number; /* the bond's number */
+	_Atomic uint32_t value;	 /* the object's own */
+};
+
+struct member {
+	tine_lock alive;
+	_Atomic uint64_t life;
+	_Atomic int32_t pid;
+	_Atomic uint64_t started; /* tells a process from a later one of its number */
+	struct tie ties[TIES];
+};
+
+#define MEMBERS 16384 /* at a time */
+
+/* This process, which is entered if it was not; NULL: no memory, or too many. */
+struct member *member_self(void);
+
+/* Its id, the record's number in the low bits; 0: member_self() would be NULL. */
+extern _Atomic uint64_t member_own_id;
+static inline uint64_t member_id(void)
+{
+	uint64_t id = atomic_load_explicit(&member_own_id, memory_order_relaxed);
+
+	if (__builtin_expect(id == 0, 0) && member_self())
+		id = atomic_load_explicit(&member_own_id, memory_order_relaxed);
+	return id;
+}
+
+static inline unsigned member_index(uint64_t id)
+{
+	return id % MEMBERS;
+}
+
+/* Whether the member has ended, as far as members_sweep() has seen. */
+bool member_gone(uint64_t id);
+/* Looks at every member, and buries those that have ended; how many. Never blocks. */
+unsigned members_sweep(void);
+
+/* The bond's number, given now if it has none; 0: no memory. */
+uint64_t bond_number(member_bond *);
+uint32_t bond_deaths(member_bond *);
+
+/* This process's tie to the bond; NULL: none, and where made is asked, no room. */
+struct tie *member_tie(struct member *, member_bond *, bool make);
+void member_untie(struct tie *);
+/* The sum of the values of all ties to the bond. */
+uint64_t members_sum(member_bond *);
+
+/* Called by a process that ends in order: its ties are cut, and not told. */
+void member_leave(void);
+
+#endif

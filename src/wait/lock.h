@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_LOCK_H
+#define TINE_LOCK_H
+
+#include "base/export.h"
+
+#include <stdatomic.h>
+
+/*
+ * The futex of it, as the kernel defines them for robust lists: the thread that holds it,
+ * or 0, and FUTEX_WAITERS, and FUTEX_OWNER_DIED.
+ */
+_Atomic uint32_t *lock_word(tine_lock *);
+/* Releases it wholly: how many times this thread held it. */
+unsigned lock_let_go(tine_lock *);
+
+#endif
