@@ -378,7 +378,7 @@ TEST(two_with_leases_do_not_wait_for_each_other)
 	free_holder(holder);
 }
 
-/* ---- death in the middle: the steps of queue.h, done by hand up to one of them ----- */
+/* ---- death in the middle: the steps of words.h, done by hand up to one of them ----- */
 
 static struct desk *own_desk(tine_queue *queue)
 {
@@ -409,7 +409,7 @@ static void die_putting_three_of_which_one_is_there(void *arg)
 	struct cell *cell = cell_of(queue, tail + 1);
 
 	*(int64_t *)cell->data = 2;
-	atomic_store(&cell->word, word_of(FULL, 8, tail + 1));
+	atomic_store(&cell->word, cell_word(FULL, 8, tail + 1));
 	claim_and_die(&queue->tail, &own_desk(queue)->putting, 3, true);
 }
 
@@ -599,7 +599,7 @@ static void put_slowly(void *arg)
 	atomic_fetch_add(&holder->held, 1);
 	wait_for(&holder->go, 1);
 	*(int64_t *)cell->data = 5;
-	atomic_store(&cell->word, word_of(FULL, 8, tail));
+	atomic_store(&cell->word, cell_word(FULL, 8, tail));
 }
 
 static void get_slowly(void *arg)
@@ -613,7 +613,7 @@ static void get_slowly(void *arg)
 	atomic_fetch_add(&holder->held, 1);
 	wait_for(&holder->go, 1);
 	atomic_store(&cell_of(queue, head)->word,
-		     word_of(FREE, 0, head + queue->mask + 1));
+		     cell_word(FREE, 0, head + queue->mask + 1));
 }
 
 static void die_wanting_to_put_the_last(void *arg)
@@ -691,7 +691,7 @@ static struct box *take_box_by_hand(tine_queue *queue, enum state state, size_t 
 	struct box *box = box_at(queue, 0);
 
 	CHECK(box);
-	CHECK_EQ(state_of(atomic_load(&box->word)), FREE);
+	CHECK_EQ(word_state(atomic_load(&box->word)), FREE);
 	atomic_store(&box->position, atomic_load(&queue->head));
 	*(int64_t *)box->data = *(int64_t *)cell_of(queue, box->position)->data;
 	atomic_store(&box->word, box_word(state, len, 5, member_index(member_id())));

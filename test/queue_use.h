@@ -5,7 +5,7 @@
 
 #include "test.h"
 
-#include "queue/queue.h"
+#include "queue/mend.h"
 
 /* Far longer than anything takes, and longer than sleepers leave the dead be. */
 #define SOON	 tine_after(20000)

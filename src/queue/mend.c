@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What is done under a queue's lock, recovery above all. The protocol is in queue.h. */
-#include "queue/queue.h"
+/* What is done under a queue's lock, recovery above all. The protocol is in words.h. */
+#include "queue/mend.h"
 
 #include "base/futex.h"
 #include "memory/heap.h"
@@ -9,7 +9,7 @@
 
 static uint64_t freed(const struct tine_queue *queue, uint64_t position)
 {
-	return word_of(FREE, 0, position + queue->mask + 1);
+	return cell_word(FREE, 0, position + queue->mask + 1);
 }
 
 /* ---- the lock ---------------------------------------------------------------------- */
@@ -33,7 +33,7 @@ static void finish_taking(struct tine_queue *queue)
 		uint64_t position;
 
 		/* Its position is of this message once the word says HELD. */
-		if (state_of(atomic_load(&box->word)) != HELD)
+		if (word_state(atomic_load(&box->word)) != HELD)
 			continue;
 		position = atomic_load(&box->position);
 		cell = cell_of(queue, position);
@@ -47,9 +47,9 @@ void queue_count_strays(struct tine_queue *queue)
 	uint32_t n = 0;
 
 	for (uint64_t i = 0; i <= queue->mask; i++)
-		n += state_of(atomic_load(&cell_of(queue, i)->word)) == STRAY;
+		n += word_state(atomic_load(&cell_of(queue, i)->word)) == STRAY;
 	for (uint64_t i = 0; box_at(queue, 0) && i < queue->capacity; i++)
-		n += state_of(atomic_load(&box_at(queue, i)->word)) == STRAY;
+		n += word_state(atomic_load(&box_at(queue, i)->word)) == STRAY;
 	atomic_store(&queue->strays, n);
 }
 
@@ -113,7 +113,7 @@ static bool settle_putting(struct tine_queue *queue, uint64_t claim)
 		uint64_t behind = (tail - (claim >> 16) - i) & (UINT64_MAX >> 16);
 		struct question question = { tail - behind, true };
 		_Atomic uint64_t *word = &cell_of(queue, question.position)->word;
-		uint64_t empty = word_of(FREE, 0, question.position);
+		uint64_t empty = cell_word(FREE, 0, question.position);
 
 		if (behind == 0 || behind > queue->mask + 1 || atomic_load(word) != empty)
 			continue;
@@ -121,7 +121,7 @@ static bool settle_putting(struct tine_queue *queue, uint64_t claim)
 			settled = false;
 		else
 			atomic_compare_exchange_strong(
-				word, &empty, word_of(FULL, 0, question.position));
+				word, &empty, cell_word(FULL, 0, question.position));
 	}
 	return settled;
 }
@@ -132,7 +132,7 @@ static bool is_held(const struct tine_queue *queue, uint64_t position)
 	for (uint64_t i = 0; box_at(queue, 0) && i < queue->capacity; i++) {
 		struct box *box = box_at(queue, i);
 
-		if (state_of(atomic_load(&box->word)) == HELD &&
+		if (word_state(atomic_load(&box->word)) == HELD &&
 		    atomic_load(&box->position) == position)
 			return true;
 	}
@@ -158,9 +158,9 @@ static bool settle_getting(struct tine_queue *queue, uint64_t claim)
 			settled = false;
 			continue;
 		}
-		then = len_of(full) == 0 || is_held(queue, position)
+		then = word_len(full) == 0 || is_held(queue, position)
 			       ? freed(queue, position)
-			       : word_of(STRAY, len_of(full), position);
+			       : cell_word(STRAY, word_len(full), position);
 		atomic_compare_exchange_strong(word, &full, then);
 	}
 	return settled;
@@ -173,10 +173,10 @@ static void settle_boxes(struct tine_queue *queue, unsigned index)
 		uint64_t word = atomic_load(&box->word), position, full;
 		struct cell *cell;
 
-		if ((state_of(word) != TAKING && state_of(word) != HELD) ||
+		if ((word_state(word) != TAKING && word_state(word) != HELD) ||
 		    box_desk(word) != index)
 			continue;
-		if (state_of(word) == TAKING) {
+		if (word_state(word) == TAKING) {
 			atomic_store(&box->word,
 				     box_word(FREE, 0, box_generation(word), 0));
 			continue;
@@ -188,7 +188,7 @@ static void settle_boxes(struct tine_queue *queue, unsigned index)
 			atomic_compare_exchange_strong(&cell->word, &full,
 						       freed(queue, position));
 		atomic_store(&box->word,
-			     box_word(STRAY, len_of(word), box_generation(word), 0));
+			     box_word(STRAY, word_len(word), box_generation(word), 0));
 	}
 }
 
@@ -294,12 +294,12 @@ bool queue_drained(struct tine_queue *queue, unsigned self)
 	    atomic_load(&queue->head) != atomic_load(&queue->tail))
 		return false;
 	for (uint64_t i = 0; i <= queue->mask; i++)
-		if (state_of(atomic_load(&cell_of(queue, i)->word)) != FREE)
+		if (word_state(atomic_load(&cell_of(queue, i)->word)) != FREE)
 			return false;
 	for (uint64_t i = 0; box_at(queue, 0) && i < queue->capacity; i++) {
 		uint64_t word = atomic_load(&box_at(queue, i)->word);
 
-		if (state_of(word) == FREE)
+		if (word_state(word) == FREE)
 			continue;
 		own |= box_desk(word) == self;
 		others |= box_desk(word) != self;
@@ -314,14 +314,14 @@ static bool stray_of_ring(struct tine_queue *queue, uint64_t i, struct stray *st
 	struct cell *cell = cell_of(queue, i);
 	uint64_t word = atomic_load(&cell->word);
 
-	if (state_of(word) != STRAY)
+	if (word_state(word) != STRAY)
 		return false;
 	/*
 	 * The word has the low bits of the position; it is less than a lap behind head.
 	 */
 	*stray = (struct stray){ .word = &cell->word,
 				 .data = cell->data,
-				 .len = len_of(word),
+				 .len = word_len(word),
 				 .position = head - ((head - word) & POSITION_MASK) };
 	stray->taken = freed(queue, stray->position);
 	return true;
@@ -332,12 +332,12 @@ static bool stray_of_box(struct tine_queue *queue, uint64_t i, struct stray *str
 	struct box *box = box_at(queue, i);
 	uint64_t word = atomic_load(&box->word);
 
-	if (state_of(word) != STRAY)
+	if (word_state(word) != STRAY)
 		return false;
 	*stray = (struct stray){ .word = &box->word,
 				 .taken = box_word(FREE, 0, box_generation(word), 0),
 				 .data = box->data,
-				 .len = len_of(word),
+				 .len = word_len(word),
 				 .box = box };
 	return true;
 }

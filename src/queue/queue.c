@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The calls of a queue. The protocol is in queue.h. */
-#include "queue/queue.h"
+/* The calls of a queue. The protocol is in words.h. */
+#include "queue/mend.h"
 
 #include "base/cgroup.h"
 #include "base/futex.h"
@@ -164,9 +164,9 @@ static inline uint64_t count_free(const tine_queue *queue, uint64_t first, uint6
 
 		n = n < left ? n : left;
 	}
-	while (k < n &&
-	       atomic_load_explicit(&cell_of(queue, first + k)->word,
-				    memory_order_acquire) == word_of(FREE, 0, first + k))
+	while (k < n && atomic_load_explicit(&cell_of(queue, first + k)->word,
+					     memory_order_acquire) ==
+				cell_word(FREE, 0, first + k))
 		k++;
 	return k;
 }
@@ -208,7 +208,7 @@ static inline ssize_t try_put(tine_queue *queue, struct desk *desk, const char *
 		struct cell *cell = cell_of(queue, first + i);
 
 		copy(cell->data, messages + i * len, len);
-		atomic_store_explicit(&cell->word, word_of(FULL, len, first + i),
+		atomic_store_explicit(&cell->word, cell_word(FULL, len, first + i),
 				      memory_order_release);
 	}
 	/* Those asleep were so before they looked, or they see the word. */
@@ -303,7 +303,7 @@ static inline ssize_t pour(const struct sink *sink, char *buf, const void *data,
 
 static inline void set_free(tine_queue *queue, struct cell *cell, uint64_t position)
 {
-	atomic_store_explicit(&cell->word, word_of(FREE, 0, position + queue->mask + 1),
+	atomic_store_explicit(&cell->word, cell_word(FREE, 0, position + queue->mask + 1),
 			      memory_order_release);
 }
 
@@ -359,8 +359,8 @@ claim_full(tine_queue *queue, struct desk *desk, const struct sink *sink, uint64
 			fetch(queue, *first, sink->n);
 		k = (int64_t)count_full(queue, *first, sink->n);
 		fits = k == 0 ||
-		       len_of(atomic_load_explicit(&cell_of(queue, *first)->word,
-						   memory_order_relaxed)) <= sink->size;
+		       word_len(atomic_load_explicit(&cell_of(queue, *first)->word,
+						     memory_order_relaxed)) <= sink->size;
 		if ((k == 0 || !fits) && *first == atomic_load(&queue->head))
 			return fits ? -EAGAIN : -EMSGSIZE;
 	} while (k == 0 || !fits || !claim(&queue->head, &desk->getting, *first, k));
@@ -381,7 +381,7 @@ static inline ssize_t try_get(tine_queue *queue, struct desk *desk,
 
 	for (int64_t i = 0; i < k; i++) {
 		struct cell *cell = cell_of(queue, first + i);
-		size_t len = len_of(
+		size_t len = word_len(
 			atomic_load_explicit(&cell->word, memory_order_relaxed));
 
 		if (QUEUE_BUG == FREES_BEFORE_COPYING)
@@ -411,7 +411,7 @@ static struct box *find_box(tine_queue *queue, struct desk *desk)
 			desk->box = 0;
 		box = box_at(queue, desk->box);
 		word = atomic_load_explicit(&box->word, memory_order_relaxed);
-		if (state_of(word) == FREE &&
+		if (word_state(word) == FREE &&
 		    atomic_compare_exchange_strong(
 			    &box->word, &word,
 			    box_word(TAKING, 0, box_generation(word) + 1, index)))
@@ -482,7 +482,7 @@ static ssize_t try_lease(tine_queue *queue, struct desk *desk, const struct sink
 		return k;
 	}
 	cell = cell_of(queue, first);
-	len = len_of(atomic_load_explicit(&cell->word, memory_order_relaxed));
+	len = word_len(atomic_load_explicit(&cell->word, memory_order_relaxed));
 	if (QUEUE_BUG == FREES_BEFORE_HOLDING)
 		set_free(queue, cell, first);
 	if (len > 0)
@@ -660,7 +660,7 @@ int tine_queue_ack(tine_queue *queue, tine_lease lease)
 		return -ENOENT;
 	box = box_at(queue, index);
 	word = atomic_load(&box->word);
-	if (state_of(word) != HELD || box_generation(word) != lease >> 32 ||
+	if (word_state(word) != HELD || box_generation(word) != lease >> 32 ||
 	    box_desk(word) != member_index(member_id()) ||
 	    !atomic_compare_exchange_strong(&box->word, &word,
 					    box_word(FREE, 0, box_generation(word), 0)))
@@ -749,9 +749,8 @@ int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *opts
 	queue->spins = affine_processors() > 1 ? SPINS : 0;
 	queue->cells = (char *)queue + head;
 	for (uint64_t i = 0; i <= queue->mask; i++)
-		atomic_store_explicit(&cell_of(queue, i)->word, word_of(FREE, 0, i),
+		atomic_store_explicit(&cell_of(queue, i)->word, cell_word(FREE, 0, i),
 				      memory_order_relaxed);
-	queue->magic = QUEUE_MAGIC;
 	*out = queue;
 	return 0;
 }

@@ -4,7 +4,7 @@
  * random, with an account of every message. Built with QUEUE_BUG=1 to 4 as well, with
  * mistakes in queue.c that these tests have to find.
  */
-#include "queue/queue.h"
+#include "queue/mend.h"
 #include "step.h"
 
 #include <limits.h>
@@ -113,9 +113,9 @@ static void check_whole(struct scene *scene)
 
 	queue_lock(queue);
 	for (uint64_t i = 0; i <= queue->mask; i++)
-		expect(scene, state_of(cell_of(queue, i)->word), FREE, "a cell");
+		expect(scene, word_state(cell_of(queue, i)->word), FREE, "a cell");
 	for (uint64_t i = 0; queue->boxes && i < queue->capacity; i++)
-		expect(scene, state_of(box_at(queue, i)->word), FREE, "a box");
+		expect(scene, word_state(box_at(queue, i)->word), FREE, "a box");
 	expect(scene, queue->strays, 0, "strays");
 	expect(scene, queue->head, queue->tail, "head");
 	queue_unlock(queue);

@@ -60,8 +60,8 @@
  * Those who wait for items or for room are sleepers (sleepers.h), and look again by
  * themselves.
  */
-#ifndef TINE_QUEUE_H
-#define TINE_QUEUE_H
+#ifndef TINE_QUEUE_WORDS_H
+#define TINE_QUEUE_WORDS_H
 
 #include "sync/member.h"
 #include "wait/sleepers.h"
@@ -101,7 +101,6 @@ struct desk {
 
 struct tine_queue {
 	/* Constant. */
-	uint64_t magic;
 	size_t max_len, stride, box_stride;
 	uint64_t capacity, mask; /* messages; cells - 1 */
 	unsigned producers, spins;
@@ -120,8 +119,6 @@ struct tine_queue {
 	_Atomic(struct desk *) group[MEMBERS / DESK_GROUP];
 };
 
-#define QUEUE_MAGIC UINT64_C(0x3165756575716e74) /* layout 1 */
-
 /* ---- words ------------------------------------------------------------------------- */
 
 /*
@@ -130,18 +127,18 @@ struct tine_queue {
 #define POSITION_BITS 40
 #define POSITION_MASK ((UINT64_C(1) << POSITION_BITS) - 1)
 
-static inline uint64_t word_of(enum state state, size_t len, uint64_t position)
+static inline uint64_t cell_word(enum state state, size_t len, uint64_t position)
 {
 	return (uint64_t)state << 61 | (uint64_t)len << POSITION_BITS |
 	       (position & POSITION_MASK);
 }
 
-static inline enum state state_of(uint64_t word)
+static inline enum state word_state(uint64_t word)
 {
 	return word >> 61;
 }
 
-static inline size_t len_of(uint64_t word)
+static inline size_t word_len(uint64_t word)
 {
 	return word >> POSITION_BITS & ((1u << 21) - 1);
 }
@@ -149,7 +146,7 @@ static inline size_t len_of(uint64_t word)
 /* Whether it is in this state at this position, of whatever length. */
 static inline bool is_at(uint64_t word, enum state state, uint64_t position)
 {
-	return (word & ~word_of(0, (1u << 21) - 1, 0)) == word_of(state, 0, position);
+	return (word & ~cell_word(0, (1u << 21) - 1, 0)) == cell_word(state, 0, position);
 }
 
 static inline unsigned box_desk(uint64_t word)
@@ -165,7 +162,7 @@ static inline uint32_t box_generation(uint64_t word)
 static inline uint64_t box_word(enum state state, size_t len, uint32_t generation,
 				unsigned desk)
 {
-	return word_of(state, len, (uint64_t)(generation & 0xffffff) << 16 | desk);
+	return cell_word(state, len, (uint64_t)(generation & 0xffffff) << 16 | desk);
 }
 
 /* A claim: n positions (16 bits, not 0) from the first (48 bits) on. */
@@ -204,37 +201,5 @@ static inline bool all_closed(const struct tine_queue *queue)
 {
 	return (uint32_t)atomic_load(&queue->closes) >= queue->producers;
 }
-
-/* ---- under the lock ---------------------------------------------------------------- */
-
-void queue_lock(struct tine_queue *);
-void queue_unlock(struct tine_queue *);
-
-/*
- * Seats the process at its desk: 0; -ENOMEM; -EAGAIN: what the last one there left cannot
- * be told from the doings of somebody alive, for the moment.
- */
-int queue_sit(struct tine_queue *, uint64_t id);
-/* Counts the desk among the closed, once. */
-void queue_close(struct tine_queue *, struct desk *, unsigned index);
-/* All have closed, and there is no message anywhere that may still come to self. */
-bool queue_drained(struct tine_queue *, unsigned self);
-
-/* A message that came back: it is taken when its word is set to taken. */
-struct stray {
-	_Atomic uint64_t *word;
-	uint64_t taken;
-	const unsigned char *data;
-	size_t len;
-	uint64_t position; /* in the ring */
-	struct box *box;   /* or the box it is in */
-};
-bool queue_find_stray(struct tine_queue *, struct stray *);
-void queue_count_strays(struct tine_queue *);
-
-/* ---- without it -------------------------------------------------------------------- */
-
-/* Recovers what members left that have ended. Cheap when it was just done. */
-void queue_tend(struct tine_queue *);
 
 #endif
