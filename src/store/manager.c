@@ -182,7 +182,7 @@ static int write_config(const struct tine_manager *manager)
 	return fd;
 }
 
-static void tell(int fd, pid_t pid, int err)
+static void report_start(int fd, pid_t pid, int err)
 {
 	struct report report = { pid, err };
 
@@ -204,20 +204,20 @@ static _Noreturn void be_server(const struct tine_manager *manager, pid_t keeper
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	umask(077);
-	tell(report, getpid(), 0);
+	report_start(report, getpid(), 0);
 	config = write_config(manager);
 	if (config >= 0 && dup2(config, 0) == 0) {
 		close_all_but(report);
 		execlp("redis-server", "redis-server", "-", NULL);
 	}
-	tell(report, 0, config < 0 ? config : -errno);
+	report_start(report, 0, config < 0 ? config : -errno);
 	_exit(1);
 }
 
 /* ---- the keeper -------------------------------------------------------------------- */
 
 /* One that is killed listens until the last of its threads has ended. */
-static bool is_ours(const struct tine_manager *manager)
+static bool is_our_socket(const struct tine_manager *manager)
 {
 	const struct stat *socket = &manager->socket;
 	struct stat file;
@@ -234,14 +234,14 @@ static void remove_files(const struct tine_manager *manager)
 	int lock = manager->own_folder ? -1
 				       : lock_folder(manager->folder, tine_after(END_MS));
 
-	if (is_ours(manager) || is_dead(manager->path))
+	if (is_our_socket(manager) || is_dead(manager->path))
 		unlink(manager->path);
 	unlock_folder(lock);
 	if (manager->own_folder)
 		rmdir(manager->folder);
 }
 
-static void wait_for_end(int lifeline, int deaths, pid_t pid)
+static void await_either_end(int lifeline, int deaths, pid_t pid)
 {
 	struct pollfd polled[] = { { .fd = lifeline, .events = POLLIN },
 				   { .fd = deaths, .events = POLLIN } };
@@ -255,7 +255,7 @@ static void wait_for_end(int lifeline, int deaths, pid_t pid)
 		;
 }
 
-static int keep(void *arg, int lifeline)
+static int be_keeper(void *arg, int lifeline)
 {
 	struct tine_manager *manager = arg;
 	pid_t self, pid;
@@ -275,21 +275,21 @@ static int keep(void *arg, int lifeline)
 	sigaddset(&set, SIGCHLD);
 	deaths = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (deaths < 0 || (manager->own_folder && mkdir(manager->folder, 0700) != 0)) {
-		tell(manager->report, 0, -errno);
+		report_start(manager->report, 0, -errno);
 		return 1;
 	}
 	pid = fork_quietly();
 	if (pid == 0)
 		be_server(manager, self);
 	if (pid < 0)
-		tell(manager->report, 0, pid);
+		report_start(manager->report, 0, pid);
 	/* The lower of the two that stay, and then the other. */
 	close_range_of((unsigned)(lifeline > deaths ? lifeline : deaths) + 1, ~0u);
 	for (int fd = 3; fd < lifeline || fd < deaths; fd++)
 		if (fd != lifeline && fd != deaths)
 			close(fd);
 	if (pid > 0)
-		wait_for_end(lifeline, deaths, pid);
+		await_either_end(lifeline, deaths, pid);
 	remove_files(manager);
 	return 0;
 }
@@ -463,7 +463,7 @@ int tine_manager_start(tine_manager **out, const char *path)
 		goto unlock;
 	}
 	manager->report = reports[1];
-	err = child_start(&manager->keeper, keep, manager);
+	err = child_start(&manager->keeper, be_keeper, manager);
 	close(reports[1]);
 	started = !err;
 	err = err ? err : await_server(manager, reports[0], deadline);

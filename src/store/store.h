@@ -21,6 +21,9 @@ struct store_address {
 	unsigned connect_ms, answer_ms;
 };
 
+/* url.c: cuts the text, which the address then points into. -EINVAL, -ENAMETOOLONG. */
+int store_parse_url(char *text, struct store_address *);
+
 struct store_engine {
 	/*
 	 * The strings of the address live as long as the handle; the address itself is
@@ -59,13 +62,13 @@ struct tine_store {
 	const struct store_engine *engine;
 	struct store_address address;
 	char *strings;	       /* of the address */
-	struct watch *watches; /* store_watch.c */
+	struct watch *watches; /* watch.c */
 };
 
 /* NULL where the build is without its library. */
 extern const struct store_engine *const store_file_engine, *const store_redis_engine;
 
-/* store_watch.c: ends all that this handle watches. */
+/* watch.c: ends all that this handle watches. */
 void store_unwatch_all(tine_store *);
 
 #endif

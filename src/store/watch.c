@@ -117,24 +117,24 @@ static int be_watch(void *arg, int lifeline)
 
 /* ---- the creator ------------------------------------------------------------------- */
 
-static bool is_ours(const struct watch *watch)
+static bool watches_here(const struct watch *watch)
 {
 	return watch->child.owner == getpid();
 }
 
 /* Where the pointer to it is; of NULL, where there is none. */
-static struct watch **find(tine_store *store, const tine_event *event)
+static struct watch **find_watch(tine_store *store, const tine_event *event)
 {
 	struct watch **at = &store->watches;
 
-	while (*at && ((*at)->event != event || !is_ours(*at)))
+	while (*at && ((*at)->event != event || !watches_here(*at)))
 		at = &(*at)->next;
 	return at;
 }
 
-static void end(struct watch *watch)
+static void end_watch(struct watch *watch)
 {
-	if (is_ours(watch)) {
+	if (watches_here(watch)) {
 		if (child_wait(&watch->child, NULL, TINE_NOWAIT) == -ETIMEDOUT)
 			kill(watch->child.pid, SIGKILL);
 		child_wait(&watch->child, NULL, TINE_FOREVER);
@@ -143,12 +143,12 @@ static void end(struct watch *watch)
 	free(watch);
 }
 
-static void unlink_and_end(struct watch **at)
+static void unlink_watch(struct watch **at)
 {
 	struct watch *watch = *at;
 
 	*at = watch->next;
-	end(watch);
+	end_watch(watch);
 }
 
 /* What it reports; all its calls have deadlines. */
@@ -165,7 +165,7 @@ static int await_report(const struct watch *watch, int report)
 	return err;
 }
 
-static int start(struct watch *watch)
+static int start_watch(struct watch *watch)
 {
 	int ends[2], err;
 
@@ -197,18 +197,18 @@ int tine_store_watch(tine_store *store, const char *key, tine_event *event)
 	len = strnlen(key, TINE_STORE_KEY_MAX + 1);
 	if (len == 0 || len > TINE_STORE_KEY_MAX || !shared_has(event, sizeof(*event)))
 		return -EINVAL;
-	at = find(store, event);
+	at = find_watch(store, event);
 	if (*at && child_wait(&(*at)->child, NULL, TINE_NOWAIT) == -ETIMEDOUT)
 		return -EBUSY;
 	if (*at)
-		unlink_and_end(at);
+		unlink_watch(at);
 	watch = calloc(1, sizeof(*watch));
 	if (!watch)
 		return -ENOMEM;
 	watch->store = store;
 	watch->event = event;
 	memcpy(watch->key, key, len);
-	err = start(watch);
+	err = start_watch(watch);
 	if (err) {
 		free(watch);
 		return err;
@@ -220,16 +220,16 @@ int tine_store_watch(tine_store *store, const char *key, tine_event *event)
 
 int tine_store_unwatch(tine_store *store, tine_event *event)
 {
-	struct watch **at = find(store, event);
+	struct watch **at = find_watch(store, event);
 
 	if (!*at)
 		return -ENOENT;
-	unlink_and_end(at);
+	unlink_watch(at);
 	return 0;
 }
 
 void store_unwatch_all(tine_store *store)
 {
 	while (store->watches)
-		unlink_and_end(&store->watches);
+		unlink_watch(&store->watches);
 }

@@ -82,7 +82,7 @@ struct tls {
 
 /* ---- its socket -------------------------------------------------------------------- */
 
-static int moved(BIO *bio, ssize_t len, int again)
+static int bio_result(BIO *bio, ssize_t len, int again)
 {
 	struct tls *tls = lib.BIO_get_data(bio);
 
@@ -100,15 +100,17 @@ static int read_socket(BIO *bio, char *buf, int size)
 {
 	struct tls *tls = lib.BIO_get_data(bio);
 
-	return moved(bio, recv(tls->fd, buf, (size_t)size, MSG_DONTWAIT), BIO_FLAGS_READ);
+	return bio_result(bio, recv(tls->fd, buf, (size_t)size, MSG_DONTWAIT),
+			  BIO_FLAGS_READ);
 }
 
 static int write_socket(BIO *bio, const char *bytes, int len)
 {
 	struct tls *tls = lib.BIO_get_data(bio);
 
-	return moved(bio, send(tls->fd, bytes, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL),
-		     BIO_FLAGS_WRITE);
+	return bio_result(bio,
+			  send(tls->fd, bytes, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL),
+			  BIO_FLAGS_WRITE);
 }
 
 static long control_socket(BIO *bio, int what, long number, void *more)
@@ -119,7 +121,7 @@ static long control_socket(BIO *bio, int what, long number, void *more)
 	return what == BIO_CTRL_FLUSH;
 }
 
-static void load(void)
+static void load_openssl(void)
 {
 	void *file = dlopen("libssl.so." VERSION_OF(OPENSSL_SHLIB_VERSION), RTLD_LAZY);
 
@@ -190,7 +192,7 @@ int trust_new(struct trust **out, const struct store_address *address)
 	*out = NULL;
 	if (!address->tls)
 		return 0;
-	pthread_once(&once, load);
+	pthread_once(&once, load_openssl);
 	if (!lib.whole)
 		return -EPROTONOSUPPORT;
 	trust = malloc(sizeof(*trust));
@@ -231,7 +233,7 @@ void trust_free(struct trust *trust)
 /* ---- connections ------------------------------------------------------------------- */
 
 /* The certificate must be for this host; a name is told to the server, too. */
-static bool expect(SSL *ssl, const char *host)
+static bool expect_host(SSL *ssl, const char *host)
 {
 	if (lib.X509_VERIFY_PARAM_set1_ip_asc(lib.SSL_get0_param(ssl), host) == 1)
 		return true;
@@ -257,7 +259,7 @@ int tls_new(struct tls **out, const struct trust *trust, int fd)
 	lib.BIO_set_data(bio, tls);
 	lib.BIO_set_init(bio, 1);
 	lib.SSL_set_bio(tls->ssl, bio, bio);
-	if (!expect(tls->ssl, trust->host))
+	if (!expect_host(tls->ssl, trust->host))
 		goto free_ssl;
 	*out = tls;
 	return 0;
@@ -285,7 +287,7 @@ static bool is_alert(unsigned long error)
 	       ERR_GET_REASON(error) >= SSL_AD_REASON_OFFSET;
 }
 
-static int failure(const struct tls *tls)
+static int tls_failure(const struct tls *tls)
 {
 	unsigned long error = lib.ERR_peek_last_error();
 
@@ -299,14 +301,14 @@ static int failure(const struct tls *tls)
 }
 
 /* Errors of other calls would be taken for those of the next. */
-static void begin(struct tls *tls)
+static void begin_tls_call(struct tls *tls)
 {
 	lib.ERR_clear_error();
 	tls->err = 0;
 }
 
 /* What a call has returned. */
-static int result(const struct tls *tls, int returned, short *events)
+static int tls_result(const struct tls *tls, int returned, short *events)
 {
 	int err;
 
@@ -325,7 +327,7 @@ static int result(const struct tls *tls, int returned, short *events)
 		err = -ECONNRESET;
 		break;
 	default:
-		err = failure(tls);
+		err = tls_failure(tls);
 	}
 	lib.ERR_clear_error();
 	return err;
@@ -340,21 +342,21 @@ int tls_greet(struct tls *tls, short *events)
 {
 	int err;
 
-	begin(tls);
-	err = result(tls, lib.SSL_connect(tls->ssl), events);
+	begin_tls_call(tls);
+	err = tls_result(tls, lib.SSL_connect(tls->ssl), events);
 	return err > 0 ? 0 : err;
 }
 
 ssize_t tls_send(struct tls *tls, const void *bytes, size_t len, short *events)
 {
-	begin(tls);
-	return result(tls, lib.SSL_write(tls->ssl, bytes, at_most(len)), events);
+	begin_tls_call(tls);
+	return tls_result(tls, lib.SSL_write(tls->ssl, bytes, at_most(len)), events);
 }
 
 ssize_t tls_receive(struct tls *tls, void *buf, size_t size, short *events)
 {
-	begin(tls);
-	return result(tls, lib.SSL_read(tls->ssl, buf, at_most(size)), events);
+	begin_tls_call(tls);
+	return tls_result(tls, lib.SSL_read(tls->ssl, buf, at_most(size)), events);
 }
 
 int tls_peek(struct tls *tls)
@@ -362,6 +364,6 @@ int tls_peek(struct tls *tls)
 	short events = 0;
 	char byte;
 
-	begin(tls);
-	return result(tls, lib.SSL_peek(tls->ssl, &byte, 1), &events);
+	begin_tls_call(tls);
+	return tls_result(tls, lib.SSL_peek(tls->ssl, &byte, 1), &events);
 }

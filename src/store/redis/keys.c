@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* What is the same for all kinds, and the names of keys. */
+#include "store/redis/calls.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char len_script[] =
+	"local kind=redis.call('TYPE',KEYS[1]).ok "
+	"if kind=='string' then return redis.call('STRLEN',KEYS[1]) "
+	"elseif kind=='list' then return redis.call('LLEN',KEYS[1]) "
+	"elseif kind=='hash' then return redis.call('HLEN',KEYS[1]) "
+	"elseif kind=='none' then return -1 else return -2 end";
+
+ssize_t redis_len(tine_store *store, const char *key)
+{
+	struct request *request = session_begin(store);
+	int64_t len = 0;
+	int err;
+
+	request_script(request, len_script, 1, 0);
+	request_word(request, key, strlen(key));
+	err = session_ask_number(session_of(store), AGAIN, &len);
+	return err ? err : len == -1 ? -ENOENT : len < 0 ? -TINE_EKIND : (ssize_t)len;
+}
+
+int redis_del(tine_store *store, const char *key)
+{
+	request_add(session_begin(store), "ss", "DEL", key);
+	return session_ask_whether(session_of(store), ONCE);
+}
+
+static const char persist_script[] =
+	"redis.call('PERSIST',KEYS[1]) return redis.call('EXISTS',KEYS[1])";
+
+int redis_expire(tine_store *store, const char *key, int64_t ms)
+{
+	struct request *request = session_begin(store);
+	int64_t most = INT64_MAX / 4; /* the server adds the time of day to it */
+
+	if (ms > 0) {
+		request_add(request, "ssi", "PEXPIRE", key, ms < most ? ms : most);
+	} else {
+		request_script(request, persist_script, 1, 0);
+		request_word(request, key, strlen(key));
+	}
+	return session_ask_whether(session_of(store), AGAIN);
+}
+
+struct names {
+	char **all;
+	size_t n, most;
+};
+
+static void free_names(struct names *names)
+{
+	for (size_t i = 0; i < names->n; i++)
+		free(names->all[i]);
+	free(names->all);
+	*names = (struct names){ 0 };
+}
+
+static int add_name(struct names *names, const char *name)
+{
+	size_t most = names->most ? 2 * names->most : 64;
+	char **all;
+
+	if (names->n == names->most) {
+		all = realloc(names->all, most * sizeof(*all));
+		if (!all)
+			return -ENOMEM;
+		names->all = all;
+		names->most = most;
+	}
+	names->all[names->n] = strdup(name);
+	return names->all[names->n] ? (names->n++, 0) : -ENOMEM;
+}
+
+/* What SCAN answers: the next cursor, and names. */
+static int take_names(struct names *names, const redisReply *reply, char *cursor,
+		      size_t size)
+{
+	const redisReply *list;
+	int err = 0;
+
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+	    reply->element[0]->type != REDIS_REPLY_STRING ||
+	    reply->element[0]->len >= size ||
+	    reply->element[1]->type != REDIS_REPLY_ARRAY)
+		return -EBADMSG;
+	strcpy(cursor, reply->element[0]->str);
+	list = reply->element[1];
+	for (size_t i = 0; i < list->elements && !err; i++)
+		if (reply_is_name(list->element[i]))
+			err = add_name(names, list->element[i]->str);
+	return err;
+}
+
+static void write_pattern(char *pattern, const char *prefix)
+{
+	for (; *prefix; prefix++) {
+		if (strchr("*?[]\\", *prefix))
+			*pattern++ = '\\';
+		*pattern++ = *prefix;
+	}
+	strcpy(pattern, "*");
+}
+
+static int scan(tine_store *store, const char *prefix, struct names *names)
+{
+	char pattern[2 * TINE_STORE_KEY_MAX + 2], cursor[32] = "0";
+	/* The cursor of a server that was lost says nothing to the next. */
+	enum repeat repeat = AGAIN;
+	int err;
+
+	write_pattern(pattern, prefix);
+	do {
+		redisReply *reply;
+
+		request_add(session_begin(store), "ssssss", "SCAN", cursor, "MATCH",
+			    pattern, "COUNT", "1000");
+		err = session_ask(session_of(store), repeat, &reply);
+		if (err)
+			return err;
+		err = take_names(names, reply, cursor, sizeof(cursor));
+		reply_free(reply);
+		repeat = ONCE;
+	} while (!err && strcmp(cursor, "0") != 0);
+	return err;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* SCAN may tell a key more than once. */
+int redis_keys(tine_store *store, const char *prefix,
+	       int (*each)(void *arg, const char *key), void *arg)
+{
+	struct names names = { 0 };
+	int err = scan(store, prefix, &names);
+
+	if (err == -ECONNRESET) {
+		free_names(&names);
+		err = scan(store, prefix, &names);
+	}
+	if (names.n > 0)
+		qsort(names.all, names.n, sizeof(*names.all), compare_names);
+	for (size_t i = 0; i < names.n && !err; i++)
+		if (i == 0 || strcmp(names.all[i], names.all[i - 1]) != 0)
+			err = each(arg, names.all[i]);
+	free_names(&names);
+	return err;
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* Values: strings of the server. */
+#include "store/redis/calls.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LONG_VALUES ((size_t)1 << 20) /* from so many bytes on, no scripts */
+#define MOST_TRIES  8
+
+/* STRLEN fails for what is no value, and ends the script. */
+static const char set_script[] = "redis.call('STRLEN',KEYS[1]) "
+				 "redis.call('SET',KEYS[1],ARGV[1])";
+
+/* One MSET is faster than many SET; but Lua hands on some thousand words at most. */
+static const char set_many_script[] =
+	"local call,keys,vals,all=redis.call,KEYS,ARGV,{} "
+	"for i=1,#keys do call('STRLEN',keys[i]) all[2*i-1]=keys[i] all[2*i]=vals[i] end "
+	"for i=1,#all,2000 do call('MSET',unpack(all,i,math.min(i+1999,#all))) end";
+
+static int set_short(tine_store *store, const tine_store_item *items, size_t n)
+{
+	struct request *request = session_begin(store);
+
+	request_script(request, n == 1 ? set_script : set_many_script, n, n);
+	for (size_t i = 0; i < n; i++)
+		request_word(request, items[i].key, strlen(items[i].key));
+	for (size_t i = 0; i < n; i++)
+		request_word(request, items[i].val, items[i].len);
+	return session_ask(session_of(store), AGAIN, NULL);
+}
+
+/* 0; -EAGAIN: somebody changed a key between the look and the setting. */
+static int set_watched(tine_store *store, const tine_store_item *items, size_t n)
+{
+	struct request *request = session_begin(store);
+	redisReply *reply;
+	int err;
+
+	request_head(request, n + 1);
+	request_word(request, "WATCH", 5);
+	for (size_t i = 0; i < n; i++)
+		request_word(request, items[i].key, strlen(items[i].key));
+	for (size_t i = 0; i < n; i++)
+		request_add(request, "ss", "STRLEN", items[i].key);
+	err = session_ask(session_of(store), AGAIN, NULL);
+	request_begin(request);
+	if (err) {
+		request_add(request, "s", "UNWATCH");
+		if (session_of(store)->main.fd >= 0)
+			session_exchange(
+				session_of(store), NULL,
+				session_answer_by(session_of(store), TINE_NOWAIT));
+		return err;
+	}
+	request_add(request, "s", "MULTI");
+	request_head(request, 2 * n + 1);
+	request_word(request, "MSET", 4);
+	for (size_t i = 0; i < n; i++) {
+		request_word(request, items[i].key, strlen(items[i].key));
+		request_word(request, items[i].val, items[i].len);
+	}
+	request_add(request, "s", "EXEC");
+	/* Not by session_ask(), which might take a new connection, where nothing is watched. */
+	err = session_exchange(session_of(store), &reply,
+			       session_answer_by(session_of(store), TINE_NOWAIT));
+	if (err)
+		return err;
+	err = reply->type == REDIS_REPLY_NIL ? -EAGAIN : 0;
+	reply_free(reply);
+	return err;
+}
+
+int redis_set_all(tine_store *store, const tine_store_item *items, size_t n)
+{
+	bool again = true;
+	size_t total = 0;
+	int err;
+
+	for (size_t i = 0; i < n; i++)
+		total += items[i].len;
+	if (total < LONG_VALUES)
+		return set_short(store, items, n);
+	for (int tries = 0; tries < MOST_TRIES; tries++) {
+		err = set_watched(store, items, n);
+		if (err != -EAGAIN && (err != -ECONNRESET || !again))
+			return err;
+		again = again && err != -ECONNRESET;
+	}
+	/* Others change them all the time. */
+	return set_short(store, items, n);
+}
+
+int redis_set(tine_store *store, const char *key, const void *val, size_t len)
+{
+	tine_store_item item = { key, val, len };
+
+	return redis_set_all(store, &item, 1);
+}
+
+ssize_t redis_get(tine_store *store, const char *key, void *buf, size_t size)
+{
+	request_add(session_begin(store), "ss", "GET", key);
+	return session_ask_string(session_of(store), AGAIN, buf, size, NULL);
+}
+
+int redis_add(tine_store *store, const char *key, int64_t by, int64_t *now)
+{
+	int64_t sum = 0;
+	int err;
+
+	request_add(session_begin(store), "ssi", "INCRBY", key, by);
+	err = session_ask_number(session_of(store), ONCE, &sum);
+	if (!err && now)
+		*now = sum;
+	return err;
+}
+
+/* ARGV: whether there is an old one, it; whether there is a new one, it. */
+static const char swap_script[] = "local now=redis.call('GET',KEYS[1]) "
+				  "if ARGV[1]=='0' then if now then return 0 end "
+				  "elseif now~=ARGV[2] then return 0 end "
+				  "if ARGV[3]=='0' then redis.call('DEL',KEYS[1]) "
+				  "else redis.call('SET',KEYS[1],ARGV[4]) end return 1";
+
+int redis_swap(tine_store *store, const char *key, const void *old, size_t old_len,
+	       const void *val, size_t len)
+{
+	struct request *request = session_begin(store);
+	int err;
+
+	request_script(request, swap_script, 1, 4);
+	request_word(request, key, strlen(key));
+	request_word(request, old ? "1" : "0", 1);
+	request_word(request, old, old ? old_len : 0);
+	request_word(request, val ? "1" : "0", 1);
+	request_word(request, val, val ? len : 0);
+	err = session_ask_whether(session_of(store), ONCE);
+	return err == -ENOENT ? -EAGAIN : err;
+}
