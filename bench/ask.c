@@ -13,7 +13,7 @@
  */
 #include "bench.h"
 
-#include "../cmd/divide.h"
+#include "divide.h"
 
 #include <string.h>
 #include <tine.h>

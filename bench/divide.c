@@ -6,7 +6,7 @@
  */
 #include "bench.h"
 
-#include "../cmd/divide.h"
+#include "divide.h"
 
 #include <stdbool.h>
 #include <string.h>

@@ -265,7 +265,7 @@ static int list(tine_cache *cache)
 
 /* ---- the command ------------------------------------------------------------------- */
 
-static int run(int argc, char **argv)
+static int run_cache(int argc, char **argv)
 {
 	tine_cache_opts opts = { .max_bytes = options.max_bytes, .existing = true };
 	bool restarted = false;
@@ -387,5 +387,5 @@ const struct command cache_command = {
 		"was made by\n"
 		"another version is named, and the exit status is 2.\n",
 	.example = "tine cache stat ~/.cache/tine --json",
-	.run = run,
+	.run = run_cache,
 };

@@ -645,7 +645,7 @@ static void check_stores(void)
 
 /* ---- the command ------------------------------------------------------------------- */
 
-static int run(int argc, char **argv)
+static int run_doctor(int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
@@ -700,5 +700,5 @@ const struct command doctor_command = {
 		"It opens the cache, if there is one, and makes none.\n"
 		"The exit status is 1 if something is bad.\n",
 	.example = "tine doctor",
-	.run = run,
+	.run = run_doctor,
 };

@@ -86,7 +86,7 @@ static int open_process(pid_t pid)
 	return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
-static int run(int argc, char **argv)
+static int run_manager(int argc, char **argv)
 {
 	static const int ends[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
 	pid_t parent_pid = getppid();
@@ -166,5 +166,5 @@ const struct command manager_command = {
 		"The password is not to be seen in a list of processes; who reads the "
 		"URL knows\nit.\n",
 	.example = "tine manager --at /tmp/redis",
-	.run = run,
+	.run = run_manager,
 };

@@ -93,7 +93,7 @@ struct progress {
 	uint64_t before, blocks;
 };
 
-static void show(void *arg, size_t done, size_t total)
+static void show_progress(void *arg, size_t done, size_t total)
 {
 	const struct progress *progress = arg;
 
@@ -104,7 +104,7 @@ static void show(void *arg, size_t done, size_t total)
 static int map_window(tine_pool *pool, struct block *blocks, uint64_t *inside,
 		      uint64_t first, uint64_t n, struct progress *progress)
 {
-	tine_map_opts opts = { .progress = isatty(STDERR_FILENO) ? show : NULL,
+	tine_map_opts opts = { .progress = isatty(STDERR_FILENO) ? show_progress : NULL,
 			       .progress_arg = progress,
 			       .cache = cache };
 
@@ -182,7 +182,7 @@ static double pi_of(const struct result *result)
 	return 4 * ((double)result->inside / (double)options.trials);
 }
 
-static void print_text(const struct result *result, const struct result *one)
+static void print_estimate(const struct result *result, const struct result *one)
 {
 	double pi = pi_of(result);
 	double error = sqrt(pi * (4 - pi) / (double)options.trials);
@@ -204,7 +204,7 @@ static void print_text(const struct result *result, const struct result *one)
 		       one->seconds, one->seconds / result->seconds, result->workers);
 }
 
-static void print_json(const struct result *result, const struct result *one)
+static void print_estimate_json(const struct result *result, const struct result *one)
 {
 	printf("{\"pi\": %.17g, \"inside\": %llu, \"trials\": %llu, \"workers\": %u, "
 	       "\"seed\": %llu, \"seconds\": %.9f",
@@ -237,13 +237,13 @@ static int estimate(void)
 				(unsigned long long)one.inside, workers,
 				(unsigned long long)result.inside);
 	if (options.json)
-		print_json(&result, options.compare ? &one : NULL);
+		print_estimate_json(&result, options.compare ? &one : NULL);
 	else
-		print_text(&result, options.compare ? &one : NULL);
+		print_estimate(&result, options.compare ? &one : NULL);
 	return DONE;
 }
 
-static int run(int argc, char **argv)
+static int run_pi(int argc, char **argv)
 {
 	int err = prepare_cache();
 
@@ -315,5 +315,5 @@ const struct command pi_command = {
 		       "and\n"
 		       ".Li speedup .\n",
 	.example = "tine pi -n 1e9 -j 4 --seed 7",
-	.run = run,
+	.run = run_pi,
 };

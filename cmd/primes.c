@@ -667,7 +667,7 @@ static int wrong(char **argv)
 	return DONE;
 }
 
-static int run(int argc, char **argv)
+static int run_primes(int argc, char **argv)
 {
 	unsigned workers = options.workers ? options.workers : tine_cpus();
 	struct result results[3];
@@ -757,5 +757,5 @@ const struct command primes_command = {
 		".Fl \\-print\n"
 		"goes with neither.\n",
 	.example = "tine primes 1e8 101e6 -j 2 --compare",
-	.run = run,
+	.run = run_primes,
 };

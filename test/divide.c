@@ -3,7 +3,7 @@
  * Trial division, of the command's: every body finds what a plain loop finds, and in
  * products of primes that GMP makes, what these are made of.
  */
-#include "../cmd/divide.h"
+#include "divide.h"
 
 #include "test.h"
 

@@ -3,21 +3,13 @@
  * Writes the page of a tour that never was: page FOLDER. It has all that a page can have
  * to show, at its longest. The page is on standard output, traces are in the folder.
  */
-#include "command.h"
-#include "tour/tour.h"
+#include "tour/page.h"
+#include "tour/events.h"
 
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* print.c wants it for the table, of which there is none. */
-void print_wrapped(const char *text, int indent, FILE *out)
-{
-	(void)text;
-	(void)indent;
-	(void)out;
-}
 
 /* ---- traces ------------------------------------------------------------------------ */
 

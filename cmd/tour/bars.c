@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Charts of times: a bar for each program. */
-#include "tour.h"
+#include "tour/figures.h"
+#include "tour/html.h"
+#include "tour/page.h"
 
 #include <math.h>
 
@@ -36,7 +38,7 @@ static void add(struct bars *bars, const struct tour_result *result, double seco
 	bars->deaths |= bars->compared && result->run.died > 0;
 	bars->most = fmax(bars->most, seconds);
 	bars->least = bars->least > 0 ? fmin(bars->least, seconds) : seconds;
-	page_time(seconds, time, sizeof(time));
+	html_time(seconds, time, sizeof(time));
 	if (ratio > 0)
 		snprintf(bar->value, sizeof(bar->value), "%s · %s", time,
 			 tour_ratio(ratio, times, sizeof(times)));
@@ -68,7 +70,7 @@ static void draw_bar(FILE *out, const struct bars *bars, int i)
 	bool inside = percent > 52;
 
 	fprintf(out, "<text class=\"label\" x=\"0\" y=\"%d\">", i * ROW + 13);
-	page_text(out, bar->result->name);
+	html_text(out, bar->result->name);
 	fprintf(out,
 		"</text><rect class=\"bar%s\" x=\"0\" y=\"%d\" width=\"%.2f%%\" "
 		"height=\"%d\"/>",
@@ -84,16 +86,17 @@ static void draw_bar(FILE *out, const struct bars *bars, int i)
 		bar->value);
 }
 
-static void caption(FILE *out, const struct bars *bars, const char *what, const char *how)
+static void bars_caption(FILE *out, const struct bars *bars, const char *what,
+			 const char *how)
 {
 	fprintf(out, "<figcaption><b>%s.</b> %s", what, how);
 	if (bars->python || bars->deaths)
 		fputs(" <span class=\"keys\">", out);
 	if (bars->python)
-		fputs(PAGE_KEY("bar", "C, with tine") PAGE_KEY("bar python", "Python"),
+		fputs(HTML_KEY("bar", "C, with tine") HTML_KEY("bar python", "Python"),
 		      out);
 	if (bars->deaths)
-		fputs(PAGE_MARK("death", "M9 0V12", "a worker is killed"), out);
+		fputs(HTML_MARK("death", "M9 0V12", "a worker is killed"), out);
 	if (bars->python || bars->deaths)
 		fputs("</span>", out);
 	fputs("</figcaption>\n", out);
@@ -110,12 +113,12 @@ static void draw_bars(FILE *out, struct bars *bars, const char *what, const char
 	if (bars->logarithmic)
 		bars->least = pow(10, floor(log10(bars->least / 1.5)));
 	fputs("<figure>", out);
-	caption(out, bars, what, how);
+	bars_caption(out, bars, what, how);
 	fprintf(out, "<svg class=\"chart\" role=\"img\" height=\"%d\" aria-label=\"%s",
 		height + 44, what);
 	for (int i = 0; i < bars->n; i++) {
 		fputs(i ? "; " : ": ", out);
-		page_text(out, bars->bar[i].result->name);
+		html_text(out, bars->bar[i].result->name);
 		fprintf(out, ", %s", bars->bar[i].value);
 	}
 	fputs("\">\n", out);

@@ -4,7 +4,9 @@
  * and text has a size of its own, so that a chart is as wide as the page and can be read
  * at any width.
  */
-#include "tour.h"
+#include "tour/figures.h"
+#include "tour/html.h"
+#include "tour/page.h"
 
 #include <math.h>
 
@@ -103,7 +105,7 @@ static void draw_estimates(FILE *out, const struct tour_result *result, int y, d
 	const struct tour_run *run = &result->run;
 
 	fprintf(out, "<text class=\"label\" x=\"0\" y=\"%d\">", y + 13);
-	page_text(out, result->name);
+	html_text(out, result->name);
 	fprintf(out,
 		"</text><rect class=\"lane\" x=\"0\" y=\"%d\" width=\"100%%\" "
 		"height=\"%d\"/>",
@@ -146,9 +148,9 @@ void chart_estimates(FILE *out, const struct tour_section *section)
 	for (unsigned i = 0; i < section->n; i++)
 		if (section->results[i].run.jobs) {
 			fputs("; ", out);
-			page_text(out, section->results[i].name);
+			html_text(out, section->results[i].name);
 			fputs(": ", out);
-			page_text(out, section->results[i].run.note);
+			html_text(out, section->results[i].run.note);
 		}
 	fputs("\">\n", out);
 	for (double at = ceil(low / step) * step; at < low + 2 * away; at += step) {

@@ -3,7 +3,7 @@
  * Lessons on one number: whether it is prime, by trial division in many processes, and
  * how a process that finds a divisor stops the others.
  */
-#include "tour.h"
+#include "tour/tour.h"
 
 #include "divide.h"
 

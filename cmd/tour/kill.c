@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The lesson on death: a worker is killed from outside in the middle of a job. */
-#include "tour.h"
+#include "tour/pi.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -8,8 +8,6 @@
 #include <string.h>
 #include <tine.h>
 #include <unistd.h>
-
-enum { PARTS = 1000 };
 
 /* In the family's memory. */
 static struct scene {
@@ -19,31 +17,16 @@ static struct scene {
 	_Atomic pid_t victim;
 } * scene;
 
-struct part {
-	uint64_t stream, points;
-};
-
-static int points_inside(const void *in, void *out)
+static int points_of_scene(const void *in, void *out)
 {
-	const struct part *part = in;
-	uint64_t inside = 0;
-	tine_rng rng;
-
 	if (scene) {
 		atomic_store(&scene->in_job, getpid());
 		atomic_fetch_add(&scene->begun, 1);
 	}
-	tine_rng_init(&rng, 42, part->stream);
-	for (uint64_t i = 0; i < part->points; i++) {
-		double x = tine_rng_double(&rng), y = tine_rng_double(&rng);
-
-		inside += x * x + y * y <= 1;
-	}
-	*(uint64_t *)out = inside;
-	return 0;
+	return points_inside(in, out);
 }
 
-static const tine_task task = TINE_TASK(points_inside, struct part, uint64_t);
+static const tine_task task = TINE_TASK(points_of_scene, struct part, uint64_t);
 
 /* [killer] */
 /* A process that waits until half of the jobs have begun, and kills a worker in one. */
@@ -59,45 +42,31 @@ static int kill_one(void *arg)
 /* [end] */
 
 /* [map] */
-static int map(unsigned workers, const struct part *part, uint64_t *inside,
-	       tine_failure *first)
+static int map_again(unsigned workers, const tine_task *job, const struct part *part,
+		     uint64_t *inside, void *first_failure)
 {
 	/* A job whose worker died is given to another, up to three times. */
-	tine_map_opts opts = { .retries = 3, .failure = first };
+	tine_map_opts opts = { .retries = 3, .failure = first_failure };
 	tine_pool_opts pool_opts = { .workers = workers };
 	tine_pool *pool;
 	int err = tine_pool_new(&pool, &pool_opts);
 
 	if (err)
 		return err;
-	err = tine_pool_map(pool, &task, part, inside, PARTS, &opts, TINE_FOREVER);
+	err = tine_pool_map(pool, job, part, inside, PARTS, &opts, TINE_FOREVER);
 	tine_pool_free(pool);
 	return err;
 }
 /* [end] */
 
-static int count(struct tour_run *run, unsigned workers)
+static int count_killed(struct tour_run *run, unsigned workers)
 {
-	struct part part[PARTS];
-	uint64_t inside[PARTS];
 	tine_failure first = { 0 };
 	int64_t begun = tine_now();
-	int err = 0;
+	int err = count_points(run, workers, &task, map_again, &first);
 
-	for (uint64_t i = 0; i < PARTS; i++)
-		part[i] = (struct part){ i, run->numbers[0] / PARTS };
-	if (workers)
-		err = map(workers, part, inside, &first);
-	for (int i = 0; i < PARTS && !workers; i++)
-		points_inside(&part[i], &inside[i]);
-	if (err)
+	if (err || !scene)
 		return err;
-	run->seconds = (double)(tine_now() - begun) / 1e9;
-	run->has_answer = true;
-	for (int i = 0; i < PARTS; i++)
-		run->answer += inside[i];
-	if (!scene)
-		return 0;
 	run->died = (double)(atomic_load(&scene->killed) - begun) / 1e9;
 	snprintf(run->note, sizeof(run->note), "worker %d was killed after %.3f s, %s",
 		 (int)atomic_load(&scene->victim), run->died,
@@ -107,12 +76,12 @@ static int count(struct tour_run *run, unsigned workers)
 
 static int one(struct tour_run *run)
 {
-	return count(run, 0);
+	return count_killed(run, 0);
 }
 
 static int undisturbed(struct tour_run *run)
 {
-	return count(run, run->workers);
+	return count_killed(run, run->workers);
 }
 
 static int disturbed(struct tour_run *run)
@@ -127,7 +96,7 @@ static int disturbed(struct tour_run *run)
 	err = tine_process_start(&killer, kill_one, NULL, &opts);
 	if (err)
 		return err;
-	err = count(run, run->workers);
+	err = count_killed(run, run->workers);
 	tine_process_free(killer);
 	return err;
 }

@@ -1,75 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* The report of a tour: one file of HTML, without a script, that fetches nothing. */
-#include "embedded.h"
-#include "tour.h"
+#include "tour/page.h"
+
+#include "tour/embedded.h"
+#include "tour/figures.h"
+#include "tour/html.h"
 
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tine.h>
-
-static void escape(FILE *out, const char *text, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		switch (text[i]) {
-		case '&':
-			fputs("&amp;", out);
-			break;
-		case '<':
-			fputs("&lt;", out);
-			break;
-		case '>':
-			fputs("&gt;", out);
-			break;
-		case '"':
-			fputs("&quot;", out);
-			break;
-		default:
-			fputc(text[i], out);
-		}
-}
-
-void page_text(FILE *out, const char *text)
-{
-	escape(out, text, strlen(text));
-}
-
-const char *page_time(double seconds, char *buf, size_t size)
-{
-	char text[32];
-
-	tour_time(seconds, text, sizeof(text));
-	if (strstr(text, " us"))
-		snprintf(buf, size, "%.*s µs", (int)strcspn(text, " "), text);
-	else
-		snprintf(buf, size, "%s", text);
-	return buf;
-}
-
-/* Names of functions and the like, by their signs, are set as code. */
-static void prose(FILE *out, const char *text)
-{
-	while (*text) {
-		size_t space = strspn(text, " \n"), len = strcspn(text + space, " \n");
-		const char *word = text + space;
-		size_t bare = len;
-
-		while (bare > 0 && strchr(".,:;", word[bare - 1]))
-			bare--;
-		escape(out, text, space);
-		if (memchr(word, '_', bare) ||
-		    (bare > 2 && memcmp(word + bare - 2, "()", 2) == 0)) {
-			fputs("<code>", out);
-			escape(out, word, bare);
-			fputs("</code>", out);
-			escape(out, word + bare, len - bare);
-		} else {
-			escape(out, word, len);
-		}
-		text = word + len;
-	}
-}
 
 /* ---- code -------------------------------------------------------------------------- */
 
@@ -91,7 +32,7 @@ static void span(FILE *out, const char *class, const char *text, size_t len)
 {
 	if (class)
 		fprintf(out, "<span class=\"%s\">", class);
-	escape(out, text, len);
+	html_bytes(out, text, len);
 	if (class)
 		fputs("</span>", out);
 }
@@ -197,7 +138,7 @@ static void row(FILE *out, const char *name, const char *text)
 	if (!text[0])
 		return;
 	fprintf(out, "<div><dt>%s</dt><dd>", name);
-	page_text(out, text);
+	html_text(out, text);
 	fputs("</dd></div>\n", out);
 }
 
@@ -222,7 +163,7 @@ static void show_machine(FILE *out, const struct tour *tour)
 	row(out, "Workers", text);
 	snprintf(text, sizeof(text), "%s, in %s, %s the Python programs",
 		 tour->quick ? "quick, with less work" : "in full",
-		 page_time(tour->seconds, time, sizeof(time)),
+		 html_time(tour->seconds, time, sizeof(time)),
 		 tour->python ? "with" : "without");
 	row(out, "Tour", text);
 	fputs("</dl>\n</section>\n", out);
@@ -234,13 +175,13 @@ static void show_result_row(FILE *out, const struct tour_result *result)
 	char text[64];
 
 	fprintf(out, "<tr><th scope=\"row\">");
-	page_text(out, result->name);
+	html_text(out, result->name);
 	fputs("<span class=\"shows\">", out);
-	prose(out, result->program->shows);
+	html_prose(out, result->program->shows);
 	fputs("</span>", out);
 	if (result->failed || run->left_out[0]) {
 		fprintf(out, "<span class=\"%s\">", result->failed ? "failed" : "shows");
-		prose(out, result->failed ? run->note : run->left_out);
+		html_prose(out, result->failed ? run->note : run->left_out);
 		fputs("</span>", out);
 	}
 	fputs("</th><td>", out);
@@ -251,7 +192,7 @@ static void show_result_row(FILE *out, const struct tour_result *result)
 	else if (run->left_out[0])
 		fputs("left out", out);
 	else
-		fputs(page_time(run->seconds, text, sizeof(text)), out);
+		fputs(html_time(run->seconds, text, sizeof(text)), out);
 	if (result->failed || run->left_out[0] || result->ratio <= 0)
 		text[0] = '\0';
 	else
@@ -274,7 +215,7 @@ static void show_summary(FILE *out, const struct tour *tour)
 		fputs("<tbody>\n<tr class=\"lesson\"><th scope=\"rowgroup\" "
 		      "colspan=\"2\">",
 		      out);
-		page_text(out, section->lesson->title);
+		html_text(out, section->lesson->title);
 		fputs("</th></tr>\n", out);
 		for (unsigned j = 0; j < section->n; j++)
 			show_result_row(out, &section->results[j]);
@@ -290,7 +231,7 @@ static void show_contents(FILE *out, const struct tour *tour)
 	      out);
 	for (unsigned i = 0; i < tour->n; i++) {
 		fprintf(out, "<li><a href=\"#lesson-%s\">", tour->sections[i].lesson->id);
-		page_text(out, tour->sections[i].lesson->title);
+		html_text(out, tour->sections[i].lesson->title);
 		fputs("</a></li>\n", out);
 	}
 	fputs("</ol>\n</nav>\n", out);
@@ -304,7 +245,7 @@ static void show_work(FILE *out, const struct tour *tour,
 	char work[TOUR_TEXT];
 
 	fputs("<p class=\"work\">The work: ", out);
-	page_text(out, tour_work(tour, lesson, work, sizeof(work)));
+	html_text(out, tour_work(tour, lesson, work, sizeof(work)));
 	fputs(".</p>\n", out);
 }
 
@@ -322,12 +263,12 @@ static void show_notes(FILE *out, const struct tour_section *section)
 			fputs("<h3>What was seen</h3>\n<dl class=\"notes\">\n", out);
 		begun = true;
 		fputs("<div><dt>", out);
-		page_text(out, result->name);
+		html_text(out, result->name);
 		fprintf(out, "</dt><dd%s>", result->failed ? " class=\"failed\"" : "");
-		page_text(out, result->failed	  ? "Failed: "
+		html_text(out, result->failed	  ? "Failed: "
 			       : run->left_out[0] ? "Left out: "
 						  : "");
-		prose(out, run->left_out[0] ? run->left_out : run->note);
+		html_prose(out, run->left_out[0] ? run->left_out : run->note);
 		fputs("</dd></div>\n", out);
 	}
 	if (begun)
@@ -343,9 +284,9 @@ static void show_section(FILE *out, const struct tour *tour, unsigned number)
 		"<section class=\"lesson\" aria-labelledby=\"lesson-%s\">\n"
 		"<h2 id=\"lesson-%s\"><span class=\"step\">%u</span> ",
 		lesson->id, lesson->id, number + 1);
-	page_text(out, lesson->title);
+	html_text(out, lesson->title);
 	fputs("</h2>\n<p>", out);
-	prose(out, lesson->text);
+	html_prose(out, lesson->text);
 	fputs("</p>\n", out);
 	show_work(out, tour, lesson);
 	chart_times(out, section);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Lessons on pi from random points: a pool, a cache, vectors, and streams of numbers. */
-#include "tour.h"
+#include "tour/pi.h"
 
 #include <errno.h>
 #include <math.h>
@@ -8,14 +8,8 @@
 #include <string.h>
 #include <tine.h>
 
-enum { PARTS = 1000 };
-
 /* [points] */
-struct part {
-	uint64_t stream, points;
-};
-
-static int points_inside(const void *in, void *out)
+int points_inside(const void *in, void *out)
 {
 	const struct part *part = in;
 	uint64_t inside = 0;
@@ -61,7 +55,7 @@ static const tine_task by_vectors = TINE_TASK(points_inside_by_vectors, struct p
 
 /* [map] */
 static int map(unsigned workers, const tine_task *task, const struct part *part,
-	       uint64_t *inside, tine_cache *cache)
+	       uint64_t *inside, void *cache)
 {
 	tine_pool_opts pool_opts = { .workers = workers };
 	tine_map_opts opts = { .cache = cache };
@@ -85,27 +79,38 @@ static int loop(const tine_task *task, const struct part *part, uint64_t *inside
 }
 /* [end] */
 
-/* workers 0: in this process. */
-static int count(struct tour_run *run, unsigned workers, const tine_task *task,
-		 tine_cache *cache)
+int count_points(struct tour_run *run, unsigned workers, const tine_task *task,
+		 parts_map *map_parts, void *arg)
 {
 	struct part part[PARTS];
-	uint64_t inside[PARTS], points = run->numbers[0] / PARTS;
+	uint64_t inside[PARTS];
 	int64_t begun = tine_now();
 	int err;
 
 	for (uint64_t i = 0; i < PARTS; i++)
-		part[i] = (struct part){ i, points };
-	err = workers ? map(workers, task, part, inside, cache)
+		part[i] = (struct part){ i, run->numbers[0] / PARTS };
+	err = workers ? map_parts(workers, task, part, inside, arg)
 		      : loop(task, part, inside);
 	if (err)
 		return err;
 	run->seconds = (double)(tine_now() - begun) / 1e9;
+	run->has_answer = true;
 	for (int i = 0; i < PARTS; i++)
 		run->answer += inside[i];
+	return 0;
+}
+
+static int count(struct tour_run *run, unsigned workers, const tine_task *task,
+		 tine_cache *cache)
+{
+	uint64_t points = run->numbers[0] / PARTS * PARTS;
+	int err = count_points(run, workers, task, map, cache);
+
+	if (err)
+		return err;
 	run->has_answer = task == &by_points;
 	snprintf(run->note, sizeof(run->note), "pi is about %.6f",
-		 4 * (double)run->answer / (double)(points * PARTS));
+		 4 * (double)run->answer / (double)points);
 	return 0;
 }
 

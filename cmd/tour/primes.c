@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The lesson on queues: every number of a range is a message. */
-#include "tour.h"
+#include "tour/tour.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -17,8 +17,8 @@
  * names in /dev/shm to a process that ignores SIGTERM and looks for the end of the
  * others.
  */
-#include "embedded.h"
-#include "tour.h"
+#include "tour/embedded.h"
+#include "tour/tour.h"
 
 #include <ctype.h>
 #include <dirent.h>

@@ -8,9 +8,8 @@
  * The programs of a lesson run in turn, A B C A B C, so that what disturbs the machine
  * disturbs all of them. Traces are of one more run.
  */
-#include "tour.h"
-
-#include "../command.h"
+#include "command.h"
+#include "tour/tour.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -7,7 +7,9 @@
  * after the other, the later has the lanes of the earlier: a program that makes a pool
  * for each of many maps is shown as if its workers had stayed.
  */
-#include "tour.h"
+#include "tour/events.h"
+#include "tour/html.h"
+#include "tour/page.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -65,43 +67,6 @@ struct timeline {
 };
 
 /* ---- reading ----------------------------------------------------------------------- */
-
-/* What a program that was killed while it wrote has left, up to its last whole line. */
-static json_t *mended(char *text)
-{
-	char *end = text + strlen(text);
-
-	while (end > text && !(end[-1] == '}' && (strncmp(end, "\n", 1) == 0 ||
-						  strncmp(end, ",\n", 2) == 0)))
-		end--;
-	if (end == text)
-		return NULL;
-	strcpy(end, "]");
-	return json_loads(text, 0, NULL);
-}
-
-static json_t *read_events(const char *path)
-{
-	FILE *file = fopen(path, "re");
-	char *text = NULL;
-	size_t size = 0;
-	json_t *events = NULL;
-
-	if (!file)
-		return NULL;
-	/* JSON has no zero bytes. */
-	if (getdelim(&text, &size, '\0', file) > 0) {
-		events = json_loads(text, 0, NULL);
-		events = events ? events : mended(text);
-	}
-	free(text);
-	fclose(file);
-	if (events && !json_is_array(events)) {
-		json_decref(events);
-		events = NULL;
-	}
-	return events;
-}
 
 static const char *string_of(const json_t *object, const char *key)
 {
@@ -419,7 +384,7 @@ static void draw_lane(FILE *out, const struct timeline *t, const struct lane *la
 	name_of(lane, name, sizeof(name));
 	describe(t, lane, busy, sizeof(busy));
 	fprintf(out, "<text x=\"0\" y=\"%d\">", lane->y + 12);
-	page_text(out, name);
+	html_text(out, name);
 	fprintf(out,
 		"<tspan class=\"aside\" dx=\"10\">%s</tspan></text>"
 		"<rect class=\"lane\" x=\"0\" y=\"%d\" width=\"100%%\" height=\"%d\"/>\n",
@@ -450,7 +415,7 @@ static void draw_stretch(FILE *out, const struct timeline *t, const struct piece
 	if (is_wide && piece->kind == JOB)
 		fprintf(out, "><title>%lld jobs from %lld, %s</title></rect>\n",
 			(long long)piece->count, (long long)piece->first,
-			page_time(piece->work / 1e6, time, sizeof(time)));
+			html_time(piece->work / 1e6, time, sizeof(time)));
 	else
 		fputs("/>\n", out);
 }
@@ -472,7 +437,7 @@ static void tell_death(FILE *out, const struct timeline *t, const struct piece *
 			"<text class=\"aside\" x=\"%.2f%%\" y=\"%d\" text-anchor=\"%s\">"
 			"replaced %s later</text>\n",
 			at, y + 31, anchor,
-			page_time(piece->replaced / 1e6, time, sizeof(time)));
+			html_time(piece->replaced / 1e6, time, sizeof(time)));
 }
 
 /* A moment has a size of its own: a picture in the picture, that is at its place. */
@@ -519,7 +484,7 @@ static void caption(FILE *out, const struct timeline *t, const char *name, int h
 	const unsigned *all = t->all;
 
 	fputs("<figcaption><b>What each process did:</b> ", out);
-	page_text(out, name);
+	html_text(out, name);
 	fputs(".", out);
 	if (hidden > 0)
 		fprintf(out, " %d more are not shown.", hidden);
@@ -528,23 +493,23 @@ static void caption(FILE *out, const struct timeline *t, const char *name, int h
 			(long long)t->dropped);
 	fputs(" <span class=\"keys\">", out);
 	if (all[JOB])
-		fputs(all[ALIVE] ? PAGE_KEY("job", "jobs, or a process that runs")
-				 : PAGE_KEY("job", "jobs"),
+		fputs(all[ALIVE] ? HTML_KEY("job", "jobs, or a process that runs")
+				 : HTML_KEY("job", "jobs"),
 		      out);
 	if (t->two_maps)
-		fputs(PAGE_KEY("job odd", "those of every other map"), out);
+		fputs(HTML_KEY("job odd", "those of every other map"), out);
 	if (all[MAP])
-		fputs(PAGE_KEY("map", "the map, as the caller sees it"), out);
+		fputs(HTML_KEY("map", "the map, as the caller sees it"), out);
 	if (all[ALIVE] && !all[JOB])
-		fputs(PAGE_KEY("alive", "runs"), out);
+		fputs(HTML_KEY("alive", "runs"), out);
 	if (all[SLEEP])
-		fputs(PAGE_KEY("sleep", "sleeps"), out);
+		fputs(HTML_KEY("sleep", "sleeps"), out);
 	if (all[STEAL])
-		fputs(PAGE_MARK("steal", "M9 2V10", "takes jobs of another"), out);
+		fputs(HTML_MARK("steal", "M9 2V10", "takes jobs of another"), out);
 	if (all[START])
-		fputs(PAGE_MARK("start", "M5 1L13 6L5 11Z", "a worker starts"), out);
+		fputs(HTML_MARK("start", "M5 1L13 6L5 11Z", "a worker starts"), out);
 	if (all[DEATH])
-		fputs(PAGE_MARK("death", "M4 1L14 11M14 1L4 11", "one dies"), out);
+		fputs(HTML_MARK("death", "M4 1L14 11M14 1L4 11", "one dies"), out);
 	fputs("</span></figcaption>\n", out);
 }
 
@@ -563,14 +528,14 @@ static void draw_all(FILE *out, const struct timeline *t, const char *name)
 	fprintf(out,
 		"<svg class=\"chart\" role=\"img\" height=\"%d\" aria-label=\"Timeline, ",
 		t->height + 44);
-	page_text(out, name);
-	fprintf(out, ": %s", page_time(t->ended / 1e6, text, sizeof(text)));
+	html_text(out, name);
+	fprintf(out, ": %s", html_time(t->ended / 1e6, text, sizeof(text)));
 	for (int i = 0; i < t->n_lanes; i++)
 		if (is_shown(&t->lanes[i])) {
 			name_of(&t->lanes[i], text, sizeof(text));
 			describe(t, &t->lanes[i], busy, sizeof(busy));
 			fputs("; ", out);
-			page_text(out, text);
+			html_text(out, text);
 			fprintf(out, " %s%s", busy,
 				t->lanes[i].pieces[DEATH] ? ", died" : "");
 		}
@@ -582,7 +547,7 @@ static void draw_all(FILE *out, const struct timeline *t, const char *name)
 
 void timeline(FILE *out, const struct tour_result *result)
 {
-	struct timeline t = { .events = read_events(result->trace) };
+	struct timeline t = { .events = events_read(result->trace) };
 	size_t n = t.events ? json_array_size(t.events) + 1 : 0;
 
 	if (n == 0)

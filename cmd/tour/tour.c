@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* The command: which lessons, and where what they found goes. */
-#include "tour.h"
-
-#include "../command.h"
+#include "tour/tour.h"
+#include "command.h"
+#include "tour/events.h"
+#include "tour/figures.h"
+#include "tour/page.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -120,7 +122,7 @@ static int write_files(const struct tour *tour, const struct outputs *outputs)
 
 	if (options.trace)
 		err = write_text("trace", options.trace, outputs->trace,
-				 tour_trace(tour));
+				 events_of_tour(tour));
 	if (options.html && err == DONE)
 		err = write_page(tour, outputs->html);
 	if (outputs->json >= 0 && err == DONE)
@@ -237,7 +239,7 @@ static int check_lessons(int argc, char **argv)
 	return DONE;
 }
 
-static int run(int argc, char **argv)
+static int run_tour(int argc, char **argv)
 {
 	struct outputs outputs = { -1, -1, -1 };
 	struct tour tour = { .quick = options.quick,
@@ -337,5 +339,5 @@ const struct command tour_command = {
 		"Python's programs need\n.Xr python3 1\nwith numpy and joblib.\n"
 		"The exit status is 1 if a program failed or gave another answer.\n",
 	.example = "tine tour --quick --html report.html",
-	.run = run,
+	.run = run_tour,
 };

@@ -7,11 +7,14 @@
  *
  *	tour.c		the command
  *	run.c		runs the programs
- *	print.c		the table, JSON and traces
+ *	print.c		the table and JSON
+	events.c	reads traces, and puts them one after the other
+	figures.c	times, ratios and names, as all of them say them
  *	pi.c, primes.c, check.c, kill.c
  *			the lessons; the page shows parts of their source
+	points.c	what two of them do
  *	python.c	runs the Python programs of bench/python
- *	page.c		the report, with bars.c, chart.c and timeline.c
+ *	page.c		the report, of bars.c, chart.c and timeline.c, on html.c
  */
 #ifndef TINE_TOUR_H
 #define TINE_TOUR_H
@@ -112,17 +115,6 @@ void tour_end(void);
 void tour_print(const struct tour *);
 /* To be freed; NULL: no memory. */
 char *tour_json(const struct tour *);
-char *tour_trace(const struct tour *); /* all of them, one after the other */
-
-/* Its name with so many workers in it. */
-void tour_name(const struct tour_program *, unsigned workers, char *buf, size_t size);
-/* "587 ns", "1.23 ms", "45.6 s": three digits. Returns buf, as the next does. */
-const char *tour_time(double seconds, char *buf, size_t size);
-/* "1.97x", "456x", "1/3,580,000x". size: at least 64. */
-const char *tour_ratio(double ratio, char *buf, size_t size);
-/* "100,000,000 points". */
-const char *tour_work(const struct tour *, const struct tour_lesson *, char *buf,
-		      size_t size);
 
 /* The interpreter of Python programs, or NULL. Looks once in a process and its forks. */
 const char *tour_find_python(void);
@@ -132,34 +124,5 @@ const char *tour_find_python(void);
  * processes that it starts end with the one that calls it.
  */
 int tour_python(const struct tour_program *, struct tour_run *);
-
-/* The page, whole. Whether it was written is for ferror(). */
-void tour_page(const struct tour *, FILE *);
-
-/* ---- of the page ------------------------------------------------------------------- */
-
-/* Text as it stands in HTML and in SVG. */
-void page_text(FILE *, const char *);
-/* tour_time() with the sign of microseconds. */
-const char *page_time(double seconds, char *buf, size_t size);
-/* What looks so in a picture, for its caption: a class of shapes, and what they mean. */
-#define PAGE_SHAPE(shape, meaning)                                                       \
-	" <span class=\"key\"><svg width=\"18\" height=\"12\" "                          \
-	"aria-hidden=\"true\">" shape "</svg> " meaning "</span>"
-#define PAGE_KEY(class, meaning)                                                         \
-	PAGE_SHAPE("<rect class=\"" class "\" width=\"18\" height=\"12\"/>", meaning)
-#define PAGE_MARK(class, path, meaning)                                                  \
-	PAGE_SHAPE("<path class=\"" class "\" d=\"" path "\"/>", meaning)
-
-void chart_times(FILE *, const struct tour_section *);
-void chart_estimates(FILE *, const struct tour_section *);
-/*
- * Below a picture that is y high, in seconds: from 0 if least is 0, else it is a power of
- * ten, and the axis logarithmic.
- */
-void chart_axis(FILE *, double least, double most, int y);
-
-/* What each worker did and when, by the trace of a run; nothing if it cannot be read. */
-void timeline(FILE *, const struct tour_result *);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Death inside the cache: at random in everything it does, and at single instructions. */
-#include "../cache_use.h"
+#include "cache_use.h"
 #include "step.h"
 
 enum { KEYS = 200 };

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_FIGURES_H
+#define TINE_FIGURES_H
+
+#include "tour/tour.h"
+
+/* Its name with so many workers in it. */
+void tour_name(const struct tour_program *, unsigned workers, char *buf, size_t size);
+/* "587 ns", "1.23 ms", "45.6 s": three digits. Returns buf, as the next does. */
+const char *tour_time(double seconds, char *buf, size_t size);
+/* "1.97x", "456x", "1/3,580,000x". size: at least 64. */
+const char *tour_ratio(double ratio, char *buf, size_t size);
+/* "100,000,000 points". */
+const char *tour_work(const struct tour *, const struct tour_lesson *, char *buf,
+		      size_t size);
+
+#endif
