@@ -6,23 +6,23 @@
 
 #include <signal.h>
 
-static uint32_t waiting(const struct desk *desk)
+static uint32_t waiting_at(const struct pool_desk *desk)
 {
 	uint64_t range = atomic_load_explicit(&desk->range, memory_order_relaxed);
 
-	return high_of(range) - low_of(range);
+	return range_high(range) - range_low(range);
 }
 
 /* The lock's last holder died: finish its theft, or forget it. */
 static void finish_theft(struct ledger *ledger)
 {
-	struct desk *thief = &ledger->desks[ledger->theft.thief];
-	struct desk *victim = &ledger->desks[ledger->theft.victim];
+	struct pool_desk *thief = &ledger->desks[ledger->theft.thief];
+	struct pool_desk *victim = &ledger->desks[ledger->theft.victim];
 	uint32_t middle = ledger->theft.middle;
 
 	if (!atomic_load(&ledger->theft.under_way))
 		return;
-	if (high_of(atomic_load(&victim->range)) == middle) {
+	if (range_high(atomic_load(&victim->range)) == middle) {
 		atomic_store(&thief->at, at_of(middle, done_of(thief->at), false));
 		atomic_store(&thief->range, range_of(middle, ledger->theft.high));
 	}
@@ -54,7 +54,7 @@ void ledger_deal(struct ledger *ledger, const struct map *map, uint32_t jobs)
 	 * later.
 	 */
 	for (uint64_t i = 0; i < workers; i++) {
-		struct desk *desk = &ledger->desks[i];
+		struct pool_desk *desk = &ledger->desks[i];
 
 		atomic_store(&desk->failure, NO_FAILURE);
 		atomic_store(&desk->unwanted, 0);
@@ -70,17 +70,17 @@ void ledger_deal(struct ledger *ledger, const struct map *map, uint32_t jobs)
 	ledger_wake_one(ledger, ledger_has_tickets(ledger) ? 0 : ledger->workers);
 }
 
-static void withdraw_from(struct ledger *ledger, struct desk *desk)
+static void withdraw_from(struct ledger *ledger, struct pool_desk *desk)
 {
 	uint64_t range = atomic_load(&desk->range);
 	int *status = ledger->map.status;
 
-	while (!atomic_compare_exchange_weak(&desk->range, &range,
-					     range_of(low_of(range), low_of(range))))
+	while (!atomic_compare_exchange_weak(
+		&desk->range, &range, range_of(range_low(range), range_low(range))))
 		;
-	for (uint32_t i = low_of(range); status && i < high_of(range); i++)
+	for (uint32_t i = range_low(range); status && i < range_high(range); i++)
 		status[item_of(&ledger->map, i)] = -ECANCELED;
-	atomic_fetch_sub(&ledger->jobs, high_of(range) - low_of(range));
+	atomic_fetch_sub(&ledger->jobs, range_high(range) - range_low(range));
 }
 
 void ledger_withdraw(struct ledger *ledger)
@@ -119,7 +119,7 @@ void ledger_call(struct ledger *ledger)
 		futex_wake(&ledger->caller_waits, 1);
 }
 
-static void wake(struct ledger *ledger, unsigned id)
+static void wake_desk(struct ledger *ledger, unsigned id)
 {
 	atomic_fetch_and(&ledger->asleep[id / 64], ~(UINT64_C(1) << id % 64));
 	atomic_fetch_add(&ledger->desks[id].wake, 1);
@@ -129,7 +129,7 @@ static void wake(struct ledger *ledger, unsigned id)
 void ledger_wake_all(struct ledger *ledger)
 {
 	for (unsigned i = 0; i < ledger->workers; i++)
-		wake(ledger, i);
+		wake_desk(ledger, i);
 	ledger_call(ledger);
 }
 
@@ -151,7 +151,7 @@ static bool any_ticket(const struct ledger *ledger, enum ticket_state one,
 static bool jobs_wait(const struct ledger *ledger)
 {
 	for (unsigned i = 0; i < ledger->workers; i++)
-		if (waiting(&ledger->desks[i]) > 0)
+		if (waiting_at(&ledger->desks[i]) > 0)
 			return true;
 	return false;
 }
@@ -205,17 +205,17 @@ void ledger_wake_one(struct ledger *ledger, unsigned self)
 	if (found >= 0 &&
 	    (self < ledger->workers || ledger_asleep(ledger) == ledger->workers) &&
 	    ledger_has_work(ledger))
-		wake(ledger, found);
+		wake_desk(ledger, found);
 }
 
-uint32_t desk_take(struct desk *desk, uint32_t most, uint32_t *first)
+uint32_t desk_take(struct pool_desk *desk, uint32_t most, uint32_t *first)
 {
 	uint64_t range = atomic_load(&desk->range);
 	uint32_t low, left, n;
 
 	do {
-		low = low_of(range);
-		left = high_of(range) - low;
+		low = range_low(range);
+		left = range_high(range) - low;
 		if (left == 0)
 			return 0;
 		/* Read after the range: a new deal writes it before. */
@@ -225,7 +225,7 @@ uint32_t desk_take(struct desk *desk, uint32_t most, uint32_t *first)
 		if (n > left / 2)
 			n = left / 2 > 0 ? left / 2 : 1;
 	} while (!atomic_compare_exchange_weak(&desk->range, &range,
-					       range_of(low + n, high_of(range))));
+					       range_of(low + n, range_high(range))));
 	*first = low;
 	return n;
 }
@@ -235,7 +235,7 @@ static unsigned fullest(const struct ledger *ledger)
 	unsigned best = 0;
 
 	for (unsigned i = 1; i < ledger->workers; i++)
-		if (waiting(&ledger->desks[i]) > waiting(&ledger->desks[best]))
+		if (waiting_at(&ledger->desks[i]) > waiting_at(&ledger->desks[best]))
 			best = i;
 	return best;
 }
@@ -243,23 +243,23 @@ static unsigned fullest(const struct ledger *ledger)
 /* With the lock held: nobody else moves a high down, and nobody's range is filled. */
 static bool steal_from(struct ledger *ledger, unsigned self, unsigned from)
 {
-	struct desk *thief = &ledger->desks[self], *victim = &ledger->desks[from];
+	struct pool_desk *thief = &ledger->desks[self], *victim = &ledger->desks[from];
 	uint64_t range = atomic_load(&victim->range);
 	uint32_t left, middle;
 
 	do {
-		left = high_of(range) - low_of(range);
+		left = range_high(range) - range_low(range);
 		if (left == 0)
 			return false;
-		middle = high_of(range) - (left + 1) / 2;
+		middle = range_high(range) - (left + 1) / 2;
 		atomic_store(&ledger->theft.under_way, 0);
 		ledger->theft.thief = self;
 		ledger->theft.victim = from;
 		ledger->theft.middle = middle;
-		ledger->theft.high = high_of(range);
+		ledger->theft.high = range_high(range);
 		atomic_store(&ledger->theft.under_way, 1);
 	} while (!atomic_compare_exchange_weak(&victim->range, &range,
-					       range_of(low_of(range), middle)));
+					       range_of(range_low(range), middle)));
 	atomic_store(&thief->at, at_of(middle, done_of(thief->at), false));
 	atomic_store(&thief->range, range_of(middle, ledger->theft.high));
 	atomic_store(&ledger->theft.under_way, 0);
@@ -274,14 +274,14 @@ bool desk_steal(struct ledger *ledger, unsigned self)
 	while (!found && jobs_wait(ledger)) {
 		ledger_lock(ledger);
 		/* A deal may have come meanwhile. */
-		found = waiting(&ledger->desks[self]) > 0 ||
+		found = waiting_at(&ledger->desks[self]) > 0 ||
 			steal_from(ledger, self, fullest(ledger));
 		ledger_unlock(ledger);
 	}
 	return found;
 }
 
-void desk_note(struct desk *desk, uint32_t index, int status)
+void desk_note(struct pool_desk *desk, uint32_t index, int status)
 {
 	uint64_t failure = (uint64_t)index << 32 | (uint32_t)status;
 
@@ -291,7 +291,7 @@ void desk_note(struct desk *desk, uint32_t index, int status)
 
 /* ---- after a death ----------------------------------------------------------------- */
 
-static int verdict_on(const struct desk *desk, bool starved)
+static int verdict_on(const struct pool_desk *desk, bool starved)
 {
 	uint64_t ended = atomic_load(&desk->ended);
 
@@ -313,7 +313,7 @@ static void note_death(struct ledger *ledger, uint32_t index, int status, tine_e
 }
 
 /* Whether the job is to be tried again. */
-static bool mend_job(struct ledger *ledger, struct desk *desk, uint32_t index,
+static bool mend_job(struct ledger *ledger, struct pool_desk *desk, uint32_t index,
 		     tine_exit how, bool starved)
 {
 	const struct map *map = &ledger->map;
@@ -334,8 +334,8 @@ static bool mend_job(struct ledger *ledger, struct desk *desk, uint32_t index,
 	return false;
 }
 
-static void mend_ticket(struct ledger *ledger, struct desk *desk, struct ticket *ticket,
-			tine_exit how, bool starved)
+static void mend_ticket(struct ledger *ledger, struct pool_desk *desk,
+			struct ticket *ticket, tine_exit how, bool starved)
 {
 	int status = verdict_on(desk, starved);
 	bool begun = atomic_load(&desk->ticket) == atomic_load(&ticket->number);
@@ -353,7 +353,7 @@ static void mend_ticket(struct ledger *ledger, struct desk *desk, struct ticket 
 static void mend_tickets(struct ledger *ledger, unsigned id, tine_exit how, bool starved)
 {
 	struct ticket *tickets = atomic_load(&ledger->tickets);
-	struct desk *desk = &ledger->desks[id];
+	struct pool_desk *desk = &ledger->desks[id];
 
 	for (unsigned i = 0; tickets && i < ticket_count(ledger); i++)
 		if (atomic_load(&tickets[i].state) == ticket_word(TAKEN, id))
@@ -363,7 +363,7 @@ static void mend_tickets(struct ledger *ledger, unsigned id, tine_exit how, bool
 
 static void trace_death(struct ledger *ledger, unsigned id, tine_exit how, int status)
 {
-	const struct desk *desk = &ledger->desks[id];
+	const struct pool_desk *desk = &ledger->desks[id];
 	uint64_t ticket = atomic_load(&desk->ticket), at = atomic_load(&desk->at);
 	struct trace_death death = { how, status, ticket || is_running(at), ticket != 0,
 				     ticket ? ticket : index_of(at) };
@@ -374,7 +374,7 @@ static void trace_death(struct ledger *ledger, unsigned id, tine_exit how, int s
 /* May itself be cut short and done again: at is what it goes by, and is written last. */
 void desk_mend(struct ledger *ledger, unsigned id, tine_exit how, bool starved)
 {
-	struct desk *desk = &ledger->desks[id];
+	struct pool_desk *desk = &ledger->desks[id];
 	uint64_t at = atomic_load(&desk->at), range = atomic_load(&desk->range);
 	uint32_t index = index_of(at), done = done_of(at);
 
@@ -384,7 +384,7 @@ void desk_mend(struct ledger *ledger, unsigned id, tine_exit how, bool starved)
 		index++;
 		done++;
 	}
-	atomic_store(&desk->range, range_of(index, high_of(range)));
+	atomic_store(&desk->range, range_of(index, range_high(range)));
 	atomic_store(&desk->at, at_of(index, done, false));
 	atomic_store(&desk->ended, 0);
 }

@@ -67,7 +67,7 @@
 
 enum seat { SEAT_EMPTY, SEAT_STARTING, SEAT_READY, SEAT_ABANDONED };
 
-struct desk {
+struct pool_desk {
 	/* The worker's own line; thieves touch range. */
 	_Alignas(64) _Atomic uint64_t range;
 	_Atomic uint64_t at;
@@ -126,7 +126,6 @@ struct ticket {
 
 struct ledger {
 	/* Constant. */
-	uint64_t magic;
 	unsigned workers, jobs_per_worker, retries;
 	size_t memory_per_worker;
 	int64_t job_ms;		/* of tickets */
@@ -157,11 +156,10 @@ struct ledger {
 		uint32_t thief, victim, middle, high;
 	} theft;	      /* the holder of the lock */
 	tine_failure failure; /* of this deal; whoever mends, with the lock held */
-	struct desk desks[];
+	struct pool_desk desks[];
 };
 
-#define LEDGER_MAGIC UINT64_C(0x3172656764656c74) /* layout 1 */
-#define NO_FAILURE   UINT64_MAX
+#define NO_FAILURE UINT64_MAX
 
 /* ---- words ------------------------------------------------------------------------- */
 
@@ -170,12 +168,12 @@ static inline uint64_t range_of(uint32_t low, uint32_t high)
 	return (uint64_t)high << 32 | low;
 }
 
-static inline uint32_t low_of(uint64_t range)
+static inline uint32_t range_low(uint64_t range)
 {
 	return (uint32_t)range;
 }
 
-static inline uint32_t high_of(uint64_t range)
+static inline uint32_t range_high(uint64_t range)
 {
 	return range >> 32;
 }
@@ -201,7 +199,7 @@ static inline bool is_running(uint64_t at)
 }
 
 /* Names the job at the desk, of the map or a ticket; 0: none. */
-static inline uint64_t job_of(const struct desk *desk)
+static inline uint64_t job_of(const struct pool_desk *desk)
 {
 	uint64_t ticket = atomic_load(&desk->ticket), at = atomic_load(&desk->at);
 
@@ -209,7 +207,7 @@ static inline uint64_t job_of(const struct desk *desk)
 }
 
 /* How large its worker may be: what it was forked with is not of its making. */
-static inline uint64_t own_limit(const struct desk *desk, size_t limit)
+static inline uint64_t own_limit(const struct pool_desk *desk, size_t limit)
 {
 	uint64_t born = atomic_load(&desk->born);
 
@@ -282,11 +280,11 @@ bool ledger_has_tickets(const struct ledger *);
 /* ---- one desk ---------------------------------------------------------------------- */
 
 /* Takes up a chunk, of at most so many jobs: the first of them, and how many; 0: none. */
-uint32_t desk_take(struct desk *, uint32_t most, uint32_t *first);
+uint32_t desk_take(struct pool_desk *, uint32_t most, uint32_t *first);
 /* Moves jobs from the fullest desk to this empty one. False: there are none. */
 bool desk_steal(struct ledger *, unsigned self);
 /* Notes a status below zero. */
-void desk_note(struct desk *, uint32_t index, int status);
+void desk_note(struct pool_desk *, uint32_t index, int status);
 /*
  * After its worker's death, and how it died: fails the job that was running, or has it
  * tried again, and puts back what waits. starved: the system killed it for its memory.

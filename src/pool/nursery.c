@@ -122,7 +122,7 @@ static void fork_spare(struct nursery *nursery)
 /* The desk is mended. */
 static void seat(struct nursery *nursery, unsigned id)
 {
-	struct desk *desk = &nursery->ledger->desks[id];
+	struct pool_desk *desk = &nursery->ledger->desks[id];
 	pid_t pid, self = getpid();
 
 	if (desk->strikes >= MOST_STRIKES) {
@@ -165,10 +165,10 @@ static tine_exit exit_of(int status)
 				   : (tine_exit){ .code = WEXITSTATUS(status) };
 }
 
-static void bury(struct nursery *nursery, pid_t pid, tine_exit how)
+static void bury_worker(struct nursery *nursery, pid_t pid, tine_exit how)
 {
 	struct ledger *ledger = nursery->ledger;
-	struct desk *desk;
+	struct pool_desk *desk;
 	unsigned id = 0;
 
 	if (pid == atomic_load(&ledger->spare))
@@ -208,7 +208,7 @@ static void bury_ending(struct nursery *nursery)
 
 		if (pid && spare_sees_death(&ledger->desks[id]) &&
 		    process_ending(pid, &status))
-			bury(nursery, pid, exit_of(status));
+			bury_worker(nursery, pid, exit_of(status));
 	}
 }
 
@@ -221,7 +221,7 @@ static void bury_all(struct nursery *nursery)
 	while (read(nursery->deaths, &info, sizeof(info)) > 0)
 		;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		bury(nursery, pid, exit_of(status));
+		bury_worker(nursery, pid, exit_of(status));
 	bury_ending(nursery);
 }
 
@@ -253,7 +253,7 @@ static bool stop(pid_t pid)
 }
 
 /* The status that the worker is to be ended with in its job; 0: let it go on. */
-static int doom(const struct ledger *ledger, const struct desk *desk)
+static int doom(const struct ledger *ledger, const struct pool_desk *desk)
 {
 	uint64_t job = job_of(desk);
 	int64_t limit = atomic_load(&desk->ticket) ? ledger->job_ms : ledger->map.job_ms;
@@ -276,7 +276,7 @@ static void end_doomed(struct nursery *nursery)
 	struct ledger *ledger = nursery->ledger;
 
 	for (unsigned id = 0; id < ledger->workers; id++) {
-		struct desk *desk = &ledger->desks[id];
+		struct pool_desk *desk = &ledger->desks[id];
 		pid_t pid = atomic_load(&desk->pid);
 		int status;
 

@@ -34,6 +34,8 @@ struct result {
 	char out[];
 };
 
+#define GLANCE INT64_C(100000000) /* nanoseconds between looks at what others do */
+
 typedef bool over_fn(const struct ledger *);
 
 /* Sleeps until somebody calls, or until then: whether it is over. */
@@ -42,6 +44,12 @@ bool pool_doze(tine_pool *, over_fn *over, int64_t until);
 int pool_mind_nursery(tine_pool *, int *died);
 /* Has the nursery look at the clock, if there are limits, from now on. */
 void pool_have_watched(tine_pool *, bool limits);
+/* Whether it has died and no other was started yet. */
+bool pool_lost_nursery(tine_pool *);
+/* Ends it and the workers. */
+void pool_end_nursery(tine_pool *);
+/* Frees what is kept from map to map, but so many bytes of each. */
+void pool_trim(tine_pool *, size_t most);
 /* Frees all that was submitted; the workers are gone. */
 void pool_drop_tickets(tine_pool *);
 /* Frees what was brought home; also in a child, which has a copy. */

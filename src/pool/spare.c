@@ -9,7 +9,7 @@
 
 #define MOST_WATCHED 127 /* the kernel waits for 128 words at once */
 
-bool spare_sees_death(struct desk *desk)
+bool spare_sees_death(struct pool_desk *desk)
 {
 	return atomic_load(lock_word(&desk->life)) & FUTEX_OWNER_DIED;
 }
@@ -50,7 +50,8 @@ static bool watch(_Atomic uint32_t *word, struct futex_waitv *waiter)
 	return true;
 }
 
-static void sleep_on(struct ledger *ledger, unsigned *watched, pid_t nursery)
+/* False: this kernel cannot. */
+static bool sleep_watching(struct ledger *ledger, unsigned *watched, pid_t nursery)
 {
 	struct futex_waitv waiters[1 + MOST_WATCHED] = {
 		{ .uaddr = (uintptr_t)&ledger->called, .flags = FUTEX_32 }
@@ -62,18 +63,24 @@ static void sleep_on(struct ledger *ledger, unsigned *watched, pid_t nursery)
 	*watched = n;
 	if (n < before)
 		kill(nursery, SIGCHLD);
-	if (syscall(SYS_futex_waitv, waiters, 1 + n, 0, NULL, CLOCK_MONOTONIC) < 0 &&
-	    errno != EAGAIN && errno != EINTR)
-		futex_wait(&ledger->called, 0, TINE_FOREVER);
-}
-#else
-static void sleep_on(struct ledger *ledger, unsigned *watched, pid_t nursery)
-{
-	(void)watched;
-	(void)nursery;
-	futex_wait(&ledger->called, 0, TINE_FOREVER);
+	/* Bound: the nursery, whose death kills this process. */
+	return syscall(SYS_futex_waitv, waiters, 1 + n, 0, NULL, CLOCK_MONOTONIC) >= 0 ||
+	       errno == EAGAIN || errno == EINTR;
 }
 #endif
+
+static void sleep_until_called(struct ledger *ledger, unsigned *watched, pid_t nursery)
+{
+#ifdef SYS_futex_waitv
+	if (sleep_watching(ledger, watched, nursery))
+		return;
+#else
+	(void)watched;
+	(void)nursery;
+#endif
+	/* Bound: the nursery, whose death kills this process. */
+	futex_wait(&ledger->called, 0, TINE_FOREVER);
+}
 
 unsigned spare_wait(struct ledger *ledger, pid_t nursery)
 {
@@ -81,7 +88,7 @@ unsigned spare_wait(struct ledger *ledger, pid_t nursery)
 	uint32_t call;
 
 	while ((call = atomic_load(&ledger->called)) == 0)
-		sleep_on(ledger, &watched, nursery);
+		sleep_until_called(ledger, &watched, nursery);
 	atomic_store(&ledger->called, 0);
 	return call - 1;
 }

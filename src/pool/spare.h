@@ -47,6 +47,6 @@ bool spare_call(struct ledger *, unsigned id);
 /* The one that was called to the desk is dead: whether it had not heard yet. */
 bool spare_missed(struct ledger *, unsigned id);
 /* Whether the desk's worker has let go of its life. */
-bool spare_sees_death(struct desk *);
+bool spare_sees_death(struct pool_desk *);
 
 #endif

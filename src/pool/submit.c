@@ -16,11 +16,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define GLANCE INT64_C(100000000) /* between looks at the nursery */
-#define MANY   64		  /* jobs of a moment in a row */
-#define RARELY INT64_C(1000000)	  /* nanoseconds between wakes for jobs of a moment */
+#define MANY   64		/* jobs of a moment in a row */
+#define RARELY INT64_C(1000000) /* nanoseconds between wakes for jobs of a moment */
 
-static enum ticket_state state_of(const struct ticket *ticket)
+static enum ticket_state state_of_ticket(const struct ticket *ticket)
 {
 	return ticket_state(atomic_load(&ticket->state));
 }
@@ -39,7 +38,7 @@ static tine_done done_of_ticket(const struct ticket *ticket)
 
 /* ---- making room ------------------------------------------------------------------- */
 
-static int bring_home(tine_pool *pool, struct ticket *ticket)
+static int bring_ticket(tine_pool *pool, struct ticket *ticket)
 {
 	struct result *result = malloc(sizeof(*result) + ticket->out_size);
 
@@ -65,7 +64,7 @@ static int find_room(tine_pool *pool, struct ticket **room)
 	unsigned waiting = 0;
 
 	for (unsigned i = 0; i < ticket_count(ledger); i++) {
-		switch (state_of(&tickets[i])) {
+		switch (state_of_ticket(&tickets[i])) {
 		case EMPTY:
 			empty = &tickets[i];
 			break;
@@ -82,7 +81,7 @@ static int find_room(tine_pool *pool, struct ticket **room)
 	if (waiting >= 2 * ledger->workers || (!empty && !done))
 		return -EAGAIN;
 	*room = empty ? empty : done;
-	return empty ? 0 : bring_home(pool, done);
+	return empty ? 0 : bring_ticket(pool, done);
 }
 
 static int make_tickets(tine_pool *pool)
@@ -110,11 +109,11 @@ static bool some_taken(const struct ledger *ledger)
 	unsigned waiting = 0;
 
 	for (unsigned i = 0; i < ticket_count(ledger); i++)
-		waiting += state_of(&tickets[i]) == WAITING;
+		waiting += state_of_ticket(&tickets[i]) == WAITING;
 	return waiting < 2 * ledger->workers || some_finished(ledger);
 }
 
-static int wait_for(tine_pool *pool, over_fn *over, int64_t deadline, int *died)
+static int await_ticket(tine_pool *pool, over_fn *over, int64_t deadline, int *died)
 {
 	int64_t now = tine_now(), until = now + GLANCE;
 
@@ -152,8 +151,8 @@ static int data_size(const tine_pool *pool, const tine_task *task, size_t *size)
 	return 0;
 }
 
-static void fill(tine_pool *pool, struct ticket *ticket, const tine_task *task,
-		 const void *in, uint64_t tag)
+static void fill_ticket(tine_pool *pool, struct ticket *ticket, const tine_task *task,
+			const void *in, uint64_t tag)
 {
 	ticket->number = atomic_load(&pool->submitted) + 1;
 	ticket->tag = tag;
@@ -190,8 +189,8 @@ static void wake_enough(tine_pool *pool)
 	if (asleep == 0)
 		return;
 	for (unsigned i = 0; i < ticket_count(ledger); i++)
-		jobs += state_of(&tickets[i]) == WAITING ||
-			state_of(&tickets[i]) == TAKEN;
+		jobs += state_of_ticket(&tickets[i]) == WAITING ||
+			state_of_ticket(&tickets[i]) == TAKEN;
 	if (jobs <= ledger->workers - asleep)
 		return;
 	if (asleep < ledger->workers && atomic_load(&ledger->moments) >= MANY) {
@@ -231,7 +230,7 @@ int tine_pool_submit(tine_pool *pool, const tine_task *task, const void *in, uin
 		err = find_room(pool, &ticket);
 		if (err != -EAGAIN)
 			break;
-		err = wait_for(pool, some_taken, deadline, &died);
+		err = await_ticket(pool, some_taken, deadline, &died);
 		if (err)
 			break;
 	}
@@ -239,7 +238,7 @@ int tine_pool_submit(tine_pool *pool, const tine_task *task, const void *in, uin
 		err = stage_reserve(&ticket->data, size);
 	if (err)
 		return err;
-	fill(pool, ticket, task, in, tag);
+	fill_ticket(pool, ticket, task, in, tag);
 	atomic_fetch_add(&ledger->turn, 1);
 	wake_enough(pool);
 	pool_have_watched(pool, ledger->job_ms || ledger->memory_per_worker);
@@ -279,7 +278,7 @@ static bool deliver_ticket(tine_pool *pool, void *out, tine_done *done)
 	uint64_t number = wanted(pool);
 
 	for (unsigned i = 0; i < ticket_count(ledger); i++)
-		if (state_of(&tickets[i]) == DONE &&
+		if (state_of_ticket(&tickets[i]) == DONE &&
 		    (number ? tickets[i].number == number
 			    : !oldest || tickets[i].number < oldest->number))
 			oldest = &tickets[i];
@@ -308,7 +307,7 @@ int tine_pool_next(tine_pool *pool, void *out, tine_done *done, int64_t deadline
 		pool->ledger->collected = atomic_load(&pool->ledger->finished);
 		if (deliver_result(pool, out, done) || deliver_ticket(pool, out, done))
 			break;
-		err = wait_for(pool, some_finished, deadline, &died);
+		err = await_ticket(pool, some_finished, deadline, &died);
 		if (err)
 			return err;
 	}

@@ -22,7 +22,7 @@ const uint32_t *tine_cancel_word_ = &never_cancelled;
 
 struct worker {
 	struct ledger *ledger;
-	struct desk *desk;
+	struct pool_desk *desk;
 	unsigned id;
 	uint32_t jobs_left; /* until it retires */
 	uint32_t turn;	    /* the deal it has looked at */
@@ -51,7 +51,7 @@ static bool is_mapped(struct worker *worker, tine_fn *fn)
 	return worker->mapped == fn;
 }
 
-static int call(tine_fn *fn, const struct cached *cached, const void *in, void *out)
+static int call_job(tine_fn *fn, const struct cached *cached, const void *in, void *out)
 {
 	int status = cached ? cached_call(cached, fn, in, out) : fn(in, out);
 
@@ -95,7 +95,7 @@ static void mind_memory(struct worker *worker)
  */
 static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 {
-	struct desk *desk = worker->desk;
+	struct pool_desk *desk = worker->desk;
 	const struct map map = worker->ledger->map;
 	uint32_t done = done_of(atomic_load_explicit(&desk->at, memory_order_relaxed));
 	bool mapped = is_mapped(worker, map.fn);
@@ -116,8 +116,8 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 			/* Release: the job before is finished in memory. */
 			atomic_store_explicit(&desk->at, at_of(i, done, true),
 					      memory_order_release);
-			status = call(map.fn, map.cached, map.in + item * map.in_size,
-				      map.out + item * map.out_size);
+			status = call_job(map.fn, map.cached, map.in + item * map.in_size,
+					  map.out + item * map.out_size);
 			if (status == 1 && map.hits > 0)
 				note_hit(worker->ledger, &map, i);
 		}
@@ -138,7 +138,7 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 static bool do_ticket(struct worker *worker)
 {
 	struct ledger *ledger = worker->ledger;
-	struct desk *desk = worker->desk;
+	struct pool_desk *desk = worker->desk;
 	struct ticket *ticket;
 	int64_t begun, ended;
 	int status;
@@ -158,8 +158,8 @@ static bool do_ticket(struct worker *worker)
 		atomic_store(&desk->begun, begun);
 		atomic_store(&desk->ticket, ticket->number);
 		tine_cancel_word_ = (const uint32_t *)&ledger->dropped;
-		status = call(ticket->fn, ticket->cached, ticket->data.mem,
-			      ticket_result(ticket));
+		status = call_job(ticket->fn, ticket->cached, ticket->data.mem,
+				  ticket_result(ticket));
 		tine_cancel_word_ = (const uint32_t *)&ledger->cancelled;
 	}
 	ended = tine_now();
@@ -181,7 +181,7 @@ static bool do_ticket(struct worker *worker)
 /*
  * So that chunks last neither so short that taking them up costs, nor longer than needed.
  */
-static void adapt(struct desk *desk, uint32_t did, int64_t took)
+static void adapt(struct pool_desk *desk, uint32_t did, int64_t took)
 {
 	uint32_t chunk = atomic_load_explicit(&desk->chunk, memory_order_relaxed);
 

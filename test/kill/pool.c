@@ -95,7 +95,7 @@ TEST_LIMIT(a_worker_killed_at_every_step, 240)
 	long n;
 
 	board->ledger = tine_shared_new(1, sizeof(struct ledger) +
-						   DESKS * sizeof(struct desk));
+						   DESKS * sizeof(struct pool_desk));
 	board->ledger->workers = DESKS;
 	board->ledger->jobs_per_worker = 2;
 	for (int i = 0; i < JOBS; i++)
@@ -191,8 +191,8 @@ static void kill_in_tickets(unsigned retries)
 	const struct steps steps = { NULL, does_one, each_ticket_once };
 	struct board *board = tine_shared_new(1, sizeof(*board));
 	_Atomic int **in = tine_shared_new(JOBS, sizeof(*in));
-	struct ledger *ledger = tine_shared_new(1, sizeof(*ledger) +
-							   DESKS * sizeof(struct desk));
+	struct ledger *ledger = tine_shared_new(
+		1, sizeof(*ledger) + DESKS * sizeof(struct pool_desk));
 	long n;
 
 	ledger->workers = DESKS;

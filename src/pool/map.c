@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The caller's side of a map and of a search: deals the jobs out (ledger.h has the
+ * protocol), waits, and brings the results home.
+ */
+#include "pool/pool.h"
+
+#include "base/options.h"
+#include "memory/heap.h"
+#include "pool/cached.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define GRACE INT64_C(10000000) /* for running jobs, after the deadline */
+#define KEEP  ((size_t)64 << 20)
+
+/* One call of tine_pool_map. */
+struct run {
+	tine_pool *pool;
+	const tine_map_opts *opts;
+	struct map map;	 /* moves on with base */
+	void *out_there; /* where the jobs find all of it */
+	int *status_there;
+	size_t items;	    /* the caller's */
+	size_t total, base; /* jobs of all deals, and of those before this one */
+	struct plan plan;   /* where there is a cache, which items are jobs */
+	int64_t deadline;
+	bool late;     /* the deadline has passed */
+	int64_t ended; /* when the search was seen to have its hits, or 0 */
+	int nurseries; /* that died */
+	int err;
+	size_t found; /* the first hit, or SIZE_MAX */
+	tine_failure failure;
+};
+
+/* ---- a map under way --------------------------------------------------------------- */
+
+static bool map_over(const struct ledger *ledger)
+{
+	return ledger_done(ledger) >= atomic_load(&ledger->jobs);
+}
+
+static void report(const struct run *run)
+{
+	size_t known = run->items - run->total;
+	size_t done = known + run->base + ledger_done(run->pool->ledger);
+
+	if (run->opts && run->opts->progress)
+		run->opts->progress(run->opts->progress_arg, done, run->items);
+}
+
+/* Has the nursery end what still runs. */
+static void end_running(tine_pool *pool, int status)
+{
+	struct ledger *ledger = pool->ledger;
+
+	for (unsigned id = 0; id < ledger->workers; id++) {
+		struct pool_desk *desk = &ledger->desks[id];
+		uint64_t at = atomic_load(&desk->at);
+
+		if (is_running(at)) {
+			atomic_store(&desk->unwanted_status, status);
+			atomic_store(&desk->unwanted, at);
+		}
+	}
+	send(pool->nursery.lifeline, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* The jobs that a search has left running have their grace. */
+static void mind_search(struct run *run)
+{
+	const struct ledger *ledger = run->pool->ledger;
+	int64_t grace = run->opts ? run->opts->grace_ms : 0;
+
+	if (run->map.hits == 0 || grace <= 0 ||
+	    atomic_load(&ledger->hits) < run->map.hits)
+		return;
+	if (!run->ended)
+		run->ended = tine_now();
+	if ((tine_now() - run->ended) / 1000000 >= grace)
+		end_running(run->pool, -ECANCELED);
+}
+
+static void mind_deadline(struct run *run)
+{
+	if (!run->late && tine_now() >= run->deadline) {
+		run->late = true;
+		atomic_store(&run->pool->ledger->cancelled, 1);
+	} else if (run->late) {
+		end_running(run->pool, -ETIMEDOUT);
+	}
+}
+
+static int await_map(struct run *run)
+{
+	int64_t until;
+
+	do {
+		until = tine_now() + (run->late || run->ended ? GRACE : GLANCE);
+		if (!run->late && until > run->deadline)
+			until = run->deadline;
+		if (pool_doze(run->pool, map_over, until))
+			break;
+		mind_deadline(run);
+		mind_search(run);
+		/* All workers may be busy for long, with what was submitted. */
+		if (atomic_load(&run->pool->ledger->cancelled))
+			ledger_withdraw(run->pool->ledger);
+		run->err = pool_mind_nursery(run->pool, &run->nurseries);
+		report(run);
+	} while (run->err == 0);
+	return run->err;
+}
+
+/* ---- memory that workers see ------------------------------------------------------- */
+
+void pool_trim(tine_pool *pool, size_t most)
+{
+	stage_trim(&pool->in, most);
+	stage_trim(&pool->out, most);
+	stage_trim(&pool->status, most);
+	stage_trim(&pool->items, most);
+	stage_trim(&pool->cached, most);
+}
+
+/* Where workers find n items of the caller's: there, or in the stage. */
+static int place(struct stage *stage, const void *items, size_t n, size_t size,
+		 void **placed)
+{
+	size_t len;
+
+	if (__builtin_mul_overflow(n, size, &len))
+		return -EINVAL;
+	*placed = (void *)items;
+	if (len == 0 || shared_has(items, len))
+		return 0;
+	if (stage_reserve(stage, len) != 0)
+		return -ENOMEM;
+	*placed = stage->mem;
+	return 0;
+}
+
+/* ---- the calls --------------------------------------------------------------------- */
+
+/* The jobs that were not even dealt. */
+static void drop_rest(const struct run *run)
+{
+	for (size_t i = 0; run->map.status && i < run->total - run->base; i++)
+		run->map.status[item_of(&run->map, i)] = -ECANCELED;
+}
+
+/* The caller's number of a job of the deal. */
+static size_t caller_item(const struct run *run, uint32_t job)
+{
+	return run->map.items ? run->map.items[job] : run->base + job;
+}
+
+/* What a deal had to tell besides its results. */
+static void bring_news(struct run *run)
+{
+	const struct ledger *ledger = run->pool->ledger;
+	uint64_t found = atomic_load(&ledger->found);
+
+	if (found && run->found == SIZE_MAX)
+		run->found = caller_item(run, found - 1);
+	run->failure.deaths += ledger->failure.deaths;
+	if (run->failure.index != SIZE_MAX || ledger->failure.index == SIZE_MAX)
+		return;
+	run->failure.index = caller_item(run, ledger->failure.index);
+	run->failure.status = ledger->failure.status;
+	run->failure.how = ledger->failure.how;
+}
+
+static void skip_dealt(struct run *run, uint32_t n)
+{
+	struct map *map = &run->map;
+
+	run->base += n;
+	if (map->items) {
+		map->items += n;
+		return;
+	}
+	map->in += n * map->in_size;
+	map->out += n * map->out_size;
+	if (map->status)
+		map->status += n;
+}
+
+static int deal_all(struct run *run, int *failure)
+{
+	struct map *map = &run->map;
+	struct ledger *ledger = run->pool->ledger;
+
+	while (run->base < run->total && run->err == 0) {
+		size_t left = run->total - run->base;
+		uint32_t n = left < MAX_JOBS ? left : MAX_JOBS;
+		uint64_t first;
+
+		for (uint32_t i = 0; map->retries && i < n; i++)
+			map->status[item_of(map, i)] = 0;
+		ledger_deal(ledger, map, n);
+		pool_have_watched(run->pool, map->job_ms || ledger->memory_per_worker);
+		if (await_map(run) != 0)
+			break;
+		first = ledger_failure(ledger);
+		if (*failure == 0 && first != NO_FAILURE)
+			*failure = (int)(uint32_t)first;
+		bring_news(run);
+		skip_dealt(run, n);
+		if (atomic_load(&ledger->cancelled)) {
+			drop_rest(run);
+			break;
+		}
+	}
+	return run->err;
+}
+
+static void forget_jobs(struct ledger *ledger)
+{
+	struct map none = { 0 };
+
+	ledger_deal(ledger, &none, 0);
+}
+
+static int check_map(const tine_pool *pool, const tine_task *task, const void *in,
+		     const void *out, size_t n, const tine_map_opts *opts)
+{
+	if (!pool || !task || !task->fn || (opts && !TAIL_IS_ZERO(opts)))
+		return -EINVAL;
+	if (opts &&
+	    (opts->job_ms < 0 || opts->grace_ms < 0 || (opts->cache && !task->name)))
+		return -EINVAL;
+	if (n > 0 && ((!in && task->in_size) || (!out && task->out_size)))
+		return -EINVAL;
+	return pool->nursery.owner == getpid() ? 0 : -EPERM;
+}
+
+static void all_status(const tine_map_opts *opts, size_t n, int status)
+{
+	for (size_t i = 0; opts && opts->status && i < n; i++)
+		opts->status[i] = status;
+}
+
+/* Where the n statuses go: NULL, where nobody wants to know. */
+static int place_status(struct run *run, int **there)
+{
+	const tine_map_opts *opts = run->opts;
+	void *placed = NULL;
+	int err = 0;
+
+	if (opts && opts->status)
+		err = place(&run->pool->status, opts->status, run->items, sizeof(int),
+			    &placed);
+	else if (opts && (opts->retries || opts->cache))
+		err = place(&run->pool->status, "", run->items, sizeof(int), &placed);
+	*there = placed;
+	return err;
+}
+
+static void tell_failure(const struct run *run)
+{
+	if (!run->opts || !run->opts->failure)
+		return;
+	*run->opts->failure = run->failure;
+	if (run->failure.index == SIZE_MAX)
+		run->opts->failure->index = run->items;
+}
+
+/* Takes from the cache what it has; the rest is dealt. */
+static int plan_jobs(struct run *run, const tine_task *task)
+{
+	tine_cache *cache = run->opts->cache;
+	tine_pool *pool = run->pool;
+	struct map *map = &run->map;
+	struct plan *plan = &run->plan;
+	int err;
+
+	if (run->items > UINT32_MAX)
+		return -EINVAL;
+	if (stage_reserve(&pool->items, run->items * sizeof(uint32_t)) != 0 ||
+	    stage_reserve(&pool->cached, cached_size(cache, task)) != 0)
+		return -ENOMEM;
+	err = plan_make(plan, cache, task, map->in, map->out, run->items, map->status,
+			pool->items.mem);
+	if (err)
+		return err;
+	cached_fill(pool->cached.mem, cache, task);
+	map->cached = pool->cached.mem;
+	map->items = plan->items;
+	run->total = plan->jobs;
+	if (map->hits == 0 || plan->hits == 0)
+		return 0;
+	run->found = plan->found;
+	if (plan->hits < map->hits)
+		map->hits -= plan->hits;
+	else
+		run->total = 0;
+	return 0;
+}
+
+/* Where the jobs find what the caller has, and where they put their results. */
+static int lay_out(struct run *run, const tine_task *task, const void *in, void *out)
+{
+	const tine_map_opts *opts = run->opts;
+	tine_pool *pool = run->pool;
+	struct map *map = &run->map;
+	size_t n = run->items;
+	void *in_there;
+	int err;
+
+	if ((err = place(&pool->in, in, n, task->in_size, &in_there)) != 0 ||
+	    (err = place(&pool->out, out, n, task->out_size, &run->out_there)) != 0 ||
+	    (err = place_status(run, &run->status_there)) != 0)
+		return err;
+	if (in_there != in)
+		memcpy(in_there, in, n * task->in_size);
+	map->fn = task->fn;
+	map->in = in_there;
+	map->out = run->out_there;
+	map->status = run->status_there;
+	map->in_size = task->in_size;
+	map->out_size = task->out_size;
+	if (opts) {
+		map->chunk = opts->chunk < MAX_JOBS ? opts->chunk : MAX_JOBS;
+		map->retries = opts->retries;
+		map->job_ms = opts->job_ms;
+	}
+	run->total = n;
+	return 0;
+}
+
+static void begin_trace(struct run *run, const tine_task *task)
+{
+	struct trace *trace = run->pool->trace;
+
+	if (!trace)
+		return;
+	run->map.name = trace_name(task->name);
+	run->map.number = trace_map_begin(trace, run->map.name, run->items);
+}
+
+/* Whether all jobs are done, or none is to be: else an error. */
+static int work(struct run *run, int *failure)
+{
+	struct ledger *ledger = run->pool->ledger;
+	int err;
+
+	atomic_store(&ledger->cancelled, 0);
+	atomic_store(&ledger->dropped, 0);
+	atomic_store(&ledger->hits, 0);
+	atomic_store(&run->pool->mapping, true);
+	err = deal_all(run, failure);
+	atomic_store(&run->pool->mapping, false);
+	if (err)
+		forget_jobs(ledger);
+	return err;
+}
+
+static void bring_home(const struct run *run, const tine_task *task, void *out)
+{
+	const tine_map_opts *opts = run->opts;
+	size_t n = run->items;
+
+	if (out != run->out_there)
+		memcpy(out, run->out_there, n * task->out_size);
+	if (opts && opts->status && opts->status != run->status_there)
+		memcpy(opts->status, run->status_there, n * sizeof(int));
+	if (opts && opts->progress)
+		opts->progress(opts->progress_arg, n - run->total + run->base, n);
+	tell_failure(run);
+}
+
+static int run_map(struct run *run, const tine_task *task, const void *in, void *out)
+{
+	tine_pool *pool = run->pool;
+	int failure = 0, err = lay_out(run, task, in, out);
+
+	if (err)
+		goto trim;
+	begin_trace(run, task);
+	if (run->opts && run->opts->cache && (err = plan_jobs(run, task)) != 0)
+		goto trim;
+	err = work(run, &failure);
+	if (err) {
+		all_status(run->opts, run->items, err);
+		goto trim;
+	}
+	if (run->map.cached)
+		plan_settle(&run->plan, task, run->out_there, run->status_there);
+	bring_home(run, task, out);
+	err = failure;
+	if (atomic_load(&pool->ledger->cancelled))
+		err = run->late ? -ETIMEDOUT : -ECANCELED;
+trim:
+	plan_free(&run->plan);
+	pool_trim(pool, KEEP);
+	trace_map_end(pool->trace, err);
+	return err;
+}
+
+static int start_map(struct run *run, const tine_task *task, const void *in, void *out)
+{
+	const tine_map_opts *opts = run->opts;
+	size_t n = run->items;
+	int err = check_map(run->pool, task, in, out, n, opts);
+
+	run->found = run->failure.index = SIZE_MAX;
+	if (err)
+		return err;
+	if (n > 0 && run->deadline > tine_now())
+		return run_map(run, task, in, out);
+	all_status(opts, n, -ECANCELED);
+	tell_failure(run);
+	return n > 0 ? -ETIMEDOUT : 0;
+}
+
+int tine_pool_map(tine_pool *pool, const tine_task *task, const void *in, void *out,
+		  size_t n, const tine_map_opts *opts, int64_t deadline)
+{
+	struct run run = { .pool = pool, .opts = opts, .items = n, .deadline = deadline };
+
+	if (opts && (opts->hits || opts->grace_ms))
+		return -EINVAL;
+	return start_map(&run, task, in, out);
+}
+
+int tine_pool_find(tine_pool *pool, const tine_task *task, const void *in, void *out,
+		   size_t n, size_t *index, const tine_map_opts *opts, int64_t deadline)
+{
+	struct run run = { .pool = pool, .opts = opts, .items = n, .deadline = deadline };
+	size_t wanted = opts && opts->hits ? opts->hits : 1;
+	size_t hits;
+	int err;
+
+	if (wanted > INT32_MAX)
+		wanted = INT32_MAX;
+	run.map.hits = wanted;
+	err = start_map(&run, task, in, out);
+	if (run.found == SIZE_MAX)
+		return err;
+	hits = atomic_load(&pool->ledger->hits);
+	if (hits > run.map.hits)
+		hits = run.map.hits;
+	if (index)
+		*index = run.found;
+	hits += run.plan.hits;
+	return (int)(hits < wanted ? hits : wanted);
+}
