@@ -5,7 +5,7 @@
  */
 #include "cache_use.h"
 
-#include "cache/cache.h"
+#include "cache/format.h"
 
 enum { KEYS = 60, TASKS = 12, MOST_FILES = 64 };
 
@@ -227,7 +227,7 @@ static void forget_boot(void)
 {
 	static const uint64_t none[2];
 
-	write_at(file_named("index"), offsetof(struct header, boot), none, sizeof(none));
+	write_at(file_named("index"), offsetof(struct index_header, boot), none, sizeof(none));
 }
 
 /* The first bytes of an index are what it has most of. */
@@ -372,7 +372,7 @@ static void open_and_harm(struct round *round)
 	for (size_t n = 1 + roll(&round->chance, 3); n > 0; n--)
 		harm(&round->chance, true);
 	/* With less it would be right to refuse. */
-	write_at(file_named("index"), offsetof(struct header, max_bytes), &limit,
+	write_at(file_named("index"), offsetof(struct index_header, max_bytes), &limit,
 		 sizeof(limit));
 	round->found += use(cache);
 	tine_cache_free(cache);
@@ -545,8 +545,8 @@ TEST(of_another_version)
 	restore();
 	index = file_named("index");
 	words[1] = (words[0] ^ CACHE_MAGIC) * UINT64_C(0x9e3779b97f4a7c15);
-	write_at(index, offsetof(struct header, layout), words, sizeof(words));
-	memcpy(index->bytes + offsetof(struct header, layout), words, sizeof(words));
+	write_at(index, offsetof(struct index_header, layout), words, sizeof(words));
+	memcpy(index->bytes + offsetof(struct index_header, layout), words, sizeof(words));
 	CHECK_EQ(tine_cache_open(&cache, folder(), NULL), -EPROTO);
 	CHECK(!cache);
 	/* It is left as it was. */

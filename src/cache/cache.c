@@ -1,47 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* The cache: looking and putting; the protocol is at the head of cache.h. */
+/* The cache: looking and putting; the protocol is at the head of format.h. */
 #include "cache/cache.h"
+
+#include "cache/hash.h"
+#include "cache/large.h"
+#include "cache/log.h"
+#include "cache/slots.h"
+#include "cache/turn.h"
+#include "cache/undo.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
-/* The header alone: no library to install where tine runs. */
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-uint64_t cache_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-uint64_t bytes_hash(const void *bytes, size_t len)
-{
-	return XXH3_64bits(bytes, len);
-}
-
-uint64_t record_sum(const struct record *record, uint64_t value_hash)
-{
-	return XXH3_64bits(record->hash, offsetof(struct record, slot) -
-						 offsetof(struct record, hash)) +
-	       value_hash * UINT64_C(0x9e3779b97f4a7c15);
-}
-
-void key_hash(struct key *key)
-{
-	XXH128_hash_t hash = XXH3_128bits(key->bytes, key->len);
-
-	/* The two kinds of keys are apart. */
-	key->hash[0] = hash.low64 ^ (uint64_t)key->kind;
-	key->hash[1] = hash.high64;
-}
 
 /* ---- looking ----------------------------------------------------------------------- */
 
-int small_read(tine_cache *cache, const struct key *key, uint64_t place,
+int small_read(tine_cache *cache, const struct cache_key *key, uint64_t place,
 	       const struct record *record, struct found *found)
 {
 	const word *words = record_key(cache, place, record);
@@ -64,7 +38,7 @@ int small_read(tine_cache *cache, const struct key *key, uint64_t place,
 	return 0;
 }
 
-static int read_large(tine_cache *cache, const struct key *key, uint64_t place,
+static int read_large(tine_cache *cache, const struct cache_key *key, uint64_t place,
 		      const struct record *record, struct found *found)
 {
 	const word *words = record_key(cache, place, record);
@@ -96,8 +70,8 @@ static void note_use(struct slot *slot, uint64_t now)
  * The entry of the key. 0; -ENOENT: none; -EUCLEAN: its record, of the slot at *where, is
  * not right, or was not at that moment; else an error.
  */
-static int look(tine_cache *cache, const struct key *key, struct slot **where,
-		struct found *found)
+static int look_up(tine_cache *cache, const struct cache_key *key, struct slot **where,
+		   struct found *found)
 {
 	unsigned steps = CHAIN;
 	struct slot *slot = NULL;
@@ -128,23 +102,23 @@ static int look(tine_cache *cache, const struct key *key, struct slot **where,
 	return steps ? err : -EUCLEAN;
 }
 
-/* With the lock, where look() said that the entry is not right. */
+/* With the lock, where look_up() said that the entry is not right. */
 static int drop_damaged(tine_cache *cache, const struct slot *slot)
 {
 	int err = slot ? slot_drop(cache, slot_index(cache, slot)) : -EUCLEAN;
 
 	if (err) {
-		undo(cache);
+		undo_changes(cache);
 		return cache_restart(cache, true);
 	}
-	commit(cache);
+	commit_changes(cache);
 	return 0;
 }
 
-int cache_find(tine_cache *cache, const struct key *key, struct found *found)
+int cache_find(tine_cache *cache, const struct cache_key *key, struct found *found)
 {
 	struct slot *slot = NULL;
-	int err = look(cache, key, &slot, found);
+	int err = look_up(cache, key, &slot, found);
 
 	if (err == -ENOENT || err == -EUCLEAN) {
 		/* It may have been on the move, or its chain. */
@@ -152,7 +126,7 @@ int cache_find(tine_cache *cache, const struct key *key, struct found *found)
 		if (err)
 			return err;
 		slot = NULL;
-		err = look(cache, key, &slot, found);
+		err = look_up(cache, key, &slot, found);
 		if (err == -EUCLEAN) {
 			err = drop_damaged(cache, slot);
 			if (!err)
@@ -166,7 +140,7 @@ int cache_find(tine_cache *cache, const struct key *key, struct found *found)
 int tine_cache_get(tine_cache *cache, const void *bytes, size_t len, const void **val,
 		   size_t *val_len)
 {
-	struct key key = { .bytes = bytes, .len = len, .kind = KEY_OF_CALLER };
+	struct cache_key key = { .bytes = bytes, .len = len, .kind = KEY_OF_CALLER };
 	struct found found;
 	int err;
 
@@ -194,7 +168,7 @@ void tine_cache_release(tine_cache *cache, const void *val)
 /* ---- putting ----------------------------------------------------------------------- */
 
 /* With the lock: the slot that has the key's hash. As good as the key: 128 bits. */
-static struct slot *slot_of(tine_cache *cache, const struct key *key)
+static struct slot *slot_of(tine_cache *cache, const struct cache_key *key)
 {
 	unsigned steps = CHAIN;
 
@@ -202,24 +176,24 @@ static struct slot *slot_of(tine_cache *cache, const struct key *key)
 }
 
 /* Makes the record an entry, in place of another; size: of its file. */
-static int enter(tine_cache *cache, const struct key *key, struct record *record,
-		 const void *val, uint64_t size)
+static int make_entry(tine_cache *cache, const struct cache_key *key,
+		      struct record *record, const void *val, uint64_t size)
 {
 	struct slot *slot = slot_of(cache, key);
-	struct header *header;
+	struct index_header *header;
 	uint64_t index, place, now = cache_now(), large;
 	int err = 0;
 
 	if (slot && get_word(slot->file)) {
 		/* Of which only the file is to go. */
 		header = cache_header(cache);
-		large = low_of(get_word(slot->sizes)) * HEADER_SIZE;
+		large = low_half(get_word(slot->sizes)) * HEADER_SIZE;
 		if (large > get_word(header->large_bytes))
 			return -EUCLEAN;
-		err = change(cache, &header->large_bytes,
-			     get_word(header->large_bytes) - large);
+		err = change_word(cache, &header->large_bytes,
+				  get_word(header->large_bytes) - large);
 		if (!err)
-			err = change(cache, &header->doomed, get_word(slot->file));
+			err = change_word(cache, &header->doomed, get_word(slot->file));
 	}
 	if (slot)
 		index = slot_index(cache, slot);
@@ -231,28 +205,41 @@ static int enter(tine_cache *cache, const struct key *key, struct record *record
 	record->slot = index;
 	err = log_append(cache, record, key->bytes, val, &place);
 	if (!err)
-		err = change(cache, &slot->file, record->file);
+		err = change_word(cache, &slot->file, record->file);
 	if (!err)
-		err = change(cache, &slot->sizes, key->task << 32 | size / HEADER_SIZE);
+		err = change_word(cache, &slot->sizes,
+				  key->task << 32 | size / HEADER_SIZE);
 	if (!err)
-		err = change(cache, &slot->used, now);
+		err = change_word(cache, &slot->used, now);
 	if (!err)
-		err = change(cache, &slot->born, now);
-	return err ? err : change(cache, &slot->place, place);
+		err = change_word(cache, &slot->born, now);
+	return err ? err : change_word(cache, &slot->place, place);
 }
 
-int cache_settle(tine_cache *cache, int err)
+/* It is others' files that are being written, or the index is too large. */
+static int nothing_left(tine_cache *cache)
 {
-	if (!err) {
-		commit(cache);
-		return 0;
-	}
-	undo(cache);
-	if (err == -EUCLEAN) {
-		err = cache_restart(cache, true);
-		return err ? err : -EAGAIN;
-	}
-	return err;
+	struct index_header *header = cache_header(cache);
+	uint64_t writing = 0;
+	int err;
+
+	if (get_word(header->large_bytes) == 0)
+		return cache_restart(cache, false);
+	err = large_reap(cache);
+	if (err)
+		return err;
+	for (unsigned row = 0; row < WRITERS; row++)
+		if (get_word(header->writing[row].number))
+			writing += get_word(header->writing[row].size);
+	return writing == get_word(header->large_bytes) ? -EAGAIN : -EUCLEAN;
+}
+
+/* As log_room(). */
+static int room_for(tine_cache *cache, uint64_t record, uint64_t beside)
+{
+	int err = log_room(cache, record, beside);
+
+	return err == -ENOENT ? nothing_left(cache) : err;
 }
 
 /* Lets others have a turn, when the cache is busy. */
@@ -263,8 +250,8 @@ static void pause_a_moment(void)
 	nanosleep(&moment, NULL);
 }
 
-static int put_small(tine_cache *cache, const struct key *key, struct record *record,
-		     const void *val)
+static int put_small(tine_cache *cache, const struct cache_key *key,
+		     struct record *record, const void *val)
 {
 	int err;
 
@@ -273,13 +260,14 @@ static int put_small(tine_cache *cache, const struct key *key, struct record *re
 		err = cache_lock(cache);
 		if (err)
 			return err;
-		err = log_room(cache, record_size(record), 0);
+		err = room_for(cache, record_size(record), 0);
 		if (err == -EAGAIN) {
 			cache_unlock(cache);
 			pause_a_moment();
 			continue;
 		}
-		err = cache_settle(cache, err ? err : enter(cache, key, record, val, 0));
+		err = cache_settle(cache,
+				   err ? err : make_entry(cache, key, record, val, 0));
 		cache_unlock(cache);
 		if (err != -EAGAIN)
 			return err;
@@ -296,7 +284,7 @@ static int begin_large(tine_cache *cache, struct writing *writing, uint64_t size
 		err = cache_lock(cache);
 		if (err)
 			return err;
-		err = log_room(cache, MOST_KEY + sizeof(struct record), size);
+		err = room_for(cache, MOST_KEY + sizeof(struct record), size);
 		if (!err)
 			err = large_begin(cache, writing, size);
 		if (err == -EUCLEAN) {
@@ -311,8 +299,8 @@ static int begin_large(tine_cache *cache, struct writing *writing, uint64_t size
 	return -EIO;
 }
 
-static int put_large(tine_cache *cache, const struct key *key, struct record *record,
-		     const void *val)
+static int put_large(tine_cache *cache, const struct cache_key *key,
+		     struct record *record, const void *val)
 {
 	uint64_t size = large_size(key->len, record->val_len);
 	struct writing writing;
@@ -329,21 +317,21 @@ static int put_large(tine_cache *cache, const struct key *key, struct record *re
 		goto unclaim;
 	err = large_end(cache, &writing, !failure);
 	if (!err && !failure)
-		err = enter(cache, key, record, val, size);
+		err = make_entry(cache, key, record, val, size);
 	/* The cache has been begun anew; the entry would be the first to go. */
 	if (err == -ENOENT)
 		err = 0;
 	err = cache_settle(cache, err);
 	if (err && err != -EAGAIN && !failure && large_end(cache, &writing, false) == 0)
-		commit(cache);
+		commit_changes(cache);
 	cache_unlock(cache);
 unclaim:
 	large_unclaim(&writing);
 	return failure ? failure : err == -EAGAIN ? 0 : err;
 }
 
-int cache_keep(tine_cache *cache, const struct key *key, const void *val, size_t val_len,
-	       int status)
+int cache_keep(tine_cache *cache, const struct cache_key *key, const void *val,
+	       size_t val_len, int status)
 {
 	struct record record = { .hash = { key->hash[0], key->hash[1] },
 				 .key_len = key->len,
@@ -362,7 +350,7 @@ int cache_keep(tine_cache *cache, const struct key *key, const void *val, size_t
 int tine_cache_put(tine_cache *cache, const void *bytes, size_t len, const void *val,
 		   size_t val_len)
 {
-	struct key key = { .bytes = bytes, .len = len, .kind = KEY_OF_CALLER };
+	struct cache_key key = { .bytes = bytes, .len = len, .kind = KEY_OF_CALLER };
 
 	if (!cache || !bytes || !len || (!val && val_len))
 		return -EINVAL;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The cache: calls, each of which is computed once. */
+#include "cache/call.h"
+
 #include "cache/cache.h"
 
 #include <errno.h>
@@ -22,8 +24,8 @@ uint64_t task_hash(const char *name)
 }
 
 /* A task's key: its name with the zero, its version, and the input. */
-static int task_key(struct key *key, const tine_task *task, const void *in, char *room,
-		    size_t room_len)
+static int task_key(struct cache_key *key, const tine_task *task, const void *in,
+		    char *room, size_t room_len)
 {
 	size_t name = strlen(task->name) + 1;
 	uint32_t version = task->version;
@@ -45,8 +47,8 @@ static int task_key(struct key *key, const tine_task *task, const void *in, char
 }
 
 /* 1: it was there. */
-static int take(tine_cache *cache, const struct key *key, const tine_task *task,
-		void *out, int *status)
+static int take_result(tine_cache *cache, const struct cache_key *key,
+		       const tine_task *task, void *out, int *status)
 {
 	struct found found;
 	int err = cache_find(cache, key, &found);
@@ -65,7 +67,7 @@ static int take(tine_cache *cache, const struct key *key, const tine_task *task,
 	return err;
 }
 
-static int compute(tine_cache *cache, const struct key *key, const tine_task *task,
+static int compute(tine_cache *cache, const struct cache_key *key, const tine_task *task,
 		   const void *in, void *out, int *status)
 {
 	struct flight flight = { .outer = flights,
@@ -84,11 +86,12 @@ static int compute(tine_cache *cache, const struct key *key, const tine_task *ta
 }
 
 /* Of all that ask for it, one at a time comes as far as to compute. */
-static int call(tine_cache *cache, const struct key *key, const tine_task *task,
-		const void *in, void *out, int *status, int64_t deadline)
+static int call_once(tine_cache *cache, const struct cache_key *key,
+		     const tine_task *task, const void *in, void *out, int *status,
+		     int64_t deadline)
 {
 	struct lockfd turn;
-	int err = take(cache, key, task, out, status);
+	int err = take_result(cache, key, task, out, status);
 
 	if (err)
 		return err;
@@ -102,7 +105,7 @@ static int call(tine_cache *cache, const struct key *key, const tine_task *task,
 		return err;
 	err = lockfd_acquire(&turn, FLIGHT | key->hash[0] >> 2, false, deadline);
 	if (!err)
-		err = take(cache, key, task, out, status);
+		err = take_result(cache, key, task, out, status);
 	if (!err)
 		err = compute(cache, key, task, in, out, status);
 	lockfd_close(&turn);
@@ -112,7 +115,7 @@ static int call(tine_cache *cache, const struct key *key, const tine_task *task,
 int cache_take(tine_cache *cache, const tine_task *task, const void *in, void *out,
 	       int *status, uint64_t hash[2])
 {
-	struct key key = { 0 };
+	struct cache_key key = { 0 };
 	char room[KEY_ROOM];
 	int err = task_key(&key, task, in, room, sizeof(room));
 
@@ -120,7 +123,7 @@ int cache_take(tine_cache *cache, const tine_task *task, const void *in, void *o
 		return err;
 	hash[0] = key.hash[0];
 	hash[1] = key.hash[1];
-	err = take(cache, &key, task, out, status);
+	err = take_result(cache, &key, task, out, status);
 	if (key.bytes != room)
 		free((void *)key.bytes);
 	return err;
@@ -129,7 +132,7 @@ int cache_take(tine_cache *cache, const tine_task *task, const void *in, void *o
 int tine_cache_call(tine_cache *cache, const tine_task *task, const void *in, void *out,
 		    int *status, int64_t deadline)
 {
-	struct key key = { 0 };
+	struct cache_key key = { 0 };
 	char room[KEY_ROOM];
 	int err, became = 0;
 
@@ -139,7 +142,7 @@ int tine_cache_call(tine_cache *cache, const tine_task *task, const void *in, vo
 	err = task_key(&key, task, in, room, sizeof(room));
 	if (err)
 		return err;
-	err = call(cache, &key, task, in, out, &became, deadline);
+	err = call_once(cache, &key, task, in, out, &became, deadline);
 	if (status && (err >= 0 || became < 0))
 		*status = became;
 	if (key.bytes != room)

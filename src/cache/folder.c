@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The cache's folder: open and free; the protocol is at the head of cache.h. */
-#include "cache/cache.h"
-
+/* The cache's folder: open and free; the protocol is at the head of format.h. */
 #include "base/options.h"
+#include "cache/check.h"
+#include "cache/large.h"
+#include "cache/turn.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -28,7 +29,7 @@
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct tine_cache *list;
 
-static void before_fork(void)
+static void hold_caches(void)
 {
 	pthread_mutex_lock(&list_lock);
 	for (tine_cache *cache = list; cache; cache = cache->next) {
@@ -39,7 +40,7 @@ static void before_fork(void)
 	}
 }
 
-static void after_fork(void)
+static void release_caches(void)
 {
 	for (tine_cache *cache = list; cache; cache = cache->next) {
 		pthread_mutex_unlock(&cache->data.mutex);
@@ -50,22 +51,22 @@ static void after_fork(void)
 	pthread_mutex_unlock(&list_lock);
 }
 
-static void after_fork_in_child(void)
+static void renew_caches(void)
 {
 	/* The parent brings these in. */
 	for (tine_cache *cache = list; cache; cache = cache->next) {
 		atomic_store(&cache->hits, 0);
 		atomic_store(&cache->misses, 0);
 	}
-	after_fork();
+	release_caches();
 }
 
-__attribute__((constructor)) static void handle_forks(void)
+__attribute__((constructor)) static void handle_cache_forks(void)
 {
-	pthread_atfork(before_fork, after_fork, after_fork_in_child);
+	pthread_atfork(hold_caches, release_caches, renew_caches);
 }
 
-static void list_add(tine_cache *cache)
+static void note_open(tine_cache *cache)
 {
 	pthread_mutex_lock(&list_lock);
 	cache->next = list;
@@ -75,7 +76,7 @@ static void list_add(tine_cache *cache)
 	pthread_mutex_unlock(&list_lock);
 }
 
-static void list_remove(tine_cache *cache)
+static void note_closed(tine_cache *cache)
 {
 	pthread_mutex_lock(&list_lock);
 	if (cache->prev)
@@ -108,7 +109,7 @@ static int default_folder(char path[PATH_ROOM])
 }
 
 /* Also those above it. */
-static int make_folder(char *path)
+static int make_folders(char *path)
 {
 	for (char *slash = path + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
 		*slash = '\0';
@@ -175,7 +176,7 @@ static int open_folder(const char *dir, bool existing)
 	for (len = strlen(path); len > 1 && path[len - 1] == '/'; len--)
 		path[len - 1] = '\0';
 	if (lstat(path, &now) != 0) {
-		err = errno == ENOENT && !existing ? make_folder(path) : -errno;
+		err = errno == ENOENT && !existing ? make_folders(path) : -errno;
 		if (err)
 			return err;
 	} else if (S_ISLNK(now.st_mode)) {
@@ -227,7 +228,7 @@ static uint64_t default_bytes(int folder)
 /* With the lock. 1: begun anew, over damage. */
 static int open_index(tine_cache *cache, uint64_t max_bytes)
 {
-	struct header *header;
+	struct index_header *header;
 	int err, damaged = 0;
 
 	err = cache_greet(cache);
@@ -350,7 +351,7 @@ int tine_cache_open(tine_cache **out, const char *dir, const tine_cache_opts *op
 	cache_unlock(cache);
 	if (err < 0)
 		goto close_files;
-	list_add(cache);
+	note_open(cache);
 	*out = cache;
 	return err;
 
@@ -372,7 +373,7 @@ void tine_cache_free(tine_cache *cache)
 	if ((atomic_load(&cache->hits) || atomic_load(&cache->misses)) &&
 	    cache_lock(cache) == 0)
 		cache_unlock(cache);
-	list_remove(cache);
+	note_closed(cache);
 	close_files(cache);
 	free(cache->path);
 	close(cache->folder);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* The cache's large files; the protocol is at the head of cache.h. */
-#include "cache/cache.h"
+/* The cache's large files; the protocol is at the head of format.h. */
+#include "cache/large.h"
 
 #include "base/limits.h"
+#include "cache/fs.h"
+#include "cache/hash.h"
+#include "cache/slots.h"
+#include "cache/undo.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -29,18 +31,6 @@ struct mapped {
 	unsigned users;
 };
 
-struct name {
-	char text[24];
-};
-
-static struct name name_of(uint64_t number)
-{
-	struct name name;
-
-	snprintf(name.text, sizeof(name.text), "%016llx", (unsigned long long)number);
-	return name;
-}
-
 static uint64_t value_offset(uint64_t key_len)
 {
 	return (sizeof(struct large) + key_len + 63) & ~UINT64_C(63);
@@ -53,7 +43,7 @@ uint64_t large_size(uint64_t key_len, uint64_t val_len)
 	return (size + HEADER_SIZE - 1) / HEADER_SIZE * HEADER_SIZE;
 }
 
-static const void *value_of(const struct large *large)
+static const void *value_in(const struct large *large)
 {
 	return (const char *)large + value_offset(large->key_len);
 }
@@ -61,28 +51,6 @@ static const void *value_of(const struct large *large)
 static int64_t stamp_of(const struct stat *now)
 {
 	return (int64_t)now->st_mtim.tv_sec * 1000000000 + now->st_mtim.tv_nsec;
-}
-
-void large_remove(tine_cache *cache, uint64_t number)
-{
-	unlinkat(cache->large, name_of(number).text, 0);
-}
-
-void large_remove_all(tine_cache *cache)
-{
-	int fd = openat(cache->large, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
-
-	if (!dir) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	while ((entry = readdir(dir)) != NULL)
-		if (entry->d_name[0] != '.')
-			unlinkat(cache->large, entry->d_name, 0);
-	closedir(dir);
 }
 
 /* ---- those that are mapped --------------------------------------------------------- */
@@ -115,7 +83,7 @@ static struct mapped **by_value(tine_cache *cache, const void *val)
 	return at;
 }
 
-static void enter(tine_cache *cache, struct mapped *mapped)
+static void note_mapped(tine_cache *cache, struct mapped *mapped)
 {
 	unsigned number = number_bucket(mapped->number);
 	unsigned address = address_bucket(mapped->val);
@@ -144,7 +112,7 @@ static bool is_wanted(tine_cache *cache, const struct mapped *mapped)
 }
 
 /* Lets go of the idle ones that are too many, or whose entries are gone. */
-static void sweep(tine_cache *cache)
+static void sweep_idle(tine_cache *cache)
 {
 	uint64_t clock = get_word(cache_header(cache)->clock);
 	bool changed = clock != cache->clock;
@@ -188,7 +156,7 @@ static bool sum_is_right(const struct large *large)
 				 .key_len = large->key_len,
 				 .val_len = large->val_len,
 				 .file = large->number };
-	uint64_t hash = bytes_hash(value_of(large), large->val_len);
+	uint64_t hash = bytes_hash(value_in(large), large->val_len);
 
 	hash ^= bytes_hash((const char *)large + sizeof(*large), large->key_len);
 	return large->sum == record_sum(&record, hash);
@@ -205,7 +173,7 @@ static int map_large(tine_cache *cache, const struct record *record, bool verify
 	struct stat now;
 	int fd, err = 0;
 
-	fd = openat(cache->large, name_of(record->file).text,
+	fd = openat(cache->large, large_name(record->file).text,
 		    O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return errno == ENOENT ? -ENOENT : -errno;
@@ -250,14 +218,14 @@ close_file:
 	return err;
 }
 
-static bool is_of_key(const struct large *large, const struct key *key)
+static bool is_of_key(const struct large *large, const struct cache_key *key)
 {
 	return large->key_len == key->len && large->hash[0] == key->hash[0] &&
 	       large->hash[1] == key->hash[1] &&
 	       memcmp((const char *)large + sizeof(*large), key->bytes, key->len) == 0;
 }
 
-int large_get(tine_cache *cache, const struct key *key, const struct record *record,
+int large_get(tine_cache *cache, const struct cache_key *key, const struct record *record,
 	      const void **val)
 {
 	const struct large *large;
@@ -279,7 +247,7 @@ int large_get(tine_cache *cache, const struct key *key, const struct record *rec
 		}
 		mapped->base = large;
 		mapped->val = (const char *)large + value_offset(record->key_len);
-		enter(cache, mapped);
+		note_mapped(cache, mapped);
 		cache->idle++;
 	}
 	mapped->slot = record->slot;
@@ -292,7 +260,7 @@ int large_get(tine_cache *cache, const struct key *key, const struct record *rec
 	*val = mapped->val;
 unlock:
 	if (cache->idle)
-		sweep(cache);
+		sweep_idle(cache);
 	pthread_mutex_unlock(&cache->maps_mutex);
 	return err;
 }
@@ -310,7 +278,7 @@ bool large_release(tine_cache *cache, const void *val)
 			cache->idle--;
 			forget(cache, mapped);
 		} else {
-			sweep(cache);
+			sweep_idle(cache);
 		}
 	}
 	pthread_mutex_unlock(&cache->maps_mutex);
@@ -365,22 +333,23 @@ static int claim_row(tine_cache *cache, struct writing *writing)
 /* What whoever wrote in this row had promised of the disk. */
 static int give_up(tine_cache *cache, unsigned row)
 {
-	struct header *header = cache_header(cache);
+	struct index_header *header = cache_header(cache);
 	uint64_t size = get_word(header->writing[row].size);
 	int err;
 
 	if (size > get_word(header->large_bytes))
 		return -EUCLEAN;
-	err = change(cache, &header->large_bytes, get_word(header->large_bytes) - size);
+	err = change_word(cache, &header->large_bytes,
+			  get_word(header->large_bytes) - size);
 	if (!err)
-		err = change(cache, &header->doomed,
-			     get_word(header->writing[row].number));
-	return err ? err : change(cache, &header->writing[row].number, 0);
+		err = change_word(cache, &header->doomed,
+				  get_word(header->writing[row].number));
+	return err ? err : change_word(cache, &header->writing[row].number, 0);
 }
 
 int large_reap(tine_cache *cache)
 {
-	struct header *header = cache_header(cache);
+	struct index_header *header = cache_header(cache);
 	struct lockfd claim;
 	int err = lockfd_open(&claim, cache->folder, "lock");
 
@@ -392,7 +361,7 @@ int large_reap(tine_cache *cache)
 			continue;
 		err = give_up(cache, row);
 		if (!err)
-			commit(cache);
+			commit_changes(cache);
 		lockfd_release(&claim, WRITING + row);
 	}
 	lockfd_close(&claim);
@@ -404,7 +373,7 @@ static int new_number(tine_cache *cache, uint64_t *number)
 {
 	*number = get_word(cache_header(cache)->files);
 	for (unsigned tries = 0; tries < 100; tries++)
-		if (faccessat(cache->large, name_of(++*number).text, F_OK,
+		if (faccessat(cache->large, large_name(++*number).text, F_OK,
 			      AT_SYMLINK_NOFOLLOW) != 0)
 			return 0;
 	return -EUCLEAN;
@@ -412,7 +381,7 @@ static int new_number(tine_cache *cache, uint64_t *number)
 
 int large_begin(tine_cache *cache, struct writing *writing, uint64_t size)
 {
-	struct header *header = cache_header(cache);
+	struct index_header *header = cache_header(cache);
 	int err = claim_row(cache, writing);
 
 	if (err)
@@ -420,29 +389,29 @@ int large_begin(tine_cache *cache, struct writing *writing, uint64_t size)
 	if (get_word(header->writing[writing->row].number)) {
 		err = give_up(cache, writing->row);
 		if (err)
-			goto undo_changes;
-		commit(cache);
+			goto undo;
+		commit_changes(cache);
 	}
 	err = new_number(cache, &writing->number);
 	if (err)
-		goto undo_changes;
+		goto undo;
 	writing->size = size;
-	err = change(cache, &header->files, writing->number);
+	err = change_word(cache, &header->files, writing->number);
 	if (!err)
-		err = change(cache, &header->large_bytes,
-			     get_word(header->large_bytes) + size);
+		err = change_word(cache, &header->large_bytes,
+				  get_word(header->large_bytes) + size);
 	if (!err)
-		err = change(cache, &header->writing[writing->row].size, size);
+		err = change_word(cache, &header->writing[writing->row].size, size);
 	if (!err)
-		err = change(cache, &header->writing[writing->row].number,
-			     writing->number);
+		err = change_word(cache, &header->writing[writing->row].number,
+				  writing->number);
 	if (err)
-		goto undo_changes;
-	commit(cache);
+		goto undo;
+	commit_changes(cache);
 	return 0;
 
-undo_changes:
-	undo(cache);
+undo:
+	undo_changes(cache);
 	lockfd_close(&writing->claim);
 	return err;
 }
@@ -465,8 +434,8 @@ static int write_all(int fd, const void *bytes, uint64_t len, uint64_t offset)
 	return 0;
 }
 
-int large_write(tine_cache *cache, const struct writing *writing, const struct key *key,
-		const void *val, uint64_t val_len)
+int large_write(tine_cache *cache, const struct writing *writing,
+		const struct cache_key *key, const void *val, uint64_t val_len)
 {
 	struct large large = { .magic = LARGE_MAGIC,
 			       .number = writing->number,
@@ -486,7 +455,7 @@ int large_write(tine_cache *cache, const struct writing *writing, const struct k
 		return -EFBIG;
 	large.sum = record_sum(&record, bytes_hash(val, val_len) ^
 						bytes_hash(key->bytes, key->len));
-	fd = openat(cache->large, name_of(writing->number).text,
+	fd = openat(cache->large, large_name(writing->number).text,
 		    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
@@ -503,20 +472,20 @@ int large_write(tine_cache *cache, const struct writing *writing, const struct k
 	if (close(fd) != 0 && !err)
 		err = -errno;
 	if (err)
-		large_remove(cache, writing->number);
+		large_remove(cache->large, writing->number);
 	return err;
 }
 
 int large_end(tine_cache *cache, struct writing *writing, bool keep)
 {
-	struct header *header = cache_header(cache);
+	struct index_header *header = cache_header(cache);
 
 	/* The cache was begun anew meanwhile. */
 	if (get_word(header->writing[writing->row].number) != writing->number) {
-		large_remove(cache, writing->number);
+		large_remove(cache->large, writing->number);
 		return -ENOENT;
 	}
-	return keep ? change(cache, &header->writing[writing->row].number, 0)
+	return keep ? change_word(cache, &header->writing[writing->row].number, 0)
 		    : give_up(cache, writing->row);
 }
 

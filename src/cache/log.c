@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The cache's log of records; the protocol is at the head of cache.h. */
-#include "cache/cache.h"
+/* The cache's log of records; the protocol is at the head of format.h. */
+#include "cache/log.h"
+
+#include "cache/hash.h"
+#include "cache/slots.h"
+#include "cache/undo.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -116,7 +120,7 @@ const word *record_value(tine_cache *cache, uint64_t place, const struct record 
 
 uint64_t cache_bytes(tine_cache *cache)
 {
-	struct header *header = cache_header(cache);
+	struct index_header *header = cache_header(cache);
 	uint64_t slots = get_word(header->slots) / SLOT_STEP * SLOT_STEP + SLOT_STEP;
 	uint64_t holes = get_word(header->holes);
 
@@ -135,24 +139,25 @@ static int list_pop(tine_cache *cache, word *list, word *count, uint64_t *index)
 	segment = segment_at(cache, *index);
 	if (!segment || get_word(*count) == 0)
 		return -EUCLEAN;
-	err = change(cache, list, get_word(segment->next));
-	return err ? err : change(cache, count, get_word(*count) - 1);
+	err = change_word(cache, list, get_word(segment->next));
+	return err ? err : change_word(cache, count, get_word(*count) - 1);
 }
 
 static int list_push(tine_cache *cache, word *list, word *count, uint64_t index)
 {
 	struct segment *segment = segment_at(cache, index);
-	int err = segment ? change(cache, &segment->next, get_word(*list)) : -EUCLEAN;
+	int err = segment ? change_word(cache, &segment->next, get_word(*list))
+			  : -EUCLEAN;
 
 	if (!err)
-		err = change(cache, list, index + 1);
-	return err ? err : change(cache, count, get_word(*count) + 1);
+		err = change_word(cache, list, index + 1);
+	return err ? err : change_word(cache, count, get_word(*count) + 1);
 }
 
 /* One that is free, or a new one; its blocks are allocated. */
 static int segment_take(tine_cache *cache, uint64_t *index)
 {
-	struct header *header = cache_header(cache);
+	struct index_header *header = cache_header(cache);
 	struct segment *segment;
 	int err;
 
@@ -163,7 +168,7 @@ static int segment_take(tine_cache *cache, uint64_t *index)
 		err = list_pop(cache, &header->hole, &header->holes, index);
 	} else {
 		*index = get_word(header->segments);
-		err = change(cache, &header->segments, *index + 1);
+		err = change_word(cache, &header->segments, *index + 1);
 	}
 	if (!err)
 		err = area_grow(&cache->data, (*index + 1) * SEGMENT);
@@ -173,13 +178,13 @@ static int segment_take(tine_cache *cache, uint64_t *index)
 	if (err)
 		return err;
 	segment = segment_at(cache, *index);
-	err = segment ? change(cache, &segment->next, 0) : -EUCLEAN;
-	return err ? err : change(cache, &segment->fill, sizeof(*segment));
+	err = segment ? change_word(cache, &segment->next, 0) : -EUCLEAN;
+	return err ? err : change_word(cache, &segment->fill, sizeof(*segment));
 }
 
 static int segment_begin(tine_cache *cache)
 {
-	struct header *header = cache_header(cache);
+	struct index_header *header = cache_header(cache);
 	uint64_t index, last = get_word(header->last);
 	struct segment *before;
 	int err = segment_take(cache, &index);
@@ -187,15 +192,15 @@ static int segment_begin(tine_cache *cache)
 	if (err)
 		return err;
 	if (!last) {
-		err = change(cache, &header->first, index + 1);
+		err = change_word(cache, &header->first, index + 1);
 		if (!err)
-			err = change(cache, &header->tail,
-				     index * SEGMENT + sizeof(struct segment));
+			err = change_word(cache, &header->tail,
+					  index * SEGMENT + sizeof(struct segment));
 	} else {
 		before = segment_at(cache, last - 1);
-		err = before ? change(cache, &before->next, index + 1) : -EUCLEAN;
+		err = before ? change_word(cache, &before->next, index + 1) : -EUCLEAN;
 	}
-	return err ? err : change(cache, &header->last, index + 1);
+	return err ? err : change_word(cache, &header->last, index + 1);
 }
 
 static bool last_holds(tine_cache *cache, uint64_t size)
@@ -209,7 +214,7 @@ static bool last_holds(tine_cache *cache, uint64_t size)
 int log_append(tine_cache *cache, const struct record *record, const void *key,
 	       const void *val, uint64_t *place)
 {
-	struct header *header = cache_header(cache);
+	struct index_header *header = cache_header(cache);
 	uint64_t size = record_size(record), fill;
 	struct segment *segment;
 	word *words;
@@ -232,7 +237,7 @@ int log_append(tine_cache *cache, const struct record *record, const void *key,
 	words += key_room(record) / sizeof(*words);
 	if (!record->file)
 		words_store(words, val, record->val_len);
-	return change(cache, &segment->fill, fill + size);
+	return change_word(cache, &segment->fill, fill + size);
 }
 
 /* ---- its tail ---------------------------------------------------------------------- */
@@ -248,19 +253,19 @@ static struct slot *owner(tine_cache *cache, uint64_t place, const struct record
 /* The first segment is behind the tail. */
 static int segment_leave(tine_cache *cache, struct segment *segment)
 {
-	struct header *header = cache_header(cache);
+	struct index_header *header = cache_header(cache);
 	uint64_t index = get_word(header->first) - 1, next = get_word(segment->next);
 	int err;
 
-	err = change(cache, &header->first, next);
+	err = change_word(cache, &header->first, next);
 	if (!err)
-		err = change(cache, &header->tail,
-			     (next - 1) * SEGMENT + sizeof(struct segment));
+		err = change_word(cache, &header->tail,
+				  (next - 1) * SEGMENT + sizeof(struct segment));
 	if (!err)
 		err = list_push(cache, &header->free_segment, &header->free_segments,
 				index);
 	if (!err)
-		commit(cache);
+		commit_changes(cache);
 	return err;
 }
 
@@ -280,7 +285,7 @@ static struct segment *segment_of(tine_cache *cache, uint64_t index, uint64_t pl
 /* 1: the tail has moved; 0: it is at an entry, or the end. */
 static int tail_step(tine_cache *cache)
 {
-	struct header *header = cache_header(cache);
+	struct index_header *header = cache_header(cache);
 	uint64_t first = get_word(header->first), tail = get_word(header->tail);
 	struct segment *segment;
 	struct record record;
@@ -301,10 +306,10 @@ static int tail_step(tine_cache *cache)
 		return -EUCLEAN;
 	if (owner(cache, tail, &record))
 		return 0;
-	err = change(cache, &header->tail, tail + record_size(&record));
+	err = change_word(cache, &header->tail, tail + record_size(&record));
 	if (err)
 		return err;
-	commit(cache);
+	commit_changes(cache);
 	return 1;
 }
 
@@ -316,13 +321,13 @@ int log_trim(tine_cache *cache)
 		moved = tail_step(cache);
 	while (moved > 0);
 	if (moved < 0)
-		undo(cache);
+		undo_changes(cache);
 	return moved;
 }
 
 int log_give_back(tine_cache *cache)
 {
-	struct header *header = cache_header(cache);
+	struct index_header *header = cache_header(cache);
 	uint64_t index;
 	int err;
 
@@ -337,7 +342,7 @@ int log_give_back(tine_cache *cache)
 			err = list_push(cache, &header->hole, &header->holes, index);
 		if (err)
 			return err;
-		commit(cache);
+		commit_changes(cache);
 	}
 	return get_word(header->free_segment) != 0;
 }
@@ -350,7 +355,7 @@ struct entry {
 /* Entries from the tail on, at most LOOKED_AT: how many. */
 static int look_at_oldest(tine_cache *cache, struct entry oldest[])
 {
-	struct header *header = cache_header(cache);
+	struct index_header *header = cache_header(cache);
 	uint64_t next = get_word(header->first), place = get_word(header->tail);
 	unsigned n = 0;
 
@@ -380,7 +385,7 @@ static int look_at_oldest(tine_cache *cache, struct entry oldest[])
 }
 
 /* Copies an entry's record to the end of the log. */
-static int move_on(tine_cache *cache, uint64_t place)
+static int move_record(tine_cache *cache, uint64_t place)
 {
 	struct record record;
 	struct slot *slot;
@@ -399,16 +404,16 @@ static int move_on(tine_cache *cache, uint64_t place)
 	words_load(copy, words, size);
 	err = log_append(cache, &record, copy, copy + key_room(&record), &to);
 	if (!err)
-		err = change(cache, &slot->place, to);
+		err = change_word(cache, &slot->place, to);
 	if (!err)
-		commit(cache);
+		commit_changes(cache);
 	return err;
 }
 
 /* Drops the least recently used of the oldest; how many bytes of the log that was. */
 static int evict(tine_cache *cache, uint64_t *bytes)
 {
-	struct header *header = cache_header(cache);
+	struct index_header *header = cache_header(cache);
 	struct entry oldest[LOOKED_AT];
 	int n = look_at_oldest(cache, oldest), victim = 0, err;
 
@@ -420,39 +425,22 @@ static int evict(tine_cache *cache, uint64_t *bytes)
 	*bytes = oldest[victim].size;
 	err = slot_drop(cache, oldest[victim].slot);
 	if (!err)
-		err = change(cache, &header->evictions, get_word(header->evictions) + 1);
+		err = change_word(cache, &header->evictions,
+				  get_word(header->evictions) + 1);
 	if (!err)
-		err = change(cache, &header->clock, get_word(header->clock) + 1);
+		err = change_word(cache, &header->clock, get_word(header->clock) + 1);
 	if (err)
 		return err;
-	commit(cache);
+	commit_changes(cache);
 	for (int i = 0; !err && i < victim; i++)
-		err = move_on(cache, oldest[i].place);
+		err = move_record(cache, oldest[i].place);
 	return err ? err : log_trim(cache);
-}
-
-/* It is others' files that are being written, or the index is too large. */
-static int nothing_left(tine_cache *cache)
-{
-	struct header *header = cache_header(cache);
-	uint64_t writing = 0;
-	int err;
-
-	if (get_word(header->large_bytes) == 0)
-		return cache_restart(cache, false);
-	err = large_reap(cache);
-	if (err)
-		return err;
-	for (unsigned row = 0; row < WRITERS; row++)
-		if (get_word(header->writing[row].number))
-			writing += get_word(header->writing[row].size);
-	return writing == get_word(header->large_bytes) ? -EAGAIN : -EUCLEAN;
 }
 
 /* Past the dead, where a walk has met no others: the tail moves. */
 static int pass_dead(tine_cache *cache)
 {
-	struct header *header = cache_header(cache);
+	struct index_header *header = cache_header(cache);
 	uint64_t tail = get_word(header->tail);
 	int err = log_trim(cache);
 
@@ -486,7 +474,7 @@ static int give_back(tine_cache *cache, uint64_t beside)
  */
 int log_room(tine_cache *cache, uint64_t record, uint64_t beside)
 {
-	struct header *header = cache_header(cache);
+	struct index_header *header = cache_header(cache);
 	uint64_t max = get_word(header->max_bytes), freed = 0, begun = cache_now();
 	int err;
 
@@ -501,11 +489,11 @@ int log_room(tine_cache *cache, uint64_t record, uint64_t beside)
 			break;
 		err = evict(cache, &bytes);
 		if (err == -ENOENT && get_word(header->entries) == 0)
-			return nothing_left(cache);
+			return err;
 		if (err == -ENOENT)
 			err = pass_dead(cache);
 		if (err) {
-			undo(cache);
+			undo_changes(cache);
 			return err;
 		}
 		freed += bytes;

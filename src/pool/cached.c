@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pool/cached.h"
 
-#include "cache/cache.h"
+#include "cache/call.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_CACHE_HANDLE_H
+#define TINE_CACHE_HANDLE_H
+
+#include "base/export.h"
+#include "cache/area.h"
+#include "process/lockfd.h"
+
+#include <sys/types.h>
+
+struct mapped;
+#define MAP_BUCKETS 256
+
+struct tine_cache {
+	pthread_mutex_t
+		mutex; /* between threads, what byte WRITER is between processes */
+	struct lockfd lock;
+	int folder, large;
+	char *path; /* of the folder, absolute */
+	dev_t device;
+	ino_t inode;
+	struct area index, data;
+	uint64_t max_bytes;	    /* as it was last seen */
+	uint64_t max_age;	    /* nanoseconds; 0: none */
+	word hits, misses;	    /* not yet in the header */
+	pthread_mutex_t maps_mutex; /* of the large files mapped, large.c */
+	struct mapped *by_number[MAP_BUCKETS], *by_address[MAP_BUCKETS];
+	unsigned idle;	/* mapped, and not in use */
+	uint64_t clock; /* of the header, when those were last looked through */
+	struct tine_cache *next, *prev; /* of all in this process */
+};
+
+static inline struct index_header *cache_header(tine_cache *cache)
+{
+	return (struct index_header *)atomic_load_explicit(&cache->index.base,
+							   memory_order_acquire);
+}
+
+/* One of the two counts. */
+static inline void count(word *number)
+{
+	atomic_fetch_add_explicit(number, 1, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#include "cache/undo.h"
+
+#include "cache/fs.h"
+
+#include <errno.h>
+
+int change_word(tine_cache *cache, word *where, uint64_t to)
+{
+	struct index_header *header = cache_header(cache);
+	uint64_t n = get_word(header->undos), offset;
+
+	if (n >= MOST_UNDO)
+		return -EUCLEAN;
+	offset = area_offset(&cache->index, where);
+	if (offset == UINT64_MAX)
+		offset = area_offset(&cache->data, where) | IN_DATA;
+	header->undo[n].where = offset;
+	header->undo[n].old = get_word(*where);
+	/* Of who is killed the stores are seen up to some moment: in this order. */
+	atomic_store_explicit(&header->undos, n + 1, memory_order_release);
+	atomic_store_explicit(where, to, memory_order_release);
+	return 0;
+}
+
+void commit_changes(tine_cache *cache)
+{
+	struct index_header *header = cache_header(cache);
+	uint64_t doomed = get_word(header->doomed);
+
+	atomic_store_explicit(&header->undos, 0, memory_order_release);
+	if (doomed) {
+		large_remove(cache->large, doomed);
+		atomic_store_explicit(&header->doomed, 0, memory_order_release);
+	}
+}
+
+int undo_changes(tine_cache *cache)
+{
+	struct index_header *header = cache_header(cache);
+	uint64_t n = get_word(header->undos);
+
+	if (n > MOST_UNDO)
+		return -EUCLEAN;
+	while (n-- > 0) {
+		uint64_t where = get_word(header->undo[n].where);
+		struct area *area = where & IN_DATA ? &cache->data : &cache->index;
+		word *at = where % sizeof(word)
+				   ? NULL
+				   : area_at(area, where & ~IN_DATA, sizeof(word));
+
+		if (!at)
+			return -EUCLEAN;
+		atomic_store_explicit(at, get_word(header->undo[n].old),
+				      memory_order_release);
+	}
+	atomic_store_explicit(&header->undos, 0, memory_order_release);
+	return 0;
+}
