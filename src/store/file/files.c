@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+#include "store/file/files.h"
+
+#include "base/limits.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <lmdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int lmdb_error(int rc)
+{
+	switch (rc) {
+	case MDB_MAP_FULL:
+	case EFBIG:
+		return -ENOSPC;
+	case MDB_TXN_FULL:
+	case MDB_CURSOR_FULL:
+		return -ENOMEM;
+	case MDB_READERS_FULL:
+		return -EMFILE;
+	default:
+		return rc > 0 ? -rc : rc < -30000 ? -EBADMSG : rc;
+	}
+}
+
+size_t lmdb_page_size(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+size_t whole_pages(size_t size)
+{
+	return size / lmdb_page_size() * lmdb_page_size();
+}
+
+int file_path_in(char **out, const char *folder, const char *name)
+{
+	return asprintf(out, "%s/%s", folder, name) < 0 ? -ENOMEM : 0;
+}
+
+int file_open_in(const char *folder, const char *name, int flags)
+{
+	char *path;
+	int fd, err = file_path_in(&path, folder, name);
+
+	if (err)
+		return err;
+	fd = open(path, flags | O_CLOEXEC | O_NOCTTY, 0600);
+	err = fd < 0 ? -errno : fd;
+	free(path);
+	return err;
+}
+
+int file_make_room(int fd, size_t size)
+{
+	struct stat now;
+	int err;
+
+	if (fstat(fd, &now) != 0)
+		return -errno;
+	if (now.st_size >= (off_t)size && now.st_blocks * 512 >= (off_t)size)
+		return 0;
+	if (!file_may_reach(size))
+		return -ENOSPC;
+	do
+		err = fallocate(fd, 0, 0, (off_t)size) == 0 ? 0 : errno;
+	while (err == EINTR);
+	if (err == EOPNOTSUPP)
+		err = now.st_size >= (off_t)size || ftruncate(fd, (off_t)size) == 0
+			      ? 0
+			      : errno;
+	return lmdb_error(err);
+}
+
+void own_fd_note(struct own_fd *own, int fd)
+{
+	struct stat now;
+
+	*own = (struct own_fd){ .fd = -1 };
+	if (fd >= 0 && fstat(fd, &now) == 0)
+		*own = (struct own_fd){ fd, now.st_dev, now.st_ino };
+}
+
+void own_fd_close(const struct own_fd *own)
+{
+	struct stat now;
+
+	if (own->fd >= 0 && fstat(own->fd, &now) == 0 && now.st_dev == own->device &&
+	    now.st_ino == own->inode)
+		close(own->fd);
+}
+
+int find_lock_fd(const char *folder)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *entry;
+	struct stat lock, other;
+	char *path;
+	int found = -1;
+
+	if (!dir)
+		return -1;
+	if (file_path_in(&path, folder, "lock.mdb") == 0) {
+		if (stat(path, &lock) == 0)
+			while (found < 0 && (entry = readdir(dir))) {
+				int fd = atoi(entry->d_name);
+
+				if (*entry->d_name != '.' && fstat(fd, &other) == 0 &&
+				    other.st_dev == lock.st_dev &&
+				    other.st_ino == lock.st_ino)
+					found = fd;
+			}
+		free(path);
+	}
+	closedir(dir);
+	return found;
+}

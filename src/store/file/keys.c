@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/* Keys, whatever is under them. */
+#include "store/file/calls.h"
+
+#include "store/file/expiry.h"
+#include "store/file/names.h"
+#include "store/file/versions.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int run_len(struct op *op)
+{
+	struct record_head head;
+	MDB_val rest;
+	int rc = head_find(op, ANY, &head, &rest);
+
+	if (!rc)
+		op->found_len = head.kind == VALUE ? rest.mv_size : head.n;
+	return rc;
+}
+
+ssize_t file_len(tine_store *store, const char *key)
+{
+	struct op op = { .run = run_len, .key = key };
+	int err = op_read(store, &op);
+
+	return err ? err : (ssize_t)op.found_len;
+}
+
+static int run_del(struct op *op)
+{
+	struct record_head head;
+	MDB_val rest;
+	int rc = expiry_locate(op, ANY, &head, &rest);
+
+	return rc ? rc : expiry_del_key(op, op->key, &head, op->id);
+}
+
+int file_del(tine_store *store, const char *key)
+{
+	struct op op = { .run = run_del, .key = key };
+
+	return op_write(store, &op, 0);
+}
+
+/* Its head anew, with the bytes that follow it. */
+static int put_again(struct op *op, const struct record_head *head, const MDB_val *rest)
+{
+	size_t len = head->kind == VALUE ? rest->mv_size : 0,
+	       size = head_size(head) + len;
+	MDB_val name = name_of_head(op->key), data;
+	char *copy = malloc(size);
+	int rc;
+
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, head, head_size(head));
+	if (len > 0)
+		memcpy(copy + head_size(head), rest->mv_data, len);
+	data = val_of(copy, size);
+	rc = mdb_put(op->txn, op->dbi, &name, &data, 0);
+	free(copy);
+	return rc;
+}
+
+static int run_expire(struct op *op)
+{
+	struct record_head head = { 0 };
+	MDB_val rest;
+	int64_t now = (wall_ns() + 999999) / 1000000;
+	int rc = expiry_locate(op, ANY, &head, &rest);
+	int64_t before = head.expires;
+
+	if (rc)
+		return rc;
+	head.expires = 0;
+	if (op->ms > 0 && __builtin_add_overflow(now, op->ms, &head.expires))
+		head.expires = INT64_MAX;
+	/* First, since what else is written may move the rest. */
+	rc = put_again(op, &head, &rest);
+	rc = rc ? rc : expiry_forget(op, op->key, before);
+	return rc || head.expires == 0 ? rc : expiry_note(op, head.expires);
+}
+
+int file_expire(tine_store *store, const char *key, int64_t ms)
+{
+	struct op op = { .run = run_expire, .key = key, .ms = ms };
+
+	return op_write(store, &op, 0);
+}
+
+/* found_len: bytes of names in the bag, of size. */
+static int add_key(struct op *op, const char *key, size_t len)
+{
+	if (op->found_len + len > op->size) {
+		size_t size = (op->found_len + len) * 2;
+		char *bag = realloc(op->bag, size);
+
+		if (!bag)
+			return -ENOMEM;
+		op->bag = bag;
+		op->size = size;
+	}
+	memcpy(op->bag + op->found_len, key, len);
+	op->found_len += len;
+	return 0;
+}
+
+/* From a head to the next: past all that begins with its name. */
+static int next_head(MDB_cursor *cursor, MDB_val *name, MDB_val *data)
+{
+	struct record_name after;
+
+	memcpy(after.bytes, name->mv_data, name->mv_size);
+	after.bytes[name->mv_size - 1] = 1;
+	*name = val_of(after.bytes, name->mv_size);
+	return mdb_cursor_get(cursor, name, data, MDB_SET_RANGE);
+}
+
+static int collect_keys(struct op *op, MDB_cursor *cursor)
+{
+	MDB_val prefix = val_of(op->key, strlen(op->key)), name = prefix, data, rest;
+	struct record_head head;
+	int rc;
+
+	/* Names that begin with 0 are no keys. */
+	if (prefix.mv_size == 0)
+		name = val_of("\1", 1);
+	rc = mdb_cursor_get(cursor, &name, &data, MDB_SET_RANGE);
+	while (!rc && begins_with(&name, &prefix)) {
+		if (name.mv_size < 2 || name.mv_size > TINE_STORE_KEY_MAX + 1 ||
+		    ((char *)name.mv_data)[name.mv_size - 1] != '\0')
+			return MDB_CORRUPTED;
+		rc = head_read(&data, &head, &rest);
+		if (!rc && !is_over(head.expires))
+			rc = add_key(op, name.mv_data, name.mv_size);
+		/* That of a value is followed by a head. */
+		if (!rc)
+			rc = head.kind == VALUE
+				     ? mdb_cursor_get(cursor, &name, &data, MDB_NEXT)
+				     : next_head(cursor, &name, &data);
+	}
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int run_keys(struct op *op)
+{
+	MDB_cursor *cursor;
+	int rc = mdb_cursor_open(op->txn, op->dbi, &cursor);
+
+	if (rc)
+		return rc;
+	op->found_len = 0;
+	rc = collect_keys(op, cursor);
+	mdb_cursor_close(cursor);
+	return rc;
+}
+
+int file_keys(tine_store *store, const char *prefix,
+	      int (*each)(void *arg, const char *key), void *arg)
+{
+	struct op op = { .run = run_keys, .key = prefix };
+	int err = op_read(store, &op);
+
+	for (size_t at = 0; !err && at < op.found_len;) {
+		const char *key = op.bag + at;
+
+		at += strlen(key) + 1;
+		err = each(arg, key);
+	}
+	free(op.bag);
+	return err;
+}
+
+/*
+ * What is there, and whether that is a change since last_version. Present and changed in
+ * transaction n: 2n + 1; absent in the snapshot of transaction n: 2n. The snapshot may
+ * show more than its number says, but what it shows has its own.
+ */
+static int run_version(struct op *op)
+{
+	struct record_head head;
+	MDB_val rest;
+	uint64_t death;
+	int rc = head_find_any(op, op->key, &head, &rest);
+
+	op->expires = 0;
+	if (!rc && !is_over(head.expires)) {
+		op->version = 2 * head.changed + 1;
+		op->expires = head.expires;
+		return op->version == op->last_version ? -EAGAIN : 0;
+	}
+	if (rc == -ENOENT)
+		rc = deaths_last(op, op->key, &death);
+	else
+		death = head.changed;
+	if (rc)
+		return rc;
+	op->version = 2 * (op->id > death ? op->id : death);
+	if (op->last_version == 0 || op->last_version % 2 != 0)
+		return 0;
+	return death > op->last_version / 2 ? 0 : -EAGAIN;
+}
+
+int file_wait(tine_store *store, const char *key, uint64_t *version, int64_t deadline)
+{
+	struct op op = { .run = run_version, .key = key, .last_version = *version };
+	int err = op_wait(store, &op, deadline);
+
+	if (!err)
+		*version = op.version;
+	return err;
+}
