@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 # Debian's own tools, whatever else comes first in the path.
 MESON  := PATH="/usr/bin:$$PATH" meson
 
-.PHONY: help run test bench lint asan tsan valgrind install clean
+.PHONY: help run test bench lint asan tsan valgrind install uninstall clean
 
 help:
 	@echo 'make run      build, and take the quick tour: a table, and a report with pictures'
@@ -17,6 +17,7 @@ help:
 	@echo 'make tsan     the tests under ThreadSanitizer'
 	@echo 'make valgrind the tests under valgrind'
 	@echo 'make install  [PREFIX=/usr/local] [DESTDIR=]'
+	@echo 'make uninstall, with the same PREFIX and DESTDIR, takes that away again'
 	@echo 'run, test and bench install what they need from Debian, if it is missing.'
 
 $(BUILD)/build.ninja:
@@ -24,11 +25,18 @@ $(BUILD)/build.ninja:
 	@$(MESON) setup $(BUILD) >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
 	@mv $(BUILD).log $(BUILD)/setup.log
 
+# quietly FOLDER,TARGET: a line that counts on a terminal, else nothing; or what went wrong.
+quietly = if [ -t 1 ]; then NINJA_STATUS='[%f/%t] ' ninja -C $1 --quiet $2; else \
+	ninja -C $1 $2 >$1/ninja.log 2>&1 || { cat $1/ninja.log; exit 1; }; fi
+
 .PHONY: build
 build: $(BUILD)/build.ninja
-	@ninja -C $(BUILD) >$(BUILD)/ninja.log 2>&1 || { cat $(BUILD)/ninja.log; exit 1; }
+	@$(call quietly,$(BUILD),all)
 
-run: build
+run: $(BUILD)/build.ninja
+	@echo 'building the library and the command'
+	@$(call quietly,$(BUILD),cmd/tine)
+	@echo 'running the tour'
 	@$(BUILD)/cmd/tine tour --quick --html $(BUILD)/tour.html
 
 test:
@@ -59,11 +67,27 @@ valgrind:
 	@tools/deps test
 	@tools/sanitize valgrind
 
-install:
+# Without tests, so that only what is installed is built.
+build-install/build.ninja:
 	@tools/deps build
-	@$(MESON) setup build-install --prefix=$(PREFIX) --reconfigure >/dev/null 2>&1 || \
-		$(MESON) setup build-install --prefix=$(PREFIX) >/dev/null
-	@DESTDIR=$(DESTDIR) $(MESON) install -C build-install --quiet
+	@$(MESON) setup build-install -Dtests=false >build-install.log 2>&1 || \
+		{ cat build-install.log; exit 1; }
+	@mv build-install.log build-install/setup.log
+
+install: build-install/build.ninja
+	@$(MESON) configure build-install -Dtests=false -Dprefix=$(PREFIX)
+	@echo 'building the library and the command'
+	@$(call quietly,build-install,all)
+	@DESTDIR=$(DESTDIR) $(MESON) install -C build-install --no-rebuild --quiet
+
+# What an install would put there, and no folder.
+uninstall: build-install/build.ninja
+	@$(MESON) configure build-install -Dtests=false -Dprefix=$(PREFIX)
+	@$(call quietly,build-install,all)
+	@stage=$$(mktemp -d) && trap 'rm -rf "$$stage"' EXIT && \
+		DESTDIR=$$stage $(MESON) install -C build-install --no-rebuild --quiet && \
+		cd "$$stage" && find . ! -type d | sed 's|^\.||' | \
+		while read -r file; do rm -f "$(DESTDIR)$$file"; done
 
 clean:
 	rm -rf build build-*

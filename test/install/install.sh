@@ -12,6 +12,8 @@ if ! make -s install PREFIX="$prefix" >"$work/log" 2>&1; then
     exit 1
 fi
 result 0 "make install"
+! ninja -C build-install -t targets all | grep -qE '^(test|bench|examples)/'
+result $? "nothing is built that is not installed"
 
 library=$(find "$prefix" -name libtine.so)
 libraries=$(dirname "$library")
@@ -68,9 +70,46 @@ for compiler in g++ clang++; do
     build $compiler c++17 five.cc "$compiler c++17, shared" $(pkg-config --libs tine)
 done
 
+# Only what tine.h declares is seen of the static library, and what it calls itself is not
+# taken from the program: one that has a function of each of its names.
+nm -g --defined-only "$libraries/libtine.a" 2>/dev/null | awk 'NF == 3 {print $3}' |
+    grep -v '^tine_\|^TINE_\|^__' >"$work/log"
+[ ! -s "$work/log" ] || sed 's/^/# /' "$work/log"
+[ ! -s "$work/log" ]
+result $? "the static library's names are tine_"
+{
+    nm -g --defined-only "$BUILD/src/libtine-rooms.a" 2>/dev/null | awk 'NF == 3 {print $3}' |
+        grep -v '^tine_\|^TINE_\|^__' | sort -u | sed 's/.*/int &(void) { __builtin_trap(); }/'
+    cat "$work/five.c"
+} >"$work/all_names.c"
+# shellcheck disable=SC2046
+[ "$(grep -c __builtin_trap "$work/all_names.c")" -gt 100 ] &&
+    gcc -w -fno-builtin "$work/all_names.c" -o "$work/all_names" $(pkg-config --cflags tine) \
+        -pthread "$libraries/libtine.a" $(pkg-config --static --libs-only-l tine |
+            sed 's/-ltine\b//') >"$work/log" 2>&1 && "$work/all_names"
+code=$?
+[ $code -eq 0 ] || tail -n 20 "$work/log" | sed 's/^/# /'
+result $code "a program may have functions of any name"
+
+# Where no library has a .pc file but this one.
+flags=$(PKG_CONFIG_LIBDIR="$libraries/pkgconfig" PKG_CONFIG_PATH='' \
+    pkg-config --cflags --libs tine 2>"$work/log") &&
+    case $flags in *hiredis* | *FILE_OFFSET* | *lmdb*) false ;; *-ltine*) true ;; *) false ;; esac
+code=$?
+[ $code -eq 0 ] || { echo "# $flags" && sed 's/^/# /' "$work/log"; }
+result $code "pkg-config needs no package but tine, and says nothing of others"
+
 runs 0 --version
 "$prefix/bin/tine" pi -n 1e5 >"$work/out" 2>&1
 result $? "the installed command"
+
+make -s uninstall PREFIX="$prefix" >"$work/log" 2>&1
+code=$?
+find "$prefix" ! -type d >>"$work/log"
+[ $code -eq 0 ] && [ -z "$(find "$prefix" ! -type d)" ]
+code=$?
+[ $code -eq 0 ] || sed 's/^/# /' "$work/log"
+result $code "make uninstall leaves no file"
 
 make -s install PREFIX=/opt/tine DESTDIR="$work/stage" >"$work/log" 2>&1 &&
     [ -x "$work/stage/opt/tine/bin/tine" ] && [ ! -e /opt/tine/bin/tine ]
