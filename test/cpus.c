@@ -3,6 +3,7 @@
 #include "test.h"
 
 #include "base/cgroup.h"
+#include "base/cpus.h"
 
 #include <ftw.h>
 #include <sched.h>

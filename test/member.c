@@ -2,8 +2,11 @@
 #include "sync/member.h"
 #include "test.h"
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 struct scene {
 	_Atomic uint64_t id;
@@ -294,4 +297,79 @@ TEST(more_than_a_group)
 	CHECK_EQ(bond_deaths(&scene->bond), MANY);
 	tine_shared_free(scene);
 	test_grows_no_further();
+}
+
+/* ---- forks ------------------------------------------------------------------------- */
+
+static _Atomic bool lingers, in_first_call;
+
+/* The program's own open(2), which the library's calls come to: it holds a window open. */
+int open(const char *path, int flags, ...)
+{
+	int mode = 0;
+
+	if (flags & O_CREAT) {
+		va_list args;
+
+		va_start(args, flags);
+		mode = va_arg(args, int);
+		va_end(args);
+	}
+	if (lingers && strncmp(path, "/proc/", 6) == 0) {
+		in_first_call = true;
+		while (lingers)
+			usleep(1000);
+	}
+	return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+static tine_event *forking;
+
+/* Another library's handler, which is slow: the fork goes on in the midst of the call. */
+static void until_another_is_in_its_first_call(void)
+{
+	tine_event_set(forking);
+	while (lingers && !in_first_call)
+		usleep(1000);
+}
+
+static void *call_first(void *arg)
+{
+	CHECK_EQ(tine_event_wait(forking, TINE_FOREVER), 0);
+	CHECK(member_self() != NULL);
+	return arg;
+}
+
+/* In a process that is no member yet, which the test itself is. */
+static void fork_beside_the_first_call(void *arg)
+{
+	int64_t deadline = tine_after(20000);
+	pthread_t thread;
+	pid_t pid;
+	int how;
+
+	CHECK_EQ(pthread_atfork(until_another_is_in_its_first_call, NULL, NULL), 0);
+	CHECK_EQ(pthread_create(&thread, NULL, call_first, arg), 0);
+	lingers = true;
+	pid = fork();
+	if (pid == 0) {
+		lingers = false;
+		_exit(member_self() && in_first_call ? 0 : 1);
+	}
+	CHECK(pid > 0);
+	while (waitpid(pid, &how, WNOHANG) == 0) {
+		if (tine_now() > deadline)
+			kill(pid, SIGKILL);
+		usleep(1000);
+	}
+	CHECK_EQ(how, 0);
+	lingers = false;
+	CHECK_EQ(pthread_join(thread, NULL), 0);
+}
+
+TEST(a_child_forked_beside_the_first_call_makes_its_own)
+{
+	forking = tine_shared_new(1, sizeof(*forking));
+	CHECK_EQ(test_reap(test_fork(fork_beside_the_first_call, NULL)), 0);
+	tine_shared_free(forking);
 }

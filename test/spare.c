@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The process that a large pool keeps in reserve. */
+#include "base/proc.h"
 #include "process/child.h"
 #include "test.h"
 #include "wait/lock.h"

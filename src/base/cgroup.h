@@ -25,14 +25,4 @@ uint64_t memory_headroom(const char *root);
 /* How often the system has killed a process of our group for its memory. */
 uint64_t memory_kills(const char *root);
 
-/*
- * Among how many workers the processors are shared; in a worker, and in what it starts.
- */
-extern unsigned cpus_sharers;
-
-/* Processors that the affinity of this thread leaves, at least 1. */
-unsigned affine_processors(void);
-/* Those that quotas leave as well, at least 1. */
-unsigned processors(const char *root);
-
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+#include "base/cpus.h"
+
 #include "base/cgroup.h"
 #include "base/export.h"
-#include "pool/pool.h"
 
 #include <errno.h>
 #include <limits.h>

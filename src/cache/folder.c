@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The cache's folder: open and free; the protocol is at the head of format.h. */
+#include "base/atfork.h"
 #include "base/options.h"
 #include "cache/check.h"
 #include "cache/large.h"
@@ -61,9 +62,11 @@ static void renew_caches(void)
 	release_caches();
 }
 
-__attribute__((constructor)) static void handle_cache_forks(void)
+FILL_ATFORK static void fill_cache(void)
 {
-	pthread_atfork(hold_caches, release_caches, renew_caches);
+	atfork_fill(ATFORK_CACHE, &(struct atfork){ .before = hold_caches,
+						    .in_parent = release_caches,
+						    .in_child = renew_caches });
 }
 
 static void note_open(tine_cache *cache)

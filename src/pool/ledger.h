@@ -56,14 +56,14 @@
 #ifndef TINE_LEDGER_H
 #define TINE_LEDGER_H
 
+#include "base/cpus.h"
 #include "base/export.h"
 #include "memory/stage.h"
 #include "trace/trace.h"
 
 #include <stdatomic.h>
 
-#define MAX_WORKERS 1024
-#define MAX_JOBS    ((uint32_t)1 << 30) /* of one deal: counts have 31 bits */
+#define MAX_JOBS ((uint32_t)1 << 30) /* of one deal: counts have 31 bits */
 
 enum seat { SEAT_EMPTY, SEAT_STARTING, SEAT_READY, SEAT_ABANDONED };
 

@@ -25,6 +25,7 @@
 #include "pool/nursery.h"
 
 #include "base/cgroup.h"
+#include "base/proc.h"
 #include "pool/spare.h"
 #include "pool/worker.h"
 #include "process/child.h"

@@ -2,7 +2,7 @@
 /* The pool as a whole: made, cancelled and freed. */
 #include "pool/pool.h"
 
-#include "base/cgroup.h"
+#include "base/cpus.h"
 #include "base/options.h"
 #include "memory/heap.h"
 #include "pool/nursery.h"

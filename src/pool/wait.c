@@ -6,6 +6,7 @@
 #include "pool/pool.h"
 
 #include "base/futex.h"
+#include "base/proc.h"
 #include "pool/nursery.h"
 
 #include <sys/socket.h>

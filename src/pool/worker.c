@@ -2,8 +2,9 @@
 /* A worker: does what lies at its desk, then steals, then sleeps. See ledger.h. */
 #include "pool/worker.h"
 
-#include "base/cgroup.h"
+#include "base/cpus.h"
 #include "base/futex.h"
+#include "base/proc.h"
 #include "pool/cached.h"
 #include "process/child.h"
 

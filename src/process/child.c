@@ -21,8 +21,8 @@
  */
 #include "process/child.h"
 
+#include "base/atfork.h"
 #include "base/futex.h"
-#include "sync/member.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -34,24 +34,23 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#define IS_EXITING 4 /* the kernel's PF_EXITING, in the flags of /proc/PID/stat */
-
 static pthread_mutex_t children_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct child *children;
 static int own_lifeline = -1; /* our end of the line to our parent, when tied */
 static _Thread_local struct child *starting;
 
-static void before_fork(void)
+static void hold_children(void)
 {
+	/* Bound: this process's own threads, which hold it for no call that blocks. */
 	pthread_mutex_lock(&children_lock);
 }
 
-static void after_fork_in_parent(void)
+static void let_children_go(void)
 {
 	pthread_mutex_unlock(&children_lock);
 }
 
-static void after_fork_in_child(void)
+static void forget_children(void)
 {
 	for (struct child *child = children; child; child = child->next) {
 		close(child->lifeline);
@@ -68,9 +67,11 @@ static void after_fork_in_child(void)
 	pthread_mutex_init(&children_lock, NULL);
 }
 
-static void handle_forks(void)
+FILL_ATFORK static void fill_children(void)
 {
-	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+	atfork_fill(ATFORK_CHILDREN, &(struct atfork){ .before = hold_children,
+						       .in_parent = let_children_go,
+						       .in_child = forget_children });
 }
 
 pid_t fork_quietly(void)
@@ -91,7 +92,7 @@ void leave(int code)
 {
 	fflush(stdout);
 	fflush(stderr);
-	member_leave();
+	atfork_leave();
 	_exit(code);
 }
 
@@ -130,10 +131,10 @@ extern int omp_pause_resource_all(int kind) __attribute__((weak));
 
 int child_start(struct child *child, int (*main)(void *, int), void *arg)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	int ends[2];
 
-	pthread_once(&once, handle_forks);
+	if (atfork_error())
+		return atfork_error();
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
 		return -errno;
 	*child = (struct child){
@@ -242,75 +243,4 @@ void child_release(struct child *child)
 		close(child->handle);
 	close(child->lifeline);
 	child->lifeline = child->handle = -1;
-}
-
-/* A file of /proc/PID, up to size - 1 bytes of it; false: there is none. */
-static bool read_proc(pid_t pid, const char *name, char *text, size_t size)
-{
-	char path[64];
-	ssize_t len;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	len = read(fd, text, size - 1);
-	close(fd);
-	text[len > 0 ? len : 0] = '\0';
-	return true;
-}
-
-/* A field of /proc/PID/stat, as proc(5) numbers them, from the third on. */
-static const char *stat_field(const char *text, int number)
-{
-	const char *at = strrchr(text, ')');
-
-	for (int i = 2; at && i < number; i++) {
-		at = strchr(at, ' ');
-		at += at != NULL;
-	}
-	return at ? at : "";
-}
-
-/* A zombie that has more than one thread is a process whose first thread has ended. */
-uint64_t process_started(pid_t pid)
-{
-	char text[1024], state;
-
-	if (!read_proc(pid, "stat", text, sizeof(text)))
-		return kill(pid, 0) == 0 ? STARTED_SOMETIME : 0;
-	state = *stat_field(text, 3);
-	if (!state || state == 'X' ||
-	    (state == 'Z' && strtol(stat_field(text, 20), NULL, 10) <= 1))
-		return 0;
-	return strtoull(stat_field(text, 22), NULL, 10) + STARTED_SOMETIME + 1;
-}
-
-bool process_ending(pid_t pid, int *status)
-{
-	char text[1024];
-
-	if (!read_proc(pid, "stat", text, sizeof(text)) ||
-	    !(strtoul(stat_field(text, 9), NULL, 10) & IS_EXITING) ||
-	    strtol(stat_field(text, 20), NULL, 10) != 1)
-		return false;
-	*status = (int)strtol(stat_field(text, 52), NULL, 10);
-	return *status != 0;
-}
-
-bool process_alive(pid_t pid)
-{
-	return process_started(pid) != 0;
-}
-
-size_t own_memory(pid_t pid)
-{
-	unsigned long resident, shared;
-	char text[256];
-
-	if (!read_proc(pid, "statm", text, sizeof(text)) ||
-	    sscanf(text, "%*s %lu %lu", &resident, &shared) != 2 || shared > resident)
-		return 0;
-	return (resident - shared) * (size_t)sysconf(_SC_PAGESIZE);
 }

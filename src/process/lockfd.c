@@ -23,6 +23,7 @@
  */
 #include "process/lockfd.h"
 
+#include "base/atfork.h"
 #include "base/futex.h"
 
 #include <errno.h>
@@ -37,21 +38,21 @@
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct lockfd *list;
-static int no_handler; /* an error, when forks are not handled */
 
 /* ---- forks ------------------------------------------------------------------------- */
 
-static void before_fork(void)
+static void hold_list(void)
 {
+	/* Bound: this process's own threads, which hold it while they open a file. */
 	pthread_mutex_lock(&list_lock);
 }
 
-static void after_fork_in_parent(void)
+static void let_list_go(void)
 {
 	pthread_mutex_unlock(&list_lock);
 }
 
-static void after_fork_in_child(void)
+static void close_list(void)
 {
 	for (struct lockfd *file = list; file; file = file->next) {
 		close(file->fd);
@@ -61,15 +62,11 @@ static void after_fork_in_child(void)
 	pthread_mutex_unlock(&list_lock);
 }
 
-/*
- * Before anything can fork: in a fork that began without the handler, the child would
- * find the lock as another thread had it. 101: before the program's own constructors,
- * which may use it.
- */
-__attribute__((constructor(101))) static void handle_forks(void)
+FILL_ATFORK static void fill_lockfd(void)
 {
-	no_handler = -pthread_atfork(before_fork, after_fork_in_parent,
-				     after_fork_in_child);
+	atfork_fill(ATFORK_LOCKFD, &(struct atfork){ .before = hold_list,
+						     .in_parent = let_list_go,
+						     .in_child = close_list });
 }
 
 /* ---- open and close ---------------------------------------------------------------- */
@@ -112,8 +109,8 @@ int lockfd_open(struct lockfd *file, int dirfd, const char *path)
 	int fd;
 
 	*file = (struct lockfd){ .fd = -1 };
-	if (no_handler)
-		return no_handler;
+	if (atfork_error())
+		return atfork_error();
 	pthread_mutex_lock(&list_lock);
 	fd = open_regular(dirfd, path);
 	if (fd >= 0) {

@@ -2,10 +2,11 @@
 /* The calls of a queue. The protocol is in words.h. */
 #include "queue/mend.h"
 
-#include "base/cgroup.h"
+#include "base/cpus.h"
 #include "base/futex.h"
 #include "base/options.h"
 #include "memory/heap.h"
+#include "trace/trace.h"
 
 #include <sched.h>
 #include <string.h>
@@ -98,7 +99,7 @@ struct patience {
 	uint32_t seen; /* the sleepers' turn, once it has joined them */
 	bool joined;
 	bool last;
-	int64_t nap;
+	struct nap nap;
 };
 
 /* Called after each attempt that got nothing: 0: try again; -ETIMEDOUT. */
@@ -108,6 +109,7 @@ static __attribute__((noinline)) int wait_a_little(tine_queue *queue,
 						   int64_t deadline)
 {
 	int64_t now;
+	bool late;
 
 	if (deadline > TINE_NOWAIT && patience->turn < queue->spins &&
 	    patience->turn % GROUP < GROUP - 1) {
@@ -136,8 +138,10 @@ static __attribute__((noinline)) int wait_a_little(tine_queue *queue,
 	}
 	patience->joined = false;
 	if (QUEUE_BUG == SLEEPS_FOR_GOOD)
-		patience->nap = TINE_FOREVER / 2;
-	if (sleepers_nap(sleepers, patience->seen, &patience->nap, deadline))
+		patience->nap.most = TINE_FOREVER / 2;
+	late = sleepers_nap(sleepers, patience->seen, &patience->nap, deadline);
+	trace_nap(&patience->nap);
+	if (late)
 		queue_tend(queue);
 	return 0;
 }
@@ -231,7 +235,7 @@ static inline int may_put(tine_queue *queue, struct desk *desk)
 static ssize_t put(tine_queue *queue, const char *messages, size_t len, size_t n,
 		   int64_t deadline)
 {
-	struct patience patience = { .nap = FIRST_NAP };
+	struct patience patience = { .nap.most = FIRST_NAP };
 	size_t done = 0;
 	struct desk *desk;
 	ssize_t got;
@@ -588,7 +592,7 @@ static ssize_t attempt(tine_queue *queue, struct desk *desk, const struct sink *
 
 static ssize_t get(tine_queue *queue, const struct sink *sink, int64_t deadline)
 {
-	struct patience patience = { .nap = FIRST_NAP };
+	struct patience patience = { .nap.most = FIRST_NAP };
 	struct desk *desk;
 	ssize_t got;
 	int err = find_desk(queue, &desk);

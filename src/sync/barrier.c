@@ -34,6 +34,7 @@
  * arrival stands.
  */
 #include "sync/member.h"
+#include "trace/trace.h"
 #include "wait/sleepers.h"
 
 #define MOST_PARTIES 65535
@@ -162,7 +163,7 @@ static int arrive(struct barrier *barrier, struct tie *tie, unsigned parties,
 static int sleep_through(struct barrier *barrier, struct tie *tie, uint64_t mine,
 			 int64_t deadline)
 {
-	int64_t nap = FIRST_NAP;
+	struct nap nap = { .most = FIRST_NAP };
 	bool look = true;
 
 	for (;;) {
@@ -186,6 +187,7 @@ static int sleep_through(struct barrier *barrier, struct tie *tie, uint64_t mine
 				return -ETIMEDOUT;
 		} else {
 			look = sleepers_nap(&barrier->sleepers, turn, &nap, deadline);
+			trace_nap(&nap);
 		}
 	}
 }

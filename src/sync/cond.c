@@ -11,6 +11,7 @@
  *	dies asleep			the next wake makes a system call for nothing
  *	dies with the lock again	as above
  */
+#include "trace/trace.h"
 #include "wait/lock.h"
 #include "wait/sleepers.h"
 
@@ -33,13 +34,14 @@ int tine_cond_wait(tine_cond *room, tine_lock *lock, int64_t deadline)
 {
 	struct sleepers *sleepers = &((struct cond *)room)->sleepers;
 	uint32_t turn = sleepers_join(sleepers);
-	int64_t nap = LONGEST_NAP;
+	struct nap nap = { .most = LONGEST_NAP };
 	unsigned times = lock_let_go(lock);
 	int err;
 
 	if (times == 0)
 		return -EPERM;
 	sleepers_nap(sleepers, turn, &nap, deadline);
+	trace_nap(&nap);
 	err = take_back(lock, times);
 	if (err == 0 && atomic_load(&sleepers->turn) == turn && deadline <= tine_now())
 		err = -ETIMEDOUT;

@@ -2,8 +2,9 @@
 /* The protocol is at the head of member.h. */
 #include "sync/member.h"
 
+#include "base/atfork.h"
+#include "base/proc.h"
 #include "memory/heap.h"
-#include "process/child.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -140,26 +141,12 @@ unsigned members_sweep(void)
 
 /* ---- oneself ----------------------------------------------------------------------- */
 
-static void before_fork(void)
+/* Whatever a thread of the parent was at: the child is no member yet. */
+static void forget_self(void)
 {
-	pthread_mutex_lock(&entering);
-}
-
-static void after_fork_in_parent(void)
-{
-	pthread_mutex_unlock(&entering);
-}
-
-static void after_fork_in_child(void)
-{
+	pthread_mutex_init(&entering, NULL);
 	atomic_store(&self, NULL);
 	atomic_store(&member_own_id, 0);
-	pthread_mutex_unlock(&entering);
-}
-
-static void handle_forks(void)
-{
-	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
 static void raise_high(struct members *members, uint32_t to)
@@ -198,12 +185,10 @@ static struct member *enter(void)
 
 struct member *member_self(void)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct member *member = atomic_load_explicit(&self, memory_order_acquire);
 
 	if (member)
 		return member;
-	pthread_once(&once, handle_forks);
 	pthread_mutex_lock(&entering);
 	member = atomic_load(&self);
 	if (!member) {
@@ -223,6 +208,12 @@ __attribute__((destructor)) void member_leave(void)
 
 	if (member)
 		cut_ties(member);
+}
+
+FILL_ATFORK static void fill_member(void)
+{
+	atfork_fill(ATFORK_MEMBER,
+		    &(struct atfork){ .in_child = forget_self, .leave = member_leave });
 }
 
 /* ---- ids and ties ------------------------------------------------------------------ */

@@ -27,6 +27,7 @@
  */
 #include "base/options.h"
 #include "sync/member.h"
+#include "trace/trace.h"
 #include "wait/sleepers.h"
 
 struct sem {
@@ -120,7 +121,7 @@ int tine_sem_wait(tine_sem *room, int64_t deadline)
 	struct sem *sem = (struct sem *)room;
 	struct member *self = sem->signals ? NULL : member_self();
 	bool look = !sem->signals;
-	int64_t nap = FIRST_NAP;
+	struct nap nap = { .most = FIRST_NAP };
 	uint32_t turn;
 	int err;
 
@@ -137,6 +138,7 @@ int tine_sem_wait(tine_sem *room, int64_t deadline)
 			return -ETIMEDOUT;
 		look = sleepers_nap(&sem->sleepers, turn, &nap, deadline) &&
 		       !sem->signals;
+		trace_nap(&nap);
 	}
 	return err;
 }

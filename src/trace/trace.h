@@ -47,6 +47,7 @@
 #define TINE_TRACE_H
 
 #include "base/export.h"
+#include "wait/sleepers.h"
 
 #include <stdatomic.h>
 
@@ -122,6 +123,11 @@ void trace_free(struct trace *);
 void trace_be(struct trace *);
 extern struct trace *trace_self; /* or NULL */
 void trace_sleep(int64_t begun, int64_t ended);
+static inline void trace_nap(const struct nap *nap)
+{
+	if (trace_self)
+		trace_sleep(nap->begun, nap->ended);
+}
 
 /* ---- the owner of a log ------------------------------------------------------------ */
 

@@ -24,7 +24,6 @@
 #define TINE_SLEEPERS_H
 
 #include "base/futex.h"
-#include "trace/trace.h"
 
 #define FIRST_NAP   INT64_C(1000000)
 #define LONGEST_NAP INT64_C(100000000)
@@ -33,33 +32,43 @@ struct sleepers {
 	_Atomic uint32_t turn, came, gone;
 };
 
+struct nap {
+	int64_t most;	      /* nanoseconds, of the next */
+	int64_t begun, ended; /* of the last */
+};
+
 /* Called before the last look at what is waited for; the turn, for sleepers_nap(). */
 static inline uint32_t sleepers_join(struct sleepers *sleepers)
 {
 	uint32_t turn = atomic_load(&sleepers->turn);
 
 	atomic_fetch_add(&sleepers->came, 1);
+	/*
+	 * The look may be by loads that are weaker than seq_cst, which an addition does
+	 * not keep behind it everywhere. A waker has the like between change and look.
+	 */
+	atomic_thread_fence(memory_order_seq_cst);
 	return turn;
 }
 
 /*
- * Sleeps until woken, or *nap or the deadline is over: true, and *nap is longer from now
- * on; it is time to look at what nobody wakes for.
+ * Sleeps until woken, or nap->most or the deadline is over: true, and nap->most is longer
+ * from now on; it is time to look at what nobody wakes for.
  */
-static inline bool sleepers_nap(struct sleepers *sleepers, uint32_t turn, int64_t *nap,
+static inline bool sleepers_nap(struct sleepers *sleepers, uint32_t turn, struct nap *nap,
 				int64_t deadline)
 {
-	int64_t now = tine_now();
 	int err;
 
-	if (deadline > now && deadline - now > *nap)
-		deadline = now + *nap;
+	nap->begun = tine_now();
+	if (deadline > nap->begun && deadline - nap->begun > nap->most)
+		deadline = nap->begun + nap->most;
+	/* Bound: the nap, and the caller's deadline. */
 	err = futex_wait(&sleepers->turn, turn, deadline);
-	if (trace_self)
-		trace_sleep(now, tine_now());
+	nap->ended = tine_now();
 	if (err == 0)
 		return false;
-	*nap = *nap * 2 < LONGEST_NAP ? *nap * 2 : LONGEST_NAP;
+	nap->most = nap->most * 2 < LONGEST_NAP ? nap->most * 2 : LONGEST_NAP;
 	return true;
 }
 

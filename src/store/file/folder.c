@@ -7,7 +7,7 @@
  * table of the folders that are open, by device and inode; handles share what is in it.
  *
  * Fork. A child must not touch what it inherits, whose slots in the table of readers are
- * the parent's. A handler of pthread_atfork(3) counts generations, so that the first call
+ * the parent's. A handler of fork(2) counts generations, so that the first call
  * in a child sees that the folder is of another one; it closes the descriptors by hand,
  * and opens the folder anew. The inherited MDB_env is left as it is, with its map, since
  * mdb_env_close() would clear the parent's slots: a few KiB, and address space.
@@ -39,6 +39,7 @@
  */
 #include "store/file/inside.h"
 
+#include "base/atfork.h"
 #include "memory/heap.h"
 
 #include <errno.h>
@@ -68,9 +69,9 @@ static void forget_folders(void)
 	atomic_fetch_add(&generation, 1);
 }
 
-static void handle_forks_of_folders(void)
+FILL_ATFORK static void fill_folders(void)
 {
-	pthread_atfork(NULL, NULL, forget_folders);
+	atfork_fill(ATFORK_STORE_FILE, &(struct atfork){ .in_child = forget_folders });
 }
 
 /* With the table. */
@@ -130,11 +131,11 @@ static void abandon_inherited(void)
 
 int folder_open(struct folder_handle *handle, const char *path)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct folder *folder;
 	int err = 0;
 
-	pthread_once(&once, handle_forks_of_folders);
+	if (atfork_error())
+		return atfork_error();
 	pthread_mutex_lock(&opening);
 	abandon_inherited();
 	if (mkdir(path, 0700) != 0 && errno != EEXIST)

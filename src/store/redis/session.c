@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/redis/session.h"
 
+#include "base/atfork.h"
 #include "base/futex.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,9 +19,9 @@ static void count_forks(void)
 	generation++;
 }
 
-static void count_forks_from_now_on(void)
+FILL_ATFORK static void fill_redis(void)
 {
-	pthread_atfork(NULL, NULL, count_forks);
+	atfork_fill(ATFORK_STORE_REDIS, &(struct atfork){ .in_child = count_forks });
 }
 
 struct session *session_of(tine_store *store)
@@ -273,13 +273,14 @@ ssize_t session_ask_string(struct session *session, enum repeat repeat, void *bu
 
 int session_new(struct session **out, const struct store_address *address)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	struct session *session = malloc(sizeof(*session));
+	struct session *session;
 	int err;
 
+	if (atfork_error())
+		return atfork_error();
+	session = malloc(sizeof(*session));
 	if (!session)
 		return -ENOMEM;
-	pthread_once(&once, count_forks_from_now_on);
 	memset(session, 0, sizeof(*session));
 	session->store.address = *address;
 	session->main.fd = session->ear.fd = -1;

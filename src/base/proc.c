@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/proc.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define IS_EXITING 4 /* the kernel's PF_EXITING, in the flags of /proc/PID/stat */
+
+/* A file of /proc/PID, up to size - 1 bytes of it; false: there is none. */
+static bool read_proc(pid_t pid, const char *name, char *text, size_t size)
+{
+	char path[64];
+	ssize_t len;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	len = read(fd, text, size - 1);
+	close(fd);
+	text[len > 0 ? len : 0] = '\0';
+	return true;
+}
+
+/* A field of /proc/PID/stat, as proc(5) numbers them, from the third on. */
+static const char *stat_field(const char *text, int number)
+{
+	const char *at = strrchr(text, ')');
+
+	for (int i = 2; at && i < number; i++) {
+		at = strchr(at, ' ');
+		at += at != NULL;
+	}
+	return at ? at : "";
+}
+
+/* A zombie that has more than one thread is a process whose first thread has ended. */
+uint64_t process_started(pid_t pid)
+{
+	char text[1024], state;
+
+	if (!read_proc(pid, "stat", text, sizeof(text)))
+		return kill(pid, 0) == 0 ? STARTED_SOMETIME : 0;
+	state = *stat_field(text, 3);
+	if (!state || state == 'X' ||
+	    (state == 'Z' && strtol(stat_field(text, 20), NULL, 10) <= 1))
+		return 0;
+	return strtoull(stat_field(text, 22), NULL, 10) + STARTED_SOMETIME + 1;
+}
+
+bool process_ending(pid_t pid, int *status)
+{
+	char text[1024];
+
+	if (!read_proc(pid, "stat", text, sizeof(text)) ||
+	    !(strtoul(stat_field(text, 9), NULL, 10) & IS_EXITING) ||
+	    strtol(stat_field(text, 20), NULL, 10) != 1)
+		return false;
+	*status = (int)strtol(stat_field(text, 52), NULL, 10);
+	return *status != 0;
+}
+
+bool process_alive(pid_t pid)
+{
+	return process_started(pid) != 0;
+}
+
+size_t own_memory(pid_t pid)
+{
+	unsigned long resident, shared;
+	char text[256];
+
+	if (!read_proc(pid, "statm", text, sizeof(text)) ||
+	    sscanf(text, "%*s %lu %lu", &resident, &shared) != 2 || shared > resident)
+		return 0;
+	return (resident - shared) * (size_t)sysconf(_SC_PAGESIZE);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_PROC_H
+#define TINE_PROC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What /proc says of processes. */
+
+/* Whether the process exists, and is no zombie. */
+bool process_alive(pid_t);
+/*
+ * When it was started, in the kernel's ticks, which no two processes of one number share;
+ * 0 when it is not alive.
+ */
+uint64_t process_started(pid_t);
+#define STARTED_SOMETIME 1 /* it is alive, and no more can be found out */
+/*
+ * Whether its only thread has ended, though its memory may yet have to be given back: it
+ * is not to be waited for still. Also its status, as waitpid(2) will tell it. False too
+ * where that would be 0: who may not look sees nothing else.
+ */
+bool process_ending(pid_t, int *status);
+/* Bytes that are resident and the process's own, not shared; 0: it is gone. */
+size_t own_memory(pid_t);
+
+#endif
