@@ -160,6 +160,7 @@ TEST(a_setter_killed_at_any_step_strands_nobody)
 	sleeper->pid = test_fork(wait_for_it, &sleeper->event);
 	test_sleep_us(1000);
 	test_kill_each_step(&steps, sleeper);
+	tine_event_set(&sleeper->event);
 	CHECK_EQ(test_reap(sleeper->pid), 0);
 	tine_shared_free(sleeper);
 }

@@ -5,21 +5,10 @@
 
 #include <limits.h>
 
-/* Prints how many steps it took: at least so many, or the test is of something else. */
+/* At least so many steps, or the test is of something else. */
 static void kill_each_step(const struct steps *steps, void *arg, long least)
 {
-	long n = test_kill_each_step(steps, arg);
-
-	printf("# %ld steps\n", n);
-	fflush(stdout);
-	CHECK(getenv("TEST_SCALE") || n >= least);
-}
-
-/* For thousands of steps: one in so many, others each time, unless it is asked for. */
-static void kill_some_steps(const struct steps *steps, void *arg, const char *stride)
-{
-	setenv("TEST_SCALE", stride, 0);
-	kill_each_step(steps, arg, 0);
+	CHECK(test_kill_each_step(steps, arg) >= least);
 }
 
 static void enter(void *arg)
@@ -210,8 +199,7 @@ TEST_LIMIT(sem_wait_that_sleeps, 300)
 	struct sem_scene *scene = new_sem();
 
 	CHECK_EQ(take_all(&scene->sem), PERMITS);
-	kill_some_steps(&(struct steps){ enter, wait_in_vain, there_is_none }, scene,
-			"11");
+	kill_each_step(&(struct steps){ enter, wait_in_vain, there_is_none }, scene, 100);
 	tine_shared_free(scene);
 }
 
@@ -597,7 +585,7 @@ TEST_LIMIT(entering, 600)
 {
 	struct member_scene *scene = tine_shared_new(1, sizeof(*scene));
 
-	kill_some_steps(&(struct steps){ NULL, enter, record_is_free }, scene, "97");
+	kill_each_step(&(struct steps){ NULL, enter, record_is_free }, scene, 100);
 	tine_shared_free(scene);
 }
 
@@ -711,8 +699,7 @@ TEST_LIMIT(burying, 600)
 {
 	struct member_scene *scene = tine_shared_new(1, sizeof(*scene));
 
-	kill_some_steps(&(struct steps){ have_one_die, sweep, it_is_buried }, scene,
-			"11");
+	kill_each_step(&(struct steps){ have_one_die, sweep, it_is_buried }, scene, 100);
 	tine_shared_free(scene);
 }
 
