@@ -106,8 +106,7 @@ struct trace *trace_new(unsigned workers);
 void trace_place(struct trace *, pid_t, const char *name);
 /* A number for a task's name; only while there is a trace. */
 uint32_t trace_name(const char *);
-/* Writes what is new; or does so only when it has not for a while. */
-void trace_drain(struct trace *);
+/* Writes what is new, when it has not for a while, and nobody else writes. */
 void trace_glance(struct trace *);
 /* Its number. */
 uint32_t trace_map_begin(struct trace *, uint32_t name, size_t n);
