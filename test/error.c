@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "test.h"
 
+#include <errno.h>
 #include <limits.h>
 
 TEST(either_sign_has_the_same_text)
@@ -11,6 +12,32 @@ TEST(either_sign_has_the_same_text)
 	CHECK(strstr(tine_strerror(-TINE_EKIND), "another kind"));
 	CHECK(strstr(tine_strerror(-TINE_ECERT), "certificate"));
 	CHECK(strstr(tine_strerror(0), "Success"));
+}
+
+/* The system's texts tell of connections, addresses and owners that nobody here knows. */
+TEST(codes_with_a_meaning_here_say_that)
+{
+	CHECK(strstr(tine_strerror(-ETIMEDOUT), "deadline"));
+	CHECK(strstr(tine_strerror(-ETIMEDOUT), "limit"));
+	CHECK(strstr(tine_strerror(-ECANCELED), "cancelled"));
+	CHECK(strstr(tine_strerror(-EFAULT), "function"));
+	CHECK(strstr(tine_strerror(-EPERM), "belongs to"));
+	CHECK(strstr(tine_strerror(-EOWNERDEAD), "died"));
+	CHECK(strstr(tine_strerror(-EDEADLK), "itself"));
+	CHECK(strstr(tine_strerror(-EPIPE), "closed"));
+}
+
+/* Of codes that the system has, and in any locale. */
+TEST(a_text_stays)
+{
+	const char *text = tine_strerror(-ENOENT);
+	char copy[64];
+
+	snprintf(copy, sizeof(copy), "%s", text);
+	CHECK(strcmp(copy, "No such file or directory") == 0);
+	tine_strerror(-5999);
+	tine_strerror(-EACCES);
+	CHECK(strcmp(text, copy) == 0 && text == tine_strerror(ENOENT));
 }
 
 TEST(unknown_codes_have_a_text)

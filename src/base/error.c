@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/export.h"
 
+#include <errno.h>
 #include <limits.h>
+#include <locale.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *tine_version(void)
@@ -9,24 +12,38 @@ const char *tine_version(void)
 	return TINE_VERSION;
 }
 
+/* Codes of tine's own, and those of the system by which tine means something narrower. */
+static const struct {
+	int err;
+	const char *text;
+} texts[] = {
+	{ TINE_ECRASH, "The process doing the work died" },
+	{ TINE_EKIND, "What is stored under that key is of another kind" },
+	{ TINE_ECERT, "The server's certificate is not to be trusted, or another host's" },
+	{ ECANCELED, "It was cancelled before it was done" },
+	{ EDEADLK, "This thread has it already, and would wait for itself" },
+	{ EFAULT, "The function is not in the process that is to call it: it was loaded "
+		  "later than the process was started" },
+	{ EOWNERDEAD, "It is held, and the process that held it before died" },
+	{ EPERM, "It is held by, or belongs to, another thread, process or user" },
+	{ EPIPE, "The other end is closed" },
+	{ ETIMEDOUT, "The deadline has passed, or a limit of time" },
+};
+
 const char *tine_strerror(int err)
 {
 	const char *text;
 
 	if (err == INT_MIN)
 		return "Unknown error";
-	if (err < 0)
-		err = -err;
-	if (err == TINE_ECRASH)
-		return "The process doing the work died";
-	if (err == TINE_EKIND)
-		return "What is stored under that key is of another kind";
-	if (err == TINE_ECERT)
-		return "The server's certificate is not to be trusted, or another host's";
+	err = abs(err);
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+		if (texts[i].err == err)
+			return texts[i].text;
 	/*
 	 * Unlike strerror(3), neither translated nor in a buffer that another call
-	 * reuses.
+	 * reuses, but for the text of an unknown code.
 	 */
-	text = strerrordesc_np(err);
-	return text ? text : "Unknown error";
+	text = strerror_l(err, newlocale(LC_ALL_MASK, "C", (locale_t)0));
+	return strncmp(text, "Unknown error", 13) == 0 ? "Unknown error" : text;
 }

@@ -19,6 +19,7 @@
 #include "wait/lock.h"
 
 #include "base/futex.h"
+#include "base/libc.h"
 #include "base/options.h"
 
 #include <pthread.h>
