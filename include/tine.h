@@ -628,10 +628,12 @@ void tine_rng_fill(tine_rng *, double *out, size_t n);
  *
  * Every call: -ECONNREFUSED, -ECONNRESET, -ETIMEDOUT: the server is not there, is gone or
  * does not answer; what does no harm twice is tried once more on a new connection, and
- * the next call connects anew. -EACCES: user, password or permission; -EROFS: a replica,
- * or a disk that is read-only; -EREMOTE: the key is elsewhere in a cluster; -ENOMEM,
- * -ENOSPC: no room; -EBADMSG: no Redis server (or none with TLS), or a folder that is
- * damaged or another's; -TINE_ECERT: the server's certificate.
+ * the next call connects anew. Of a folder -ETIMEDOUT: another process, perhaps a stopped
+ * one, was in the way for answer_ms, or until the deadline; nothing was done. -EACCES:
+ * user, password or permission; -EROFS: a replica, or a disk that is read-only; -EREMOTE:
+ * the key is elsewhere in a cluster; -ENOMEM, -ENOSPC: no room; -EBADMSG: no Redis server
+ * (or none with TLS), or a folder that is damaged or another's; -TINE_ECERT: the server's
+ * certificate.
  */
 typedef struct tine_store tine_store;
 #define TINE_STORE_KEY_MAX   255
@@ -639,7 +641,8 @@ typedef struct tine_store tine_store;
 
 typedef struct tine_store_opts {
 	unsigned connect_ms; /* longest to wait for a connection; 800 */
-	unsigned answer_ms;  /* longest to wait for an answer; 5000 */
+	/* longest to wait for an answer, or for other users of a folder; 5000 */
+	unsigned answer_ms;
 	uint64_t reserved[6];
 } tine_store_opts;
 
@@ -682,6 +685,8 @@ int tine_store_push(tine_store *, const char *list, const void *val, size_t len)
 /*
  * Takes the first of a list: its length. Waits until there is one, and who waits longest
  * need not be first. -EMSGSIZE: it is longer than size, and stays. An empty list is none.
+ * With TINE_NOWAIT it waits for no item, and at most a millisecond while another process
+ * writes to a folder: -ETIMEDOUT may then be said of a list that has items.
  */
 ssize_t tine_store_pop(tine_store *, const char *list, void *buf, size_t size,
 		       int64_t deadline);

@@ -13,17 +13,23 @@
 
 static char folder[64];
 
-static tine_store *open_store(void)
+static int open_patiently(tine_store **out, unsigned answer_ms)
 {
 	char url[80];
-	tine_store *store;
 
 	if (!*folder) {
 		strcpy(folder, "/dev/shm/tine-kill-XXXXXX");
 		CHECK(mkdtemp(folder));
 	}
 	snprintf(url, sizeof(url), "file:%s", folder);
-	CHECK_EQ(tine_store_open(&store, url, NULL), 0);
+	return tine_store_open(out, url, &(tine_store_opts){ .answer_ms = answer_ms });
+}
+
+static tine_store *open_store(void)
+{
+	tine_store *store;
+
+	CHECK_EQ(open_patiently(&store, 0), 0);
 	return store;
 }
 
@@ -35,12 +41,17 @@ static const char *path_of(const char *name)
 	return path;
 }
 
-static void clean(tine_store *store)
+static void remove_files(void)
 {
-	tine_store_free(store);
 	unlink(path_of("data.mdb"));
 	unlink(path_of("lock.mdb"));
 	unlink(path_of("tine.wake"));
+}
+
+static void clean(tine_store *store)
+{
+	tine_store_free(store);
+	remove_files();
 	CHECK_EQ(rmdir(folder), 0);
 	*folder = '\0';
 }
@@ -79,8 +90,10 @@ static ssize_t len_of(tine_store *store, const char *key)
 
 struct scene {
 	tine_store *store, *own; /* the second is the child's */
+	tine_store *impatient;
 	int64_t sum;
-	int turn;
+	int turn, room;
+	off_t first_size;
 };
 
 static void attach(void *arg)
@@ -197,6 +210,209 @@ TEST_LIMIT(killed_at_every_step_of_a_push_that_is_waited_for, 300)
 	clean(scene.store);
 }
 
+/* ---- beside one that is stopped ---------------------------------------------------- */
+
+/* How often each came back, and how: the fault took place where not all could do it. */
+struct beside {
+	_Atomic long done, late;
+};
+
+static struct beside *beside;
+
+#define SHORT_MS 10
+
+static void count(long err)
+{
+	CHECK(err >= 0 || err == -ETIMEDOUT || err == -ENOENT);
+	atomic_fetch_add(err == -ETIMEDOUT ? &beside->late : &beside->done, 1);
+}
+
+/* Each call once, by a handle of its own and by one that is inherited. */
+static void use_store(tine_store *store)
+{
+	uint64_t version = 0;
+	char buf[8];
+	int n = 0;
+
+	count(tine_store_get(store, "left", buf, sizeof(buf)));
+	count(tine_store_pop(store, "list", buf, sizeof(buf), tine_after(SHORT_MS)));
+	count(tine_store_pop(store, "list", buf, sizeof(buf), TINE_NOWAIT));
+	count(tine_store_push(store, "list", "x", 1));
+	count(tine_store_add(store, "beside", 1, NULL));
+	count(tine_store_wait(store, "left", &version, tine_after(SHORT_MS)));
+	count(tine_store_fields(store, "dict", see_field, &n));
+	count(tine_store_expire(store, "beside", 100000));
+}
+
+static void use_all(void *arg)
+{
+	struct scene *scene = arg;
+	tine_store *store;
+	int err;
+
+	use_store(scene->impatient);
+	err = open_patiently(&store, SHORT_MS);
+	count(err);
+	if (err)
+		return;
+	use_store(store);
+	tine_store_free(store);
+}
+
+static void call_all(void *arg, long step)
+{
+	(void)step;
+	test_call_beside(use_all, arg);
+}
+
+static void all_is_whole(void *arg, long step)
+{
+	struct scene *scene = arg;
+
+	both_are_equal(arg, step);
+	CHECK(value_of(scene->store, "beside") >= 0);
+}
+
+static void open_both(struct scene *scene)
+{
+	scene->store = open_store();
+	CHECK_EQ(open_patiently(&scene->impatient, SHORT_MS), 0);
+	CHECK_EQ(tine_store_push(scene->store, "list", "x", 1), 0);
+}
+
+static void start_beside(struct scene *scene)
+{
+	*scene = (struct scene){ .turn = 1 };
+	open_both(scene);
+	beside = tine_shared_new(1, sizeof(*beside));
+}
+
+static void end_beside(struct scene *scene)
+{
+	printf("# %ld calls done, %ld late\n", beside->done, beside->late);
+	fflush(stdout);
+	CHECK(beside->done > 0 && beside->late > 0);
+	tine_shared_free(beside);
+	tine_store_free(scene->impatient);
+	clean(scene->store);
+}
+
+TEST_LIMIT(beside_one_stopped_in_a_write, 300)
+{
+	struct scene scene;
+
+	start_beside(&scene);
+	test_stop_some_steps(
+		&(struct stops){ attach, put_both, call_all, all_is_whole, false },
+		&scene, 100);
+	end_beside(&scene);
+}
+
+static void open_and_read(void *arg)
+{
+	tine_store *store = open_store();
+
+	(void)arg;
+	tine_store_len(store, "sum");
+	tine_store_free(store);
+}
+
+TEST_LIMIT(beside_one_stopped_in_an_open, 300)
+{
+	struct scene scene;
+
+	start_beside(&scene);
+	test_stop_some_steps(
+		&(struct stops){ NULL, open_and_read, call_all, all_is_whole, false },
+		&scene, 300);
+	end_beside(&scene);
+}
+
+static void open_only(void *arg)
+{
+	((struct scene *)arg)->own = open_store();
+}
+
+static void read_first(void *arg)
+{
+	struct scene *scene = arg;
+
+	tine_store_len(scene->own, "sum");
+}
+
+TEST_LIMIT(beside_one_stopped_in_its_first_read, 300)
+{
+	struct scene scene;
+
+	start_beside(&scene);
+	test_stop_some_steps(
+		&(struct stops){ open_only, read_first, call_all, all_is_whole, false },
+		&scene, 50);
+	end_beside(&scene);
+}
+
+static void put_numbered(tine_store *store, int i)
+{
+	static char value[20000];
+	char key[32];
+
+	snprintf(key, sizeof(key), "filler-%d", i);
+	CHECK_EQ(tine_store_set(store, key, value, sizeof(value)), 0);
+}
+
+static off_t file_size(void)
+{
+	struct stat now;
+
+	CHECK_EQ(stat(path_of("data.mdb"), &now), 0);
+	return now.st_size;
+}
+
+/* So many are in a file of the first size; one more, and it grows. */
+static void fill_up(void *arg)
+{
+	struct scene *scene = arg;
+
+	attach(arg);
+	for (int i = 0; i < scene->room; i++)
+		put_numbered(scene->own, i);
+}
+
+static void put_one_more(void *arg)
+{
+	struct scene *scene = arg;
+
+	put_numbered(scene->own, scene->room);
+}
+
+static void it_has_grown(void *arg, long step)
+{
+	struct scene *scene = arg;
+
+	CHECK(file_size() > scene->first_size);
+	all_is_whole(arg, step);
+	tine_store_free(scene->impatient);
+	tine_store_free(scene->store);
+	remove_files();
+	open_both(scene);
+}
+
+TEST_LIMIT(beside_one_stopped_while_it_grows, 300)
+{
+	struct scene scene;
+
+	start_beside(&scene);
+	scene.first_size = file_size();
+	while (file_size() == scene.first_size)
+		put_numbered(scene.store, scene.room++);
+	scene.room--;
+	it_has_grown(&scene, 0);
+	test_stop_some_steps(
+		&(struct stops){ fill_up, put_one_more, call_all, it_has_grown, false },
+		&scene, 1000);
+	end_beside(&scene);
+}
+
 /* ---- at random --------------------------------------------------------------------- */
 
 enum { WRITERS = 2 };
@@ -296,12 +512,12 @@ static void check_list(tine_store *store, struct record *record, unsigned number
 	ssize_t len;
 
 	name(list, "list", number);
-	while ((len = tine_store_pop(store, list, &item, sizeof(item), TINE_NOWAIT)) ==
-	       sizeof(item)) {
+	while (len_of(store, list) > 0) {
+		len = tine_store_pop(store, list, &item, sizeof(item), PATIENCE);
+		CHECK_EQ(len, sizeof(item));
 		CHECK_EQ(item, *last + 1);
 		*last = item;
 	}
-	CHECK_EQ(len, -ETIMEDOUT);
 	CHECK(*last == record->pushed || *last == record->pushed + 1);
 	record->pushed = *last;
 }

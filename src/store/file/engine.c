@@ -9,11 +9,12 @@
 static int file_open(tine_store **out, const struct store_address *address)
 {
 	struct file_store *store = calloc(1, sizeof(*store));
+	struct patience patience = { .ms = address->answer_ms };
 	int err;
 
 	if (!store)
 		return -ENOMEM;
-	err = folder_open(&store->folder, address->path);
+	err = folder_open(&store->folder, address->path, &patience);
 	if (err) {
 		free(store);
 		return err;

@@ -86,12 +86,17 @@ void own_fd_note(struct own_fd *own, int fd)
 		*own = (struct own_fd){ fd, now.st_dev, now.st_ino };
 }
 
-void own_fd_close(const struct own_fd *own)
+bool own_fd_is_open(const struct own_fd *own)
 {
 	struct stat now;
 
-	if (own->fd >= 0 && fstat(own->fd, &now) == 0 && now.st_dev == own->device &&
-	    now.st_ino == own->inode)
+	return own->fd >= 0 && fstat(own->fd, &now) == 0 && now.st_dev == own->device &&
+	       now.st_ino == own->inode;
+}
+
+void own_fd_close(const struct own_fd *own)
+{
+	if (own_fd_is_open(own))
 		close(own->fd);
 }
 

@@ -22,7 +22,8 @@ int file_open_in(const char *folder, const char *name, int flags);
 /* Allocates what is not. A file system that cannot may raise SIGBUS when it is full. */
 int file_make_room(int fd, size_t size);
 void own_fd_note(struct own_fd *, int fd);
-/* A child may have closed it, and opened another file under that number. */
+/* Not: it was closed by others, who may have opened another file under that number. */
+bool own_fd_is_open(const struct own_fd *);
 void own_fd_close(const struct own_fd *);
 /* LMDB does not tell the descriptor of its lock file. */
 int find_lock_fd(const char *folder);

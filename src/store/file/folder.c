@@ -16,8 +16,7 @@
  * disk is an error and not SIGBUS. The file is as long as the largest map that anybody
  * has of it. LMDB sets its length to that of each new map, and would cut off the pages
  * that another process is writing in a larger one; so nobody maps it but with the length
- * that it has, and while holding a lock on tine.wake: a record lock of fcntl(2), which
- * the kernel takes from who dies. A process that lacks room, or meets pages beyond its
+ * that it has, and while holding the shape's lock (locks.c). A process that lacks room, or meets pages beyond its
  * map, waits until its other threads are in no transaction (the gate), and maps it anew.
  *
  *	dies while the file is made	it has both first pages, or it is emptied by the
@@ -48,6 +47,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define TURN_MS 100
+
 static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
 static struct folder *folders, *inherited;
 static _Atomic uint32_t generation;
@@ -75,7 +76,7 @@ FILL_ATFORK static void fill_folders(void)
 }
 
 /* With the table. */
-static int find_or_make(struct folder **out, const char *path)
+static int find_or_make(struct folder **out, const char *path, struct patience *patience)
 {
 	struct folder *folder;
 	struct stat id;
@@ -95,7 +96,7 @@ static int find_or_make(struct folder **out, const char *path)
 	whole = realpath(path, NULL);
 	if (!whole)
 		return -errno;
-	err = folder_make(&folder, whole, &id, atomic_load(&generation));
+	err = folder_make(&folder, whole, &id, atomic_load(&generation), patience);
 	free(whole);
 	if (err)
 		return err;
@@ -129,23 +130,40 @@ static void abandon_inherited(void)
 	}
 }
 
-int folder_open(struct folder_handle *handle, const char *path)
+/*
+ * Waits for other processes a little at a time, so that no thread of this one waits for
+ * another that does.
+ */
+static int attach_anew(struct folder_handle *handle, const char *path,
+		       struct patience *patience)
 {
-	struct folder *folder;
-	int err = 0;
+	struct folder *folder = NULL;
+	int err;
 
+	do {
+		int64_t until = tine_after(TURN_MS);
+		struct patience turn = { .deadline = until, .known = true };
+
+		if (patience_until(patience) < until)
+			turn.deadline = patience->deadline;
+		/* Bound: threads of this process, which hold it for a turn each. */
+		pthread_mutex_lock(&opening);
+		abandon_inherited();
+		err = find_or_make(&folder, path, &turn);
+		pthread_mutex_unlock(&opening);
+	} while (err == -ETIMEDOUT && tine_now() < patience->deadline);
+	if (!err)
+		*handle = (struct folder_handle){ folder, NULL, folder->dbi };
+	return err;
+}
+
+int folder_open(struct folder_handle *handle, const char *path, struct patience *patience)
+{
 	if (atfork_error())
 		return atfork_error();
-	pthread_mutex_lock(&opening);
-	abandon_inherited();
 	if (mkdir(path, 0700) != 0 && errno != EEXIST)
-		err = -errno;
-	err = err ? err : find_or_make(&folder, path);
-	pthread_mutex_unlock(&opening);
-	if (err)
-		return err;
-	*handle = (struct folder_handle){ folder, NULL, folder->dbi };
-	return 0;
+		return -errno;
+	return attach_anew(handle, path, patience);
 }
 
 /* With the table. */
@@ -156,12 +174,15 @@ static void end_folder(struct folder *folder)
 	while (*at != folder)
 		at = &(*at)->next;
 	*at = folder->next;
-	shape_lock(folder, F_WRLCK);
-	folder_unmap_first(folder);
-	mdb_env_close(folder->env);
-	shape_lock(folder, F_UNLCK);
-	close(folder->shape.fd);
-	tine_shared_unmap(folder->shared);
+	/* LMDB closes its own unseen. If it cannot, its memory stays. */
+	if (own_fd_is_open(&folder->data) && own_fd_is_open(&folder->lock)) {
+		folder_unmap_first(folder);
+		mdb_env_close(folder->env);
+		own_fd_close(&folder->shape);
+		tine_shared_unmap(folder->shared);
+	} else {
+		abandon(folder);
+	}
 	pthread_rwlock_destroy(&folder->gate);
 	free(folder);
 }
@@ -176,6 +197,7 @@ void folder_close(struct folder_handle *handle)
 {
 	struct folder *folder = handle->folder;
 
+	/* Bound: threads of this process, which hold it for a turn each. */
 	pthread_mutex_lock(&opening);
 	if (is_inherited(folder)) {
 		abandon_inherited();
@@ -187,30 +209,18 @@ void folder_close(struct folder_handle *handle)
 	pthread_mutex_unlock(&opening);
 }
 
-static int attach_anew(struct folder_handle *handle)
+/* No order is needed: a fork is this thread's past. */
+int folder_attach(struct folder_handle *handle, struct patience *patience)
 {
-	struct folder *folder;
-	int err;
-
-	pthread_mutex_lock(&opening);
-	abandon_inherited();
-	err = find_or_make(&folder, handle->folder->path);
-	pthread_mutex_unlock(&opening);
-	if (!err)
-		*handle = (struct folder_handle){ folder, NULL, folder->dbi };
-	return err;
+	return __builtin_expect(is_inherited(handle->folder), 0)
+		       ? attach_anew(handle, handle->folder->path, patience)
+		       : 0;
 }
 
-/* Before a call uses the folder. No order is needed: a fork is this thread's past. */
-int folder_attach(struct folder_handle *handle)
+int folder_shared(struct folder_handle *handle, struct folder_shared **out,
+		  struct patience *patience)
 {
-	return __builtin_expect(is_inherited(handle->folder), 0) ? attach_anew(handle)
-								 : 0;
-}
-
-int folder_shared(struct folder_handle *handle, struct folder_shared **out)
-{
-	int err = folder_attach(handle);
+	int err = folder_attach(handle, patience);
 
 	if (!err)
 		*out = handle->folder->shared;

@@ -22,6 +22,17 @@ struct folder_shared {
 	uint64_t unused_too[3];
 	tine_lock writing;
 	_Atomic uint32_t words[WAKE_WORDS];
+	tine_lock reading;
+	/* Somebody died who was writing, and LMDB has not noticed yet. */
+	_Atomic uint32_t died;
+	uint32_t unused_three[15];
+};
+
+/* How long a call waits for other processes that may be stopped. */
+struct patience {
+	int64_t deadline; /* or 0 */
+	unsigned ms;	  /* at least so many, from the first wait on */
+	bool known;	  /* the deadline is the later of both */
 };
 
 struct folder;
@@ -32,7 +43,8 @@ struct folder_handle {
 	MDB_dbi dbi;
 };
 
-int folder_open(struct folder_handle *, const char *path);
+/* All: -ETIMEDOUT: another process, perhaps a stopped one, was in the way all the while. */
+int folder_open(struct folder_handle *, const char *path, struct patience *);
 void folder_close(struct folder_handle *);
 /*
  * Runs look(txn, arg) on a snapshot, or change(txn, arg) in a transaction that is
@@ -40,10 +52,11 @@ void folder_close(struct folder_handle *);
  * of LMDB's, or a negative errno value, and these only the latter. need: bytes that the
  * change wants at once.
  */
-int folder_read(struct folder_handle *, int (*look)(MDB_txn *, void *arg), void *arg);
+int folder_read(struct folder_handle *, int (*look)(MDB_txn *, void *arg), void *arg,
+		struct patience *);
 int folder_write(struct folder_handle *, int (*change)(MDB_txn *, void *arg), void *arg,
-		 size_t need);
+		 size_t need, struct patience *);
 /* Of this process: valid until the handle is closed, or is used in a child. */
-int folder_shared(struct folder_handle *, struct folder_shared **out);
+int folder_shared(struct folder_handle *, struct folder_shared **out, struct patience *);
 
 #endif

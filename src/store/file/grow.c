@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/file/inside.h"
 
+#include "base/futex.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -29,16 +31,18 @@ static int map_again(struct folder *folder, size_t size)
 	return 0;
 }
 
-/* With the gate shut and the lock. */
-static int resize(struct folder *folder, size_t had, size_t need)
+/* With the gate shut and the shape's lock. dead: readers who hold no pages any more. */
+static int resize(struct folder *folder, size_t had, size_t need, int dead)
 {
 	size_t size;
 	struct stat now;
-	int err, dead = 0;
+	int err;
 
 	/* Another thread has done it. */
 	if (folder->broken || atomic_load(&folder->map_len) != had)
 		return folder->broken;
+	if (!own_fd_is_open(&folder->data))
+		return -EBADF;
 	if (fstat(folder->data.fd, &now) != 0)
 		return -errno;
 	size = whole_pages((size_t)now.st_size);
@@ -47,7 +51,6 @@ static int resize(struct folder *folder, size_t had, size_t need)
 	/* There are pages beyond the file's end. */
 	if (need == 0)
 		return -EBADMSG;
-	mdb_reader_check(folder->env, &dead);
 	if (dead > 0)
 		return 0;
 	size = had < DOUBLES ? had * 2 : whole_pages(had + had / 2);
@@ -57,16 +60,25 @@ static int resize(struct folder *folder, size_t had, size_t need)
 	return err ? err : map_again(folder, size);
 }
 
-int folder_grow(struct folder *folder, size_t had, size_t need)
+int folder_grow(struct folder *folder, size_t had, size_t need, struct patience *patience)
 {
-	int err;
+	struct timespec until = timespec_of(patience_until(patience));
+	int err, dead;
 
+	/* Bound: the caller's deadline. */
+	err = pthread_mutex_clocklock(&folder->growing, CLOCK_MONOTONIC, &until);
+	if (err)
+		return -err;
+	err = own_fd_is_open(&folder->shape) ? shape_lock(folder, patience) : -EBADF;
+	if (err)
+		goto unlock_growing;
+	dead = need > 0 ? readers_check(folder) : 0;
+	/* Bound: transactions of this process, in which nobody waits for others. */
 	pthread_rwlock_wrlock(&folder->gate);
-	err = shape_lock(folder, F_WRLCK);
-	if (!err) {
-		err = resize(folder, had, need);
-		shape_lock(folder, F_UNLCK);
-	}
+	err = resize(folder, had, need, dead);
 	pthread_rwlock_unlock(&folder->gate);
+	shape_unlock(folder);
+unlock_growing:
+	pthread_mutex_unlock(&folder->growing);
 	return err;
 }

@@ -19,7 +19,8 @@ struct folder {
 	MDB_dbi dbi;
 	struct folder_shared *shared;
 	struct own_fd shape, lock;
-	struct own_fd data; /* LMDB's own */
+	struct own_fd data;	 /* LMDB's own */
+	pthread_mutex_t growing; /* keeps threads apart, as the shape's lock processes */
 	pthread_rwlock_t gate;
 	const char *first; /* two pages of the file: LMDB does not tell its map */
 	_Atomic size_t map_len;
@@ -29,16 +30,21 @@ struct folder {
 
 /* ---- locks.c ----------------------------------------------------------------------- */
 
-/* Held while the data file is mapped, opened or closed. */
-int shape_lock(const struct folder *, short type);
-/*
- * Shared by all who have the folder open. With the shape's lock. Nobody else has it: then
- * nobody holds the lock of those who write, unless the machine stopped while he did.
- */
-int shape_enter(const struct folder *);
-/* Whoever died while he held it: all is as it should be, but for a note of commit.c's. */
-int writing_lock(struct folder *, int fd);
+int64_t patience_until(struct patience *);
+/* Held while the data file is made, mapped or opened. */
+int shape_lock(const struct folder *, struct patience *);
+void shape_unlock(const struct folder *);
+/* With the shape's lock. alone: nobody else has the folder open. */
+int presence_note(const struct folder *, bool *alone);
+/* -ETIMEDOUT: somebody holds it all the while. */
+int writing_lock(struct folder *, struct patience *);
 void writing_unlock(struct folder *);
+/* With that lock: begins LMDB's transaction, without waiting for its lock. */
+int writing_begin(struct folder *, MDB_txn **);
+int reading_lock(struct folder *, struct patience *);
+void reading_unlock(struct folder *);
+/* Gives back the slots of dead readers, if nobody is about to take one: how many. */
+int readers_check(struct folder *);
 
 /* ---- commit.c ---------------------------------------------------------------------- */
 
@@ -49,18 +55,18 @@ int commit_noted(struct folder *, MDB_txn *);
 /* ---- make.c ------------------------------------------------------------------------ */
 
 int folder_make(struct folder **out, const char *path, const struct stat *id,
-		uint32_t generation);
+		uint32_t generation, struct patience *);
 void folder_note_map(struct folder *);
 void folder_unmap_first(struct folder *);
 
 /* ---- folder.c ---------------------------------------------------------------------- */
 
 /* Before a call uses the folder. */
-int folder_attach(struct folder_handle *);
+int folder_attach(struct folder_handle *, struct patience *);
 
 /* ---- grow.c ------------------------------------------------------------------------ */
 
 /* had: the map that was too small. need 0: others have grown it. */
-int folder_grow(struct folder *, size_t had, size_t need);
+int folder_grow(struct folder *, size_t had, size_t need, struct patience *);
 
 #endif

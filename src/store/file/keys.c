@@ -206,7 +206,10 @@ static int run_version(struct op *op)
 
 int file_wait(tine_store *store, const char *key, uint64_t *version, int64_t deadline)
 {
-	struct op op = { .run = run_version, .key = key, .last_version = *version };
+	struct op op = { .run = run_version,
+			 .key = key,
+			 .last_version = *version,
+			 .patience = waits_until(deadline) };
 	int err = op_wait(store, &op, deadline);
 
 	if (!err)

@@ -78,11 +78,16 @@ static int run_is_list(struct op *op)
 ssize_t file_pop(tine_store *store, const char *list, void *buf, size_t size,
 		 int64_t deadline)
 {
-	struct op op = { .run = run_pop, .key = list, .size = size };
+	struct op op = { .run = run_pop,
+			 .key = list,
+			 .size = size,
+			 .patience = waits_until(deadline) };
 	int err;
 
 	for (;;) {
-		struct op there = { .run = run_is_list, .key = list };
+		struct op there = { .run = run_is_list,
+				    .key = list,
+				    .patience = waits_until(deadline) };
 
 		err = op_write(store, &op, 0);
 		if (err != -ENOENT)

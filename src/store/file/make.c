@@ -117,8 +117,11 @@ static bool is_torn(int fd, off_t size)
 	       magic == 0xBEEFC0DE;
 }
 
-/* The length the file is to be mapped with; 0: it is to be made. With the lock. */
-static int check_data(const struct folder *folder, size_t *out)
+/*
+ * The length the file is to be mapped with; 0: it is to be made. mend: with the lock of
+ * those who write.
+ */
+static int check_data(const struct folder *folder, size_t *out, bool mend)
 {
 	struct stat now;
 	bool made = atomic_load(&folder->shared->made) != 0;
@@ -130,11 +133,11 @@ static int check_data(const struct folder *folder, size_t *out)
 		err = -errno;
 	else if (!S_ISREG(now.st_mode))
 		err = -EBADMSG;
-	else if (now.st_size >= 2 * (off_t)lmdb_page_size())
+	else if (mend && now.st_size >= 2 * (off_t)lmdb_page_size())
 		err = commit_mend(folder->shared, fd);
 	if (!err && now.st_size > 0)
 		err = lmdb_error(probe(folder->path, now.st_size, !made));
-	if (err == -EBADMSG && !made && S_ISREG(now.st_mode) &&
+	if (err == -EBADMSG && mend && !made && S_ISREG(now.st_mode) &&
 	    is_torn(fd, now.st_size)) {
 		err = ftruncate(fd, 0) == 0 ? 0 : -errno;
 		now.st_size = 0;
@@ -149,14 +152,17 @@ static int check_data(const struct folder *folder, size_t *out)
 	return err;
 }
 
-/* LMDB makes it sparse. Nobody here has it open yet, so that closing it does no harm. */
-static int make_lock_file(const char *path)
+/*
+ * LMDB makes it sparse. Nobody here has it open yet, so that closing it does no harm. What
+ * is in it when nobody has the folder open is of no use, and may be damaged.
+ */
+static int make_lock_file(const char *path, bool alone)
 {
 	int err, fd = file_open_in(path, "lock.mdb", O_RDWR | O_CREAT);
 
 	if (fd < 0)
 		return fd;
-	err = file_make_room(fd, LOCK_SIZE);
+	err = alone && ftruncate(fd, 0) != 0 ? -errno : file_make_room(fd, LOCK_SIZE);
 	close(fd);
 	return err;
 }
@@ -166,7 +172,7 @@ static int put_mark(struct folder *folder)
 	MDB_val key = { sizeof(mark), (void *)mark };
 	MDB_val data = { 1, (char[]){ MARK_FORMAT } };
 	MDB_txn *txn;
-	int rc = mdb_txn_begin(folder->env, NULL, 0, &txn);
+	int rc = writing_begin(folder, &txn);
 
 	if (rc)
 		return rc;
@@ -177,6 +183,24 @@ static int put_mark(struct folder *folder)
 	if (!rc)
 		return commit_noted(folder, txn);
 	mdb_txn_abort(txn);
+	return rc;
+}
+
+/* While another process writes, perhaps for ever. */
+static int find_mark(struct folder *folder, struct patience *patience)
+{
+	MDB_txn *txn;
+	int rc = reading_lock(folder, patience);
+
+	if (rc)
+		return rc;
+	rc = mdb_txn_begin(folder->env, NULL, MDB_RDONLY, &txn);
+	if (!rc) {
+		rc = mdb_dbi_open(txn, NULL, 0, &folder->dbi);
+		rc = rc ? rc : check_mark(txn, folder->dbi);
+		mdb_txn_abort(txn);
+	}
+	reading_unlock(folder);
 	return rc;
 }
 
@@ -205,13 +229,17 @@ void folder_unmap_first(struct folder *folder)
 		munmap((void *)folder->first, 2 * lmdb_page_size());
 }
 
-/* With both locks. The environment is the caller's to close in any case. */
-static int open_env(struct folder *folder)
+/*
+ * With the shape's lock. writing: and that of those who write. The environment is the
+ * caller's to close in any case.
+ */
+static int open_env(struct folder *folder, bool alone, bool writing,
+		    struct patience *patience)
 {
 	size_t size = 0;
-	int rc, fd, dead, err = check_data(folder, &size);
+	int rc, fd, err = check_data(folder, &size, writing);
 
-	err = err ? err : make_lock_file(folder->path);
+	err = err ? err : make_lock_file(folder->path, alone);
 	if (err)
 		return err;
 	if (size == 0 && !file_may_reach(FIRST_SIZE))
@@ -229,8 +257,8 @@ static int open_env(struct folder *folder)
 	err = err ? err : file_make_room(fd, folder->map_len);
 	if (err)
 		return err;
-	mdb_reader_check(folder->env, &dead);
-	rc = put_mark(folder);
+	readers_check(folder);
+	rc = writing ? put_mark(folder) : find_mark(folder, patience);
 	if (rc)
 		return lmdb_error(rc);
 	atomic_store(&folder->shared->made, 1);
@@ -238,15 +266,23 @@ static int open_env(struct folder *folder)
 	return 0;
 }
 
-/* LMDB takes what is in the first pages for granted where nobody else has it open. */
-static int open_env_locked(struct folder *folder)
+/*
+ * LMDB takes what is in the first pages for granted where nobody else has it open. Where
+ * others have, there is nothing to write, and who writes, or was stopped there, is not
+ * waited for.
+ */
+static int open_env_locked(struct folder *folder, bool alone, struct patience *patience)
 {
-	int err = tine_lock_acquire(&folder->shared->writing, TINE_FOREVER);
+	bool may_go_on = !alone && atomic_load(&folder->shared->made) != 0;
+	struct patience none = { 0 };
+	int err = writing_lock(folder, may_go_on ? &none : patience);
 
-	if (err && err != -EOWNERDEAD)
+	if (err && !(err == -ETIMEDOUT && may_go_on))
 		return err;
-	err = open_env(folder);
-	tine_lock_release(&folder->shared->writing);
+	if (err)
+		return open_env(folder, false, false, patience);
+	err = open_env(folder, alone, true, patience);
+	writing_unlock(folder);
 	return err;
 }
 
@@ -286,10 +322,11 @@ static int check_folder(const char *path)
 }
 
 int folder_make(struct folder **out, const char *path, const struct stat *id,
-		uint32_t generation)
+		uint32_t generation, struct patience *patience)
 {
 	struct folder *folder = calloc(1, sizeof(*folder) + strlen(path) + 1);
 	char *wake;
+	bool alone;
 	int fd, err;
 
 	if (!folder)
@@ -299,6 +336,7 @@ int folder_make(struct folder **out, const char *path, const struct stat *id,
 	folder->inode = id->st_ino;
 	folder->refs = 1;
 	folder->generation = generation;
+	pthread_mutex_init(&folder->growing, NULL);
 	err = check_folder(path);
 	err = err ? err : file_path_in(&wake, path, "tine.wake");
 	if (err)
@@ -312,7 +350,7 @@ int folder_make(struct folder **out, const char *path, const struct stat *id,
 	if (err)
 		goto unmap_wake;
 	own_fd_note(&folder->shape, fd);
-	err = shape_lock(folder, F_WRLCK);
+	err = shape_lock(folder, patience);
 	if (err)
 		goto close_wake;
 	err = init_gate(&folder->gate);
@@ -321,11 +359,11 @@ int folder_make(struct folder **out, const char *path, const struct stat *id,
 	err = lmdb_error(mdb_env_create(&folder->env));
 	if (err)
 		goto destroy_gate;
-	err = shape_enter(folder);
-	err = err ? err : open_env_locked(folder);
+	err = presence_note(folder, &alone);
+	err = err ? err : open_env_locked(folder, alone, patience);
 	if (err)
 		goto close_env;
-	shape_lock(folder, F_UNLCK);
+	shape_unlock(folder);
 	*out = folder;
 	return 0;
 
@@ -335,7 +373,7 @@ close_env:
 destroy_gate:
 	pthread_rwlock_destroy(&folder->gate);
 unlock_shape:
-	shape_lock(folder, F_UNLCK);
+	shape_unlock(folder);
 close_wake:
 	close(fd);
 unmap_wake:

@@ -22,8 +22,11 @@
 int op_begin(tine_store *base, struct op *op)
 {
 	struct file_store *store = (struct file_store *)base;
-	int err = folder_shared(&store->folder, &op->shared);
+	int err;
 
+	if (op->patience.ms == 0)
+		op->patience.ms = base->address.answer_ms;
+	err = folder_shared(&store->folder, &op->shared, &op->patience);
 	op->dbi = store->folder.dbi;
 	return err;
 }
@@ -42,7 +45,7 @@ int op_read(tine_store *base, struct op *op)
 	struct file_store *store = (struct file_store *)base;
 	int err = op_begin(base, op);
 
-	return err ? err : folder_read(&store->folder, run_once, op);
+	return err ? err : folder_read(&store->folder, run_once, op, &op->patience);
 }
 
 static int run_and_sweep(MDB_txn *txn, void *arg)
@@ -70,7 +73,8 @@ int op_write(tine_store *base, struct op *op, size_t need)
 	struct file_store *store = (struct file_store *)base;
 	int err = op_begin(base, op);
 
-	err = err ? err : folder_write(&store->folder, run_and_sweep, op, need);
+	err = err ? err
+		  : folder_write(&store->folder, run_and_sweep, op, need, &op->patience);
 	if (err)
 		return err;
 	/* LMDB's commit is not seq_cst. */
@@ -103,6 +107,7 @@ int op_wait(tine_store *base, struct op *op, int64_t deadline)
 			if (left < until - now)
 				until = now + (left > 0 ? left : 0);
 		}
+		/* Bound: RELOOK, or the caller's deadline. */
 		futex_wait(word, seen, until);
 	}
 }

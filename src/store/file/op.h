@@ -34,7 +34,14 @@ struct op {
 	uint64_t version, last_version;
 	int64_t expires;
 	char *bag; /* copies */
+	struct patience patience;
 };
+
+/* Of a call that has a deadline. */
+static inline struct patience waits_until(int64_t deadline)
+{
+	return (struct patience){ .deadline = deadline, .ms = 1 };
+}
 
 /* So that the handle's folder is this process's, and op->shared too. */
 int op_begin(tine_store *, struct op *);

@@ -7,17 +7,23 @@
 #define LOOKS 10 /* at a snapshot that seems damaged */
 
 static int look_once(struct folder_handle *handle, int (*look)(MDB_txn *, void *arg),
-		     void *arg)
+		     void *arg, struct patience *patience)
 {
 	struct folder *folder = handle->folder;
-	int rc;
+	bool is_new = !handle->reader;
+	int rc = is_new ? reading_lock(folder, patience) : 0;
 
+	if (rc)
+		return rc;
+	/* Bound: a thread of this process that maps the file, and waits for nobody. */
 	pthread_rwlock_rdlock(&folder->gate);
 	rc = folder->broken;
-	if (!rc && handle->reader)
+	if (!rc && !is_new)
 		rc = mdb_txn_renew(handle->reader);
 	else if (!rc)
 		rc = mdb_txn_begin(folder->env, NULL, MDB_RDONLY, &handle->reader);
+	if (is_new)
+		reading_unlock(folder);
 	/* Not what a look says by it: another process has the same number. */
 	if (rc == EAGAIN)
 		rc = EBUSY;
@@ -35,27 +41,25 @@ static int look_once(struct folder_handle *handle, int (*look)(MDB_txn *, void *
  * to be there, and it looks again.
  */
 int folder_read(struct folder_handle *handle, int (*look)(MDB_txn *, void *arg),
-		void *arg)
+		void *arg, struct patience *patience)
 {
-	int looks = 0, dead, rc, err;
+	int looks = 0, rc, err;
 
 	for (;;) {
 		size_t had;
 
-		err = folder_attach(handle);
+		err = folder_attach(handle, patience);
 		if (err)
 			return err;
 		had = atomic_load_explicit(&handle->folder->map_len,
 					   memory_order_relaxed);
-		rc = look_once(handle, look, arg);
+		rc = look_once(handle, look, arg, patience);
 		switch (rc) {
 		case MDB_MAP_RESIZED:
-			err = folder_grow(handle->folder, had, 0);
+			err = folder_grow(handle->folder, had, 0, patience);
 			break;
 		case MDB_READERS_FULL:
-			dead = 0;
-			mdb_reader_check(handle->folder->env, &dead);
-			err = dead > 0 ? 0 : lmdb_error(rc);
+			err = readers_check(handle->folder) > 0 ? 0 : lmdb_error(rc);
 			break;
 		case MDB_PAGE_NOTFOUND:
 		case MDB_CORRUPTED:
@@ -70,45 +74,45 @@ int folder_read(struct folder_handle *handle, int (*look)(MDB_txn *, void *arg),
 }
 
 static int change_once(struct folder *folder, int (*change)(MDB_txn *, void *arg),
-		       void *arg)
+		       void *arg, struct patience *patience)
 {
 	MDB_txn *txn;
-	int rc;
+	int rc = writing_lock(folder, patience);
 
+	if (rc)
+		return rc;
+	/* Bound: a thread of this process that maps the file, and waits for nobody. */
 	pthread_rwlock_rdlock(&folder->gate);
-	rc = folder->broken ? folder->broken : writing_lock(folder, folder->data.fd);
+	rc = folder->broken ? folder->broken : writing_begin(folder, &txn);
 	if (rc)
 		goto open_gate;
-	rc = mdb_txn_begin(folder->env, NULL, 0, &txn);
-	if (rc)
-		goto unlock_writing;
 	rc = change(txn, arg);
 	if (!rc)
 		rc = commit_noted(folder, txn);
 	else
 		mdb_txn_abort(txn);
-unlock_writing:
-	writing_unlock(folder);
 open_gate:
 	pthread_rwlock_unlock(&folder->gate);
+	writing_unlock(folder);
 	return rc;
 }
 
 int folder_write(struct folder_handle *handle, int (*change)(MDB_txn *, void *arg),
-		 void *arg, size_t need)
+		 void *arg, size_t need, struct patience *patience)
 {
 	for (;;) {
-		int rc, err = folder_attach(handle);
+		int rc, err = folder_attach(handle, patience);
 		size_t had;
 
 		if (err)
 			return err;
 		had = atomic_load_explicit(&handle->folder->map_len,
 					   memory_order_relaxed);
-		rc = change_once(handle->folder, change, arg);
+		rc = change_once(handle->folder, change, arg, patience);
 		if (rc != MDB_MAP_FULL && rc != MDB_MAP_RESIZED)
 			return lmdb_error(rc);
-		err = folder_grow(handle->folder, had, rc == MDB_MAP_FULL ? need + 1 : 0);
+		err = folder_grow(handle->folder, had, rc == MDB_MAP_FULL ? need + 1 : 0,
+				  patience);
 		if (err)
 			return err;
 	}
