@@ -74,10 +74,10 @@ unsigned tine_cpus(void);
 /*
  * n objects of size bytes each, zeroed and aligned to 64 bytes, at one address in the
  * whole family. NULL when n * size overflows, or there is no memory for it: the pages are
- * committed here, so that touching them later can never raise SIGBUS. Never blocks for
- * longer than another process needs to allocate. Lives until freed, or until the last
- * member of the family is gone; a member that dies leaves what it had allocated to
- * others.
+ * committed here, so that touching them later can never raise SIGBUS. Waits for another
+ * process in an allocation, at most a second if that is stopped, and is NULL then; to
+ * free waits for nobody. Lives until freed, or until the last member of the family is
+ * gone; a member that dies leaves what it had allocated to others.
  */
 void *tine_shared_new(size_t n, size_t size);
 /* Any member may free what any other made. NULL does nothing. */
@@ -140,8 +140,8 @@ typedef struct tine_sem_opts {
 int tine_sem_init(tine_sem *, const tine_sem_opts *);
 /*
  * Gives n permits: first it gives back those that this process holds, the rest are new.
- * -EOVERFLOW: there would be more than INT_MAX, and none was given. Never blocks for
- * longer than another process needs to post.
+ * -EOVERFLOW: there would be more than INT_MAX, and none was given. Where another process
+ * is stopped in a call it takes 20 ms, and where permits are signals no longer than ever.
  */
 int tine_sem_post(tine_sem *, unsigned n);
 /*
@@ -176,7 +176,8 @@ typedef struct tine_cond {
 /*
  * Lets go of the lock, which this thread holds, sleeps until woken, and acquires the lock
  * again: 0, and also without a wake now and then, so test what you wait for in a loop.
- * -ETIMEDOUT: the lock is held as well. -EOWNERDEAD: as 0, but the lock comes from a dead
+ * -ETIMEDOUT: the lock is held as well, and so has been waited for, whatever the deadline:
+ * until its holder lets go of it or dies. -EOWNERDEAD: as 0, but the lock comes from a dead
  * holder. -EPERM: this thread does not hold the lock. A recursive lock is let go of
  * wholly.
  */

@@ -123,10 +123,10 @@ void test_kill(pid_t pid)
 
 void *__real_malloc(size_t);
 void *__real_calloc(size_t, size_t);
-void *__real_shared_alloc(size_t);
+void *__real_shared_alloc(size_t, int64_t);
 void *__wrap_malloc(size_t);
 void *__wrap_calloc(size_t, size_t);
-void *__wrap_shared_alloc(size_t);
+void *__wrap_shared_alloc(size_t, int64_t);
 
 static long fail_at;
 static bool failed;
@@ -160,9 +160,9 @@ void *__wrap_calloc(size_t n, size_t size)
 	return fails() ? NULL : __real_calloc(n, size);
 }
 
-void *__wrap_shared_alloc(size_t size)
+void *__wrap_shared_alloc(size_t size, int64_t deadline)
 {
-	return fails() ? NULL : __real_shared_alloc(size);
+	return fails() ? NULL : __real_shared_alloc(size, deadline);
 }
 
 /* ---- what a test may not leave behind ---------------------------------------------- */

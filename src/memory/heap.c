@@ -26,6 +26,9 @@
  *					lost
  *	while it frees			the block is in use still, or free
  *
+ * A process that is stopped with the lock holds up who allocates, to the deadline of the
+ * call, or for a second. Who frees does not need it: see free_without_lock().
+ *
  * A unit's touched byte is set before the unit can hold anything but zeros, and taken
  * away only when its pages have been given back.
  */
@@ -33,6 +36,7 @@
 
 #include "base/cgroup.h"
 #include "base/futex.h"
+#include "wait/lock.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +57,7 @@
 #define LOOK_AGAIN     ((size_t)4 << 20) /* bytes committed between looks at the limits */
 #define MARGIN	       ((size_t)8 << 20) /* bytes left to everybody else */
 #define CLASS_ALIGN    64
+#define PATIENT_MS     1000 /* beside a process that is stopped in an allocation */
 #define SLOTS	       (UNIT / CLASS_ALIGN)
 #define NONE	       UINT32_MAX
 
@@ -81,6 +86,7 @@ struct heap {
 	_Atomic uint32_t high;	     /* truth: units ever used; spans tile 0 to high */
 	uint32_t rover;		     /* derived: where to look next; begins a span */
 	uint32_t list[CLASSES];	     /* derived */
+	_Atomic bool stale;	     /* what is derived has to be derived anew */
 	_Atomic size_t used;	     /* derived: bytes in blocks */
 };
 
@@ -291,7 +297,7 @@ static uint32_t count_used(const struct slab *slab)
 	return n;
 }
 
-static void derive(struct heap *heap)
+static void derive_heap(struct heap *heap)
 {
 	size_t used = 0;
 
@@ -313,15 +319,30 @@ static void derive(struct heap *heap)
 	heap->used = used;
 }
 
-static void lock(struct heap *heap)
+/* False: it is not held. Its holder is stopped, or the system denies the lock. */
+static bool lock_heap(struct heap *heap, int64_t deadline)
 {
-	if (tine_lock_acquire(&heap->lock, TINE_FOREVER) == -EOWNERDEAD)
-		derive(heap);
+	/* Bound: the deadline; a holder that runs has it for no call that blocks. */
+	int err = lock_inner(&heap->lock, deadline);
+
+	if (err && err != -EOWNERDEAD)
+		return false;
+	if (err || atomic_load(&heap->stale)) {
+		/* Before the bits are counted: who clears one later sets it anew. */
+		atomic_store(&heap->stale, false);
+		derive_heap(heap);
+	}
+	return true;
 }
 
-static void unlock(struct heap *heap)
+static void unlock_heap(struct heap *heap)
 {
 	tine_lock_release(&heap->lock);
+}
+
+int64_t shared_patience(void)
+{
+	return tine_after(PATIENT_MS);
 }
 
 /* ---- spans: called with the lock held ---------------------------------------------- */
@@ -416,18 +437,17 @@ static int prepare(struct heap *heap, uint32_t unit, uint32_t len)
 	return 0;
 }
 
-static void *alloc_large(struct heap *heap, size_t size)
+static void *alloc_large(struct heap *heap, size_t size, int64_t deadline)
 {
 	size_t need = (size - 1) / UNIT + 1;
 	uint32_t unit = NONE;
 
-	if (need > heap->units)
+	if (need > heap->units || !lock_heap(heap, deadline))
 		return NULL;
-	lock(heap);
 	unit = take_span(heap, need);
 	if (unit != NONE)
 		heap->used += need * UNIT;
-	unlock(heap);
+	unlock_heap(heap);
 	if (unit == NONE)
 		return NULL;
 	if (prepare(heap, unit, need) != 0) {
@@ -470,13 +490,14 @@ static uint32_t new_slab(struct heap *heap, uint32_t class)
 	return unit;
 }
 
-static void *alloc_small(struct heap *heap, size_t size)
+static void *alloc_small(struct heap *heap, size_t size, int64_t deadline)
 {
 	uint32_t class = class_of(size), unit, slot = 0;
 	struct slab *slab;
 	char *block = NULL;
 
-	lock(heap);
+	if (!lock_heap(heap, deadline))
+		return NULL;
 	unit = heap->list[class];
 	if (unit == NONE)
 		unit = new_slab(heap, class);
@@ -492,13 +513,13 @@ static void *alloc_small(struct heap *heap, size_t size)
 	heap->used += block_size(class);
 	block = (char *)address(heap, unit) + slot * block_size(class);
 unlock:
-	unlock(heap);
+	unlock_heap(heap);
 	if (block)
 		memset(block, 0, size);
 	return block;
 }
 
-void *shared_alloc(size_t size)
+void *shared_alloc(size_t size, int64_t deadline)
 {
 	struct heap *heap = heap_of_family();
 
@@ -506,8 +527,8 @@ void *shared_alloc(size_t size)
 		return NULL;
 	if (size == 0)
 		size = 1;
-	return size > block_size(CLASSES - 1) ? alloc_large(heap, size)
-					      : alloc_small(heap, size);
+	return size > block_size(CLASSES - 1) ? alloc_large(heap, size, deadline)
+					      : alloc_small(heap, size, deadline);
 }
 
 static void free_small(struct heap *heap, uint32_t unit, size_t offset)
@@ -532,11 +553,34 @@ static void free_small(struct heap *heap, uint32_t unit, size_t offset)
 	}
 }
 
+/*
+ * Beside a process that is stopped with the lock. What is true changes by the same store,
+ * and the rest is derived by who has the lock next: until then the block is not used
+ * again. The holder does not touch a block in use, nor take what is free for anything
+ * but that.
+ */
+static void free_without_lock(struct heap *heap, uint32_t unit, size_t offset)
+{
+	uint32_t word = atomic_load(&heap->words[unit]);
+	struct slab *slab = &heap->slabs[unit];
+
+	if (kind_of(word) == SLAB && offset % block_size(slab->class) == 0) {
+		size_t slot = offset / block_size(slab->class);
+
+		atomic_fetch_and(&slab->used[slot / 64], ~(UINT64_C(1) << slot % 64));
+	} else if (kind_of(word) == LARGE && offset == 0) {
+		atomic_store(&heap->words[unit], word_of(FREE, len_of(word)));
+	}
+	atomic_store(&heap->stale, true);
+}
+
 void *tine_shared_new(size_t n, size_t size)
 {
 	size_t total;
 
-	return __builtin_mul_overflow(n, size, &total) ? NULL : shared_alloc(total);
+	return __builtin_mul_overflow(n, size, &total)
+		       ? NULL
+		       : shared_alloc(total, shared_patience());
 }
 
 void tine_shared_free(void *mem)
@@ -558,7 +602,10 @@ void tine_shared_free(void *mem)
 	    madvise(mem, len_of(word) * UNIT, MADV_REMOVE) == 0)
 		memset(&heap->touched[unit], 0, len_of(word));
 
-	lock(heap);
+	if (!lock_heap(heap, TINE_NOWAIT)) {
+		free_without_lock(heap, unit, offset);
+		return;
+	}
 	word = heap->words[unit];
 	if (kind_of(word) == SLAB) {
 		free_small(heap, unit, offset);
@@ -566,7 +613,7 @@ void tine_shared_free(void *mem)
 		atomic_store(&heap->words[unit], word_of(FREE, len_of(word)));
 		heap->used -= len_of(word) * UNIT;
 	}
-	unlock(heap);
+	unlock_heap(heap);
 }
 
 /* ---- looking at it ----------------------------------------------------------------- */
@@ -596,7 +643,8 @@ bool shared_in_use(const void *mem)
 	if (!shared_has(mem, 1))
 		return false;
 	offset = (const char *)mem - heap->first;
-	lock(heap);
+	if (!lock_heap(heap, TINE_NOWAIT))
+		return true;
 	for (uint32_t unit = 0; unit < heap->high; unit += len_of(heap->words[unit])) {
 		uint32_t word = heap->words[unit];
 		const struct slab *slab = &heap->slabs[unit];
@@ -612,7 +660,7 @@ bool shared_in_use(const void *mem)
 		}
 		break;
 	}
-	unlock(heap);
+	unlock_heap(heap);
 	return in_use;
 }
 
@@ -636,9 +684,10 @@ size_t shared_used(void)
 	if (!heap)
 		return 0;
 	/* The lock, so that what a dead process left is counted. */
-	lock(heap);
+	if (!lock_heap(heap, shared_patience()))
+		return atomic_load(&heap->used);
 	used = heap->used;
-	unlock(heap);
+	unlock_heap(heap);
 	return used;
 }
 
@@ -651,7 +700,8 @@ int shared_check(void)
 
 	if (!heap)
 		return -ENOMEM;
-	lock(heap);
+	if (!lock_heap(heap, shared_patience()))
+		return -ETIMEDOUT;
 	for (; unit < heap->high && err == 0; unit += len_of(heap->words[unit])) {
 		uint32_t word = heap->words[unit];
 		struct slab *slab = &heap->slabs[unit];
@@ -676,6 +726,6 @@ int shared_check(void)
 	}
 	if (unit != heap->high || used != heap->used || heap->magic != MAGIC)
 		err = -EBADMSG;
-	unlock(heap);
+	unlock_heap(heap);
 	return err;
 }

@@ -5,12 +5,16 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /*
  * As tine_shared_new(1, size), the one place all allocations of the family's come from.
+ * NULL too when the deadline has passed while another process is stopped in here.
  */
-void *shared_alloc(size_t size);
+void *shared_alloc(size_t size, int64_t deadline);
+/* The deadline of calls that have none: in a second. */
+int64_t shared_patience(void);
 
 /*
  * A pointer of the family's, NULL at first: to the table of its members. NULL: no memory.
@@ -19,7 +23,10 @@ _Atomic(void *) *shared_root(void);
 
 /* Whether len bytes at mem lie in the family's memory. */
 bool shared_has(const void *mem, size_t len);
-/* Whether it lies in a block that is not freed. Walks through the heap, so ask rarely. */
+/*
+ * Whether it lies in a block that is not freed. Walks through the heap, so ask rarely.
+ * True too when it cannot be seen, beside a process that is stopped in here.
+ */
 bool shared_in_use(const void *mem);
 
 /*

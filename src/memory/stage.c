@@ -12,7 +12,7 @@ int stage_reserve(struct stage *stage, size_t size)
 
 	if (size <= stage->size)
 		return 0;
-	mem = shared_alloc(size);
+	mem = shared_alloc(size, shared_patience());
 	if (!mem)
 		return -ENOMEM;
 	tine_shared_free(stage->mem);

@@ -16,8 +16,8 @@
 static struct ledger *make_ledger(const tine_pool_opts *opts)
 {
 	unsigned workers = opts->workers ? opts->workers : tine_cpus();
-	struct ledger *ledger = shared_alloc(sizeof(*ledger) +
-					     workers * sizeof(struct pool_desk));
+	struct ledger *ledger = shared_alloc(
+		sizeof(*ledger) + workers * sizeof(struct pool_desk), shared_patience());
 
 	if (!ledger)
 		return NULL;

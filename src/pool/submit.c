@@ -90,7 +90,8 @@ static int make_tickets(tine_pool *pool)
 
 	if (!atomic_load(&ledger->tickets))
 		atomic_store(&ledger->tickets,
-			     shared_alloc(ticket_count(ledger) * sizeof(struct ticket)));
+			     shared_alloc(ticket_count(ledger) * sizeof(struct ticket),
+					  shared_patience()));
 	return atomic_load(&ledger->tickets) ? 0 : -ENOMEM;
 }
 

@@ -60,7 +60,7 @@ static int wait_until(int end, short events, int64_t deadline)
 /* ---- what does not fit into a packet --------------------------------------------- */
 
 /* What a limit refuses, the kernel refuses by a signal. */
-static bool within_limits(size_t len)
+static bool file_within_limits(size_t len)
 {
 	return file_may_reach(len) &&
 	       (len < LOOK_FROM || memory_headroom("") >= len + MARGIN);
@@ -71,7 +71,7 @@ static int file_of(const char *bytes, size_t len)
 {
 	int file, err;
 
-	if (!within_limits(len))
+	if (!file_within_limits(len))
 		return -ENOMEM;
 	file = memfd_create("tine-message", MFD_CLOEXEC);
 	if (file < 0)
@@ -237,7 +237,8 @@ static ssize_t look(int end, struct header *header, int *file, int64_t deadline)
 }
 
 /* The file's part first: the packet is taken last, so that a failure leaves it. */
-static ssize_t take(int end, struct header *header, size_t first, char *buf, int file)
+static ssize_t take_packet(int end, struct header *header, size_t first, char *buf,
+			   int file)
 {
 	struct iovec parts[] = { { header, sizeof(*header) }, { buf, first } };
 	size_t len = header->len;
@@ -268,7 +269,7 @@ ssize_t tine_pipe_recv(int end, void *buf, size_t size, int64_t deadline)
 	else if (header.len > size)
 		n = -EMSGSIZE;
 	else
-		n = take(end, &header, n - sizeof(header), buf, file);
+		n = take_packet(end, &header, n - sizeof(header), buf, file);
 	if (file >= 0)
 		close(file);
 	return n;

@@ -252,7 +252,8 @@ int queue_sit(struct tine_queue *queue, uint64_t id)
 	struct desk *desk;
 
 	if (!atomic_load(group))
-		atomic_store(group, shared_alloc(DESK_GROUP * sizeof(*desk)));
+		atomic_store(group,
+			     shared_alloc(DESK_GROUP * sizeof(*desk), shared_patience()));
 	desk = desk_at(queue, index);
 	if (!desk)
 		return -ENOMEM;

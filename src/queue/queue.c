@@ -564,7 +564,8 @@ static int make_boxes(tine_queue *queue)
 		return 0;
 	queue_lock(queue);
 	if (!box_at(queue, 0)) {
-		boxes = shared_alloc(queue->capacity * queue->box_stride);
+		boxes = shared_alloc(queue->capacity * queue->box_stride,
+				     shared_patience());
 		atomic_store(&queue->boxes, boxes);
 	}
 	queue_unlock(queue);
@@ -741,7 +742,7 @@ int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *opts
 
 	if (err)
 		return err;
-	queue = shared_alloc(head + (shape.mask + 1) * shape.stride);
+	queue = shared_alloc(head + (shape.mask + 1) * shape.stride, shared_patience());
 	if (!queue)
 		return -ENOMEM;
 	queue->max_len = shape.max_len;

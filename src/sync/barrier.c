@@ -198,12 +198,14 @@ int tine_barrier_wait(tine_barrier *room, unsigned parties, int64_t deadline)
 	struct member *self;
 	struct tie *tie;
 	uint64_t mine;
-	int last;
+	int last, err;
 
 	if (parties == 0 || parties > MOST_PARTIES)
 		return -EINVAL;
-	self = member_self();
-	if (!self || !bond_number(&barrier->bond))
+	err = member_join(&self, deadline);
+	if (err)
+		return err;
+	if (!bond_number(&barrier->bond))
 		return -ENOMEM;
 	tie = member_tie(self, &barrier->bond, true);
 	if (!tie)

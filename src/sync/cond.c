@@ -23,9 +23,11 @@ _Static_assert(sizeof(struct cond) <= sizeof(tine_cond), "tine_cond is too small
 
 static int take_back(tine_lock *lock, unsigned times)
 {
+	/* Bound: the caller's lock, which the contract has it wait for. */
 	int err = tine_lock_acquire(lock, TINE_FOREVER);
 
 	while (--times > 0)
+		/* Bound: it is this thread's. */
 		tine_lock_acquire(lock, TINE_FOREVER);
 	return err;
 }

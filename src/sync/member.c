@@ -3,6 +3,7 @@
 #include "sync/member.h"
 
 #include "base/atfork.h"
+#include "base/futex.h"
 #include "base/proc.h"
 #include "memory/heap.h"
 
@@ -10,7 +11,8 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#define GROUP  64 /* records that are allocated at once */
+#define GRACE  INT64_C(1000000) /* for other threads, past a deadline */
+#define GROUP  64		/* records that are allocated at once */
 #define GROUPS (MEMBERS / GROUP)
 
 struct members {
@@ -20,19 +22,20 @@ struct members {
 };
 
 static pthread_mutex_t entering = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t tying = PTHREAD_MUTEX_INITIALIZER;
 static struct member *_Atomic self;
 _Atomic uint64_t member_own_id;
 
 /* ---- the table --------------------------------------------------------------------- */
 
 /* Sets a pointer to new zeroed memory, once; who comes second takes the first's. */
-static void *fill(_Atomic(void *) *pointer, size_t size)
+static void *fill_once(_Atomic(void *) *pointer, size_t size, int64_t deadline)
 {
 	void *seen = atomic_load(pointer), *mem;
 
 	if (seen)
 		return seen;
-	mem = shared_alloc(size);
+	mem = shared_alloc(size, deadline);
 	if (mem && !atomic_compare_exchange_strong(pointer, &seen, mem)) {
 		tine_shared_free(mem);
 		return seen;
@@ -40,11 +43,19 @@ static void *fill(_Atomic(void *) *pointer, size_t size)
 	return mem;
 }
 
+static struct members *make_table(int64_t deadline)
+{
+	_Atomic(void *) *root = shared_root();
+
+	return root ? fill_once(root, sizeof(struct members), deadline) : NULL;
+}
+
+/* NULL: nobody has made it yet. */
 static struct members *table(void)
 {
 	_Atomic(void *) *root = shared_root();
 
-	return root ? fill(root, sizeof(struct members)) : NULL;
+	return root ? atomic_load(root) : NULL;
 }
 
 static struct member *record(struct members *members, unsigned index)
@@ -56,7 +67,7 @@ static struct member *record(struct members *members, unsigned index)
 
 /* ---- burial ------------------------------------------------------------------------ */
 
-static void tell(const struct tie *tie)
+static void tell_tie(const struct tie *tie)
 {
 	member_bond *bond = atomic_load(&tie->bond);
 	uint64_t number = atomic_load(&tie->number), seen;
@@ -78,10 +89,10 @@ static void cut_ties(struct member *member)
 }
 
 /* With its lock held. */
-static void bury(struct member *member)
+static void bury_member(struct member *member)
 {
 	for (int i = 0; i < TIES; i++)
-		tell(&member->ties[i]);
+		tell_tie(&member->ties[i]);
 	atomic_fetch_add(&member->life, 1);
 	/* The next to take the record cuts them again, if this is not reached. */
 	cut_ties(member);
@@ -116,7 +127,7 @@ static bool take_vacant(struct member *member, bool *buried)
 		tine_lock_release(&member->alive);
 		return false;
 	}
-	bury(member);
+	bury_member(member);
 	*buried = true;
 	return true;
 }
@@ -145,6 +156,7 @@ unsigned members_sweep(void)
 static void forget_self(void)
 {
 	pthread_mutex_init(&entering, NULL);
+	pthread_mutex_init(&tying, NULL);
 	atomic_store(&self, NULL);
 	atomic_store(&member_own_id, 0);
 }
@@ -157,16 +169,16 @@ static void raise_high(struct members *members, uint32_t to)
 		;
 }
 
-static struct member *enter(void)
+static struct member *enter_table(int64_t deadline)
 {
-	struct members *members = table();
+	struct members *members = make_table(deadline);
 
 	for (unsigned i = 0; members && i < MEMBERS; i++) {
 		struct member *member, *group;
 		bool buried = false;
 
-		group = fill((_Atomic(void *) *)&members->group[i / GROUP],
-			     GROUP * sizeof(*member));
+		group = fill_once((_Atomic(void *) *)&members->group[i / GROUP],
+				  GROUP * sizeof(*member), deadline);
 		if (!group)
 			return NULL;
 		member = &group[i % GROUP];
@@ -183,20 +195,39 @@ static struct member *enter(void)
 	return NULL;
 }
 
-struct member *member_self(void)
+int member_join(struct member **out, int64_t deadline)
 {
 	struct member *member = atomic_load_explicit(&self, memory_order_acquire);
+	int64_t soonest;
+	struct timespec until;
 
+	*out = member;
 	if (member)
-		return member;
-	pthread_mutex_lock(&entering);
+		return 0;
+	soonest = tine_now() + GRACE;
+	if (deadline < soonest)
+		deadline = soonest;
+	until = timespec_of(deadline);
+	/* Bound: the deadline. Another thread may wait in there, to a later one. */
+	if (pthread_mutex_clocklock(&entering, CLOCK_MONOTONIC, &until) != 0)
+		return -ETIMEDOUT;
 	member = atomic_load(&self);
 	if (!member) {
-		member = enter();
+		member = enter_table(deadline);
 		atomic_store(&self, member);
 	}
 	pthread_mutex_unlock(&entering);
-	return member;
+	*out = member;
+	if (member)
+		return 0;
+	return deadline <= tine_now() ? -ETIMEDOUT : -ENOMEM;
+}
+
+struct member *member_self(void)
+{
+	struct member *member;
+
+	return member_join(&member, shared_patience()) == 0 ? member : NULL;
 }
 
 /*
@@ -233,7 +264,7 @@ uint64_t bond_number(member_bond *bond)
 
 	if (seen)
 		return seen >> 24;
-	members = table();
+	members = make_table(shared_patience());
 	if (!members)
 		return 0;
 	atomic_compare_exchange_strong(bond, &seen,
@@ -252,13 +283,15 @@ static bool is_stale(const struct tie *tie)
 	member_bond *bond = atomic_load(&tie->bond);
 
 	return bond && shared_has(bond, sizeof(*bond)) &&
-	       (!shared_in_use(bond) ||
-		atomic_load(bond) >> 24 != atomic_load(&tie->number));
+	       (atomic_load(bond) >> 24 != atomic_load(&tie->number) ||
+		!shared_in_use(bond));
 }
 
 static struct tie *find_tie(struct member *member, member_bond *bond, uint64_t number,
 			    struct tie **vacant)
 {
+	int64_t until;
+
 	for (int i = 0; i < TIES; i++) {
 		struct tie *tie = &member->ties[i];
 		member_bond *to = atomic_load(&tie->bond);
@@ -268,9 +301,35 @@ static struct tie *find_tie(struct member *member, member_bond *bond, uint64_t n
 		if (!*vacant && !to)
 			*vacant = tie;
 	}
-	for (int i = 0; i < TIES && !*vacant; i++)
+	if (*vacant)
+		return NULL;
+	/* Where a process is stopped in the heap, each look may take a moment. */
+	until = tine_now() + GRACE;
+	for (int i = 0; i < TIES && !*vacant && tine_now() <= until; i++)
 		if (is_stale(&member->ties[i]))
 			*vacant = &member->ties[i];
+	return NULL;
+}
+
+void ties_lock(void)
+{
+	/* Bound: this process's own threads, which hold it for no call that blocks. */
+	pthread_mutex_lock(&tying);
+}
+
+void ties_unlock(void)
+{
+	pthread_mutex_unlock(&tying);
+}
+
+struct tie *ties_find(struct member *member, const member_bond *bond)
+{
+	uint64_t number = atomic_load(bond) >> 24;
+
+	for (int i = 0; number && i < TIES; i++)
+		if (atomic_load(&member->ties[i].bond) == bond &&
+		    atomic_load(&member->ties[i].number) == number)
+			return &member->ties[i];
 	return NULL;
 }
 
@@ -279,7 +338,7 @@ struct tie *member_tie(struct member *member, member_bond *bond, bool make)
 	uint64_t number = bond_number(bond);
 	struct tie *vacant = NULL, *tie;
 
-	pthread_mutex_lock(&entering);
+	ties_lock();
 	tie = find_tie(member, bond, number, &vacant);
 	if (!tie && make && vacant && number) {
 		atomic_store(&vacant->bond, NULL);
@@ -288,7 +347,7 @@ struct tie *member_tie(struct member *member, member_bond *bond, bool make)
 		atomic_store(&vacant->bond, bond);
 		tie = vacant;
 	}
-	pthread_mutex_unlock(&entering);
+	ties_unlock();
 	return tie;
 }
 
@@ -298,7 +357,7 @@ void member_untie(struct tie *tie)
 }
 
 /* 0 when it is another's. */
-static uint32_t value_of(const struct tie *tie, const member_bond *bond, uint64_t number)
+static uint32_t tie_value(const struct tie *tie, const member_bond *bond, uint64_t number)
 {
 	uint32_t value;
 
@@ -321,7 +380,7 @@ uint64_t members_sum(member_bond *bond)
 		const struct member *member = record(members, i);
 
 		for (int at = 0; in_use(member) && at < TIES; at++)
-			sum += value_of(&member->ties[at], bond, number);
+			sum += tie_value(&member->ties[at], bond, number);
 	}
 	return sum;
 }

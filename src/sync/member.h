@@ -57,7 +57,12 @@ struct member {
 
 #define MEMBERS 16384 /* at a time */
 
-/* This process, which is entered if it was not; NULL: no memory, or too many. */
+/*
+ * This process, which is entered if it was not. -ENOMEM: no memory, or too many;
+ * -ETIMEDOUT: another process is stopped in an allocation.
+ */
+int member_join(struct member **, int64_t deadline);
+/* The same, with shared_patience(); NULL: any error. */
 struct member *member_self(void);
 
 /* Its id, the record's number in the low bits; 0: member_self() would be NULL. */
@@ -88,6 +93,11 @@ uint32_t bond_deaths(member_bond *);
 /* This process's tie to the bond; NULL: none, and where made is asked, no room. */
 struct tie *member_tie(struct member *, member_bond *, bool make);
 void member_untie(struct tie *);
+/* Keeps the other threads of this process from its ties, for no call that blocks. */
+void ties_lock(void);
+void ties_unlock(void);
+/* As member_tie(), with that lock. */
+struct tie *ties_find(struct member *, const member_bond *);
 /* The sum of the values of all ties to the bond. */
 uint64_t members_sum(member_bond *);
 

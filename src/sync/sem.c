@@ -5,12 +5,12 @@
  * What is true is the total, the permits that are given out or available, and what each
  * process holds: the value of its tie to the semaphore (member.h), which is there for as
  * long as that is not 0. How many are available is the difference. The number kept here
- * may be less than that, when a process has ended meanwhile, and is derived anew when it
- * comes to 0, when the count of deaths has changed, and by who gets the lock with
- * -EOWNERDEAD. Every operation is done under the robust lock and takes effect by one
- * store:
+ * may be less than that, when a process has ended or posted meanwhile, and is derived
+ * anew when it comes to 0, when the count of deaths has changed, and by who gets the lock
+ * with -EOWNERDEAD. A wait is done under the robust lock; every operation takes effect by
+ * one store:
  *
- *	wait	the tie's value, one more; where permits are signals, the total, one less
+ *	wait	the tie's value, one more
  *	post	the tie's value, fewer. New permits: the total, before the value
  *
  *	dies before the store		nothing was done
@@ -22,16 +22,26 @@
  *	a poster before it wakes	sleepers look again by themselves (sleepers.h);
  *					they look after the members then as well
  *	with a tie of no permits	a moment of wait or post: it is told all the same
+ *	is stopped with the lock	who waits, waits for it, until the deadline. Who
+ *					posts needs the lock only so that what is derived
+ *					is up to date, and goes without after LOCK_MS;
+ *					its tie stays then, until it posts again
  *
  * A process that ends in order has cut its ties: the same, but no death is counted.
+ *
+ * Where permits are signals, the total is all there is, and no lock is taken: it changes
+ * by compare-and-swap, before the one of a post wakes the sleepers.
  */
 #include "base/options.h"
 #include "sync/member.h"
 #include "trace/trace.h"
+#include "wait/lock.h"
 #include "wait/sleepers.h"
 
+#define LOCK_MS 20
+
 struct sem {
-	tine_lock lock; /* guards all below, the ties of all processes to it as well */
+	tine_lock lock; /* guards what is derived, and the making of ties */
 	member_bond bond;
 	struct sleepers sleepers;
 	_Atomic uint32_t total; /* truth */
@@ -54,33 +64,22 @@ int tine_sem_init(tine_sem *room, const tine_sem_opts *opts)
 
 /* ---- called with the lock held --------------------------------------------------- */
 
-static void derive(struct sem *sem)
+static void derive_available(struct sem *sem)
 {
 	uint64_t held = members_sum(&sem->bond);
 
 	sem->available = held < sem->total ? sem->total - held : 0;
 }
 
-static void lock(struct sem *sem)
-{
-	if (tine_lock_acquire(&sem->lock, TINE_FOREVER) == -EOWNERDEAD && !sem->signals)
-		derive(sem);
-}
-
-static void unlock(struct sem *sem)
-{
-	tine_lock_release(&sem->lock);
-}
-
 /* As tine_sem_wait; -ETIMEDOUT: none is available. */
-static int take(struct sem *sem, struct member *self)
+static int take_permit(struct sem *sem, struct member *self)
 {
 	uint32_t deaths = bond_deaths(&sem->bond);
 	struct tie *tie;
 	int err;
 
 	if (sem->available == 0 || sem->told != deaths)
-		derive(sem);
+		derive_available(sem);
 	if (sem->available == 0)
 		return -ETIMEDOUT;
 	tie = member_tie(self, &sem->bond, true);
@@ -93,41 +92,78 @@ static int take(struct sem *sem, struct member *self)
 	return err;
 }
 
+/* ---- the calls ------------------------------------------------------------------- */
+
+static int lock_sem(struct sem *sem, int64_t deadline)
+{
+	int err = lock_inner(&sem->lock, deadline);
+
+	if (err == -EOWNERDEAD)
+		derive_available(sem);
+	return err == -EOWNERDEAD ? 0 : err;
+}
+
 static int take_signal(struct sem *sem)
 {
-	if (sem->total == 0)
-		return -ETIMEDOUT;
-	atomic_fetch_sub(&sem->total, 1);
+	uint32_t total = atomic_load(&sem->total);
+
+	do {
+		if (total == 0)
+			return -ETIMEDOUT;
+	} while (!atomic_compare_exchange_weak(&sem->total, &total, total - 1));
 	return 0;
 }
 
-/* ---- the calls ------------------------------------------------------------------- */
-
 /* The turn is for who has to sleep. */
-static int try(struct sem *sem, struct member *self, uint32_t *turn)
+static int try_permit(struct sem *sem, struct member *self, uint32_t *turn,
+		      int64_t deadline)
 {
-	int err;
+	int err = lock_sem(sem, deadline);
 
-	lock(sem);
-	err = sem->signals ? take_signal(sem) : take(sem, self);
+	if (err)
+		return err;
+	err = take_permit(sem, self);
 	if (err == -ETIMEDOUT)
 		*turn = sleepers_join(&sem->sleepers);
-	unlock(sem);
+	tine_lock_release(&sem->lock);
 	return err;
+}
+
+static int wait_for_signal(struct sem *sem, int64_t deadline)
+{
+	struct nap nap = { .most = FIRST_NAP };
+
+	while (take_signal(sem) == -ETIMEDOUT) {
+		uint32_t turn;
+
+		if (deadline <= tine_now())
+			return -ETIMEDOUT;
+		turn = sleepers_join(&sem->sleepers);
+		if (take_signal(sem) == 0)
+			return 0;
+		sleepers_nap(&sem->sleepers, turn, &nap, deadline);
+		trace_nap(&nap);
+	}
+	return 0;
 }
 
 int tine_sem_wait(tine_sem *room, int64_t deadline)
 {
 	struct sem *sem = (struct sem *)room;
-	struct member *self = sem->signals ? NULL : member_self();
-	bool look = !sem->signals;
 	struct nap nap = { .most = FIRST_NAP };
-	uint32_t turn;
+	struct member *self;
+	bool look = true;
+	uint32_t turn = 0;
 	int err;
 
-	if (!sem->signals && (!self || !bond_number(&sem->bond)))
+	if (sem->signals)
+		return wait_for_signal(sem, deadline);
+	err = member_join(&self, deadline);
+	if (err)
+		return err;
+	if (!bond_number(&sem->bond))
 		return -ENOMEM;
-	while ((err = try(sem, self, &turn)) == -ETIMEDOUT) {
+	while ((err = try_permit(sem, self, &turn, deadline)) == -ETIMEDOUT) {
 		if (look) {
 			/* Somebody may have died, or left, with what we wait for. */
 			members_sweep();
@@ -136,38 +172,56 @@ int tine_sem_wait(tine_sem *room, int64_t deadline)
 		}
 		if (deadline <= tine_now())
 			return -ETIMEDOUT;
-		look = sleepers_nap(&sem->sleepers, turn, &nap, deadline) &&
-		       !sem->signals;
+		look = sleepers_nap(&sem->sleepers, turn, &nap, deadline);
 		trace_nap(&nap);
 	}
 	return err;
 }
 
+/* With the sem's lock or without; with a tie, with the ties' lock. */
 static int give(struct sem *sem, struct tie *tie, unsigned n)
 {
 	uint32_t held = tie ? atomic_load(&tie->value) : 0, back = n < held ? n : held;
+	uint32_t total = atomic_load(&sem->total);
 
-	if (n - back > INT_MAX - sem->total)
-		return -EOVERFLOW;
-	if (n > back)
-		atomic_fetch_add(&sem->total, n - back);
+	do {
+		if (n - back > INT_MAX - total)
+			return -EOVERFLOW;
+	} while (n > back &&
+		 !atomic_compare_exchange_weak(&sem->total, &total, total + n - back));
 	if (tie)
 		atomic_fetch_sub(&tie->value, back);
-	if (tie && back == held)
-		member_untie(tie);
-	sem->available += n;
 	return 0;
+}
+
+static int post_permits(struct sem *sem, unsigned n)
+{
+	struct member *self = member_self();
+	bool locked = lock_sem(sem, tine_after(LOCK_MS)) == 0;
+	struct tie *tie;
+	int err;
+
+	/* So that no two threads give back the same permit, where there is no lock. */
+	ties_lock();
+	tie = self ? ties_find(self, &sem->bond) : NULL;
+	err = give(sem, tie, n);
+	/* Without the lock, another thread may have found it, to take a permit. */
+	if (locked && tie && atomic_load(&tie->value) == 0)
+		member_untie(tie);
+	ties_unlock();
+	if (!locked)
+		return err;
+	if (err == 0)
+		sem->available += n;
+	tine_lock_release(&sem->lock);
+	return err;
 }
 
 int tine_sem_post(tine_sem *room, unsigned n)
 {
 	struct sem *sem = (struct sem *)room;
-	struct member *self = sem->signals ? NULL : member_self();
-	int err;
+	int err = sem->signals ? give(sem, NULL, n) : post_permits(sem, n);
 
-	lock(sem);
-	err = give(sem, self ? member_tie(self, &sem->bond, false) : NULL, n);
-	unlock(sem);
 	if (err == 0)
 		sleepers_wake(&sem->sleepers, n);
 	return err;

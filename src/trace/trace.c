@@ -95,8 +95,9 @@ void trace_glance(struct trace *trace)
 static bool make_logs(struct trace *trace, uint32_t slots)
 {
 	size_t head = (trace->n * sizeof(*trace->logs) + 63) / 64 * 64;
-	char *mem = shared_alloc(head +
-				 (size_t)trace->n * slots * sizeof(struct trace_event));
+	char *mem = shared_alloc(head + (size_t)trace->n * slots *
+						 sizeof(struct trace_event),
+				 shared_patience());
 
 	if (!mem)
 		return false;

@@ -19,14 +19,14 @@
 #define TURN	4u
 #define RELOOK	INT64_C(100000000)
 
-static _Atomic uint32_t *word_of(tine_event *event)
+static _Atomic uint32_t *event_word(tine_event *event)
 {
 	return (_Atomic uint32_t *)&event->priv[0];
 }
 
 int tine_event_set(tine_event *event)
 {
-	_Atomic uint32_t *word = word_of(event);
+	_Atomic uint32_t *word = event_word(event);
 	uint32_t seen = atomic_load(word);
 
 	do {
@@ -41,13 +41,13 @@ int tine_event_set(tine_event *event)
 
 int tine_event_clear(tine_event *event)
 {
-	atomic_fetch_and(word_of(event), ~SET);
+	atomic_fetch_and(event_word(event), ~SET);
 	return 0;
 }
 
 int tine_event_wait(tine_event *event, int64_t deadline)
 {
-	_Atomic uint32_t *word = word_of(event);
+	_Atomic uint32_t *word = event_word(event);
 	uint32_t seen = atomic_load(word), first = seen / TURN;
 
 	for (;;) {

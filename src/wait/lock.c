@@ -26,6 +26,7 @@
 #include <string.h>
 
 #define READY 7 /* this word */
+#define GRACE INT64_C(1000000)
 
 enum { PLAIN = 1, RECURSIVE };
 
@@ -86,10 +87,12 @@ int tine_lock_acquire(tine_lock *lock, int64_t deadline)
 	int err = pthread_mutex_trylock(mutex);
 
 	if (err == EBUSY && deadline == TINE_FOREVER) {
+		/* Bound: none, as the caller asks for. */
 		err = pthread_mutex_lock(mutex);
 	} else if (err == EBUSY && deadline > TINE_NOWAIT) {
 		struct timespec ts = timespec_of(deadline);
 
+		/* Bound: the deadline. */
 		err = pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &ts);
 	} else if (err == EBUSY) {
 		err = ETIMEDOUT;
@@ -97,6 +100,18 @@ int tine_lock_acquire(tine_lock *lock, int64_t deadline)
 	if (err == EOWNERDEAD)
 		pthread_mutex_consistent(mutex);
 	return -err;
+}
+
+int lock_inner(tine_lock *lock, int64_t deadline)
+{
+	int err = tine_lock_acquire(lock, TINE_NOWAIT);
+	int64_t soonest;
+
+	if (err != -ETIMEDOUT)
+		return err;
+	soonest = tine_now() + GRACE;
+	/* Bound: the deadline, or GRACE. */
+	return tine_lock_acquire(lock, deadline > soonest ? deadline : soonest);
 }
 
 int tine_lock_release(tine_lock *lock)

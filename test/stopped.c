@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT */
+/* A process is stopped within a call; those of others keep their deadlines. */
+#include "memory/heap.h"
+#include "step.h"
+#include "sync/member.h"
+
+#include <pthread.h>
+
+/* At least so many instructions, or the test is of something else. */
+static void stop_some_steps(const struct stops *stops, void *arg, long least)
+{
+	CHECK(test_stop_each_step(stops, arg) >= least);
+}
+
+static void be_member(void *arg)
+{
+	(void)arg;
+	CHECK(member_self() != NULL);
+}
+
+/* ---- semaphore ---------------------------------------------------------------------- */
+
+static const tine_sem_opts signals = { .signals = true };
+
+static void take_and_give(void *sem)
+{
+	CHECK_EQ(tine_sem_wait(sem, TINE_FOREVER), 0);
+	CHECK_EQ(tine_sem_post(sem, 1), 0);
+}
+
+/* There are three, of which the stopped one may have one: but it may have the lock. */
+static void take_by_a_deadline(void *sem)
+{
+	int err = tine_sem_wait(sem, TINE_NOWAIT);
+
+	CHECK(err == 0 || err == -ETIMEDOUT);
+	if (err == 0)
+		CHECK_EQ(tine_sem_post(sem, 1), 0);
+	err = tine_sem_wait(sem, tine_after(20));
+	CHECK(err == 0 || err == -ETIMEDOUT);
+	CHECK_EQ(tine_sem_post(sem, err == 0), 0);
+}
+
+static void take_beside(void *sem, long step)
+{
+	(void)step;
+	test_call_beside(take_by_a_deadline, sem);
+}
+
+/* Nothing was lost, nor made. */
+static void three_are_left(void *sem, long step)
+{
+	int n = 0;
+
+	while (tine_sem_wait(sem, TINE_NOWAIT) == 0)
+		n++;
+	if (n != 3)
+		test_fail(__FILE__, __LINE__, "step %ld: %d permits", step, n);
+	CHECK_EQ(tine_sem_post(sem, 3), 0);
+}
+
+TEST_LIMIT(a_semaphore, 600)
+{
+	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
+
+	CHECK_EQ(tine_sem_post(sem, 3), 0);
+	stop_some_steps(&(struct stops){ .before = be_member,
+					 .fn = take_and_give,
+					 .beside = take_beside,
+					 .after = three_are_left },
+			sem, 200);
+	tine_shared_free(sem);
+}
+
+/* Nobody has to wait at all. */
+static void take_a_signal_at_once(void *sem)
+{
+	CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_sem_post(sem, 1), 0);
+	CHECK_EQ(tine_sem_wait(sem, tine_after(20)), 0);
+	CHECK_EQ(tine_sem_post(sem, 1), 0);
+}
+
+static void take_a_signal_beside(void *sem, long step)
+{
+	(void)step;
+	test_call_beside(take_a_signal_at_once, sem);
+}
+
+TEST_LIMIT(a_semaphore_of_signals, 600)
+{
+	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
+
+	CHECK_EQ(tine_sem_init(sem, &signals), 0);
+	CHECK_EQ(tine_sem_post(sem, 3), 0);
+	stop_some_steps(&(struct stops){ .fn = take_and_give,
+					 .beside = take_a_signal_beside,
+					 .after = three_are_left },
+			sem, 10);
+	tine_shared_free(sem);
+}
+
+/* ---- barrier ------------------------------------------------------------------------ */
+
+/* Those that came before have ended, which is told once. */
+static void come_alone(void *barrier)
+{
+	int err = tine_barrier_wait(barrier, 1, TINE_FOREVER);
+
+	CHECK(err == 1 || err == -EOWNERDEAD);
+}
+
+static void wait_in_vain(void *barrier)
+{
+	CHECK_EQ(tine_barrier_wait(barrier, 3, tine_after(20)), -ETIMEDOUT);
+	CHECK_EQ(tine_barrier_wait(barrier, 3, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(tine_barrier_wait(barrier, 1, TINE_NOWAIT), 1);
+}
+
+static void wait_beside(void *barrier, long step)
+{
+	(void)step;
+	test_call_beside(wait_in_vain, barrier);
+}
+
+TEST_LIMIT(a_barrier, 600)
+{
+	tine_barrier *barrier = tine_shared_new(1, sizeof(*barrier));
+
+	stop_some_steps(&(struct stops){ .before = be_member,
+					 .fn = come_alone,
+					 .beside = wait_beside },
+			barrier, 50);
+	tine_shared_free(barrier);
+}
+
+/* ---- memory ------------------------------------------------------------------------- */
+
+struct blocks {
+	void *small, *large;
+};
+
+static void allocate_and_free(void *arg)
+{
+	void *small, *large;
+
+	(void)arg;
+	small = tine_shared_new(1, 48);
+	large = tine_shared_new(1, 100000);
+	CHECK(small && large);
+	tine_shared_free(small);
+	tine_shared_free(large);
+}
+
+/* To free it needs nobody, and what it allocates by a deadline is there or is not. */
+static void free_and_allocate(void *arg)
+{
+	struct blocks *blocks = arg;
+	void *mem;
+
+	tine_shared_free(blocks->small);
+	tine_shared_free(blocks->large);
+	blocks->small = blocks->large = NULL;
+	mem = shared_alloc(48, tine_after(20));
+	tine_shared_free(mem);
+	mem = tine_shared_new(1, 48);
+	tine_shared_free(mem);
+}
+
+static void free_beside(void *arg, long step)
+{
+	(void)step;
+	test_call_beside(free_and_allocate, arg);
+}
+
+static void make_blocks(struct blocks *blocks)
+{
+	if (!blocks->small) {
+		blocks->small = tine_shared_new(1, 48);
+		blocks->large = tine_shared_new(1, 100000);
+	}
+	CHECK(blocks->small && blocks->large);
+}
+
+static void the_heap_is_whole(void *arg, long step)
+{
+	int err = shared_check();
+
+	if (err)
+		test_fail(__FILE__, __LINE__, "step %ld: %s", step, tine_strerror(err));
+	make_blocks(arg);
+}
+
+TEST_LIMIT(the_heap, 600)
+{
+	struct blocks *blocks = tine_shared_new(1, sizeof(*blocks));
+	size_t used;
+
+	make_blocks(blocks);
+	used = shared_used();
+	stop_some_steps(&(struct stops){ .fn = allocate_and_free,
+					 .beside = free_beside,
+					 .after = the_heap_is_whole },
+			blocks, 100);
+	CHECK_EQ(shared_used(), used);
+	tine_shared_free(blocks->small);
+	tine_shared_free(blocks->large);
+	tine_shared_free(blocks);
+}
+
+/* ---- first calls and forks ---------------------------------------------------------- */
+
+static void become_member(void *sem)
+{
+	CHECK_EQ(tine_sem_wait(sem, tine_after(20000)), 0);
+	CHECK_EQ(tine_sem_post(sem, 1), 0);
+}
+
+/* In the process that makes the call: a fork beside a thread that waits for the stopped. */
+static void *wait_in_thread(void *sem)
+{
+	int err = tine_sem_wait(sem, tine_after(300));
+
+	CHECK(err == 0 || err == -ETIMEDOUT);
+	if (err == 0)
+		CHECK_EQ(tine_sem_post(sem, 1), 0);
+	return sem;
+}
+
+static void fork_at_once(void *sem)
+{
+	pthread_t thread;
+
+	CHECK_EQ(pthread_create(&thread, NULL, wait_in_thread, sem), 0);
+	test_sleep_us(100);
+	CHECK_EQ(test_reap(test_fork(be_member, NULL)), 0);
+	CHECK_EQ(pthread_join(thread, NULL), 0);
+}
+
+static void fork_beside(void *sem, long step)
+{
+	(void)step;
+	test_call_beside(fork_at_once, sem);
+}
+
+TEST_LIMIT(a_first_call, 600)
+{
+	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
+
+	CHECK_EQ(tine_sem_post(sem, 3), 0);
+	stop_some_steps(&(struct stops){ .fn = become_member, .beside = take_beside },
+			sem, 300);
+	tine_shared_free(sem);
+}
+
+TEST_LIMIT(a_fork, 600)
+{
+	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
+
+	CHECK_EQ(tine_sem_post(sem, 3), 0);
+	stop_some_steps(&(struct stops){ .fn = become_member, .beside = fork_beside },
+			sem, 300);
+	tine_shared_free(sem);
+}
