@@ -44,6 +44,9 @@ struct command {
 	const char *description;		/* mdoc */
 	const char *example;			/* a line of shell */
 	int (*run)(int argc, char **argv);	/* the operands */
+	/* For the completion: words that operands may be; an option and words of its. */
+	const char *operand_words;
+	const char *values_of, *values;
 };
 
 extern const struct command cache_command, doctor_command, isprime_command,
@@ -62,6 +65,22 @@ void print_completion(FILE *);			   /* for bash */
 
 /* "tine: " and the message, a line on stderr; returns the code. */
 int complain(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The candidate that is nearest to a word, if one is near enough; begins as { 0 }. */
+struct suggestion {
+	const char *word; /* or NULL */
+	int far;
+};
+void suggest(struct suggestion *, const char *word, const char *candidate);
+
+/* "1.97 times as fast as", or "5.60 times as slow as". Returns buf. */
+const char *compare_speed(double ratio, char *buf, size_t size);
+
+/*
+ * Whether others have more than half of the processors at work, by the load of the last
+ * minute, which is in *load, or below 0 if nobody says.
+ */
+bool machine_is_busy(double *load);
 
 /* In lines of 80 columns; the first begins where the indent ends. */
 void print_wrapped(const char *text, int indent, FILE *);

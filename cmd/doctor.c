@@ -154,6 +154,18 @@ static void check_given_workers(const char *given, unsigned found)
 		tell(OK, "TINE_WORKERS", NULL, "%lu", n);
 }
 
+static void check_load(void)
+{
+	double load;
+
+	if (machine_is_busy(&load))
+		tell(NOTE, "load", NULL,
+		     "%.1f: the machine is busy, and takes longer for what it is given",
+		     load);
+	else if (load >= 0)
+		tell(OK, "load", NULL, "%.1f", load);
+}
+
 static void check_processors(void)
 {
 	const char *given = getenv("TINE_WORKERS");
@@ -179,6 +191,7 @@ static void check_processors(void)
 	     is_given && tine_cpus() != found ? "TINE_WORKERS says so"
 	     : found < allowed		      ? "the quota allows no more"
 					      : "so many processors may be used");
+	check_load();
 	tell(OK, "instructions", NULL, "%s", divide_isa());
 	given = getenv("TINE_ISA");
 	if (given && isa_named(given) == ISAS)

@@ -21,6 +21,14 @@ static const struct command *find(const char *name)
 
 static int no_such(const char *name)
 {
+	struct suggestion nearest = { 0 };
+
+	for (const struct command *const *each = commands; *each; each++)
+		suggest(&nearest, name, (*each)->name);
+	suggest(&nearest, name, "help");
+	if (nearest.word)
+		return complain(USAGE, "no command '%s'; did you mean '%s'?", name,
+				nearest.word);
 	return complain(USAGE, "no command '%s'; 'tine help' lists them", name);
 }
 

@@ -8,8 +8,10 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <tine.h>
+#include <unistd.h>
 
-enum { MOST_OPTIONS = 32, HELP = 1000, LIST = 128, COLUMNS = 80, TEXT = 31 };
+enum { MOST_OPTIONS = 32, HELP = 1000, VERSION, LIST = 128, COLUMNS = 80, TEXT = 31 };
 
 int complain(int code, const char *fmt, ...)
 {
@@ -43,6 +45,22 @@ int lose_output(const char *command)
 		return BROKEN;
 	return complain(BROKEN, "%s%sstandard output: %s", command ? command : "",
 			command ? ": " : "", strerror(errno));
+}
+
+const char *compare_speed(double ratio, char *buf, size_t size)
+{
+	if (ratio >= 0.995 || ratio <= 0)
+		snprintf(buf, size, "%.2f times as fast as", ratio);
+	else
+		snprintf(buf, size, "%.2f times as slow as", 1 / ratio);
+	return buf;
+}
+
+bool machine_is_busy(double *load)
+{
+	if (getloadavg(load, 1) != 1)
+		*load = -1;
+	return *load > 0.5 * (double)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
 /* Whether what follows the option is a value of it. */
@@ -96,7 +114,8 @@ static void make_tables(const struct command *command, struct option *longs, cha
 	*shorts++ = 'h';
 	*shorts = '\0';
 	longs[n] = (struct option){ "help", 0, NULL, HELP };
-	longs[n + 1] = (struct option){ 0 };
+	longs[n + 1] = (struct option){ "version", 0, NULL, VERSION };
+	longs[n + 2] = (struct option){ 0 };
 }
 
 static const struct option_row *row_of(const struct command *command, int value)
@@ -166,9 +185,62 @@ static int take_operands(const struct command *command, int argc, char **argv)
 			argv[i], i == 0 ? "no" : "no more");
 }
 
+/* The word that the last option was in; getopt_long() takes a beginning of a name for it. */
+static const char *last_word(char **argv)
+{
+	return optarg && optarg == argv[optind - 1] ? argv[optind - 2] : argv[optind - 1];
+}
+
+static bool is_whole(const struct option *longs, int value, const char *word)
+{
+	while (longs->name && longs->val != value)
+		longs++;
+	return !longs->name || (strncmp(word, "--", 2) == 0 &&
+				strcspn(word + 2, "=") == strlen(longs->name));
+}
+
+static int no_such_option(const struct command *command, const struct option *longs,
+			  const char *word)
+{
+	struct suggestion nearest = { 0 };
+	char name[64];
+
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(word, "="), word);
+	for (; longs->name && strncmp(name, "--", 2) == 0; longs++)
+		suggest(&nearest, name + 2, longs->name);
+	if (nearest.word)
+		return complain(USAGE, "%s: no option '%s'; did you mean '--%s'?",
+				command->name, word, nearest.word);
+	return complain(USAGE, "%s: no option '%s'; try 'tine help %s'", command->name,
+			word, command->name);
+}
+
+/* Unless the workers are said otherwise. */
+static void warn_of_workers(const struct command *command)
+{
+	const char *given = getenv("TINE_WORKERS");
+	const struct option_row *row = command->options;
+	char *end;
+	unsigned long n;
+
+	while (row->name && row->read != read_workers)
+		row++;
+	if (!given || !row->name || *(unsigned *)row->into != 0)
+		return;
+	n = strtoul(given, &end, 10);
+	if (!isdigit((unsigned char)*given) || *end || n == 0)
+		complain(DONE,
+			 "%s: TINE_WORKERS is '%s', no number from 1 to 1024, and is "
+			 "ignored",
+			 command->name, given);
+	else if (n > 1024)
+		complain(DONE, "%s: TINE_WORKERS is %s, and taken for 1024",
+			 command->name, given);
+}
+
 int options_parse(const struct command *command, int argc, char **argv, int *first)
 {
-	struct option longs[MOST_OPTIONS + 2];
+	struct option longs[MOST_OPTIONS + 3];
 	char shorts[2 * MOST_OPTIONS + 4];
 	int value, err;
 
@@ -176,8 +248,15 @@ int options_parse(const struct command *command, int argc, char **argv, int *fir
 	opterr = 0;
 	optind = 1;
 	while ((value = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+		if (value != '?' && value != ':' &&
+		    !is_whole(longs, value, last_word(argv)))
+			return no_such_option(command, longs, last_word(argv));
 		if (value == 'h' || value == HELP) {
 			print_help(command, stdout);
+			return -1;
+		}
+		if (value == VERSION) {
+			printf("tine %s\n", tine_version());
 			return -1;
 		}
 		if (value == ':')
@@ -187,14 +266,16 @@ int options_parse(const struct command *command, int argc, char **argv, int *fir
 			return complain(USAGE, "%s: no option '-%c'; try 'tine help %s'",
 					command->name, optopt, command->name);
 		if (value == '?')
-			return complain(USAGE, "%s: no option '%s'; try 'tine help %s'",
-					command->name, argv[optind - 1], command->name);
+			return no_such_option(command, longs, argv[optind - 1]);
 		err = take(command, row_of(command, value), optarg);
 		if (err)
 			return err;
 	}
 	*first = optind;
-	return take_operands(command, argc - optind, argv + optind);
+	err = take_operands(command, argc - optind, argv + optind);
+	if (err == DONE)
+		warn_of_workers(command);
+	return err;
 }
 
 /* ---- what is printed --------------------------------------------------------------- */
@@ -288,6 +369,8 @@ static void print_help_row(const struct option_row *row, FILE *out)
 static const struct option_row help_row = { .name = "help",
 					    .letter = 'h',
 					    .text = "Show this." };
+static const struct option_row version_row = { .name = "version",
+					       .text = "Show which tine it is." };
 
 void print_help(const struct command *command, FILE *out)
 {
@@ -299,7 +382,7 @@ void print_help(const struct command *command, FILE *out)
 		fprintf(out, "  %-10s %s\n", "help",
 			"show this, or the options of a command");
 		fprintf(out, "\ntine COMMAND --help tells more; tine --version, which it "
-			     "is.\n");
+			     "is.\n\nexample: tine pi -n 1e8 --compare\n");
 		return;
 	}
 	fprintf(out, "%s\n\n", command->summary);
@@ -313,6 +396,7 @@ void print_help(const struct command *command, FILE *out)
 	for (const struct option_row *row = command->options; row->name; row++)
 		print_help_row(row, out);
 	print_help_row(&help_row, out);
+	print_help_row(&version_row, out);
 	fprintf(out, "\nexample: %s\n", command->example);
 }
 
@@ -354,7 +438,8 @@ static void print_manual_options(const struct command *command, FILE *out)
 		if (row->wants)
 			fprintf(out, "The value is %s.\n", row->wants);
 	}
-	fprintf(out, ".It Fl h , Fl \\-help\nShow the options and exit.\n.El\n");
+	fprintf(out, ".It Fl h , Fl \\-help\nShow the options and exit.\n"
+		     ".It Fl \\-version\nShow which tine it is and exit.\n.El\n");
 }
 
 static void print_manual_exit(FILE *out)
@@ -424,18 +509,27 @@ void print_manual(const struct command *command, FILE *out)
 		command->example);
 }
 
-/* The values of options that have choices, by command and option. */
+/* Values of options, by command and option; where there are none, files. */
 static void print_completion_values(FILE *out)
 {
 	char list[LIST];
 
 	fprintf(out, "\tcase \"${COMP_WORDS[1]} ${COMP_WORDS[COMP_CWORD - 1]}\" in\n");
 	for (const struct command *const *each = commands; *each; each++)
-		for (const struct option_row *row = (*each)->options; row->name; row++)
-			if (row->choices)
-				fprintf(out, "\t\"%s --%s\") words=\"%s\" ;;\n",
-					(*each)->name, row->name,
-					join(row->choices, " ", " ", list, LIST));
+		for (const struct option_row *row = (*each)->options; row->name; row++) {
+			bool told = (*each)->values_of &&
+				    strcmp((*each)->values_of, row->name) == 0;
+
+			if (!has_value(row))
+				continue;
+			fprintf(out, "\t\"%s --%s\"", (*each)->name, row->name);
+			if (row->letter)
+				fprintf(out, " | \"%s -%c\"", (*each)->name, row->letter);
+			fprintf(out, ") words=\"%s\" ;;\n",
+				row->choices ? join(row->choices, " ", " ", list, LIST)
+				: told	     ? (*each)->values
+					     : "");
+		}
 	fprintf(out, "\tesac\n");
 }
 
@@ -462,7 +556,9 @@ void print_completion(FILE *out)
 					join(row->choices, " ", " ", list, LIST));
 		for (const struct option_row *row = (*each)->options; row->name; row++)
 			fprintf(out, "--%s ", row->name);
-		fprintf(out, "--help\" ;;\n");
+		if ((*each)->operand_words)
+			fprintf(out, "%s ", (*each)->operand_words);
+		fprintf(out, "--help --version\" ;;\n");
 	}
 	fprintf(out, "\t\tesac\n\tfi\n");
 	print_completion_values(out);

@@ -186,6 +186,7 @@ static void print_estimate(const struct result *result, const struct result *one
 {
 	double pi = pi_of(result);
 	double error = sqrt(pi * (4 - pi) / (double)options.trials);
+	char speed[64];
 
 	printf("pi       %.9f +- %.9f\n", pi, error);
 	printf("inside   %llu of %llu trials\n", (unsigned long long)result->inside,
@@ -199,9 +200,10 @@ static void print_estimate(const struct result *result, const struct result *one
 		       (unsigned long long)(count_blocks() - result->computed),
 		       (unsigned long long)count_blocks());
 	if (one)
-		printf("one      %.6f seconds with one worker: %.2f times faster with "
-		       "%u\n",
-		       one->seconds, one->seconds / result->seconds, result->workers);
+		printf("one      %.6f seconds with one worker; with %u, %s that\n",
+		       one->seconds, result->workers,
+		       compare_speed(one->seconds / result->seconds, speed,
+				     sizeof(speed)));
 }
 
 static void print_estimate_json(const struct result *result, const struct result *one)
@@ -266,7 +268,7 @@ static const struct option_row rows[] = {
 	  "a whole number from 0 to 2^64 - 1, or 0x and up to 16 hexadecimal digits",
 	  "The seed of the random numbers; 1 if not said.", NULL },
 	{ "compare", 'c', NULL, NULL, &options.compare, NULL,
-	  "Do it with one worker first, and show how much faster all are.", NULL },
+	  "Do it with one worker first, and show how much that takes.", NULL },
 	{ "cache", 0, "DIR", read_text, &options.cache, "the path of a folder",
 	  "Take from the cache in this folder what it has, and keep the rest there.",
 	  NULL },

@@ -585,6 +585,7 @@ static const char *text_of_end(void)
 static void print_text(const struct result *results, int n)
 {
 	const struct result *result = &results[n - 1];
+	char speed[64];
 
 	printf("primes   %" PRIu64 " in [%" PRIu64 ", %s)\n", result->count,
 	       options.first, text_of_end());
@@ -595,11 +596,11 @@ static void print_text(const struct result *results, int n)
 	printf("%sworkers  %u\nvia      %s\nseconds  %.6f\n", result->count ? "\n" : "",
 	       result->workers, ways[result->way], result->seconds);
 	for (int i = 0; n > 1 && i < n; i++)
-		printf("%-6s   %.6f seconds with %u worker%s: %.2f times as fast as "
-		       "serial\n",
+		printf("%-6s   %.6f seconds with %u worker%s: %s serial\n",
 		       ways[results[i].way], results[i].seconds, results[i].workers,
 		       results[i].workers == 1 ? "" : "s",
-		       results[0].seconds / results[i].seconds);
+		       compare_speed(results[0].seconds / results[i].seconds, speed,
+				     sizeof(speed)));
 }
 
 static void print_json(const struct result *results, int n)

@@ -233,6 +233,8 @@ int main(int argc, char **argv)
 			     .processor = "Some(R) Processor(TM) 8375C CPU @ 2.90GHz",
 			     .processors = 64,
 			     .memory = UINT64_C(1) << 40,
+			     .busy = true,
+			     .load = 23.4,
 			     .n = 3,
 			     .sections = sections };
 

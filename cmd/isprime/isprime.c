@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <tine.h>
+#include <unistd.h>
 
 static struct {
 	unsigned workers;
@@ -24,14 +25,15 @@ static void print_way(enum way way, const struct result *all)
 {
 	const char *why = flag_left_out(way);
 	double seconds = look[way];
+	char speed[64];
 
 	if (why) {
 		printf("  %-6s left out: %s\n", ways[way], why);
 		return;
 	}
-	printf("  %-6s %.6f seconds with %u worker%s: %.2f times as fast as one process",
-	       ways[way], all[way].seconds, options.workers,
-	       options.workers == 1 ? "" : "s", all[ONE].seconds / all[way].seconds);
+	compare_speed(all[ONE].seconds / all[way].seconds, speed, sizeof(speed));
+	printf("  %-6s %.6f seconds with %u worker%s: %s one process", ways[way],
+	       all[way].seconds, options.workers, options.workers == 1 ? "" : "s", speed);
 	if (way != NONE)
 		printf(seconds < 1e-6 ? ", %.1f ns a look" : ", %.0f ns a look",
 		       seconds * 1e9);
@@ -150,6 +152,9 @@ static int check_input(void)
 	uint64_t number;
 	int err = DONE;
 
+	if (isatty(STDIN_FILENO))
+		fprintf(stderr, "tine: isprime: reading numbers from standard input, "
+				"until Ctrl-D\n");
 	while (err == DONE && read_word(word, sizeof(word)))
 		err = read_count(word, &number) ? check_number(number) : bad_number(word);
 	if (err == DONE && ferror(stdin))
@@ -289,4 +294,6 @@ const struct command isprime_command = {
 		"it.\n",
 	.example = "tine isprime 100109100129162907 -j 2 --compare",
 	.run = run_isprime,
+	.values_of = "flag",
+	.values = "none find event file",
 };

@@ -39,7 +39,8 @@ static void add(struct bars *bars, const struct tour_result *result, double seco
 	bars->most = fmax(bars->most, seconds);
 	bars->least = bars->least > 0 ? fmin(bars->least, seconds) : seconds;
 	html_time(seconds, time, sizeof(time));
-	if (ratio > 0)
+	/* On a phone there is no room for "9,490x slower", which the table has. */
+	if (ratio > 0.001)
 		snprintf(bar->value, sizeof(bar->value), "%s · %s", time,
 			 tour_ratio(ratio, times, sizeof(times)));
 	else
@@ -148,4 +149,85 @@ void chart_times(FILE *out, const struct tour_section *section)
 		"time stands how many times as fast as that it is.");
 	draw_bars(out, &looks, "Time of one look at the flag",
 		  "The shorter, the better.");
+}
+
+/* ---- the first picture ------------------------------------------------------------- */
+
+void chart_gains(FILE *out, const struct tour *tour)
+{
+	double most = 1;
+	char text[64], tick[32];
+	int y = 0, height;
+
+	for (unsigned i = 0; i < tour->n; i++) {
+		const struct tour_result *best = tour_best(&tour->sections[i]);
+
+		most = best ? fmax(most, best->ratio) : most;
+		y += best ? ROW : 0;
+	}
+	height = y;
+	if (height == 0)
+		return;
+	fputs("<figure><figcaption><b>What more than a loop in one process gains.</b> "
+	      "The "
+	      "best way of each lesson; the longer, the faster.</figcaption>\n",
+	      out);
+	fprintf(out,
+		"<svg class=\"chart\" role=\"img\" height=\"%d\" "
+		"aria-label=\"Times as fast as one process",
+		height + 44);
+	for (unsigned i = 0; i < tour->n; i++) {
+		const struct tour_result *best = tour_best(&tour->sections[i]);
+
+		if (!best)
+			continue;
+		fputs("; ", out);
+		html_text(out, tour->sections[i].lesson->title);
+		fprintf(out, ", %s", tour_ratio(best->ratio, text, sizeof(text)));
+	}
+	fputs("\">\n", out);
+	/* A power of ten each, from what is no gain. */
+	most = pow(10, ceil(fmax(log10(most), 0.5) * 2) / 2);
+	for (int power = 0; power <= (int)log10(most); power++) {
+		double percent = 100 * power / log10(most);
+
+		snprintf(tick, sizeof(tick), "%.0fx", pow(10, power));
+		draw_line(out, power ? "tick" : "first", percent, 0, height + 5);
+		fprintf(out,
+			"<text class=\"number\" x=\"%.2f%%\" y=\"%d\" "
+			"text-anchor=\"%s\">%s</text>\n",
+			percent, height + 18,
+			percent < 7    ? "start"
+			: percent > 92 ? "end"
+				       : "middle",
+			tick);
+	}
+	fprintf(out,
+		"<text class=\"unit\" x=\"0\" y=\"%d\">times as fast as one process, "
+		"logarithmic</text>\n",
+		height + 37);
+	y = 0;
+	for (unsigned i = 0; i < tour->n; i++) {
+		const struct tour_result *best = tour_best(&tour->sections[i]);
+		double percent;
+		bool inside;
+
+		if (!best)
+			continue;
+		percent = 100 * log10(best->ratio) / log10(most);
+		inside = percent > 52;
+		fprintf(out, "<text class=\"label\" x=\"0\" y=\"%d\">", y + 13);
+		html_text(out, tour->sections[i].lesson->title);
+		fprintf(out,
+			"</text><rect class=\"bar\" x=\"0\" y=\"%d\" "
+			"width=\"%.2f%%\" height=\"%d\"/>"
+			"<text class=\"value%s\" x=\"%.2f%%\" dx=\"%d\" y=\"%d\" "
+			"text-anchor=\"%s\">%s</text>\n",
+			y + LABEL, fmax(percent, 0.4), BAR, inside ? " inside" : "",
+			percent, inside ? -8 : 8, y + LABEL + 16,
+			inside ? "end" : "start",
+			tour_ratio(best->ratio, text, sizeof(text)));
+		y += ROW;
+	}
+	fputs("</svg></figure>\n", out);
 }

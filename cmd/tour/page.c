@@ -204,7 +204,7 @@ static void show_summary(FILE *out, const struct tour *tour)
 {
 	fputs("<section aria-labelledby=\"summary\">\n<h2 id=\"summary\">All of it</h2>\n"
 	      "<p>The last column is how many times as fast as the first program of its "
-	      "lesson each one is; 1/14x is 14 times as slow.</p>\n"
+	      "lesson each one is; of those that are slower, how many times.</p>\n"
 	      "<table>\n<thead><tr><th scope=\"col\">Program</th>"
 	      "<th scope=\"col\">Time <span "
 	      "class=\"ratio\">Speed</span></th></tr></thead>\n",
@@ -299,6 +299,21 @@ static void show_section(FILE *out, const struct tour *tour, unsigned number)
 	fputs("</section>\n", out);
 }
 
+static void show_gist(FILE *out, const struct tour *tour)
+{
+	char text[2 * TOUR_TEXT];
+
+	fputs("<p class=\"lead\">", out);
+	html_text(out, tour_gist(tour, text, sizeof(text)));
+	fputs("</p>\n", out);
+	if (!tour->busy)
+		return;
+	fprintf(out,
+		"<p class=\"work\">The machine was busy when this began, with a load of "
+		"%.1f for %u processors: times are longer than they need be.</p>\n",
+		tour->load, tour->processors);
+}
+
 void tour_page(const struct tour *tour, FILE *out)
 {
 	fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
@@ -320,14 +335,14 @@ void tour_page(const struct tour *tour, FILE *out)
 	      "<rect class=\"dots-ground\" width=\"5\" height=\"5\"/>"
 	      "<circle class=\"dots-dot\" cx=\"2.5\" cy=\"2.5\" r=\"1\"/></pattern>\n"
 	      "</defs></svg>\n"
-	      "<header>\n<h1>A tour of tine</h1>\n"
-	      "<p class=\"lead\">The same work, done by one process and by many, and "
-	      "what "
-	      "each way costs on this machine.</p>\n</header>\n<main>\n",
+	      "<header>\n<h1>A tour of tine</h1>\n",
 	      out);
-	show_machine(out, tour);
-	show_summary(out, tour);
+	show_gist(out, tour);
+	fputs("</header>\n<main>\n", out);
+	chart_gains(out, tour);
 	show_contents(out, tour);
+	show_summary(out, tour);
+	show_machine(out, tour);
 	for (unsigned i = 0; i < tour->n; i++)
 		show_section(out, tour, i);
 	fputs("</main>\n<footer><p>Made by <code>tine tour</code>. The times are of this "

@@ -9,6 +9,8 @@ void tour_page(const struct tour *, FILE *);
 
 /* ---- its parts --------------------------------------------------------------------- */
 
+/* The best way of each lesson, beside one process; nothing if there is none. */
+void chart_gains(FILE *, const struct tour *);
 void chart_times(FILE *, const struct tour_section *);
 void chart_estimates(FILE *, const struct tour_section *);
 /*

@@ -21,13 +21,13 @@ static void print_section(const struct tour *tour, const struct tour_section *se
 		const struct tour_run *run = &result->run;
 		bool left_out = *run->left_out;
 
-		printf("  %-50s %10s", result->name,
+		printf("  %-46s %10s", result->name,
 		       left_out		? "left out"
 		       : result->failed ? "FAILED"
 		       : run->never	? "never"
 					: tour_time(run->seconds, time, sizeof(time)));
 		if (result->ratio > 0)
-			printf(" %11s", tour_ratio(result->ratio, ratio, sizeof(ratio)));
+			printf(" %17s", tour_ratio(result->ratio, ratio, sizeof(ratio)));
 		printf("\n");
 		printf("      ");
 		print_wrapped(left_out ? run->left_out : result->program->shows, 6,
@@ -47,10 +47,14 @@ void tour_print(const struct tour *tour)
 {
 	for (unsigned i = 0; i < tour->n; i++)
 		print_section(tour, &tour->sections[i]);
-	printf("x: times as fast as the first line of its part. Times are the medians "
-	       "of\n"
-	       "one to %d runs, as many as time allows, with the start and the end of "
-	       "the\nprocesses.\n",
+	if (tour->busy)
+		printf("The machine was busy when this began, with a load of %.1f for %u "
+		       "processors:\ntimes are longer than they need be.\n\n",
+		       tour->load, tour->processors);
+	printf("x: times as fast as the first line of its part, or as slow. Times are "
+	       "the\nmedians of one to %d runs, as many as time allows, with the start "
+	       "and "
+	       "the end of\nthe processes.\n",
 	       TOUR_RUNS);
 }
 
@@ -108,10 +112,11 @@ char *tour_json(const struct tour *tour)
 	for (unsigned i = 0; i < tour->n; i++)
 		json_array_append_new(lessons,
 				      describe_section(tour, &tour->sections[i]));
-	object = json_pack("{s:s, s:s, s:s, s:s, s:i, s:I, s:i, s:b, s:f, s:o}", "tine",
-			   tine_version(), "date", tour->date, "system", tour->system,
-			   "processor", tour->processor, "processors",
+	object = json_pack("{s:s, s:s, s:s, s:s, s:i, s:I, s:o, s:i, s:b, s:f, s:o}",
+			   "tine", tine_version(), "date", tour->date, "system",
+			   tour->system, "processor", tour->processor, "processors",
 			   (int)tour->processors, "memory", (json_int_t)tour->memory,
+			   "load", tour->load < 0 ? json_null() : json_real(tour->load),
 			   "workers", (int)tour->workers, "quick", tour->quick, "seconds",
 			   tour->seconds, "lessons", lessons);
 	text = json_dumps(object, JSON_INDENT(1) | JSON_REAL_PRECISION(9));

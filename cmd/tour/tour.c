@@ -8,8 +8,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <tine.h>
@@ -28,40 +30,105 @@ static const struct tour_lesson *const lessons[] = {
 
 /* ---- what is written --------------------------------------------------------------- */
 
-/*
- * Opened before a minute's work, and not emptied before there is something else to be in
- * it.
- */
-static int open_output(const char *option, const char *path, int *fd)
+static int refuse_output(int code, const char *option, const char *path, int err)
 {
-	*fd = -1;
-	if (!path)
-		return DONE;
-	*fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
-	if (*fd < 0)
-		return complain(USAGE, "tour: --%s: '%s': %s", option, path,
-				strerror(*path ? errno : ENOENT));
-	return DONE;
+	return complain(code, "tour: --%s: '%s': %s", option, path, strerror(err));
 }
 
-static int write_output(const char *option, const char *path, int fd, const char *text,
-			size_t len)
+/* Before a minute's work: whether there can be such a file, which stays as it is. */
+static int try_output(const char *option, const char *path)
 {
-	if (ftruncate(fd, 0) != 0 && errno != EINVAL)
-		goto fail;
+	struct stat stat_of;
+	char *copy;
+	int err = 0;
+
+	if (!path)
+		return DONE;
+	if (stat(path, &stat_of) == 0) {
+		err = S_ISDIR(stat_of.st_mode)	? EISDIR
+		      : access(path, W_OK) != 0 ? errno
+						: 0;
+	} else if (errno == ENOENT && *path) {
+		copy = strdup(path);
+		if (!copy || access(dirname(copy), W_OK | X_OK) != 0)
+			err = errno;
+		free(copy);
+	} else {
+		err = errno;
+	}
+	return err ? refuse_output(USAGE, option, path, err) : DONE;
+}
+
+/* 0, or errno. */
+static int write_all(int fd, const char *text, size_t len)
+{
 	for (size_t at = 0; at < len;) {
 		ssize_t n = write(fd, text + at, len - at);
 
 		if (n < 0 && errno != EINTR)
-			goto fail;
+			return errno;
 		at += n > 0 ? (size_t)n : 0;
 	}
-	return DONE;
-fail:
-	return complain(BROKEN, "tour: --%s: '%s': %s", option, path, strerror(errno));
+	return 0;
 }
 
-static int write_page(const struct tour *tour, int fd)
+/* Beside it, and then in its place, so that whoever reads it sees all of it, or the old. */
+static int replace_file(const char *path, const char *text, size_t len, mode_t mode)
+{
+	char *beside;
+	int fd, err;
+
+	if (asprintf(&beside, "%s.XXXXXX", path) < 0)
+		return ENOMEM;
+	fd = mkostemp(beside, O_CLOEXEC);
+	err = fd < 0 ? errno : write_all(fd, text, len);
+	if (fd >= 0 && !err && fchmod(fd, mode) != 0)
+		err = errno;
+	if (fd >= 0 && close(fd) != 0 && !err)
+		err = errno;
+	if (fd >= 0 && !err && rename(beside, path) != 0)
+		err = errno;
+	if (fd >= 0 && err)
+		unlink(beside);
+	free(beside);
+	return err;
+}
+
+/* What is there, emptied first. */
+static int write_into(const char *path, const char *text, size_t len)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY);
+	int err = fd < 0 ? errno : write_all(fd, text, len);
+
+	if (fd >= 0 && close(fd) != 0 && !err)
+		err = errno;
+	return err;
+}
+
+/* A terminal or a pipe is written to, and a file in a folder that takes no other. */
+static int write_output(const char *option, const char *path, const char *text,
+			size_t len)
+{
+	mode_t mask = umask(0), mode = 0666 & ~mask;
+	char *target = realpath(path, NULL);
+	struct stat stat_of;
+	int err;
+
+	umask(mask);
+	if (target && stat(target, &stat_of) == 0 && !S_ISREG(stat_of.st_mode)) {
+		err = write_into(target, text, len);
+	} else {
+		if (target)
+			mode = stat_of.st_mode & 07777;
+		err = replace_file(target ? target : path, text, len, mode);
+		if (err == EACCES && target)
+			err = write_into(target, text, len);
+	}
+	free(target);
+	return err ? refuse_output(BROKEN, option, path, err) : DONE;
+}
+
+static int write_page(const struct tour *tour)
 {
 	char *text = NULL;
 	size_t len = 0;
@@ -72,61 +139,47 @@ static int write_page(const struct tour *tour, int fd)
 		return complain(BROKEN, "tour: %s", strerror(errno));
 	tour_page(tour, out);
 	if (fclose(out) == 0)
-		err = write_output("html", options.html, fd, text, len);
+		err = write_output("html", options.html, text, len);
 	else
 		err = complain(BROKEN, "tour: %s", strerror(errno));
 	free(text);
 	return err;
 }
 
-struct outputs {
-	int html, json, trace;
-};
-
 static bool is_stdout(const char *path)
 {
 	return path && strcmp(path, "-") == 0;
 }
 
-static int open_outputs(struct outputs *outputs)
+static int try_outputs(void)
 {
-	const char *json = is_stdout(options.json) ? NULL : options.json;
-	int err = open_output("html", options.html, &outputs->html);
+	int err = try_output("html", options.html);
 
-	err = err ? err : open_output("json", json, &outputs->json);
-	return err ? err : open_output("trace", options.trace, &outputs->trace);
-}
-
-static void close_outputs(const struct outputs *outputs)
-{
-	const int fds[] = { outputs->html, outputs->json, outputs->trace };
-
-	for (int i = 0; i < 3; i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
+	if (!err && !is_stdout(options.json))
+		err = try_output("json", options.json);
+	return err ? err : try_output("trace", options.trace);
 }
 
 /* Frees the text. */
-static int write_text(const char *option, const char *path, int fd, char *text)
+static int write_text(const char *option, const char *path, char *text)
 {
-	int err = text ? write_output(option, path, fd, text, strlen(text))
+	int err = text ? write_output(option, path, text, strlen(text))
 		       : complain(BROKEN, "tour: %s", strerror(ENOMEM));
 
 	free(text);
 	return err;
 }
 
-static int write_files(const struct tour *tour, const struct outputs *outputs)
+static int write_files(const struct tour *tour)
 {
 	int err = DONE;
 
 	if (options.trace)
-		err = write_text("trace", options.trace, outputs->trace,
-				 events_of_tour(tour));
+		err = write_text("trace", options.trace, events_of_tour(tour));
 	if (options.html && err == DONE)
-		err = write_page(tour, outputs->html);
-	if (outputs->json >= 0 && err == DONE)
-		err = write_text("json", options.json, outputs->json, tour_json(tour));
+		err = write_page(tour);
+	if (options.json && !is_stdout(options.json) && err == DONE)
+		err = write_text("json", options.json, tour_json(tour));
 	return err;
 }
 
@@ -241,7 +294,6 @@ static int check_lessons(int argc, char **argv)
 
 static int run_tour(int argc, char **argv)
 {
-	struct outputs outputs = { -1, -1, -1 };
 	struct tour tour = { .quick = options.quick,
 			     .python = options.python,
 			     .workers = options.workers };
@@ -249,29 +301,26 @@ static int run_tour(int argc, char **argv)
 
 	if (code != DONE)
 		return code;
-	code = open_outputs(&outputs);
+	code = try_outputs();
 	if (code != DONE)
-		goto close;
+		return code;
 	if (tour.workers == 0)
 		tour.workers = tine_cpus();
 	describe_machine(&tour);
+	tour.busy = machine_is_busy(&tour.load);
 	tour.sections = calloc(sizeof(lessons) / sizeof(*lessons),
 			       sizeof(*tour.sections));
-	if (!tour.sections) {
-		code = complain(BROKEN, "tour: %s", strerror(ENOMEM));
-		goto close;
-	}
+	if (!tour.sections)
+		return complain(BROKEN, "tour: %s", strerror(ENOMEM));
 	plan(&tour, argc, argv);
 	code = tour_run(&tour);
 	if (code == DONE || code == SOME_FAILED)
-		err = write_files(&tour, &outputs);
+		err = write_files(&tour);
 	/* Before anything is printed: a closed pipe would be the end. */
 	tour_end();
 	if (code != BROKEN && !err)
 		err = print_all(&tour);
-close:
 	free_tour(&tour);
-	close_outputs(&outputs);
 	return err ? err : code;
 }
 
@@ -328,7 +377,8 @@ const struct command tour_command = {
 		"program runs.\nThe report of\n.Fl \\-html\nhas charts, what each worker "
 		"did when, and the code of the programs.\nThe object of\n.Fl "
 		"\\-json\nhas the members\n"
-		".Li tine , date , system , processor , processors , memory , workers , "
+		".Li tine , date , system , processor , processors , memory , load , "
+		"workers , "
 		"quick , seconds\nand\n.Li lessons ,\nof which each has\n"
 		".Li id , title , work\nand\n.Li programs ,\nof which each has\n"
 		".Li id , name , python , failed , never , seconds , ratio , look , "
@@ -340,4 +390,5 @@ const struct command tour_command = {
 		"The exit status is 1 if a program failed or gave another answer.\n",
 	.example = "tine tour --quick --html report.html",
 	.run = run_tour,
+	.operand_words = "pi cache vectors streams primes check flags kill",
 };

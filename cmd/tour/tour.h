@@ -94,6 +94,8 @@ struct tour {
 	unsigned workers;
 	bool quick, python;
 	double seconds; /* all of it */
+	double load;	/* of the minute before; below 0: nobody says */
+	bool busy;	/* by that, others are at work as well */
 	char date[64], system[TOUR_TEXT], processor[TOUR_TEXT];
 	unsigned processors; /* that are there */
 	uint64_t memory;     /* bytes */

@@ -19,7 +19,8 @@ static const struct {
 } texts[] = {
 	{ TINE_ECRASH, "The process doing the work died" },
 	{ TINE_EKIND, "What is stored under that key is of another kind" },
-	{ TINE_ECERT, "The server's certificate is not to be trusted, or another host's" },
+	{ TINE_ECERT,
+	  "The server's certificate is not to be trusted, or another host's" },
 	{ ECANCELED, "It was cancelled before it was done" },
 	{ EDEADLK, "This thread has it already, and would wait for itself" },
 	{ EFAULT, "The function is not in the process that is to call it: it was loaded "

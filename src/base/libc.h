@@ -3,7 +3,6 @@
 #ifndef TINE_LIBC_H
 #define TINE_LIBC_H
 
-
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>

@@ -49,13 +49,18 @@ def options(command):
     found = []
     for line in run("help", command).stdout.splitlines():
         row = re.match(r"  (?:-(\w), |    )--([a-z-]+)(?: (\S+))?  ?", line)
-        if row and row[2] != "help":
+        if row and row[2] not in ("help", "version"):
             found.append((row[2], row[1] or "", row[3] or ""))
     return found
 
 # What is printed, without what differs from run to run.
 def steady(text):
-    text = re.sub(r" +[\d.]+ [mun]?s +[\d.,/]+x", " N", text)
+    text = re.sub(r" +[\d.]+ [mun]?s +[\d.,]+x( slower)?", " N", text)
+    # How busy the machine is.
+    text = re.sub(r"(?m)^  (ok|note)  load .*\n|^The machine was busy.*\n", "", text)
+    text = re.sub(r'"load": [\d.]+', "N", text)
+    text = re.sub(r'\{"section": "processors", "name": "load", [^}]*\}', "N", text)
+    text = re.sub(r" as (fast|slow) as", " N", text)
     text = re.sub(r"\d+\.\d+ (seconds|ms|GiB|MiB)|\d+ million trials", "N", text)
     text = re.sub(r'"(seconds\w*|speedup)": [\d.]+|seconds +[\d.]+', "N", text)
     text = re.sub(r"(hits|misses)(\W+)\d+", r"\1 N", text)

@@ -89,6 +89,17 @@ done
 [ "$(wc -c <"$work/made-up.html")" -lt 1000000 ]
 result $? "a long trace makes no large page"
 
+# First what it all comes to, in a sentence and a picture.
+/usr/bin/python3 - "$work/tour.html" <<'END'
+import re, sys
+text = open(sys.argv[1], encoding="utf-8").read()
+lead = re.search(r'<p class="lead">([^<]*)</p>', text)
+assert re.match(r"With \d+ workers?, this machine .*\.$", lead[1]), lead
+assert lead.start() < text.index("<figure>") < text.index("<table>")
+assert text.index('aria-label="Times as fast') < text.index('<section')
+END
+result $? "a sentence and a picture come before the table"
+
 # The code is what is in the source, between its marks.
 /usr/bin/python3 - "$work/tour.html" "$here/../../cmd/tour" <<'END'
 import html, os, re, sys
