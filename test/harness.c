@@ -6,11 +6,16 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <sched.h>
 #include <stdarg.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <time.h>
 
 #define SKIPPED 77
+#define SAMPLE	5 /* of what is left to chance, make test does one part in so many */
 
 static struct test *tests, **tests_end = &tests;
 
@@ -39,6 +44,11 @@ void test_skip(const char *why)
 	_exit(SKIPPED);
 }
 
+bool test_soak(void)
+{
+	return getenv("TEST_SOAK") != NULL;
+}
+
 long test_scaled(long n)
 {
 	const char *scale = getenv("TEST_SCALE");
@@ -46,6 +56,18 @@ long test_scaled(long n)
 
 	n /= divisor > 0 ? divisor : 1;
 	return n > 0 ? n : 1;
+}
+
+long test_sampled(long n)
+{
+	return test_scaled(test_soak() ? n : n / SAMPLE + 1);
+}
+
+long test_patience(long ms)
+{
+	const char *patience = getenv("TEST_PATIENCE");
+
+	return patience && atol(patience) > 0 ? ms * atol(patience) : ms;
 }
 
 bool test_under_valgrind(void)
@@ -277,11 +299,51 @@ static bool orphans_gone(pid_t group)
 	}
 }
 
+/* ---- surroundings of its own ------------------------------------------------------- */
+
+static bool own_names;		 /* /dev/shm is this program's */
+static char temporary[PATH_MAX]; /* the folder for files that pass, or "" */
+
+/*
+ * What others do with names in /dev/shm does not matter then, and what is left there is this
+ * program's. Who may not have a mount namespace does without: in a user namespace the
+ * owners of folders would be others than they are.
+ */
+static void take_names(void)
+{
+	own_names = unshare(CLONE_NEWNS) == 0 &&
+		    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+		    mount("tmpfs", "/dev/shm", "tmpfs", 0, "mode=1777") == 0;
+}
+
+static void take_folder(void)
+{
+	const char *above = getenv("TMPDIR");
+
+	snprintf(temporary, sizeof(temporary), "%s/tine-XXXXXX",
+		 above && *above ? above : "/tmp");
+	if (!mkdtemp(temporary) || setenv("TMPDIR", temporary, 1) != 0)
+		*temporary = '\0';
+}
+
+static int remove_it(const char *path, const struct stat *stat, int type, struct FTW *ftw)
+{
+	(void)stat;
+	(void)type;
+	(void)ftw;
+	remove(path);
+	return 0;
+}
+
+static void leave_folder(void)
+{
+	if (*temporary)
+		nftw(temporary, remove_it, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 static const char *run(const struct test *test, bool *skipped)
 {
-	const char *scale = getenv("TEST_PATIENCE");
-	int limit = test->limit * (scale ? atoi(scale) : 1), names = entries("/dev/shm"),
-	    status;
+	int limit = (int)test_patience(test->limit), status;
 	static char why[64];
 	pid_t pid;
 	bool gone;
@@ -310,8 +372,10 @@ static const char *run(const struct test *test, bool *skipped)
 		return "it failed";
 	if (!gone)
 		return "it left a process running";
-	if (entries("/dev/shm") > names)
+	if (own_names && entries("/dev/shm") > 0)
 		return "it left a name in /dev/shm";
+	if (*temporary && entries(temporary) > 0)
+		return "it left a file in TMPDIR";
 	return NULL;
 }
 
@@ -360,6 +424,8 @@ int main(int argc, char **argv)
 	(void)argc;
 	begin_again(argv);
 	heed_signals();
+	take_names();
+	take_folder();
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	for (const struct test *test = tests; test; test = test->next) {
 		bool skipped = false;
@@ -375,6 +441,7 @@ int main(int argc, char **argv)
 		fflush(stdout);
 		bad += why != NULL;
 	}
+	leave_folder();
 	printf("1..%d\n", n);
 	return bad > 0;
 }

@@ -526,7 +526,6 @@ TEST(deadlines)
 	};
 
 	for (size_t i = 0; i < sizeof(past) / sizeof(*past); i++) {
-		begun = tine_now();
 		CHECK_EQ(get(queue, past[i]), -ETIMEDOUT);
 		CHECK_EQ(lease(queue, &id, past[i]), -ETIMEDOUT);
 		CHECK_EQ(tine_queue_get_many(queue, &number, 1, past[i]), -ETIMEDOUT);
@@ -535,7 +534,6 @@ TEST(deadlines)
 		CHECK_EQ(put(queue, 6, past[i]), -ETIMEDOUT);
 		CHECK_EQ(tine_queue_put_many(queue, &number, 1, past[i]), -ETIMEDOUT);
 		CHECK_EQ(get(queue, past[i]), 5);
-		CHECK(tine_now() - begun < 1000000000);
 	}
 	for (int i = 0; i < 5; i++) {
 		if (i == 3)
@@ -561,7 +559,6 @@ TEST(deadlines)
 			break;
 		}
 		CHECK(tine_now() - begun >= 20000000);
-		CHECK(tine_now() - begun < 2000000000);
 	}
 	tine_queue_free(queue);
 }

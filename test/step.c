@@ -403,7 +403,7 @@ static void report(const struct play *play, int64_t us)
 
 bool test_every_step(void)
 {
-	return getenv("TEST_SOAK") && !getenv("TEST_SCALE");
+	return test_soak() && !getenv("TEST_SCALE");
 }
 
 static size_t stride_of(size_t n, long least)
@@ -411,7 +411,7 @@ static size_t stride_of(size_t n, long least)
 	const char *scale = getenv("TEST_SCALE");
 	size_t stride = 1;
 
-	if (!getenv("TEST_SOAK")) {
+	if (!test_soak()) {
 		stride = (n + SECTIONS - 1) / SECTIONS;
 		if (stride < (size_t)least)
 			stride = (size_t)least;
@@ -511,8 +511,7 @@ long test_stop_each_step(const struct stops *stops, void *arg)
 
 void test_call_beside(void (*fn)(void *), void *arg)
 {
-	const char *patience = getenv("TEST_PATIENCE");
-	int64_t deadline = tine_after(BESIDE_MS * (patience ? atol(patience) : 1));
+	int64_t deadline = tine_after(test_patience(BESIDE_MS));
 	pid_t pid = test_fork(fn, arg);
 	int status;
 

@@ -3,7 +3,8 @@
  * The harness. Each TEST runs in a process and a process group of its own, under a time
  * limit that ends the whole group. It fails on a failed CHECK, on any death, and when it
  * leaves behind a descriptor, a child or grandchild, memory of the family's, a shared
- * mapping or a name in /dev/shm. Output is TAP; arguments name the tests to run.
+ * mapping, a file in TMPDIR or a name in /dev/shm; both are the program's own. Output is
+ * TAP; arguments name the tests to run.
  */
 #ifndef TINE_TEST_H
 #define TINE_TEST_H
@@ -73,8 +74,14 @@ bool test_allocation_failed(void);
  */
 void test_grows_no_further(void);
 
+/* Whether this is make soak: all there is, and no sample of it (TEST_SOAK). */
+bool test_soak(void);
 /* Work scaled down under valgrind and the like, where TEST_SCALE=N divides it. */
 long test_scaled(long n);
+/* So many attempts at what is left to chance; but for make soak, a part of them. */
+long test_sampled(long n);
+/* How long to wait for what must come, before it counts as never: TEST_PATIENCE times. */
+long test_patience(long ms);
 /* Whether this runs under valgrind, which does not let programs execute themselves. */
 bool test_under_valgrind(void);
 /* A number that differs from run to run, printed so that TEST_SEED=N repeats it. */

@@ -56,7 +56,7 @@ END
 python() {
     program=$1
     shift
-    PYTHONPATH=$work timeout 60 /usr/bin/python3 -c "from oracle import *
+    PYTHONPATH=$work timeout 300 /usr/bin/python3 -c "from oracle import *
 import os, random, signal, subprocess, time
 tine = sys.argv[1]
 def run(*words, text=None, code=None, env={}):
@@ -236,7 +236,7 @@ for n in 5, 100109100129162907, 9:
     print(n, file=made.stdin, flush=True)
     assert made.stdout.readline().startswith(f"{n}: ")
 made.stdin.close()
-assert made.wait(5) == 1
+assert made.wait(30) == 1
 '
 result $? "each number is answered before the next is read"
 
@@ -290,10 +290,10 @@ for number in signal.SIGKILL, signal.SIGINT:
         assert made.stdout.read(1)
         assert folders() or not stores
         (os.killpg if group else os.kill)(made.pid, number)
-        assert made.wait(5) == -number
+        assert made.wait(30) == -number
         begun = time.time()
         while folders():
-            assert time.time() - begun < 5, folders()
+            assert time.time() - begun < 30, folders()
             time.sleep(0.01)
 ' "$work" "$stores"
 result $? "nothing is left of folders when it is killed"
@@ -339,7 +339,7 @@ checked(out, numbers, least)
 ' "$work/flag"
 result $? "a stranger at the file changes no answer"
 
-timeout 20 "$TINE" isprime 5 >/dev/full 2>"$work/err"
+timeout 300 "$TINE" isprime 5 >/dev/full 2>"$work/err"
 [ $? -eq 3 ] && [ "$(wc -l <"$work/err")" -eq 1 ] && grep -q 'No space left' "$work/err"
 result $? "a full disk ends it"
 
@@ -359,7 +359,7 @@ first = ask(100109100129162907)
 assert len(first) == 4, first
 assert ask(100109100129100369) == ask(7) == first
 run.stdin.close()
-assert run.wait(5) == 1
+assert run.wait(30) == 1
 ' "$TINE"
 result $? "small numbers start no pool, and one serves all others"
 
@@ -397,7 +397,7 @@ for flag in "none", "find":
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-    out, err = run.communicate(timeout=20)
+    out, err = run.communicate(timeout=60)
     assert run.returncode == 1 and err == "", (run.returncode, err)
     said = [line.rpartition(",")[0] for line in out.splitlines()]
     assert said == ["18446743979220271189: not prime, divisible by 4294967279",
@@ -421,7 +421,7 @@ for poll in (), ("--poll",):
     time.sleep(0.1)
     os.kill(made["pid"], signal.SIGKILL)
     out, _ = found.communicate(" ".join(map(str, numbers[1:])))
-    assert found.returncode == 1 and server.wait(5) == 3, (found.returncode, server)
+    assert found.returncode == 1 and server.wait(30) == 3, (found.returncode, server)
     checked(out, numbers, least)
 '
     result $? "when the server is killed, the answers are right"

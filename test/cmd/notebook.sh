@@ -57,7 +57,7 @@ for run in [0-9][0-9].sh; do
         skip "$name" "no$missing"
         continue
     fi
-    timeout 120 sh -u "$run" >"$number.out" 2>&1 </dev/null
+    timeout 300 sh -u "$run" >"$number.out" 2>&1 </dev/null
     diff "$number.text" "$number.out" >"$number.diff"
     code=$?
     head -n 20 "$number.diff" | cat -v | sed "s/^/# /"

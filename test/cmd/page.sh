@@ -140,7 +140,7 @@ views="tour:360:day tour:1100:night made-up:360:day made-up:360:night made-up:11
 
 # browse ARGUMENT...: in a home of its own.
 browse() {
-    HOME=$work/home timeout 60 "$browser" --headless=new --no-sandbox --disable-gpu \
+    HOME=$work/home timeout 300 "$browser" --headless=new --no-sandbox --disable-gpu \
         --hide-scrollbars --disable-dev-shm-usage "--user-data-dir=$work/home" "$@" \
         2>/dev/null
 }

@@ -141,7 +141,7 @@ time.sleep(0.1)
 # The pool is one process that forks the workers.
 assert len(members(run.pid)) == 4, members(run.pid)
 os.killpg(run.pid, signal.SIGINT)
-assert run.wait(5) == -signal.SIGINT, run.returncode
+assert run.wait(30) == -signal.SIGINT, run.returncode
 nobody_is_left(run)
 ' "$TINE"
 )

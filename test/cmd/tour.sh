@@ -153,16 +153,16 @@ for lesson in "pi", "streams", "primes", "flags", "kill":
             time.sleep(wait)
             assert made.poll() is None, made.communicate()
             os.kill(made.pid, number)
-            assert made.wait(5) == -number, made.returncode
+            assert made.wait(30) == -number, made.returncode
             nobody_is_left(made)
             assert made.communicate() == ("", ""), lesson
             assert open(f"{work}/kept").read() == "what there was"
             begun = time.time()
             while number == signal.SIGKILL and os.listdir(f"{work}/tmp"):
-                assert time.time() - begun < 5, lesson
+                assert time.time() - begun < 30, lesson
                 time.sleep(0.01)
             assert not os.listdir(f"{work}/tmp"), (lesson, number)
 END
-PYTHONPATH=$work timeout 120 /usr/bin/python3 "$work/end.py" "$TINE" "$work"
+PYTHONPATH=$work timeout 300 /usr/bin/python3 "$work/end.py" "$TINE" "$work"
 result $? "ended by a signal, it takes all with it, and an old report stays"
 plan

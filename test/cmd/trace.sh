@@ -105,7 +105,7 @@ wait_for(2, run)
 time.sleep(0.2)
 killed = workers(run.pid)[0]
 os.kill(killed, signal.SIGKILL)
-run.communicate(timeout=20)
+run.communicate(timeout=60)
 open(sys.argv[3], "w").write(str(killed))
 ' "$TINE" "$work/killed.json" "$work/pid" && check "$work/killed.json" '
 pid = int(open("'"$work/pid"'").read())
@@ -124,7 +124,7 @@ run = start("pi", "-n", "1e15", "-j", "2", "--trace", sys.argv[2])
 wait_for(2, run)
 time.sleep(0.5)
 os.kill(run.pid, signal.SIGKILL)
-run.wait(5)
+run.wait(30)
 nobody_is_left(run)
 ' "$TINE" "$work/dead.json" && check "$work/dead.json" '
 assert named("tine-pi", "B") and not named("tine-pi", "E")

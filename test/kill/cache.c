@@ -131,7 +131,7 @@ static void kill_at_random(int kind, long kills)
 TEST_LIMIT(killed_at_random, 200)
 {
 	for (int kind = 0; kind < KINDS; kind++)
-		kill_at_random(kind, test_scaled(250));
+		kill_at_random(kind, test_sampled(250));
 }
 
 /* ---- at single instructions -------------------------------------------------------- */

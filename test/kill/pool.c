@@ -357,12 +357,12 @@ static void kill_during_maps(const char *name, long most_kills, unsigned pause_u
 
 TEST_LIMIT(workers_killed_during_maps, 240)
 {
-	kill_during_maps("tine-worker", test_scaled(500), 4000);
+	kill_during_maps("tine-worker", test_sampled(500), 4000);
 }
 
 TEST_LIMIT(the_nursery_killed_during_maps, 240)
 {
-	kill_during_maps("tine-nursery", test_scaled(40), 20000);
+	kill_during_maps("tine-nursery", test_sampled(40), 20000);
 }
 
 /* A caller that has touched so much that its nursery keeps a spare. */
@@ -382,9 +382,9 @@ TEST_LIMIT(the_spare_and_all_others_killed_during_maps, 240)
 {
 	char *ballast = grow();
 
-	kill_during_maps("tine-spare", test_scaled(15), 20000);
-	kill_during_maps("tine-worker", test_scaled(25), 150000);
-	kill_during_maps("tine-", test_scaled(40), 60000);
+	kill_during_maps("tine-spare", test_sampled(15), 20000);
+	kill_during_maps("tine-worker", test_sampled(25), 150000);
+	kill_during_maps("tine-", test_sampled(40), 60000);
 	free(ballast);
 }
 
@@ -454,7 +454,7 @@ static uint64_t submit_all(tine_pool *pool, uint64_t n, struct tally *tally, boo
 static void submit_under_fire(const char *name, long most_kills, unsigned pause_us,
 			      unsigned retries, bool ordered)
 {
-	const uint64_t n = (uint64_t)test_scaled(20000);
+	const uint64_t n = (uint64_t)test_sampled(20000);
 	tine_pool_opts opts = { .workers = 4, .retries = retries, .ordered = ordered };
 	struct tally *tally = tine_shared_new(1, sizeof(*tally));
 	uint64_t failed = 0, rounds = 0;
@@ -477,30 +477,30 @@ static void submit_under_fire(const char *name, long most_kills, unsigned pause_
 
 TEST_LIMIT(workers_killed_between_submit_and_next, 240)
 {
-	submit_under_fire("tine-worker", test_scaled(200), 2000, 0, false);
-	submit_under_fire("tine-worker", test_scaled(200), 2000, 0, true);
+	submit_under_fire("tine-worker", test_sampled(200), 2000, 0, false);
+	submit_under_fire("tine-worker", test_sampled(200), 2000, 0, true);
 }
 
 TEST_LIMIT(the_spare_and_all_others_killed_between_submit_and_next, 240)
 {
 	char *ballast = grow();
 
-	submit_under_fire("tine-spare", test_scaled(15), 20000, 0, true);
-	submit_under_fire("tine-worker", test_scaled(30), 150000, 0, false);
-	submit_under_fire("tine-", test_scaled(30), 100000, 100, true);
+	submit_under_fire("tine-spare", test_sampled(15), 20000, 0, true);
+	submit_under_fire("tine-worker", test_sampled(30), 150000, 0, false);
+	submit_under_fire("tine-", test_sampled(30), 100000, 100, true);
 	free(ballast);
 }
 
 TEST_LIMIT(and_with_retries_all_succeed, 240)
 {
-	submit_under_fire("tine-worker", test_scaled(200), 2000, 100, false);
-	submit_under_fire("tine-worker", test_scaled(200), 2000, 100, true);
+	submit_under_fire("tine-worker", test_sampled(200), 2000, 100, false);
+	submit_under_fire("tine-worker", test_sampled(200), 2000, 100, true);
 }
 
 TEST_LIMIT(the_nursery_killed_between_submit_and_next, 240)
 {
-	submit_under_fire("tine-nursery", test_scaled(6), 20000, 0, false);
-	submit_under_fire("tine-nursery", test_scaled(6), 20000, 100, true);
+	submit_under_fire("tine-nursery", test_sampled(6), 20000, 0, false);
+	submit_under_fire("tine-nursery", test_sampled(6), 20000, 100, true);
 }
 
 enum { FEW = 5000 };
@@ -520,7 +520,7 @@ static void search_under_fire(unsigned retries)
 	struct tally *tally = tine_shared_new(1, sizeof(*tally));
 	tine_pool_opts opts = { .workers = 4 };
 	uint64_t *in = malloc(FEW * sizeof(*in)), *out = malloc(FEW * sizeof(*out));
-	long searches = 0, kills = test_scaled(200);
+	long searches = 0, kills = test_sampled(200);
 	tine_pool *pool;
 	pid_t pid;
 
@@ -580,7 +580,7 @@ TEST_LIMIT(maps_with_retries_succeed, 240)
 	_Atomic unsigned char **in = tine_shared_new(MANY, sizeof(*in));
 	tine_task task = { "count", count, sizeof(*in), 0, 0 };
 	tine_pool_opts pool_opts = { .workers = 4 };
-	long maps = 0, kills = test_scaled(150);
+	long maps = 0, kills = test_sampled(150);
 	tine_pool *pool;
 	pid_t pid;
 
@@ -706,7 +706,7 @@ static void large_caller(void *arg)
 
 TEST_LIMIT(the_caller_killed_at_random, 240)
 {
-	kill_callers(busy_caller, test_scaled(250), 30000);
+	kill_callers(busy_caller, test_sampled(250), 30000);
 	/* What the dead had allocated is lost; do not look. */
 	_exit(0);
 }
@@ -714,7 +714,7 @@ TEST_LIMIT(the_caller_killed_at_random, 240)
 TEST_LIMIT(a_large_caller_killed_at_random, 240)
 {
 	grow();
-	kill_callers(large_caller, test_scaled(30), 300000);
+	kill_callers(large_caller, test_sampled(30), 300000);
 	/* What the dead had allocated is lost; do not look. */
 	_exit(0);
 }

@@ -149,7 +149,7 @@ TEST_LIMIT(killed_at_random, 120)
 	unsigned random = (unsigned)seed;
 	pid_t pids[3] = { 0 };
 
-	for (long i = 0; i < test_scaled(600); i++) {
+	for (long i = 0; i < test_sampled(600); i++) {
 		int at = rand_r(&random) % 3;
 
 		if (pids[at])

@@ -548,7 +548,7 @@ TEST_LIMIT(writers_killed_at_random, 300)
 	struct stat now;
 	pid_t pids[WRITERS] = { 0 };
 
-	for (long i = 0; i < test_scaled(2000) + WRITERS; i++) {
+	for (long i = 0; i < test_sampled(2000) + WRITERS; i++) {
 		unsigned at = i % WRITERS;
 		struct writer writer = { store, records, at, random + (unsigned)i };
 		int64_t all;
@@ -598,7 +598,7 @@ TEST_LIMIT(readers_killed_at_random, 300)
 	char buf[8];
 	pid_t pid = test_fork(write_on, &writer);
 
-	for (long i = 0; i < test_scaled(1500); i++) {
+	for (long i = 0; i < test_sampled(1500); i++) {
 		pid_t reader = test_fork(read_on, store);
 
 		test_sleep_us(rand_r(&random) % 1500);
@@ -645,7 +645,7 @@ TEST_LIMIT(waiters_are_not_left_asleep, 300)
 	popped = tine_shared_new(1, sizeof(*popped));
 	CHECK_EQ(tine_store_add(store, "n", 1, NULL), 0);
 	waiter = test_fork(wait_on, store);
-	for (long i = 0; i < test_scaled(500); i++) {
+	for (long i = 0; i < test_sampled(500); i++) {
 		pid_t writer = test_fork(add_on, store);
 		int64_t deadline;
 		char buf[16] = "";

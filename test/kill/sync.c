@@ -762,7 +762,7 @@ TEST_LIMIT(sem_at_random, 180)
 {
 	struct sem_scene *scene = new_sem();
 
-	kill_at_random(take_and_give, scene, test_scaled(800), sem_goes_on);
+	kill_at_random(take_and_give, scene, test_sampled(800), sem_goes_on);
 	permits_are_all_there(scene, -1);
 	tine_shared_free(scene);
 }
@@ -796,7 +796,7 @@ TEST_LIMIT(barrier_at_random, 180)
 {
 	struct barrier_scene *scene = tine_shared_new(1, sizeof(*scene));
 
-	kill_at_random(come, scene, test_scaled(800), barrier_goes_on);
+	kill_at_random(come, scene, test_sampled(800), barrier_goes_on);
 	tine_shared_free(scene);
 }
 
@@ -841,7 +841,7 @@ TEST_LIMIT(cond_at_random, 180)
 {
 	struct cond_scene *scene = tine_shared_new(1, sizeof(*scene));
 
-	kill_at_random(talk, scene, test_scaled(800), talk_goes_on);
+	kill_at_random(talk, scene, test_sampled(800), talk_goes_on);
 	tine_shared_free(scene);
 }
 
@@ -874,7 +874,7 @@ TEST_LIMIT(pipe_at_random, 180)
 	struct pipe_scene *scene = new_pipe(LONG);
 
 	post->pipe = *scene;
-	kill_at_random(send_or_receive, post, test_scaled(500), NULL);
+	kill_at_random(send_or_receive, post, test_sampled(500), NULL);
 	while (receive(&post->pipe) > 0)
 		;
 	whole_or_not_there(&post->pipe, -1);
