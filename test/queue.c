@@ -1198,7 +1198,8 @@ TEST(each_call_fails_when_there_is_no_place_for_the_process)
 			break;
 		}
 		test_fail_allocation(0);
-		CHECK_EQ(err, -ENOMEM);
+		/* To say that one has no lease needs none. */
+		CHECK_EQ(err, i == 3 ? -ENOENT : -ENOMEM);
 		CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
 		CHECK_EQ(get(queue, TINE_NOWAIT), 1);
 		tine_queue_free(queue);

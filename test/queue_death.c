@@ -382,8 +382,7 @@ TEST(two_with_leases_do_not_wait_for_each_other)
 
 static struct desk *own_desk(tine_queue *queue)
 {
-	/* Whoever asks for something is seated. */
-	CHECK_EQ(tine_queue_ack(queue, 0), -ENOENT);
+	CHECK_EQ(queue_sit(queue, member_id(), TINE_FOREVER), 0);
 	return desk_at(queue, member_index(member_id()));
 }
 
@@ -437,7 +436,7 @@ static void tend(tine_queue *queue)
 {
 	/* It does nothing when it has just been done. */
 	test_sleep_us(2000);
-	queue_tend(queue);
+	queue_tend(queue, TINE_FOREVER);
 }
 
 static void killed_in(void (*fn)(void *), tine_queue *queue)
@@ -686,12 +685,14 @@ TEST(the_end_waits_for_a_message_half_put)
 	free_holder(holder);
 }
 
-static struct box *take_box_by_hand(tine_queue *queue, enum state state, size_t len)
+static struct box *take_box_by_hand(tine_queue *queue, struct desk *desk,
+				    enum state state, size_t len)
 {
 	struct box *box = box_at(queue, 0);
 
 	CHECK(box);
 	CHECK_EQ(word_state(atomic_load(&box->word)), FREE);
+	atomic_fetch_add(&desk->leased, 1);
 	atomic_store(&box->position, atomic_load(&queue->head));
 	*(int64_t *)box->data = *(int64_t *)cell_of(queue, box->position)->data;
 	atomic_store(&box->word, box_word(state, len, 5, member_index(member_id())));
@@ -700,22 +701,19 @@ static struct box *take_box_by_hand(tine_queue *queue, enum state state, size_t 
 
 static void die_leasing_before_the_claim(void *queue)
 {
-	own_desk(queue);
-	take_box_by_hand(queue, TAKING, 0);
+	take_box_by_hand(queue, own_desk(queue), TAKING, 0);
 	raise(SIGKILL);
 }
 
 static void die_leasing_before_it_is_held(void *queue)
 {
-	own_desk(queue);
-	take_box_by_hand(queue, TAKING, 0);
+	take_box_by_hand(queue, own_desk(queue), TAKING, 0);
 	die_getting(queue);
 }
 
 static void die_leasing_when_it_is_in_two_places(void *queue)
 {
-	own_desk(queue);
-	take_box_by_hand(queue, HELD, 8);
+	take_box_by_hand(queue, own_desk(queue), HELD, 8);
 	die_getting(queue);
 }
 
@@ -772,14 +770,17 @@ TEST(a_lease_that_came_back_and_a_message_half_taken)
 static void die_leasing_a_stray(void *queue)
 {
 	struct stray stray;
+	struct desk *desk;
 	struct box *box;
 
-	own_desk(queue);
-	queue_lock(queue);
+	desk = own_desk(queue);
+	CHECK_EQ(queue_lock(queue, TINE_FOREVER), 0);
 	CHECK(queue_find_stray(queue, &stray));
-	box = take_box_by_hand(queue, HELD, 8);
+	box = take_box_by_hand(queue, desk, TAKING, 0);
+	queue_note_stray(queue, &stray, box);
 	atomic_store(&box->position, stray.position);
 	*(int64_t *)box->data = *(const int64_t *)stray.data;
+	atomic_store(&box->word, box_word(HELD, 8, 5, member_index(member_id())));
 	raise(SIGKILL);
 }
 
@@ -808,8 +809,9 @@ static void die_getting_a_stray(void *queue)
 	struct stray stray;
 
 	own_desk(queue);
-	queue_lock(queue);
+	CHECK_EQ(queue_lock(queue, TINE_FOREVER), 0);
 	CHECK(queue_find_stray(queue, &stray));
+	queue_note_stray(queue, &stray, NULL);
 	atomic_store(stray.word, stray.taken);
 	raise(SIGKILL);
 }
@@ -833,7 +835,7 @@ static void die_closing_uncounted(void *arg)
 	tine_queue *queue = arg;
 	struct desk *desk = own_desk(queue);
 
-	queue_lock(queue);
+	CHECK_EQ(queue_lock(queue, TINE_FOREVER), 0);
 	atomic_fetch_or(&desk->role, CLOSING);
 	raise(SIGKILL);
 }
@@ -843,7 +845,7 @@ static void die_closing_counted(void *arg)
 	tine_queue *queue = arg;
 	struct desk *desk = own_desk(queue);
 
-	queue_lock(queue);
+	CHECK_EQ(queue_lock(queue, TINE_FOREVER), 0);
 	atomic_fetch_or(&desk->role, CLOSING);
 	atomic_store(&queue->closes, (uint64_t)(member_index(member_id()) + 1) << 32 |
 					     ((uint32_t)atomic_load(&queue->closes) + 1));

@@ -5,14 +5,167 @@
 #include "base/futex.h"
 #include "memory/heap.h"
 
+#include <sched.h>
+
 #define TEND_EVERY INT64_C(1000000)
+#define YIELDS	   8
+#define PIECE	   16384 /* words between looks at the time: tens of microseconds */
+#define LOOK	   65536 /* words in one search for a stray */
+
+#define CLAIM_MASK (UINT64_MAX >> 16) /* of a position, in a claim */
 
 static uint64_t freed(const struct tine_queue *queue, uint64_t position)
 {
 	return cell_word(FREE, 0, position + queue->mask + 1);
 }
 
-/* ---- the lock ---------------------------------------------------------------------- */
+/* ---- strays ------------------------------------------------------------------------ */
+
+static bool is_in_boxes(const struct tine_queue *queue, const _Atomic uint64_t *word)
+{
+	const char *first = atomic_load(&queue->boxes), *at = (const char *)word;
+
+	return first && at >= first && at < first + queue->capacity * queue->box_stride;
+}
+
+static void note(struct tine_queue *queue, _Atomic uint64_t *word, uint64_t from,
+		 uint64_t to)
+{
+	uint64_t by = is_in_boxes(queue, word) ? STRAY_OF_BOX : STRAY_OF_RING;
+	uint64_t strays = atomic_load(&queue->strays);
+
+	atomic_store(&queue->note.from, from);
+	atomic_store(&queue->note.to, to);
+	atomic_store(&queue->note.strays,
+		     word_state(to) == STRAY ? strays + by : strays - by);
+	atomic_store(&queue->note.word, word);
+}
+
+void queue_take_noted(struct tine_queue *queue)
+{
+	struct note *noted = &queue->note;
+	uint64_t from = atomic_load(&noted->from);
+
+	if (atomic_compare_exchange_strong(atomic_load(&noted->word), &from,
+					   atomic_load(&noted->to)))
+		atomic_store(&queue->strays, atomic_load(&noted->strays));
+	atomic_store(&noted->word, NULL);
+	atomic_store(&noted->box, NULL);
+}
+
+void queue_note_stray(struct tine_queue *queue, const struct stray *stray,
+		      struct box *box)
+{
+	atomic_store(&queue->note.position, stray->position);
+	atomic_store(&queue->note.box, box);
+	note(queue, stray->word, stray->was, stray->taken);
+}
+
+/* The last to have the lock died with a note. */
+static void finish_noted(struct tine_queue *queue)
+{
+	struct note *noted = &queue->note;
+	_Atomic uint64_t *word = atomic_load(&noted->word);
+	struct box *box = atomic_load(&noted->box);
+	uint64_t from = atomic_load(&noted->from), to = atomic_load(&noted->to);
+
+	if (word && box && word_state(atomic_load(&box->word)) == HELD &&
+	    atomic_load(&box->position) == atomic_load(&noted->position))
+		atomic_compare_exchange_strong(word, &from, to);
+	/* A word is STRAY until who has the lock says otherwise; another it may not stay.
+	 */
+	if (word && (word_state(to) == STRAY ? atomic_load(word) == to
+					     : atomic_load(word) != from))
+		atomic_store(&queue->strays, atomic_load(&noted->strays));
+	atomic_store(&noted->word, NULL);
+	atomic_store(&noted->box, NULL);
+}
+
+static void make_stray(struct tine_queue *queue, _Atomic uint64_t *word, uint64_t from,
+		       uint64_t to, uint64_t index)
+{
+	uint64_t strays = atomic_load(&queue->strays);
+
+	if (is_in_boxes(queue, word)) {
+		if (strays >> 32 == 0)
+			queue->stray_box = index;
+	} else if ((uint32_t)strays == strays >> 32) {
+		queue->stray_cell = index;
+	}
+	note(queue, word, from, to);
+	queue_take_noted(queue);
+}
+
+static bool stray_of_ring(struct tine_queue *queue, uint64_t i, struct stray *stray)
+{
+	uint64_t head = atomic_load(&queue->head);
+	struct cell *cell = cell_of(queue, i);
+	uint64_t word = atomic_load(&cell->word);
+
+	if (word_state(word) != STRAY)
+		return false;
+	/*
+	 * The word has the low bits of the position; it is less than a lap behind head.
+	 */
+	*stray = (struct stray){ .word = &cell->word,
+				 .was = word,
+				 .data = cell->data,
+				 .len = word_len(word),
+				 .position = head - ((head - word) & POSITION_MASK) };
+	stray->taken = freed(queue, stray->position);
+	return true;
+}
+
+static bool stray_of_box(struct tine_queue *queue, uint64_t i, struct stray *stray)
+{
+	struct box *box = box_at(queue, i);
+	uint64_t word = atomic_load(&box->word);
+
+	if (word_state(word) != STRAY)
+		return false;
+	*stray = (struct stray){ .word = &box->word,
+				 .was = word,
+				 .taken = box_word(FREE, 0, box_generation(word), 0),
+				 .data = box->data,
+				 .len = word_len(word),
+				 .box = box };
+	return true;
+}
+
+bool queue_find_stray(struct tine_queue *queue, struct stray *stray)
+{
+	uint64_t strays = atomic_load(&queue->strays);
+
+	/*
+	 * Boxes first: who leases one of the ring needs a box, and these may be all there
+	 * are.
+	 */
+	for (unsigned n = 0; strays >> 32 && n < LOOK; n++) {
+		if (queue->stray_box >= queue->capacity)
+			queue->stray_box = 0;
+		if (stray_of_box(queue, queue->stray_box, stray))
+			return true;
+		queue->stray_box++;
+	}
+	for (unsigned n = 0; strays && strays >> 32 == 0 && n < LOOK; n++) {
+		if (stray_of_ring(queue, queue->stray_cell & queue->mask, stray))
+			return true;
+		queue->stray_cell++;
+	}
+	return false;
+}
+
+/* ---- closing ----------------------------------------------------------------------- */
+
+static void count_closed(struct tine_queue *queue, struct desk *desk, unsigned index)
+{
+	if (atomic_load(&desk->role) & CLOSED)
+		return;
+	atomic_fetch_or(&desk->role, CLOSING);
+	atomic_store(&queue->closes, (uint64_t)(index + 1) << 32 |
+					     ((uint32_t)atomic_load(&queue->closes) + 1));
+	atomic_fetch_or(&desk->role, CLOSED);
+}
 
 /* The desk in the word was counted; that it says so itself may be missing. */
 static void finish_closing(struct tine_queue *queue)
@@ -24,50 +177,7 @@ static void finish_closing(struct tine_queue *queue)
 		atomic_fetch_or(&desk->role, CLOSED);
 }
 
-/* A stray of the ring that is in a box already was taken. */
-static void finish_taking(struct tine_queue *queue)
-{
-	for (uint64_t i = 0; box_at(queue, 0) && i < queue->capacity; i++) {
-		struct box *box = box_at(queue, i);
-		struct cell *cell;
-		uint64_t position;
-
-		/* Its position is of this message once the word says HELD. */
-		if (word_state(atomic_load(&box->word)) != HELD)
-			continue;
-		position = atomic_load(&box->position);
-		cell = cell_of(queue, position);
-		if (is_at(atomic_load(&cell->word), STRAY, position))
-			atomic_store(&cell->word, freed(queue, position));
-	}
-}
-
-void queue_count_strays(struct tine_queue *queue)
-{
-	uint32_t n = 0;
-
-	for (uint64_t i = 0; i <= queue->mask; i++)
-		n += word_state(atomic_load(&cell_of(queue, i)->word)) == STRAY;
-	for (uint64_t i = 0; box_at(queue, 0) && i < queue->capacity; i++)
-		n += word_state(atomic_load(&box_at(queue, i)->word)) == STRAY;
-	atomic_store(&queue->strays, n);
-}
-
-void queue_lock(struct tine_queue *queue)
-{
-	if (tine_lock_acquire(&queue->lock, TINE_FOREVER) != -EOWNERDEAD)
-		return;
-	finish_closing(queue);
-	finish_taking(queue);
-	queue_count_strays(queue);
-}
-
-void queue_unlock(struct tine_queue *queue)
-{
-	tine_lock_release(&queue->lock);
-}
-
-/* ---- recovery ---------------------------------------------------------------------- */
+/* ---- desks ------------------------------------------------------------------------- */
 
 typedef bool desk_fn(struct tine_queue *, struct desk *, unsigned index, void *arg);
 
@@ -85,132 +195,17 @@ static bool any_desk(struct tine_queue *queue, desk_fn *fn, void *arg)
 	return false;
 }
 
-struct question {
-	uint64_t position;
-	bool putting;
-};
-
-static bool lives_and_claims(struct tine_queue *queue, struct desk *desk, unsigned index,
+static bool count_if_closing(struct tine_queue *queue, struct desk *desk, unsigned index,
 			     void *arg)
 {
-	const struct question *question = arg;
-	uint64_t claim = atomic_load(question->putting ? &desk->putting : &desk->getting);
-
-	(void)queue;
-	(void)index;
-	return claims(claim, question->position) &&
-	       !member_gone(atomic_load(&desk->member));
-}
-
-/* A dead one's claim to put: false when some of it may be somebody else's. */
-static bool settle_putting(struct tine_queue *queue, uint64_t claim)
-{
-	uint64_t tail = atomic_load(&queue->tail);
-	bool settled = true;
-
-	for (uint64_t i = 0; i < (claim & 0xffff); i++) {
-		/* Claims have the low bits of a position that is less than a lap away. */
-		uint64_t behind = (tail - (claim >> 16) - i) & (UINT64_MAX >> 16);
-		struct question question = { tail - behind, true };
-		_Atomic uint64_t *word = &cell_of(queue, question.position)->word;
-		uint64_t empty = cell_word(FREE, 0, question.position);
-
-		if (behind == 0 || behind > queue->mask + 1 || atomic_load(word) != empty)
-			continue;
-		if (any_desk(queue, lives_and_claims, &question))
-			settled = false;
-		else
-			atomic_compare_exchange_strong(
-				word, &empty, cell_word(FULL, 0, question.position));
-	}
-	return settled;
-}
-
-/* Whether it was copied to a box, by another dead one that had claimed it as well. */
-static bool is_held(const struct tine_queue *queue, uint64_t position)
-{
-	for (uint64_t i = 0; box_at(queue, 0) && i < queue->capacity; i++) {
-		struct box *box = box_at(queue, i);
-
-		if (word_state(atomic_load(&box->word)) == HELD &&
-		    atomic_load(&box->position) == position)
-			return true;
-	}
+	(void)arg;
+	if (atomic_load(&desk->role) & CLOSING)
+		count_closed(queue, desk, index);
 	return false;
 }
 
-static bool settle_getting(struct tine_queue *queue, uint64_t claim)
-{
-	uint64_t head = atomic_load(&queue->head);
-	bool settled = true;
-
-	for (uint64_t i = 0; i < (claim & 0xffff); i++) {
-		uint64_t behind = (head - (claim >> 16) - i) & (UINT64_MAX >> 16);
-		struct question question = { head - behind, false };
-		uint64_t position = question.position, full, then;
-		_Atomic uint64_t *word = &cell_of(queue, position)->word;
-
-		full = atomic_load(word);
-		if (behind == 0 || behind > queue->mask + 1 ||
-		    !is_at(full, FULL, position))
-			continue;
-		if (any_desk(queue, lives_and_claims, &question)) {
-			settled = false;
-			continue;
-		}
-		then = word_len(full) == 0 || is_held(queue, position)
-			       ? freed(queue, position)
-			       : cell_word(STRAY, word_len(full), position);
-		atomic_compare_exchange_strong(word, &full, then);
-	}
-	return settled;
-}
-
-static void settle_boxes(struct tine_queue *queue, unsigned index)
-{
-	for (uint64_t i = 0; box_at(queue, 0) && i < queue->capacity; i++) {
-		struct box *box = box_at(queue, i);
-		uint64_t word = atomic_load(&box->word), position, full;
-		struct cell *cell;
-
-		if ((word_state(word) != TAKING && word_state(word) != HELD) ||
-		    box_desk(word) != index)
-			continue;
-		if (word_state(word) == TAKING) {
-			atomic_store(&box->word,
-				     box_word(FREE, 0, box_generation(word), 0));
-			continue;
-		}
-		position = atomic_load(&box->position);
-		cell = cell_of(queue, position);
-		full = atomic_load(&cell->word);
-		if (is_at(full, FULL, position))
-			atomic_compare_exchange_strong(&cell->word, &full,
-						       freed(queue, position));
-		atomic_store(&box->word,
-			     box_word(STRAY, word_len(word), box_generation(word), 0));
-	}
-}
-
-/* Whether the desk is vacant then. */
-static bool recover(struct tine_queue *queue, struct desk *desk, unsigned index)
-{
-	bool settled;
-
-	/* Boxes first: a message in both places stays in one. */
-	settle_boxes(queue, index);
-	settled = settle_getting(queue, atomic_load(&desk->getting));
-	settled &= settle_putting(queue, atomic_load(&desk->putting));
-	if (atomic_load(&desk->role))
-		queue_close(queue, desk, index);
-	/* Before nobody is seen to have died here. */
-	queue_count_strays(queue);
-	if (settled)
-		atomic_store(&desk->member, 0);
-	return settled;
-}
-
-static bool gone(struct tine_queue *queue, struct desk *desk, unsigned index, void *arg)
+static bool is_gone(struct tine_queue *queue, struct desk *desk, unsigned index,
+		    void *arg)
 {
 	(void)queue;
 	(void)index;
@@ -218,51 +213,317 @@ static bool gone(struct tine_queue *queue, struct desk *desk, unsigned index, vo
 	return member_gone(atomic_load(&desk->member));
 }
 
-static bool recover_gone(struct tine_queue *queue, struct desk *desk, unsigned index,
-			 void *arg)
+/* ---- the lock ---------------------------------------------------------------------- */
+
+int queue_lock(struct tine_queue *queue, int64_t deadline)
 {
-	if (gone(queue, desk, index, arg))
-		recover(queue, desk, index);
+	/* Bound: the caller's deadline. */
+	int err = tine_lock_acquire(&queue->lock, deadline);
+
+	for (int i = 0; err == -ETIMEDOUT && deadline <= TINE_NOWAIT && i < YIELDS; i++) {
+		sched_yield();
+		/* Bound: TINE_NOWAIT. */
+		err = tine_lock_acquire(&queue->lock, TINE_NOWAIT);
+	}
+	if (err != -EOWNERDEAD)
+		return err;
+	finish_closing(queue);
+	finish_noted(queue);
+	/* It may have been about to. */
+	atomic_store(&queue->uncounted, 1);
+	return 0;
+}
+
+void queue_unlock(struct tine_queue *queue)
+{
+	if (atomic_load(&queue->uncounted) && atomic_exchange(&queue->uncounted, 0))
+		any_desk(queue, count_if_closing, NULL);
+	tine_lock_release(&queue->lock);
+}
+
+/* ---- recovery: marks --------------------------------------------------------------- */
+
+struct fall {
+	bool any, leased;
+};
+
+static bool mark_fallen(struct tine_queue *queue, struct desk *desk, unsigned index,
+			void *arg)
+{
+	struct fall *fall = arg;
+
+	if (!is_gone(queue, desk, index, NULL))
+		return false;
+	atomic_store(&desk->fallen, FALLEN);
+	fall->any = true;
+	fall->leased |= atomic_load(&desk->leased) != atomic_load(&desk->acked);
 	return false;
 }
 
-void queue_tend(struct tine_queue *queue)
+static bool clear_mark(struct tine_queue *queue, struct desk *desk, unsigned index,
+		       void *arg)
+{
+	(void)queue;
+	(void)index;
+	(void)arg;
+	atomic_store(&desk->fallen, STANDS);
+	return false;
+}
+
+/* So much is done whatever the deadline, and again before each look at the time. */
+struct shift {
+	int64_t deadline;
+	uint64_t left; /* words to look at */
+};
+
+static bool shift_is_over(struct shift *shift, uint64_t looked_at)
+{
+	if (looked_at < shift->left) {
+		shift->left -= looked_at;
+		return false;
+	}
+	shift->left = PIECE;
+	return shift->deadline != TINE_FOREVER && shift->deadline <= tine_now();
+}
+
+/* ---- recovery: boxes --------------------------------------------------------------- */
+
+static void settle_box(struct tine_queue *queue, uint64_t index)
+{
+	struct box *box = box_at(queue, index);
+	uint64_t word = atomic_load(&box->word), position, full;
+	struct cell *cell;
+
+	if ((word_state(word) != TAKING && word_state(word) != HELD) ||
+	    atomic_load(&desk_at(queue, box_desk(word))->fallen) == STANDS)
+		return;
+	if (word_state(word) == TAKING) {
+		atomic_store(&box->word, box_word(FREE, 0, box_generation(word), 0));
+		return;
+	}
+	position = atomic_load(&box->position);
+	cell = cell_of(queue, position);
+	full = atomic_load(&cell->word);
+	if (is_at(full, FULL, position))
+		atomic_compare_exchange_strong(&cell->word, &full,
+					       freed(queue, position));
+	make_stray(queue, &box->word, word,
+		   box_word(STRAY, word_len(word), box_generation(word), 0), index);
+}
+
+/* 0; -ETIMEDOUT: some are left. */
+static int settle_boxes(struct tine_queue *queue, struct shift *shift)
+{
+	uint64_t i = atomic_load(&queue->swept);
+
+	while (i < queue->capacity) {
+		settle_box(queue, i++);
+		if (shift_is_over(shift, 1)) {
+			atomic_store(&queue->swept, i);
+			return -ETIMEDOUT;
+		}
+	}
+	atomic_store(&queue->swept, i);
+	return 0;
+}
+
+/* ---- recovery: claims -------------------------------------------------------------- */
+
+/* A dead one's claim, and which of its positions living desks name too. */
+struct inquest {
+	uint64_t first, n;
+	bool putting;
+	uint64_t named[MOST_AT_ONCE / 64];
+};
+
+static bool ask_living(struct tine_queue *queue, struct desk *desk, unsigned index,
+		       void *arg)
+{
+	struct inquest *inquest = arg;
+	uint64_t claim, ahead, behind, from = 0, to = 0;
+
+	(void)queue;
+	(void)index;
+	if (atomic_load(&desk->fallen) != STANDS)
+		return false;
+	claim = atomic_load(inquest->putting ? &desk->putting : &desk->getting);
+	ahead = ((claim >> 16) - inquest->first) & CLAIM_MASK;
+	behind = (inquest->first - (claim >> 16)) & CLAIM_MASK;
+	if (ahead < inquest->n) {
+		from = ahead;
+		to = ahead + (claim & 0xffff);
+	} else if (behind < (claim & 0xffff)) {
+		to = (claim & 0xffff) - behind;
+	}
+	for (uint64_t i = from; i < to && i < inquest->n; i++)
+		inquest->named[i / 64] |= UINT64_C(1) << i % 64;
+	return false;
+}
+
+static void settle_put(struct tine_queue *queue, uint64_t position)
+{
+	uint64_t empty = cell_word(FREE, 0, position);
+
+	atomic_compare_exchange_strong(&cell_of(queue, position)->word, &empty,
+				       cell_word(FULL, 0, position));
+}
+
+static void settle_get(struct tine_queue *queue, uint64_t position)
+{
+	_Atomic uint64_t *word = &cell_of(queue, position)->word;
+	uint64_t full = atomic_load(word);
+
+	if (!is_at(full, FULL, position))
+		return;
+	if (word_len(full) == 0)
+		atomic_compare_exchange_strong(word, &full, freed(queue, position));
+	else
+		make_stray(queue, word, full, cell_word(STRAY, word_len(full), position),
+			   position & queue->mask);
+}
+
+static bool is_undone(const struct tine_queue *queue, uint64_t position, bool putting)
+{
+	uint64_t word = atomic_load(&cell_of(queue, position)->word);
+
+	return is_at(word, putting ? FREE : FULL, position);
+}
+
+/* False: some of the claim may be somebody else's. */
+static bool settle_claim(struct tine_queue *queue, uint64_t claim, bool putting)
+{
+	uint64_t end = atomic_load(putting ? &queue->tail : &queue->head);
+	struct inquest inquest = { claim >> 16, claim & 0xffff, putting, { 0 } };
+	bool settled = true;
+
+	any_desk(queue, ask_living, &inquest);
+	for (uint64_t i = 0; i < inquest.n; i++) {
+		/* Claims have the low bits of a position that is less than a lap away. */
+		uint64_t behind = (end - inquest.first - i) & CLAIM_MASK;
+
+		if (behind == 0 || behind > queue->mask + 1 ||
+		    !is_undone(queue, end - behind, putting))
+			continue;
+		if (inquest.named[i / 64] >> i % 64 & 1)
+			settled = false;
+		else if (putting)
+			settle_put(queue, end - behind);
+		else
+			settle_get(queue, end - behind);
+	}
+	return settled;
+}
+
+/* ---- recovery ---------------------------------------------------------------------- */
+
+/* True: it is late. */
+static bool settle_fallen(struct tine_queue *queue, struct desk *desk, unsigned index,
+			  void *shift)
+{
+	uint64_t getting = atomic_load(&desk->getting);
+	uint64_t putting = atomic_load(&desk->putting);
+	bool settled;
+
+	if (atomic_load(&desk->fallen) != FALLEN)
+		return false;
+	/* It has no box any more. */
+	atomic_store(&desk->leased, atomic_load(&desk->acked));
+	settled = settle_claim(queue, getting, false);
+	settled &= settle_claim(queue, putting, true);
+	if (atomic_load(&desk->role))
+		count_closed(queue, desk, index);
+	atomic_store(&desk->fallen, SETTLED);
+	if (settled)
+		atomic_store(&desk->member, 0);
+	return shift_is_over(shift, (getting & 0xffff) + (putting & 0xffff) +
+					    2 * atomic_load(&queue->desks));
+}
+
+/* 0; -ETIMEDOUT: the next goes on. */
+static int recover(struct tine_queue *queue, int64_t deadline)
+{
+	struct shift shift = { deadline, PIECE };
+	struct fall fall = { false, false };
+	int err;
+
+	if (!atomic_load(&queue->recovering)) {
+		any_desk(queue, mark_fallen, &fall);
+		if (!fall.any)
+			return 0;
+		atomic_store(&queue->swept, fall.leased ? 0 : queue->capacity);
+		atomic_store(&queue->recovering, 1);
+	}
+	err = settle_boxes(queue, &shift);
+	if (err)
+		return err;
+	if (any_desk(queue, settle_fallen, &shift))
+		return -ETIMEDOUT;
+	any_desk(queue, clear_mark, NULL);
+	atomic_store(&queue->recovering, 0);
+	return 0;
+}
+
+void queue_tend(struct tine_queue *queue, int64_t deadline)
 {
 	int64_t now = tine_now(), last = atomic_load(&queue->tended);
+	int err;
 
 	if (now - last < TEND_EVERY ||
 	    !atomic_compare_exchange_strong(&queue->tended, &last, now))
 		return;
 	members_sweep();
-	if (!any_desk(queue, gone, NULL))
+	if (!atomic_load(&queue->recovering) && !atomic_load(&queue->uncounted) &&
+	    !any_desk(queue, is_gone, NULL))
 		return;
-	queue_lock(queue);
-	any_desk(queue, recover_gone, NULL);
+	if (queue_lock(queue, TINE_NOWAIT) != 0)
+		return;
+	err = recover(queue, deadline);
 	queue_unlock(queue);
+	if (err)
+		atomic_store(&queue->tended, last);
 	sleepers_wake(&queue->items, UINT_MAX);
 	sleepers_wake(&queue->room, UINT_MAX);
 }
 
-/* ---- desks ------------------------------------------------------------------------- */
+int queue_place(_Atomic(void *) *place, size_t size, int64_t deadline)
+{
+	void *seen = atomic_load_explicit(place, memory_order_acquire), *mem;
+	int64_t moment = tine_after(MOMENT_MS), patience = shared_patience();
 
-int queue_sit(struct tine_queue *queue, uint64_t id)
+	if (seen)
+		return 0;
+	/* It is made once: then also who has no time has a moment. */
+	deadline = deadline < moment ? moment : deadline;
+	deadline = deadline < patience ? deadline : patience;
+	mem = shared_alloc(size, deadline);
+	if (!mem)
+		return deadline <= tine_now() ? -ETIMEDOUT : -ENOMEM;
+	if (!atomic_compare_exchange_strong(place, &seen, mem))
+		tine_shared_free(mem);
+	return 0;
+}
+
+/* With the lock held. */
+static int take_seat(struct tine_queue *queue, struct desk *desk, uint64_t id,
+		     int64_t deadline)
 {
 	unsigned index = member_index(id);
-	_Atomic(struct desk *) *group = &queue->group[index / DESK_GROUP];
-	struct desk *desk;
+	int err;
 
-	if (!atomic_load(group))
-		atomic_store(group,
-			     shared_alloc(DESK_GROUP * sizeof(*desk), shared_patience()));
-	desk = desk_at(queue, index);
-	if (!desk)
-		return -ENOMEM;
 	if (atomic_load(&queue->desks) <= index)
 		atomic_store(&queue->desks, index + 1);
 	if (atomic_load(&desk->member) == id)
 		return 0;
-	/* Who had the record before has ended. */
-	if (atomic_load(&desk->member) && !recover(queue, desk, index))
+	/*
+	 * Who had the record before has ended; of the recovery that is going on the desk
+	 * may be no part.
+	 */
+	for (int i = 0; i < 2 && atomic_load(&desk->member); i++) {
+		err = recover(queue, deadline);
+		if (err)
+			return err;
+	}
+	if (atomic_load(&desk->member))
 		return -EAGAIN;
 	/* It says who was closed last: no longer this desk. */
 	atomic_store(&queue->closes, (uint32_t)atomic_load(&queue->closes));
@@ -270,90 +531,81 @@ int queue_sit(struct tine_queue *queue, uint64_t id)
 	atomic_store(&desk->getting, NO_CLAIM);
 	atomic_store(&desk->role, 0);
 	atomic_store(&desk->busy, 0);
+	atomic_store(&desk->fallen, STANDS);
 	desk->box = 0;
 	atomic_store(&desk->member, id);
 	return 0;
 }
 
-void queue_close(struct tine_queue *queue, struct desk *desk, unsigned index)
+int queue_sit(struct tine_queue *queue, uint64_t id, int64_t deadline)
 {
-	if (atomic_load(&desk->role) & CLOSED)
-		return;
-	atomic_fetch_or(&desk->role, CLOSING);
-	atomic_store(&queue->closes, (uint64_t)(index + 1) << 32 |
-					     ((uint32_t)atomic_load(&queue->closes) + 1));
-	atomic_fetch_or(&desk->role, CLOSED);
+	unsigned index = member_index(id);
+	_Atomic(void *) *group = (_Atomic(void *) *)&queue->group[index / DESK_GROUP];
+	int err;
+
+	err = queue_place(group, DESK_GROUP * sizeof(struct desk), deadline);
+	if (err)
+		return err;
+	err = queue_lock(queue, deadline);
+	if (err)
+		return err;
+	err = take_seat(queue, desk_at(queue, index), id, deadline);
+	queue_unlock(queue);
+	return err;
 }
 
-/* ---- messages ---------------------------------------------------------------------- */
+/* ---- the end ----------------------------------------------------------------------- */
+
+struct remains {
+	unsigned self;
+	bool own, others; /* on lease */
+	bool message;	  /* that somebody is at, or was */
+};
+
+/*
+ * Whoever lives frees the cells of his claim one after another, so that the last says it
+ * all; of the dead any may be left.
+ */
+static bool has_message(const struct tine_queue *queue, const struct desk *desk)
+{
+	bool gone = member_gone(atomic_load(&desk->member));
+	uint64_t claim = atomic_load(&desk->getting), head = atomic_load(&queue->head);
+
+	for (uint64_t i = claim & 0xffff; i > 0; i--) {
+		uint64_t behind = (head - (claim >> 16) - i + 1) & CLAIM_MASK;
+
+		if (behind != 0 && behind <= queue->mask + 1 &&
+		    is_undone(queue, head - behind, false))
+			return true;
+		if (!gone)
+			break;
+	}
+	return false;
+}
+
+static bool see_remains(struct tine_queue *queue, struct desk *desk, unsigned index,
+			void *arg)
+{
+	struct remains *remains = arg;
+	uint32_t acked = atomic_load(&desk->acked);
+
+	if (atomic_load(&desk->leased) != acked) {
+		remains->own |= index == remains->self;
+		remains->others |= index != remains->self;
+	}
+	remains->message |= has_message(queue, desk);
+	return remains->message;
+}
 
 bool queue_drained(struct tine_queue *queue, unsigned self)
 {
-	bool own = false, others = false;
+	struct remains remains = { .self = self };
 
 	if (!all_closed(queue) || atomic_load(&queue->strays) ||
 	    atomic_load(&queue->head) != atomic_load(&queue->tail))
 		return false;
-	for (uint64_t i = 0; i <= queue->mask; i++)
-		if (word_state(atomic_load(&cell_of(queue, i)->word)) != FREE)
-			return false;
-	for (uint64_t i = 0; box_at(queue, 0) && i < queue->capacity; i++) {
-		uint64_t word = atomic_load(&box_at(queue, i)->word);
-
-		if (word_state(word) == FREE)
-			continue;
-		own |= box_desk(word) == self;
-		others |= box_desk(word) != self;
-	}
+	if (any_desk(queue, see_remains, &remains))
+		return false;
 	/* Two that hold leases must not wait for each other. */
-	return own || !others;
-}
-
-static bool stray_of_ring(struct tine_queue *queue, uint64_t i, struct stray *stray)
-{
-	uint64_t head = atomic_load(&queue->head);
-	struct cell *cell = cell_of(queue, i);
-	uint64_t word = atomic_load(&cell->word);
-
-	if (word_state(word) != STRAY)
-		return false;
-	/*
-	 * The word has the low bits of the position; it is less than a lap behind head.
-	 */
-	*stray = (struct stray){ .word = &cell->word,
-				 .data = cell->data,
-				 .len = word_len(word),
-				 .position = head - ((head - word) & POSITION_MASK) };
-	stray->taken = freed(queue, stray->position);
-	return true;
-}
-
-static bool stray_of_box(struct tine_queue *queue, uint64_t i, struct stray *stray)
-{
-	struct box *box = box_at(queue, i);
-	uint64_t word = atomic_load(&box->word);
-
-	if (word_state(word) != STRAY)
-		return false;
-	*stray = (struct stray){ .word = &box->word,
-				 .taken = box_word(FREE, 0, box_generation(word), 0),
-				 .data = box->data,
-				 .len = word_len(word),
-				 .box = box };
-	return true;
-}
-
-bool queue_find_stray(struct tine_queue *queue, struct stray *stray)
-{
-	/*
-	 * Boxes first: who leases one of the ring needs a box, and these may be all there
-	 * are.
-	 */
-	for (uint64_t i = 0; box_at(queue, 0) && i < queue->capacity; i++)
-		if (stray_of_box(queue, i, stray))
-			return true;
-	for (uint64_t i = 0; i <= queue->mask; i++)
-		if (stray_of_ring(queue, i, stray))
-			return true;
-	return false;
+	return remains.own || !remains.others;
 }

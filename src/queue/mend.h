@@ -5,36 +5,47 @@
 
 #include "queue/words.h"
 
-/* ---- under the lock ---------------------------------------------------------------- */
+#define MOMENT_MS 10 /* for what one gets on without */
 
-void queue_lock(struct tine_queue *);
+/* 0; -ETIMEDOUT. For TINE_NOWAIT it lets others run a few times. */
+__attribute__((warn_unused_result)) int queue_lock(struct tine_queue *, int64_t deadline);
+/* Counts before those who closed and could not have the lock. */
 void queue_unlock(struct tine_queue *);
 
-/*
- * Seats the process at its desk: 0; -ENOMEM; -EAGAIN: what the last one there left cannot
- * be told from the doings of somebody alive, for the moment.
- */
-int queue_sit(struct tine_queue *, uint64_t id);
-/* Counts the desk among the closed, once. */
-void queue_close(struct tine_queue *, struct desk *, unsigned index);
+/* ---- with the lock held ------------------------------------------------------------ */
+
 /* All have closed, and there is no message anywhere that may still come to self. */
 bool queue_drained(struct tine_queue *, unsigned self);
 
 /* A message that came back: it is taken when its word is set to taken. */
 struct stray {
 	_Atomic uint64_t *word;
-	uint64_t taken;
+	uint64_t was, taken;
 	const unsigned char *data;
 	size_t len;
 	uint64_t position; /* in the ring */
 	struct box *box;   /* or the box it is in */
 };
+/* False: there is none, or it was not found within a moment; then the next goes on. */
 bool queue_find_stray(struct tine_queue *, struct stray *);
-void queue_count_strays(struct tine_queue *);
+/* Notes that it is about to be taken, into a box that is not its own, or NULL. */
+void queue_note_stray(struct tine_queue *, const struct stray *, struct box *);
+/* Does what is noted. */
+void queue_take_noted(struct tine_queue *);
 
 /* ---- without it -------------------------------------------------------------------- */
 
-/* Recovers what members left that have ended. Cheap when it was just done. */
-void queue_tend(struct tine_queue *);
+/* Makes memory at its first use: 0; -ENOMEM; -ETIMEDOUT. */
+int queue_place(_Atomic(void *) *, size_t size, int64_t deadline);
+/*
+ * Seats the process at its desk: 0; -ENOMEM; -EAGAIN: what the last one there left cannot
+ * be told from the doings of somebody alive, for the moment; -ETIMEDOUT.
+ */
+int queue_sit(struct tine_queue *, uint64_t id, int64_t deadline);
+/*
+ * Recovers what members left that have ended. Cheap when it was just done; waits for
+ * nobody, and works not much beyond the deadline: the next goes on.
+ */
+void queue_tend(struct tine_queue *, int64_t deadline);
 
 #endif

@@ -21,8 +21,7 @@
 #define LEAST_CELLS  16 /* of the default capacity, and */
 #define MOST_BYTES   ((size_t)64 << 20)
 #define MOST_CELLS   (UINT64_C(1) << 31)
-#define MOST_AT_ONCE 4096 /* messages in one claim */
-#define MOST_FETCHED 32	  /* cells */
+#define MOST_FETCHED 32 /* cells */
 #define LEAST_STRIDE 16
 
 /* Mistakes for the tests to find, in test/kill/queue.c, which is built with each. */
@@ -31,6 +30,7 @@
 #endif
 enum { CLAIMS_LATE = 1, FREES_BEFORE_COPYING, FREES_BEFORE_HOLDING, SLEEPS_FOR_GOOD };
 
+#define CLOSE_MS   1000 /* for a desk, where the call has no deadline */
 #define TEND_TURNS 64
 #define SPINS	   64 /* turns awake, in groups of */
 #define GROUP	   4  /* the last of which yields */
@@ -38,41 +38,52 @@ enum { CLAIMS_LATE = 1, FREES_BEFORE_COPYING, FREES_BEFORE_HOLDING, SLEEPS_FOR_G
 
 /* ---- sitting down ------------------------------------------------------------------ */
 
-static __attribute__((noinline)) int sit_down(tine_queue *queue, uint64_t id)
+static int64_t earlier(int64_t deadline, int64_t other)
 {
+	return deadline < other ? deadline : other;
+}
+
+static __attribute__((noinline)) int sit_down(tine_queue *queue, uint64_t id,
+					      int64_t deadline)
+{
+	_Atomic uint32_t nothing = 0;
 	int err;
 
 	if (!id)
 		return -ENOMEM;
-	do {
-		queue_lock(queue);
-		err = queue_sit(queue, id);
-		queue_unlock(queue);
-		/* Who claimed the same may be dead as well, and nobody has looked. */
-		if (err == -EAGAIN)
-			members_sweep();
-	} while (err == -EAGAIN);
-	return err;
+	for (bool again = false;; again = true) {
+		err = queue_sit(queue, id, deadline);
+		if (err != -EAGAIN)
+			return err;
+		/* Whose claim is the same may be dead as well, and nobody has looked. */
+		if (members_sweep() > 0 || !again)
+			continue;
+		if (deadline <= tine_now())
+			return -ETIMEDOUT;
+		/* Bound: a millisecond, and the caller's deadline. */
+		futex_wait(&nothing, 0, earlier(deadline, tine_after(1)));
+	}
 }
 
-static inline int find_desk(tine_queue *queue, struct desk **desk)
+static inline int find_desk(tine_queue *queue, struct desk **desk, int64_t deadline)
 {
 	uint64_t id = member_id();
+	int err;
 
 	*desk = desk_at(queue, member_index(id));
 	if (__builtin_expect(*desk && atomic_load_explicit(&(*desk)->member,
 							   memory_order_relaxed) == id,
 			     1))
 		return 0;
-	if (sit_down(queue, id) != 0)
-		return -ENOMEM;
+	err = sit_down(queue, id, deadline);
 	*desk = desk_at(queue, member_index(id));
-	return 0;
+	return err;
 }
 
 static __attribute__((noinline)) void wait_for_desk(struct desk *desk)
 {
 	while (atomic_exchange(&desk->busy, 2) != 0)
+		/* Bound: our own threads, which hold it for no call that blocks. */
 		futex_wait(&desk->busy, 2, TINE_FOREVER);
 }
 
@@ -121,7 +132,7 @@ static __attribute__((noinline)) int wait_a_little(tine_queue *queue,
 	now = deadline == TINE_FOREVER ? 0 : tine_now();
 	if (deadline <= now) {
 		/* Who never sleeps must look after the dead all the same. */
-		queue_tend(queue);
+		queue_tend(queue, deadline);
 		if (patience->last)
 			return -ETIMEDOUT;
 		patience->last = true;
@@ -142,7 +153,7 @@ static __attribute__((noinline)) int wait_a_little(tine_queue *queue,
 	late = sleepers_nap(sleepers, patience->seen, &patience->nap, deadline);
 	trace_nap(&patience->nap);
 	if (late)
-		queue_tend(queue);
+		queue_tend(queue, deadline);
 	return 0;
 }
 
@@ -239,7 +250,7 @@ static ssize_t put(tine_queue *queue, const char *messages, size_t len, size_t n
 	size_t done = 0;
 	struct desk *desk;
 	ssize_t got;
-	int err = find_desk(queue, &desk);
+	int err = find_desk(queue, &desk, deadline);
 
 	if (err)
 		return err;
@@ -406,7 +417,10 @@ static struct box *find_box(tine_queue *queue, struct desk *desk)
 {
 	unsigned index = member_index(
 		atomic_load_explicit(&desk->member, memory_order_relaxed));
+	uint32_t leased = atomic_load_explicit(&desk->leased, memory_order_relaxed);
 
+	/* Counted before, for whoever looks whether anything is on lease. */
+	atomic_store_explicit(&desk->leased, leased + 1, memory_order_relaxed);
 	for (uint64_t i = 0; i < queue->capacity; i++) {
 		struct box *box;
 		uint64_t word;
@@ -422,6 +436,7 @@ static struct box *find_box(tine_queue *queue, struct desk *desk)
 			return box;
 		desk->box++;
 	}
+	atomic_store_explicit(&desk->leased, leased, memory_order_relaxed);
 	return NULL;
 }
 
@@ -445,6 +460,24 @@ static void set_box(struct box *box, enum state state, size_t len)
 	atomic_store_explicit(&box->word,
 			      box_word(state, len, box_generation(word), box_desk(word)),
 			      memory_order_release);
+}
+
+/* One box less, which is free already. */
+static inline void count_acked(struct desk *desk)
+{
+	if (__libc_single_threaded)
+		atomic_store_explicit(
+			&desk->acked,
+			atomic_load_explicit(&desk->acked, memory_order_relaxed) + 1,
+			memory_order_release);
+	else
+		atomic_fetch_add(&desk->acked, 1);
+}
+
+static void return_box(struct desk *desk, struct box *box)
+{
+	set_box(box, FREE, 0);
+	count_acked(desk);
 }
 
 static tine_lease lease_of(const tine_queue *queue, const struct box *box)
@@ -482,7 +515,7 @@ static ssize_t try_lease(tine_queue *queue, struct desk *desk, const struct sink
 		return -EAGAIN;
 	k = claim_full(queue, desk, sink, &first);
 	if (k < 0) {
-		set_box(box, FREE, 0);
+		return_box(desk, box);
 		return k;
 	}
 	cell = cell_of(queue, first);
@@ -492,7 +525,7 @@ static ssize_t try_lease(tine_queue *queue, struct desk *desk, const struct sink
 	if (len > 0)
 		got = fill_box(queue, box, first, cell->data, len, sink);
 	else
-		set_box(box, FREE, 0);
+		return_box(desk, box);
 	set_free(queue, cell, first);
 	make_room_known(queue);
 	return got;
@@ -505,28 +538,24 @@ static ssize_t take_stray(tine_queue *queue, struct desk *desk, const struct sin
 	struct stray stray;
 	ssize_t got;
 
-	if (!queue_find_stray(queue, &stray)) {
-		queue_count_strays(queue);
+	if (!queue_find_stray(queue, &stray))
 		return -EAGAIN;
-	}
 	if (stray.len > sink->size)
 		return -EMSGSIZE;
 	if (sink->lease && stray.box) {
 		/* It stays in its box, under another name. */
-		got = pour(sink, sink->buf, stray.data, stray.len);
-		stray.taken = box_word(HELD, stray.len,
-				       box_generation(atomic_load(&stray.box->word)) + 1,
+		stray.taken = box_word(HELD, stray.len, box_generation(stray.was) + 1,
 				       member_index(atomic_load(&desk->member)));
+		atomic_fetch_add(&desk->leased, 1);
 	} else if (sink->lease) {
 		box = take_box(queue, desk);
 		if (!box)
 			return -EAGAIN;
-		got = fill_box(queue, box, stray.position, stray.data, stray.len, sink);
-	} else {
-		got = pour(sink, sink->buf, stray.data, stray.len);
 	}
-	atomic_store(stray.word, stray.taken);
-	atomic_fetch_sub(&queue->strays, 1);
+	queue_note_stray(queue, &stray, box);
+	got = box ? fill_box(queue, box, stray.position, stray.data, stray.len, sink)
+		  : pour(sink, sink->buf, stray.data, stray.len);
+	queue_take_noted(queue);
 	if (sink->lease && stray.box)
 		*sink->lease = lease_of(queue, stray.box);
 	return got;
@@ -537,7 +566,9 @@ static __attribute__((noinline)) ssize_t get_stray(tine_queue *queue, struct des
 {
 	ssize_t got;
 
-	queue_lock(queue);
+	/* With the desk in hand: who cannot have it now looks into the ring first. */
+	if (queue_lock(queue, TINE_NOWAIT) != 0)
+		return -EAGAIN;
 	got = take_stray(queue, desk, sink);
 	queue_unlock(queue);
 	/* Its cell may be the one that producers wait for. */
@@ -546,35 +577,30 @@ static __attribute__((noinline)) ssize_t get_stray(tine_queue *queue, struct des
 	return got;
 }
 
-static __attribute__((noinline)) bool has_ended(tine_queue *queue)
+static __attribute__((noinline)) bool has_ended(tine_queue *queue, int64_t deadline)
 {
 	bool ended;
 
-	queue_lock(queue);
+	if (queue_lock(queue, earlier(deadline, tine_after(MOMENT_MS))) != 0)
+		return false;
 	ended = queue_drained(queue, member_index(member_id()));
 	queue_unlock(queue);
 	return ended;
 }
 
-static int make_boxes(tine_queue *queue)
+static int make_boxes(tine_queue *queue, int64_t deadline)
 {
-	char *boxes;
-
 	if (box_at(queue, 0))
 		return 0;
-	queue_lock(queue);
-	if (!box_at(queue, 0)) {
-		boxes = shared_alloc(queue->capacity * queue->box_stride,
-				     shared_patience());
-		atomic_store(&queue->boxes, boxes);
-	}
-	queue_unlock(queue);
-	return box_at(queue, 0) ? 0 : -ENOMEM;
+	return queue_place((_Atomic(void *) *)&queue->boxes,
+			   queue->capacity * queue->box_stride, deadline);
 }
 
-static ssize_t attempt(tine_queue *queue, struct desk *desk, const struct sink *sink)
+static ssize_t attempt(tine_queue *queue, struct desk *desk, const struct sink *sink,
+		       int64_t deadline)
 {
 	ssize_t got = -EAGAIN;
+	bool tends;
 
 	take_desk(desk);
 	if (atomic_load_explicit(&queue->strays, memory_order_relaxed) > 0)
@@ -582,12 +608,13 @@ static ssize_t attempt(tine_queue *queue, struct desk *desk, const struct sink *
 	if (got == -EAGAIN)
 		got = sink->lease ? try_lease(queue, desk, sink)
 				  : try_get(queue, desk, sink);
+	tends = ++desk->turns % TEND_TURNS == 0;
+	leave_desk(desk);
 	/*
 	 * Who always finds messages never sleeps, and looks after the dead all the same.
 	 */
-	if (++desk->turns % TEND_TURNS == 0)
-		queue_tend(queue);
-	leave_desk(desk);
+	if (tends)
+		queue_tend(queue, deadline);
 	return got;
 }
 
@@ -596,21 +623,21 @@ static ssize_t get(tine_queue *queue, const struct sink *sink, int64_t deadline)
 	struct patience patience = { .nap.most = FIRST_NAP };
 	struct desk *desk;
 	ssize_t got;
-	int err = find_desk(queue, &desk);
+	int err = find_desk(queue, &desk, deadline);
 
 	if (!err && sink->lease)
-		err = make_boxes(queue);
+		err = make_boxes(queue, deadline);
 	if (err)
 		return err;
 	for (;;) {
-		got = attempt(queue, desk, sink);
+		got = attempt(queue, desk, sink, deadline);
 		if (got > 0)
 			return got;
 		if (got == 0)
 			continue;
 		if (got != -EAGAIN)
 			return got;
-		if (all_closed(queue) && has_ended(queue))
+		if (all_closed(queue) && has_ended(queue, deadline))
 			return 0;
 		err = wait_a_little(queue, &queue->items, &patience, deadline);
 		if (err)
@@ -651,25 +678,27 @@ ssize_t tine_queue_get_many(tine_queue *queue, void *msgs, size_t n, int64_t dea
 
 int tine_queue_ack(tine_queue *queue, tine_lease lease)
 {
-	uint64_t index = lease & UINT32_MAX, word;
+	uint64_t index = lease & UINT32_MAX, word, id = member_id();
 	struct desk *desk;
 	struct box *box;
-	int err;
 
 	if (!queue)
 		return -EINVAL;
-	err = find_desk(queue, &desk);
-	if (err)
-		return err;
-	if (index >= queue->capacity || !box_at(queue, 0))
+	if (!id)
+		return -ENOMEM;
+	/* Whoever has no desk has no lease. */
+	desk = desk_at(queue, member_index(id));
+	if (!desk || atomic_load(&desk->member) != id || index >= queue->capacity ||
+	    !box_at(queue, 0))
 		return -ENOENT;
 	box = box_at(queue, index);
 	word = atomic_load(&box->word);
 	if (word_state(word) != HELD || box_generation(word) != lease >> 32 ||
-	    box_desk(word) != member_index(member_id()) ||
+	    box_desk(word) != member_index(id) ||
 	    !atomic_compare_exchange_strong(&box->word, &word,
 					    box_word(FREE, 0, box_generation(word), 0)))
 		return -ENOENT;
+	count_acked(desk);
 	/* Those who wait for the end of the stream, or for a box. */
 	if (all_closed(queue) ||
 	    (atomic_load(&queue->boxless) && atomic_exchange(&queue->boxless, 0)))
@@ -684,7 +713,7 @@ size_t tine_queue_len(const tine_queue *queue)
 	uint64_t head = atomic_load(&queue->head), tail = atomic_load(&queue->tail);
 
 	/* Read apart: others may have got more than had been put. */
-	return (tail > head ? tail - head : 0) + atomic_load(&queue->strays);
+	return (tail > head ? tail - head : 0) + count_strays(queue);
 }
 
 int tine_queue_close(tine_queue *queue)
@@ -694,15 +723,17 @@ int tine_queue_close(tine_queue *queue)
 
 	if (!queue)
 		return -EINVAL;
-	err = find_desk(queue, &desk);
+	err = find_desk(queue, &desk, tine_after(CLOSE_MS));
 	if (err)
 		return err;
 	/* Another thread's put is over before, or is told. */
 	take_desk(desk);
-	queue_lock(queue);
-	queue_close(queue, desk, member_index(member_id()));
-	queue_unlock(queue);
+	atomic_fetch_or(&desk->role, CLOSING);
 	leave_desk(desk);
+	atomic_store(&queue->uncounted, 1);
+	/* Whoever has the lock counts, or who looks next. */
+	if (queue_lock(queue, tine_after(MOMENT_MS)) == 0)
+		queue_unlock(queue);
 	sleepers_wake(&queue->items, UINT_MAX);
 	sleepers_wake(&queue->room, UINT_MAX);
 	return 0;

@@ -19,46 +19,77 @@
  *		tail: compare-and-swap; copy; word = FULL
  *	get	check that the cells from head on are FULL; desk.getting = positions;
  *		head: compare-and-swap; copy; word = FREE of the next round
- *	lease	a box: FREE to TAKING(desk); then as get, but the copy goes to the box
- *		too, and box = HELD(desk, position) before word = FREE
- *	ack	box = FREE
+ *	lease	desk.leased + 1; a box: FREE to TAKING(desk); then as get, but the copy
+ *		goes to the box too, and box = HELD(desk, position) before word = FREE
+ *	ack	box = FREE; desk.acked + 1
  *
  * When the compare-and-swap fails, the desk takes its words back. So, of a position that
  * tail or head has passed, and whose word is not what completes it: somebody whose desk
  * names it is at it. If nobody alive is, then it was somebody who died.
  *
  * Whoever waits looks from time to time at the members (member.h); if one with a desk
- * here has ended, he recovers, under the queue's robust lock. For each dead desk, for
- * each position of its two claims that no living desk names as well:
+ * here has ended, he recovers, under the queue's robust lock, in this order:
  *
- *	tail has passed it, word is FREE	a hole: FULL, of length 0
- *	head has passed it, word is FULL	STRAY: to be taken again, under the lock;
- *						but FREE, if a box holds that position
- *	a living desk names it too		it may be that one's: look again later
- *
- *	box TAKING		FREE; the message is in the ring still
- *	box HELD		if the word of its position is FULL still, that first
+ *	1. the desks of those who have ended are marked fallen; who ends from here on
+ *	   counts among the living, until the next recovery
+ *	2. each box of a fallen desk:
+ *		TAKING		FREE; the message is in the ring still
+ *		HELD		if the word of its position is FULL still, that first
  *				becomes FREE; then the box is STRAY
- *	it has put		it counts as closed
+ *	3. for each fallen desk, each position of its two claims:
+ *		tail has passed it, word is FREE	a hole: FULL, of length 0
+ *		head has passed it, word is FULL	STRAY: to be taken under the lock
+ *		a living desk names it too		it may be that one's: look again
+ *							later
+ *	   it has put: it counts as closed; and if nothing is left to look at again, the
+ *	   desk is vacant
+ *	4. no desk is marked any more
  *
- * and then the strays are counted, and last the desk is vacant. All of it may be done
- * twice: the recoverer may die. STRAY is taken under the lock, message out first, and the
- * word second. What dies there leaves HELD and STRAY of one position, which the next to
- * get the lock with -EOWNERDEAD mends, by freeing the ring's.
+ * All boxes come before any claim: a message that is FULL and in a box of a dead one would
+ * come back twice. The living are asked for their claims before a word is looked at: who
+ * does not name a position then, and it is passed, will not be at it later. All of it may
+ * be done twice, and it may end between any two steps, by a death or by a deadline: the
+ * marks stay, the boxes that were looked at are counted, and the next goes on there.
+ *
+ * STRAY words come and go under the lock alone, and each such change is noted before: the
+ * word, its two values, and what the count of strays is afterwards. Of what dies there the
+ * next to get the lock, with -EOWNERDEAD, sees by the word whether it was done, and sets
+ * the count. A STRAY is taken message out first, and the word second; when it moves from
+ * the ring to a box the note names that too, and if the box says HELD the word is freed.
  *
  * Invariants: cells of [head, tail) are FULL, or FREE and named by a desk. Cells before
  * head are FREE of the next round, STRAY, or FULL and named by a desk. The message of a
- * position is in one place that will be delivered: FULL, STRAY or HELD.
+ * position is in one place that will be delivered: FULL, STRAY or HELD. A desk has taken
+ * no more boxes than leased says, and given back no fewer than acked does. Therefore
+ * nothing is left when all have closed, head is at tail, there are no strays, no desk
+ * names a FULL before head, and nobody else has leased more than it has acked.
  *
  * Closing counts in one word, with the desk that was counted last:
  *
- *	desk.role |= CLOSING; queue.closes = (n + 1, desk); desk.role |= CLOSED
+ *	desk.role |= CLOSING; under the lock: queue.closes = (n + 1, desk);
+ *	desk.role |= CLOSED
  *
- * A death after the first step alone has counted nothing; after the second, the next to
- * get the lock with -EOWNERDEAD finds the desk in the word and does the third.
+ * Who cannot have the lock leaves the count to whoever has it, or looks next. A death
+ * after the first step alone has counted nothing; after the second, the next to get the
+ * lock with -EOWNERDEAD finds the desk in the word and does the third.
  *
  * Those who wait for items or for room are sleepers (sleepers.h), and look again by
  * themselves.
+ *
+ * A process that is stopped lives, and holds up, until it goes on or is killed:
+ *
+ *	between claim and word of a put		what lies behind that position, in order
+ *	the same of a get or lease		the producers, when the ring has come
+ *						round to it; the end of the stream
+ *	with a claim that failed		the settling of those positions, where a
+ *						dead one named them as well
+ *	with a lease, or at ack			the end of the stream, and its box
+ *	under the lock				what came back, the count of closes, the
+ *						end of the stream, whoever is new
+ *	asleep, or about to sleep		nothing
+ *
+ * Deadlines hold all the same. Nobody waits for the lock with a desk in hand, and whoever
+ * may find messages without it does not wait for it at all.
  */
 #ifndef TINE_QUEUE_WORDS_H
 #define TINE_QUEUE_WORDS_H
@@ -66,12 +97,15 @@
 #include "sync/member.h"
 #include "wait/sleepers.h"
 
-#define MAX_LEN	   ((size_t)1 << 20)
-#define DESK_GROUP 64
-#define NO_CLAIM   0
+#define MAX_LEN	     ((size_t)1 << 20)
+#define DESK_GROUP   64
+#define NO_CLAIM     0
+#define MOST_AT_ONCE 4096 /* messages in one claim */
 
 enum state { FREE, FULL, STRAY, TAKING, HELD };
 enum role { PRODUCES = 1, CLOSING = 2, CLOSED = 4 };
+/* In a recovery: counts as living; as dead; the same, and its claims were looked at. */
+enum fallen { STANDS, FALLEN, SETTLED };
 
 struct cell {
 	_Atomic uint64_t word;
@@ -94,9 +128,24 @@ struct desk {
 	_Atomic uint64_t putting, getting;   /* claims */
 	_Atomic uint32_t role;
 	_Atomic uint32_t
-		busy;	/* between the threads of the process: 1 held, 2 contended */
-	uint32_t box;	/* where it found a free one last */
-	uint32_t turns; /* of getting */
+		busy; /* between the threads of the process: 1 held, 2 contended */
+	_Atomic uint32_t leased, acked; /* boxes, and before, or after, they were */
+	_Atomic uint32_t fallen;	/* under the lock */
+	uint32_t box;			/* where it found a free one last */
+	uint32_t turns;			/* of getting */
+};
+
+/* Strays: all of them, and above those that are in boxes. */
+#define STRAY_OF_RING UINT64_C(1)
+#define STRAY_OF_BOX  (UINT64_C(1) << 32 | 1)
+
+/* A word that becomes STRAY, or was. */
+struct note {
+	_Atomic(_Atomic uint64_t *) word; /* NULL: nothing is going on; set last */
+	_Atomic uint64_t from, to;
+	_Atomic uint64_t strays;   /* then */
+	_Atomic(struct box *) box; /* that it moves to, or NULL */
+	_Atomic uint64_t position; /* of the word, where there is a box */
 };
 
 struct tine_queue {
@@ -107,15 +156,21 @@ struct tine_queue {
 	char *cells;
 	/* Rarely written. */
 	_Alignas(64) _Atomic(char *) boxes; /* as many as messages; at the first lease */
-	_Atomic uint64_t closes;  /* count, and above it the last desk's number + 1 */
-	_Atomic uint32_t strays;  /* derived */
-	_Atomic uint32_t boxless; /* somebody waits for a box */
+	_Atomic uint64_t closes; /* count, and above it the last desk's number + 1 */
+	_Atomic uint64_t strays;
+	_Atomic uint32_t uncounted; /* somebody has closed, and is perhaps not counted */
+	_Atomic uint32_t boxless;   /* somebody waits for a box */
 	struct sleepers items, room;
 	_Atomic int64_t tended;		    /* when somebody last looked at the members */
 	_Alignas(64) _Atomic uint64_t tail; /* by claim */
 	_Alignas(64) _Atomic uint64_t head; /* by claim */
 	_Alignas(64) tine_lock lock;
-	_Atomic unsigned desks; /* those from here on were never taken */
+	struct note note;
+	_Atomic uint64_t swept;		/* boxes below it were looked at */
+	_Atomic uint32_t recovering;	/* the fallen are marked */
+	uint64_t stray_cell, stray_box; /* where to look for one; hints */
+	/* Rarely written. */
+	_Alignas(64) _Atomic unsigned desks; /* from here on none was ever taken */
 	_Atomic(struct desk *) group[MEMBERS / DESK_GROUP];
 };
 
@@ -195,6 +250,11 @@ static inline struct desk *desk_at(const struct tine_queue *queue, unsigned inde
 						  memory_order_acquire);
 
 	return group ? &group[index % DESK_GROUP] : NULL;
+}
+
+static inline uint32_t count_strays(const struct tine_queue *queue)
+{
+	return (uint32_t)atomic_load(&queue->strays);
 }
 
 static inline bool all_closed(const struct tine_queue *queue)

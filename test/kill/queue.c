@@ -111,7 +111,7 @@ static void check_whole(struct scene *scene)
 {
 	tine_queue *queue = scene->queue;
 
-	queue_lock(queue);
+	CHECK_EQ(queue_lock(queue, TINE_FOREVER), 0);
 	for (uint64_t i = 0; i <= queue->mask; i++)
 		expect(scene, word_state(cell_of(queue, i)->word), FREE, "a cell");
 	for (uint64_t i = 0; queue->boxes && i < queue->capacity; i++)
@@ -509,7 +509,7 @@ static void recovers(void *arg)
 {
 	struct scene *scene = arg;
 
-	queue_tend(scene->queue);
+	queue_tend(scene->queue, TINE_FOREVER);
 	leases_one(arg);
 }
 
