@@ -3,6 +3,7 @@
 #include "queue_use.h"
 
 #include <pthread.h>
+#include <sys/mman.h>
 
 /* ---- producers --------------------------------------------------------------------- */
 
@@ -868,6 +869,212 @@ TEST(who_dies_closing_is_counted_once)
 	CHECK_EQ(tine_queue_close(queue), 0);
 	ended(queue);
 	tine_queue_free(queue);
+}
+
+/* ---- what it costs, and who is held up --------------------------------------------- */
+
+enum { WIDE = 1 << 16 }; /* boxes, several times what is done before a look at the time */
+
+static void lease_the_last_box(void *arg)
+{
+	tine_queue *queue = arg;
+	tine_lease id;
+
+	own_desk(queue)->box = WIDE - 1;
+	CHECK_EQ(lease(queue, &id, TINE_NOWAIT), 1);
+	raise(SIGKILL);
+}
+
+TEST(a_recovery_stops_at_the_deadline_and_the_next_goes_on)
+{
+	tine_queue *queue = make(WIDE, 1);
+	uint64_t before = 0, after;
+	int pieces = 0;
+	tine_lease id;
+
+	CHECK_EQ(lease(queue, &id, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	killed_in(lease_the_last_box, queue);
+	do {
+		test_sleep_us(2000);
+		queue_tend(queue, TINE_NOWAIT);
+		after = atomic_load(&queue->swept);
+		CHECK(after > before || after == WIDE);
+		pieces += after > before;
+		before = after;
+	} while (atomic_load(&queue->recovering));
+	CHECK(pieces > 1);
+	CHECK_EQ(get(queue, TINE_NOWAIT), 1);
+	tine_queue_free(queue);
+}
+
+static void recover_a_piece_and_die(void *queue)
+{
+	own_desk(queue);
+	test_sleep_us(2000);
+	queue_tend(queue, TINE_NOWAIT);
+	raise(SIGKILL);
+}
+
+TEST(recoverers_that_die_are_recovered_too)
+{
+	tine_queue *queue = make(WIDE, 1);
+	tine_lease id;
+
+	CHECK_EQ(lease(queue, &id, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	killed_in(lease_the_last_box, queue);
+	for (int i = 0; i < 8; i++)
+		killed_in(recover_a_piece_and_die, queue);
+	CHECK_EQ(get(queue, SOON), 1);
+	CHECK_EQ(tine_queue_len(queue), 0);
+	tend(queue);
+	for (unsigned i = 0; i < DESK_GROUP; i++)
+		if (i != member_index(member_id()))
+			CHECK_EQ(desk_at(queue, i)->member, 0);
+	tine_queue_free(queue);
+}
+
+/* So that whoever looks through all of it is killed. */
+static void forbid(const char *from, size_t len)
+{
+	uintptr_t first = ((uintptr_t)from + 4095) & ~(uintptr_t)4095;
+	uintptr_t end = ((uintptr_t)from + len) & ~(uintptr_t)4095;
+
+	CHECK_EQ(mprotect((void *)first, end - first, PROT_NONE), 0);
+}
+
+static void wait_for_the_end_beside_a_lease(void *arg)
+{
+	tine_queue *queue = arg;
+
+	/* All but the first cells, at which it looks for messages. */
+	forbid(queue->cells + 4096, (queue->mask + 1) * queue->stride - 4096);
+	forbid(atomic_load(&queue->boxes), queue->capacity * queue->box_stride);
+	CHECK_EQ(get(queue, tine_after(20)), -ETIMEDOUT);
+	CHECK_EQ(get(queue, TINE_NOWAIT), -ETIMEDOUT);
+}
+
+TEST(the_end_is_not_looked_for_in_cells_and_boxes)
+{
+	struct holder *holder = make_holder(WIDE, 1);
+	pid_t pid;
+
+	CHECK_EQ(put(holder->queue, 1, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_queue_close(holder->queue), 0);
+	pid = start_holder(holder, hold_then_ack);
+	in_a_child(wait_for_the_end_beside_a_lease, holder->queue);
+	atomic_store(&holder->go, 1);
+	CHECK_EQ(test_reap(pid), 0);
+	ended(holder->queue);
+	free_holder(holder);
+}
+
+static void die_getting_many(void *queue)
+{
+	claim_and_die(&((tine_queue *)queue)->head, &own_desk(queue)->getting, 100, true);
+}
+
+static void recover_without_boxes(void *arg)
+{
+	tine_queue *queue = arg;
+
+	forbid(atomic_load(&queue->boxes), queue->capacity * queue->box_stride);
+	for (int i = 1; i <= 100; i++)
+		CHECK_EQ(get(queue, SOON), i);
+}
+
+/* And what came back keeps its order. */
+TEST(boxes_are_looked_through_only_for_those_who_had_leases)
+{
+	tine_queue *queue = make(WIDE, 1);
+	tine_lease id;
+
+	CHECK_EQ(lease(queue, &id, TINE_NOWAIT), -ETIMEDOUT);
+	for (int i = 1; i <= 100; i++)
+		CHECK_EQ(put(queue, i, TINE_NOWAIT), 0);
+	killed_in(die_getting_many, queue);
+	in_a_child(recover_without_boxes, queue);
+	tine_queue_free(queue);
+}
+
+static void stop_with_the_lock(void *arg)
+{
+	struct holder *holder = arg;
+
+	own_desk(holder->queue);
+	CHECK_EQ(queue_lock(holder->queue, TINE_FOREVER), 0);
+	atomic_fetch_add(&holder->held, 1);
+	raise(SIGSTOP);
+	queue_unlock(holder->queue);
+}
+
+TEST(who_closes_beside_a_stopped_one_is_counted_later)
+{
+	struct holder *holder = make_holder(4, 1);
+	tine_queue *queue = holder->queue;
+	pid_t pid;
+	int how;
+
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	pid = start_holder(holder, stop_with_the_lock);
+	CHECK(waitpid(pid, &how, WUNTRACED) == pid && WIFSTOPPED(how));
+	CHECK_EQ(tine_queue_close(queue), 0);
+	CHECK_EQ(put(queue, 2, TINE_NOWAIT), -EPIPE);
+	CHECK_EQ(get(queue, TINE_NOWAIT), 1);
+	CHECK_EQ(get(queue, tine_after(20)), -ETIMEDOUT);
+	kill(pid, SIGCONT);
+	CHECK_EQ(test_reap(pid), 0);
+	ended(queue);
+	free_holder(holder);
+}
+
+static void use_for_the_first_time(void *queue)
+{
+	tine_lease id;
+
+	CHECK_EQ(get(queue, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(put(queue, 1, tine_after(20)), -ETIMEDOUT);
+	CHECK_EQ(lease(queue, &id, tine_after(20)), -ETIMEDOUT);
+	CHECK_EQ(tine_queue_ack(queue, 1), -ENOENT);
+	CHECK_EQ(tine_queue_close(queue), -ETIMEDOUT);
+}
+
+TEST(who_is_new_beside_a_stopped_one_is_told_by_its_deadline)
+{
+	struct holder *holder = make_holder(4, 1);
+	pid_t pid = start_holder(holder, stop_with_the_lock);
+	int how;
+
+	CHECK(waitpid(pid, &how, WUNTRACED) == pid && WIFSTOPPED(how));
+	in_a_child(use_for_the_first_time, holder->queue);
+	kill(pid, SIGCONT);
+	CHECK_EQ(test_reap(pid), 0);
+	CHECK_EQ(put(holder->queue, 1, TINE_NOWAIT), 0);
+	free_holder(holder);
+}
+
+static void sit_where_nothing_can_be_told(void *queue)
+{
+	CHECK_EQ(get(queue, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(get(queue, tine_after(20)), -ETIMEDOUT);
+}
+
+/* The desk is a dead one's that names a position which a stopped one is at. */
+TEST(who_comes_to_a_desk_that_cannot_be_settled_is_told_by_its_deadline)
+{
+	struct holder *holder = make_holder(4, 1);
+	tine_queue *queue = holder->queue;
+	pid_t pid = start_holder(holder, put_slowly);
+
+	killed_in(die_wanting_to_put_the_last, queue);
+	kill(pid, SIGSTOP);
+	in_a_child(sit_where_nothing_can_be_told, queue);
+	kill(pid, SIGCONT);
+	atomic_store(&holder->go, 1);
+	CHECK_EQ(test_reap(pid), 0);
+	CHECK_EQ(get(queue, SOON), 5);
+	free_holder(holder);
 }
 
 /* ---- death at any moment ----------------------------------------------------------- */
