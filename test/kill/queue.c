@@ -798,7 +798,7 @@ static bool is_settled(tine_queue *queue)
 {
 	bool whole;
 
-	queue_lock(queue);
+	CHECK_EQ(queue_lock(queue, TINE_FOREVER), 0);
 	whole = queue->head == queue->tail && queue->strays == 0;
 	for (uint64_t i = 0; i <= queue->mask; i++)
 		whole = whole && word_state(cell_of(queue, i)->word) == FREE;
