@@ -30,7 +30,8 @@ const char *cache_reason(int err)
 {
 	switch (err) {
 	case -EPERM:
-		return "it belongs to somebody else";
+		return "it or a file in it belongs to another user, or others can write "
+		       "it";
 	case -ELOOP:
 		return "it is a symbolic link";
 	case -ENOTEMPTY:
@@ -383,9 +384,11 @@ const struct command cache_command = {
 		".Pp\n"
 		"The exit status is 1 if\n.Cm verify\n"
 		"has dropped something.\n"
-		"A folder that is not there, is no cache, belongs to somebody else, or "
-		"was made by\n"
-		"another version is named, and the exit status is 2.\n",
+		"A folder that is not there, is no cache, belongs to another user, can "
+		"be "
+		"written by\n"
+		"others or was made by another version is named, and the exit status is "
+		"2.\n",
 	.example = "tine cache stat ~/.cache/tine --json",
 	.run = run_cache,
 };

@@ -501,9 +501,16 @@ void tine_progress_bar(void *stream, size_t done, size_t total);
  * its bytes: zero it first.
  *
  * Each entry has a checksum. What was scribbled over is a miss; what is beyond mending is
- * begun anew. A process may die at any instruction of any call: the others go on, and
- * every entry there is, is right. Nothing is synced to the disk: a power cut may cost
- * entries, and never makes a wrong one.
+ * begun anew. The checksum of a value over 16 KiB, which is a file, is asked when the file
+ * was changed since it was written, and not while it is mapped. Nobody may cut a file of
+ * the cache short while it is open: that is death by SIGBUS. A process may die at any
+ * instruction of any call: the others go on, and every entry there is, is right. Nothing
+ * is synced to the disk: a power cut may cost entries, and never makes a wrong one.
+ *
+ * Beside a process that is stopped in the middle of a change: a call computes its result
+ * by its deadline and does not keep it, a get is a miss after at most 500 ms, and the
+ * other functions return -ETIMEDOUT after at most 1,000 ms. A handle waits so once, and
+ * then for nobody until the change is done.
  *
  * A handle may be used by many threads at a time, and by a child that inherits it.
  */
@@ -516,15 +523,18 @@ typedef struct tine_cache_opts {
 	uint64_t max_bytes;
 	int64_t max_age_ms; /* older entries are not found by this handle; 0: no limit */
 	bool existing;	    /* make nothing: -ENOENT where there is no cache */
+	bool shared;	    /* others may own or write the folder and its files */
 	uint64_t reserved[5];
 } tine_cache_opts;
 
 /*
  * dir NULL: $TINE_CACHE, else $XDG_CACHE_HOME/tine, else ~/.cache/tine. It is made, with
  * the folders above it, mode 0700. 0; 1: what was there was damaged beyond mending, and
- * the cache begins anew. -EPERM: it belongs to somebody else; -ELOOP: it is a symbolic
- * link; -ENOTEMPTY: it is no cache, and there is something in it; -EPROTO: another
- * version of tine made it; -ENOENT: no dir, and no home either; -EROFS, -EACCES, -ENOSPC.
+ * the cache begins anew. -EPERM: the folder, or a file in it, belongs to another user than
+ * the effective one, or others can write it, and .shared is not set; -ELOOP: it is a
+ * symbolic link; -ENOTEMPTY: it is no cache, and there is something in it; -EPROTO: another
+ * version of tine made it; -ENOENT: no dir, and no home either; -EROFS, -EACCES, -ENOSPC,
+ * -ETIMEDOUT. With .shared the mode is that of the umask.
  */
 int tine_cache_open(tine_cache **out, const char *dir, const tine_cache_opts *);
 /*
@@ -533,7 +543,10 @@ int tine_cache_open(tine_cache **out, const char *dir, const tine_cache_opts *);
  */
 int tine_cache_get(tine_cache *, const void *key, size_t len, const void **val,
 		   size_t *val_len);
-/* In place of what was there. -EFBIG: more than a half of max_bytes; -ENOSPC. */
+/*
+ * In place of what was there. -EFBIG: more than a half of max_bytes; -ENOSPC; -ETIMEDOUT:
+ * it is not kept, for a process is stopped in the middle of a change.
+ */
 int tine_cache_put(tine_cache *, const void *key, size_t len, const void *val,
 		   size_t val_len);
 /* Whatever becomes of the entry, the bytes stay until this. NULL does nothing. */
@@ -545,8 +558,8 @@ void tine_cache_release(tine_cache *, const void *val);
  * processes, one computes and the others wait, until the deadline; when that one dies, or
  * its task fails, the next takes over. What the task returned, then or now, goes to
  * *status (may be NULL); below 0 nothing is kept, and the call returns it as well. A
- * result that cannot be kept for want of room is delivered all the same. -ETIMEDOUT,
- * -ENOMEM; -EDEADLK: this thread is computing that very result.
+ * result that cannot be kept, for whatever reason, is delivered all the same. -ETIMEDOUT:
+ * another still computes it; -ENOMEM; -EDEADLK: this thread is computing that very result.
  */
 int tine_cache_call(tine_cache *, const tine_task *, const void *in, void *out,
 		    int *status, int64_t deadline);

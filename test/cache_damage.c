@@ -227,7 +227,8 @@ static void forget_boot(void)
 {
 	static const uint64_t none[2];
 
-	write_at(file_named("index"), offsetof(struct index_header, boot), none, sizeof(none));
+	write_at(file_named("index"), offsetof(struct index_header, boot), none,
+		 sizeof(none));
 }
 
 /* The first bytes of an index are what it has most of. */
@@ -546,7 +547,8 @@ TEST(of_another_version)
 	index = file_named("index");
 	words[1] = (words[0] ^ CACHE_MAGIC) * UINT64_C(0x9e3779b97f4a7c15);
 	write_at(index, offsetof(struct index_header, layout), words, sizeof(words));
-	memcpy(index->bytes + offsetof(struct index_header, layout), words, sizeof(words));
+	memcpy(index->bytes + offsetof(struct index_header, layout), words,
+	       sizeof(words));
 	CHECK_EQ(tine_cache_open(&cache, folder(), NULL), -EPROTO);
 	CHECK(!cache);
 	/* It is left as it was. */

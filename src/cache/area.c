@@ -12,34 +12,66 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Of address space, which may be scarce: what it needs is twice what there is. */
+#define PART_OF_FREE 8
+
+static bool is_free(uint64_t space)
+{
+	void *probe = mmap(NULL, space, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (probe == MAP_FAILED)
+		return false;
+	munmap(probe, space);
+	return true;
+}
+
+/* Of an address space that is limited, a part of what is free: others need some too. */
+static uint64_t modest(uint64_t wanted, uint64_t needed)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+		return wanted;
+	while (wanted / 2 >= needed && !is_free(PART_OF_FREE * wanted))
+		wanted /= 2;
+	return wanted;
+}
+
+/* Of address space, which may be scarce: what is wanted, or less. */
 static int map_area(int fd, uint64_t wanted, uint64_t needed, uint64_t *room, char **base)
 {
-	for (*room = wanted; *room >= needed; *room /= 2) {
+	int err = -ENOMEM;
+
+	*room = modest(wanted > needed ? wanted : needed, needed);
+	for (; err == -ENOMEM && *room >= needed; *room /= 2) {
 		*base = mmap(NULL, *room, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 		if (*base != MAP_FAILED)
 			return 0;
-		if (errno != ENOMEM)
-			break;
+		err = -errno;
 	}
-	return errno ? -errno : -ENOMEM;
+	return err;
 }
 
-int area_open(struct area *area, int folder, const char *name, uint64_t room)
+int area_open(struct area *area, int folder, const char *name, bool shared, uint64_t room)
 {
 	struct stat now;
 	char *base;
 	int err;
 
 	*area = (struct area){ .mutex = PTHREAD_MUTEX_INITIALIZER };
-	area->fd = openat(folder, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	area->fd = openat(folder, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+			  shared ? 0666 : 0600);
 	if (area->fd < 0)
 		return -errno;
 	if (fstat(area->fd, &now) != 0 || !S_ISREG(now.st_mode)) {
 		err = -ENOTEMPTY;
 		goto close_file;
 	}
-	err = map_area(area->fd, room, 2 * (uint64_t)now.st_size + SEGMENT, &area->room,
+	if (!shared && !is_private(&now)) {
+		err = -EPERM;
+		goto close_file;
+	}
+	err = map_area(area->fd, room, (uint64_t)now.st_size + SEGMENT, &area->room,
 		       &base);
 	if (err)
 		goto close_file;
@@ -77,6 +109,7 @@ static int area_look(struct area *area)
 	char *base;
 	int err = 0;
 
+	/* Bound: this process's threads, which map a file with it. */
 	pthread_mutex_lock(&area->mutex);
 	size = file_size(area->fd);
 	if (size > area->room) {

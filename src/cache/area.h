@@ -5,6 +5,7 @@
 #include "cache/format.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 
 /* A file that grows, mapped. Stays mapped where it was when it needs more room. */
 struct area {
@@ -20,7 +21,8 @@ struct area {
 	} * outgrown;
 };
 
-int area_open(struct area *, int folder, const char *name, uint64_t room);
+/* -EPERM: others can write it, and it is not shared with them. */
+int area_open(struct area *, int folder, const char *name, bool shared, uint64_t room);
 void area_close(struct area *);
 /* Where those bytes are; NULL: the file does not reach so far. */
 void *area_at(struct area *, uint64_t offset, uint64_t len);

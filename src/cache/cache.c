@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#define MOST_LOOKS 8 /* without the lock, at what others change at the same time */
+
 /* ---- looking ----------------------------------------------------------------------- */
 
 int small_read(tine_cache *cache, const struct cache_key *key, uint64_t place,
@@ -39,7 +41,7 @@ int small_read(tine_cache *cache, const struct cache_key *key, uint64_t place,
 }
 
 static int read_large(tine_cache *cache, const struct cache_key *key, uint64_t place,
-		      const struct record *record, struct found *found)
+		      const struct record *record, uint64_t born, struct found *found)
 {
 	const word *words = record_key(cache, place, record);
 	const void *val;
@@ -50,7 +52,7 @@ static int read_large(tine_cache *cache, const struct cache_key *key, uint64_t p
 	if (record->sum != record_sum(record, 0) ||
 	    (size_t)record->val_len != record->val_len)
 		return -EUCLEAN;
-	err = large_get(cache, key, record, &val);
+	err = large_get(cache, key, record, born, &val);
 	if (!err)
 		*found = (struct found){ val, record->val_len, record->status };
 	return err;
@@ -58,11 +60,15 @@ static int read_large(tine_cache *cache, const struct cache_key *key, uint64_t p
 
 /*
  * To the precision of a 64th of its age: what several processes use all the time would
- * else go from one processor's cache to the other's for each note.
+ * else go from one processor's cache to the other's for each note. But of an old entry
+ * that would be longer than new ones stay: never longer than it takes to write the whole
+ * cache anew at 8 GB/s.
  */
-static void note_use(struct slot *slot, uint64_t now)
+static void note_use(const tine_cache *cache, struct slot *slot, uint64_t now)
 {
-	if (now - get_word(slot->used) > (now - get_word(slot->born)) / 64)
+	uint64_t since = now - get_word(slot->used);
+
+	if (since > (now - get_word(slot->born)) / 64 || since > cache->max_bytes / 8)
 		atomic_store_explicit(&slot->used, now, memory_order_relaxed);
 }
 
@@ -75,7 +81,7 @@ static int look_up(tine_cache *cache, const struct cache_key *key, struct slot *
 {
 	unsigned steps = CHAIN;
 	struct slot *slot = NULL;
-	uint64_t now = cache_now(), place;
+	uint64_t now = cache_now(), place, born;
 	struct record record;
 	int err = -ENOENT;
 
@@ -87,12 +93,13 @@ static int look_up(tine_cache *cache, const struct cache_key *key, struct slot *
 		    record.hash[0] != key->hash[0] || record.hash[1] != key->hash[1] ||
 		    record.key_len != key->len || record.kind != (uint32_t)key->kind)
 			continue;
-		if (cache->max_age && get_word(slot->born) + cache->max_age < now)
+		born = get_word(slot->born);
+		if (cache->max_age && born + cache->max_age < now)
 			return -ENOENT;
-		err = record.file ? read_large(cache, key, place, &record, found)
+		err = record.file ? read_large(cache, key, place, &record, born, found)
 				  : small_read(cache, key, place, &record, found);
 		if (err == 0)
-			note_use(slot, now);
+			note_use(cache, slot, now);
 		/* The file that the entry had a moment ago is gone. */
 		if (err == -ENOENT)
 			err = -EUCLEAN;
@@ -115,25 +122,49 @@ static int drop_damaged(tine_cache *cache, const struct slot *slot)
 	return 0;
 }
 
-int cache_find(tine_cache *cache, const struct cache_key *key, struct found *found)
+/* What is not found, though it is there: it may be on the move, or its chain. */
+static bool is_missing(int err)
+{
+	return err == -ENOENT || err == -EUCLEAN;
+}
+
+/* Without the lock. -EUCLEAN: damaged, or changing all the time. */
+static int find_quietly(tine_cache *cache, const struct cache_key *key,
+			struct found *found)
 {
 	struct slot *slot = NULL;
 	int err = look_up(cache, key, &slot, found);
 
-	if (err == -ENOENT || err == -EUCLEAN) {
-		/* It may have been on the move, or its chain. */
-		err = cache_lock(cache);
-		if (err)
-			return err;
-		slot = NULL;
+	for (unsigned n = 0; n < MOST_LOOKS && is_missing(err); n++) {
+		uint64_t before = changes_done(cache);
+
 		err = look_up(cache, key, &slot, found);
-		if (err == -EUCLEAN) {
-			err = drop_damaged(cache, slot);
-			if (!err)
-				err = -ENOENT;
-		}
-		cache_unlock(cache);
+		if (is_missing(err) && before && changes_done(cache) == before)
+			return err;
 	}
+	return is_missing(err) ? -EUCLEAN : err;
+}
+
+int cache_find(tine_cache *cache, const struct cache_key *key, struct found *found,
+	       int64_t deadline)
+{
+	struct slot *slot = NULL;
+	int err = find_quietly(cache, key, found);
+	int64_t patience;
+
+	if (err != -EUCLEAN)
+		return err;
+	patience = tine_after(HELP_MS);
+	err = cache_lock(cache, deadline < patience ? deadline : patience);
+	if (err)
+		return err == -ETIMEDOUT ? -ENOENT : err;
+	err = look_up(cache, key, &slot, found);
+	if (err == -EUCLEAN) {
+		err = drop_damaged(cache, slot);
+		if (!err)
+			err = -ENOENT;
+	}
+	cache_unlock(cache);
 	return err;
 }
 
@@ -147,7 +178,8 @@ int tine_cache_get(tine_cache *cache, const void *bytes, size_t len, const void 
 	if (!cache || !bytes || !len || !val || !val_len)
 		return -EINVAL;
 	key_hash(&key);
-	err = cache_find(cache, &key, &found);
+	/* Bound: HELP_MS. */
+	err = cache_find(cache, &key, &found, TINE_FOREVER);
 	if (!err)
 		count(&cache->hits);
 	else if (err == -ENOENT)
@@ -175,9 +207,10 @@ static struct slot *slot_of(tine_cache *cache, const struct cache_key *key)
 	return chain_find(cache, key->hash, NULL, &steps);
 }
 
-/* Makes the record an entry, in place of another; size: of its file. */
+/* Makes the record an entry, in place of another; size: of its file; born: as the file. */
 static int make_entry(tine_cache *cache, const struct cache_key *key,
-		      struct record *record, const void *val, uint64_t size)
+		      struct record *record, const void *val, uint64_t size,
+		      uint64_t born)
 {
 	struct slot *slot = slot_of(cache, key);
 	struct index_header *header;
@@ -212,7 +245,7 @@ static int make_entry(tine_cache *cache, const struct cache_key *key,
 	if (!err)
 		err = change_word(cache, &slot->used, now);
 	if (!err)
-		err = change_word(cache, &slot->born, now);
+		err = change_word(cache, &slot->born, born ? born : now);
 	return err ? err : change_word(cache, &slot->place, place);
 }
 
@@ -231,10 +264,10 @@ static int nothing_left(tine_cache *cache)
 	for (unsigned row = 0; row < WRITERS; row++)
 		if (get_word(header->writing[row].number))
 			writing += get_word(header->writing[row].size);
-	return writing == get_word(header->large_bytes) ? -EAGAIN : -EUCLEAN;
+	return writing == get_word(header->large_bytes) ? -EBUSY : -EUCLEAN;
 }
 
-/* As log_room(). */
+/* As log_room(). -EBUSY: nothing but files that others write is left. */
 static int room_for(tine_cache *cache, uint64_t record, uint64_t beside)
 {
 	int err = log_room(cache, record, beside);
@@ -242,32 +275,48 @@ static int room_for(tine_cache *cache, uint64_t record, uint64_t beside)
 	return err == -ENOENT ? nothing_left(cache) : err;
 }
 
-/* Lets others have a turn, when the cache is busy. */
-static void pause_a_moment(void)
+/*
+ * Others have a turn. 0: try again: this put has made some room, and goes on (-EAGAIN), or
+ * it waits for what others write (-EBUSY), until the deadline or for PATIENCE_MS.
+ */
+static int let_others(int err, int64_t deadline, int64_t *patience)
 {
 	const struct timespec moment = { 0, 20000 };
 
+	if (!*patience)
+		*patience = tine_after(PATIENCE_MS);
+	if (err == -EBUSY) {
+		int64_t now = tine_now();
+
+		if (now >= deadline || now >= *patience)
+			return -ETIMEDOUT;
+	}
+	/* Bound: 20 us. */
 	nanosleep(&moment, NULL);
+	return 0;
 }
 
 static int put_small(tine_cache *cache, const struct cache_key *key,
-		     struct record *record, const void *val)
+		     struct record *record, const void *val, int64_t deadline)
 {
+	int64_t patience = 0;
 	int err;
 
 	record->sum = record_sum(record, bytes_hash(val, record->val_len));
 	for (unsigned restarts = 0; restarts < 3;) {
-		err = cache_lock(cache);
+		err = cache_lock(cache, deadline);
 		if (err)
 			return err;
 		err = room_for(cache, record_size(record), 0);
-		if (err == -EAGAIN) {
+		if (err == -EAGAIN || err == -EBUSY) {
 			cache_unlock(cache);
-			pause_a_moment();
+			err = let_others(err, deadline, &patience);
+			if (err)
+				return err;
 			continue;
 		}
 		err = cache_settle(cache,
-				   err ? err : make_entry(cache, key, record, val, 0));
+				   err ? err : make_entry(cache, key, record, val, 0, 0));
 		cache_unlock(cache);
 		if (err != -EAGAIN)
 			return err;
@@ -276,12 +325,14 @@ static int put_small(tine_cache *cache, const struct cache_key *key,
 	return -EIO;
 }
 
-static int begin_large(tine_cache *cache, struct writing *writing, uint64_t size)
+static int begin_large(tine_cache *cache, struct writing *writing, uint64_t size,
+		       int64_t deadline)
 {
+	int64_t patience = 0;
 	int err;
 
 	for (unsigned restarts = 0; restarts < 3;) {
-		err = cache_lock(cache);
+		err = cache_lock(cache, deadline);
 		if (err)
 			return err;
 		err = room_for(cache, MOST_KEY + sizeof(struct record), size);
@@ -292,32 +343,36 @@ static int begin_large(tine_cache *cache, struct writing *writing, uint64_t size
 			err = cache_settle(cache, err);
 		}
 		cache_unlock(cache);
-		if (err != -EAGAIN)
+		if (err == -EAGAIN || err == -EBUSY)
+			err = let_others(err, deadline, &patience);
+		else
 			return err;
-		pause_a_moment();
+		if (err)
+			return err;
 	}
 	return -EIO;
 }
 
 static int put_large(tine_cache *cache, const struct cache_key *key,
-		     struct record *record, const void *val)
+		     struct record *record, const void *val, int64_t deadline)
 {
 	uint64_t size = large_size(key->len, record->val_len);
 	struct writing writing;
 	int err, failure;
 
-	err = begin_large(cache, &writing, size);
+	err = begin_large(cache, &writing, size, deadline);
 	if (err)
 		return err;
 	failure = large_write(cache, &writing, key, val, record->val_len);
 	record->file = writing.number;
 	record->sum = record_sum(record, 0);
-	err = cache_lock(cache);
+	/* Without it the row is free, and the next that has it removes the file. */
+	err = cache_lock(cache, deadline);
 	if (err)
 		goto unclaim;
 	err = large_end(cache, &writing, !failure);
 	if (!err && !failure)
-		err = make_entry(cache, key, record, val, size);
+		err = make_entry(cache, key, record, val, size, writing.born);
 	/* The cache has been begun anew; the entry would be the first to go. */
 	if (err == -ENOENT)
 		err = 0;
@@ -331,7 +386,7 @@ unclaim:
 }
 
 int cache_keep(tine_cache *cache, const struct cache_key *key, const void *val,
-	       size_t val_len, int status)
+	       size_t val_len, int status, int64_t deadline)
 {
 	struct record record = { .hash = { key->hash[0], key->hash[1] },
 				 .key_len = key->len,
@@ -342,9 +397,9 @@ int cache_keep(tine_cache *cache, const struct cache_key *key, const void *val,
 
 	if (key->len <= MOST_SMALL && val_len <= MOST_SMALL &&
 	    record_size(&record) <= MOST_SMALL)
-		return put_small(cache, key, &record, val);
+		return put_small(cache, key, &record, val, deadline);
 	record.key_inside = key->len <= MOST_KEY;
-	return put_large(cache, key, &record, val);
+	return put_large(cache, key, &record, val, deadline);
 }
 
 int tine_cache_put(tine_cache *cache, const void *bytes, size_t len, const void *val,
@@ -355,5 +410,6 @@ int tine_cache_put(tine_cache *cache, const void *bytes, size_t len, const void 
 	if (!cache || !bytes || !len || (!val && val_len))
 		return -EINVAL;
 	key_hash(&key);
-	return cache_keep(cache, &key, val, val_len, 0);
+	/* Bound: PATIENCE_MS. */
+	return cache_keep(cache, &key, val, val_len, 0, TINE_FOREVER);
 }

@@ -3,12 +3,14 @@
 #include "cache/call.h"
 
 #include "cache/cache.h"
+#include "cache/turn.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define KEY_ROOM 512 /* on the stack, for keys of tasks */
+#define GRACE_MS 2   /* to keep a result that was not there before the deadline */
 
 /* What this thread computes, the innermost first. */
 struct flight {
@@ -46,29 +48,40 @@ static int task_key(struct cache_key *key, const tine_task *task, const void *in
 	return 0;
 }
 
-/* 1: it was there. */
+/* 1: it was there. 0: it was not, or for some reason cannot be had. */
 static int take_result(tine_cache *cache, const struct cache_key *key,
-		       const tine_task *task, void *out, int *status)
+		       const tine_task *task, void *out, int *status, int64_t deadline)
 {
 	struct found found;
-	int err = cache_find(cache, key, &found);
+	bool same;
 
-	if (err)
-		return err == -ENOENT ? 0 : err;
+	if (cache_find(cache, key, &found, deadline) != 0)
+		return 0;
 	/* Of the same name and version, but another type: as if it were not there. */
-	err = found.len == task->out_size;
-	if (err) {
+	same = found.len == task->out_size;
+	if (same) {
 		if (task->out_size)
 			memcpy(out, found.val, task->out_size);
 		*status = found.status;
 		count(&cache->hits);
 	}
 	tine_cache_release(cache, found.val);
-	return err;
+	return same;
 }
 
-static int compute(tine_cache *cache, const struct cache_key *key, const tine_task *task,
-		   const void *in, void *out, int *status)
+/* Until when a result is to be kept: for the caller waits for that too. */
+static int64_t keep_until(int64_t deadline)
+{
+	int64_t least = tine_after(GRACE_MS), most = tine_after(HELP_MS);
+
+	if (deadline <= TINE_NOWAIT)
+		return TINE_NOWAIT;
+	return deadline < least ? least : deadline < most ? deadline : most;
+}
+
+static int compute_result(tine_cache *cache, const struct cache_key *key,
+			  const tine_task *task, const void *in, void *out, int *status,
+			  int64_t deadline)
 {
 	struct flight flight = { .outer = flights,
 				 .cache = cache,
@@ -81,7 +94,7 @@ static int compute(tine_cache *cache, const struct cache_key *key, const tine_ta
 	if (*status < 0)
 		return *status;
 	/* It is there, if it cannot be kept. */
-	cache_keep(cache, key, out, task->out_size, *status);
+	cache_keep(cache, key, out, task->out_size, *status, keep_until(deadline));
 	return 0;
 }
 
@@ -91,23 +104,25 @@ static int call_once(tine_cache *cache, const struct cache_key *key,
 		     int64_t deadline)
 {
 	struct lockfd turn;
-	int err = take_result(cache, key, task, out, status);
+	int err;
 
-	if (err)
-		return err;
+	if (take_result(cache, key, task, out, status, deadline))
+		return 1;
 	for (const struct flight *flight = flights; flight; flight = flight->outer)
 		if (flight->cache->inode == cache->inode &&
 		    flight->cache->device == cache->device &&
 		    flight->hash[0] == key->hash[0] && flight->hash[1] == key->hash[1])
 			return -EDEADLK;
 	err = lockfd_open(&turn, cache->folder, "lock");
-	if (err)
-		return err;
-	err = lockfd_acquire(&turn, FLIGHT | key->hash[0] >> 2, false, deadline);
+	/* Bound: the caller's deadline, for another that computes it. */
 	if (!err)
-		err = take_result(cache, key, task, out, status);
-	if (!err)
-		err = compute(cache, key, task, in, out, status);
+		err = lockfd_acquire(&turn, FLIGHT | key->hash[0] >> 2, false, deadline);
+	/* Without a turn, as in a folder that was removed, it is computed all the same. */
+	if (err != -ETIMEDOUT) {
+		err = !err && take_result(cache, key, task, out, status, deadline);
+		if (!err)
+			err = compute_result(cache, key, task, in, out, status, deadline);
+	}
 	lockfd_close(&turn);
 	return err;
 }
@@ -123,7 +138,7 @@ int cache_take(tine_cache *cache, const tine_task *task, const void *in, void *o
 		return err;
 	hash[0] = key.hash[0];
 	hash[1] = key.hash[1];
-	err = take_result(cache, &key, task, out, status);
+	err = take_result(cache, &key, task, out, status, TINE_NOWAIT);
 	if (key.bytes != room)
 		free((void *)key.bytes);
 	return err;

@@ -170,7 +170,8 @@ static int verify_file(tine_cache *cache, uint64_t index, const struct copy *cop
 
 	if (err != -EUCLEAN && err != -ENOENT)
 		return err;
-	err = cache_lock(cache);
+	/* Bound: PATIENCE_MS. */
+	err = cache_lock(cache, TINE_FOREVER);
 	if (err)
 		return err;
 	err = drop_copied(cache, index, copy, dropped);
@@ -181,7 +182,8 @@ static int verify_file(tine_cache *cache, uint64_t index, const struct copy *cop
 static int verify_slot(tine_cache *cache, uint64_t index, uint64_t *dropped)
 {
 	struct copy copy;
-	int err = cache_lock(cache);
+	/* Bound: PATIENCE_MS. */
+	int err = cache_lock(cache, TINE_FOREVER);
 	bool large;
 
 	if (err)
@@ -206,7 +208,8 @@ int tine_cache_verify(tine_cache *cache, uint64_t *dropped)
 
 	if (!cache)
 		return -EINVAL;
-	err = cache_lock(cache);
+	/* Bound: PATIENCE_MS. */
+	err = cache_lock(cache, TINE_FOREVER);
 	if (err)
 		return err;
 	entries = get_word(cache_header(cache)->entries);

@@ -3,6 +3,7 @@
 #include "base/atfork.h"
 #include "base/options.h"
 #include "cache/check.h"
+#include "cache/fs.h"
 #include "cache/large.h"
 #include "cache/turn.h"
 
@@ -23,21 +24,23 @@
 /* ---- forks ------------------------------------------------------------------------- */
 
 /*
- * A fork waits until no thread is within a change, so that the child's locks are free.
- * The child finds the lock file closed (lockfd.h), and opens it when it needs it. These
- * handlers run before lockfd's, whose lock is taken inside ours.
+ * A fork waits until no thread maps a file, and for no change: in the child nobody has
+ * the lock between threads, which is made anew, and the lock file is closed (lockfd.h),
+ * and opened when it is needed. These handlers run before lockfd's, whose lock is taken
+ * inside ours.
  */
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct tine_cache *list;
 
 static void hold_caches(void)
 {
+	/* Bound: this process's threads, which open, map and read regular files. */
 	pthread_mutex_lock(&list_lock);
 	for (tine_cache *cache = list; cache; cache = cache->next) {
-		pthread_mutex_lock(&cache->mutex);
+		/* Bound: as above. */
 		pthread_mutex_lock(&cache->maps_mutex);
 		pthread_mutex_lock(&cache->index.mutex);
-		pthread_mutex_lock(&cache->data.mutex);
+		pthread_mutex_lock(&cache->data.mutex); /* Bound: as above. */
 	}
 }
 
@@ -47,7 +50,6 @@ static void release_caches(void)
 		pthread_mutex_unlock(&cache->data.mutex);
 		pthread_mutex_unlock(&cache->index.mutex);
 		pthread_mutex_unlock(&cache->maps_mutex);
-		pthread_mutex_unlock(&cache->mutex);
 	}
 	pthread_mutex_unlock(&list_lock);
 }
@@ -58,6 +60,7 @@ static void renew_caches(void)
 	for (tine_cache *cache = list; cache; cache = cache->next) {
 		atomic_store(&cache->hits, 0);
 		atomic_store(&cache->misses, 0);
+		cache->mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
 	}
 	release_caches();
 }
@@ -71,6 +74,7 @@ FILL_ATFORK static void fill_cache(void)
 
 static void note_open(tine_cache *cache)
 {
+	/* Bound: this process's threads, which hold it for no call that blocks. */
 	pthread_mutex_lock(&list_lock);
 	cache->next = list;
 	if (list)
@@ -81,6 +85,7 @@ static void note_open(tine_cache *cache)
 
 static void note_closed(tine_cache *cache)
 {
+	/* Bound: this process's threads, which hold it for no call that blocks. */
 	pthread_mutex_lock(&list_lock);
 	if (cache->prev)
 		cache->prev->next = cache->next;
@@ -112,7 +117,7 @@ static int default_folder(char path[PATH_ROOM])
 }
 
 /* Also those above it. */
-static int make_folders(char *path)
+static int make_folders(char *path, mode_t mode)
 {
 	for (char *slash = path + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
 		*slash = '\0';
@@ -123,7 +128,7 @@ static int make_folders(char *path)
 		}
 		*slash = '/';
 	}
-	return mkdir(path, 0700) == 0 || errno == EEXIST ? 0 : -errno;
+	return mkdir(path, mode) == 0 || errno == EEXIST ? 0 : -errno;
 }
 
 static bool is_there(int folder, const char *name)
@@ -163,23 +168,35 @@ static int check_contents(int folder)
 	return err;
 }
 
-static int open_folder(const char *dir, bool existing)
+static int name_folder(const char *dir, char path[PATH_ROOM])
 {
-	char path[PATH_ROOM];
-	struct stat now;
 	size_t len;
-	int fd, err;
 
-	if (dir && strlen(dir) >= sizeof(path))
+	if (dir && strlen(dir) >= PATH_ROOM)
 		return -ENAMETOOLONG;
-	err = dir ? (strcpy(path, dir), *dir ? 0 : -ENOENT) : default_folder(path);
-	if (err)
-		return err;
+	if (!dir) {
+		int err = default_folder(path);
+
+		if (err)
+			return err;
+	} else {
+		strcpy(path, dir);
+	}
 	/* With a slash at its end, a link would be followed. */
 	for (len = strlen(path); len > 1 && path[len - 1] == '/'; len--)
 		path[len - 1] = '\0';
+	return *path ? 0 : -ENOENT;
+}
+
+static int open_folder(char *path, const tine_cache_opts *opts)
+{
+	struct stat now;
+	int fd, err;
+
 	if (lstat(path, &now) != 0) {
-		err = errno == ENOENT && !existing ? make_folders(path) : -errno;
+		err = errno == ENOENT && !opts->existing
+			      ? make_folders(path, opts->shared ? 0777 : 0700)
+			      : -errno;
 		if (err)
 			return err;
 	} else if (S_ISLNK(now.st_mode)) {
@@ -188,12 +205,12 @@ static int open_folder(const char *dir, bool existing)
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return -errno;
-	if (fstat(fd, &now) != 0 || now.st_uid != geteuid()) {
+	if (fstat(fd, &now) != 0 || (!opts->shared && !is_private(&now))) {
 		err = -EPERM;
 		goto close_folder;
 	}
 	if (!is_there(fd, "index")) {
-		err = existing ? -ENOENT : check_contents(fd);
+		err = opts->existing ? -ENOENT : check_contents(fd);
 		if (err)
 			goto close_folder;
 	}
@@ -202,17 +219,6 @@ static int open_folder(const char *dir, bool existing)
 close_folder:
 	close(fd);
 	return err;
-}
-
-/* However it was named, and whatever the current folder will be. */
-static char *path_of(int folder)
-{
-	char name[32], path[PATH_ROOM];
-	ssize_t len;
-
-	snprintf(name, sizeof(name), "/proc/self/fd/%d", folder);
-	len = readlink(name, path, sizeof(path) - 1);
-	return len < 0 ? NULL : strndup(path, len);
 }
 
 static uint64_t default_bytes(int folder)
@@ -248,47 +254,92 @@ static int open_index(tine_cache *cache, uint64_t max_bytes)
 	return err ? err : damaged;
 }
 
-/* 1: begun anew, for its index was gone. */
-static int open_files(tine_cache *cache, uint64_t max_bytes)
+/* The file of locks: no link, and nobody else's. */
+static int open_lock(tine_cache *cache)
 {
-	uint64_t room = max_bytes ? max_bytes : MOST_DEFAULT;
-	bool begun = false;
-	int err;
+	struct stat named, now;
+	int fd, err;
 
-	room = room < LEAST_ROOM / 2  ? LEAST_ROOM
-	       : room > INT64_MAX / 4 ? room
-				      : 2 * room;
-	err = lockfd_open(&cache->lock, cache->folder, "lock");
+	/* lockfd_open() would make it for this user alone. */
+	fd = openat(cache->folder, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+		    cache->shared ? 0666 : 0600);
+	if (fd < 0)
+		return -errno;
+	err = fstat(fd, &named) == 0 ? lockfd_open(&cache->lock, cache->folder, "lock")
+				     : -errno;
+	close(fd);
 	if (err)
 		return err;
-	if (mkdirat(cache->folder, "large", 0700) != 0 && errno != EEXIST) {
-		err = -errno;
-		goto close_lock;
-	}
-	cache->large = openat(cache->folder, "large",
-			      O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (cache->large < 0) {
-		err = -errno;
-		goto close_lock;
-	}
-	err = area_open(&cache->index, cache->folder, "index", room);
+	if (fstat(cache->lock.fd, &now) == 0 && now.st_ino == named.st_ino &&
+	    now.st_dev == named.st_dev && (cache->shared || is_private(&now)))
+		return 0;
+	lockfd_close(&cache->lock);
+	return -EPERM;
+}
+
+/* The folder of large files. */
+static int open_large(tine_cache *cache)
+{
+	struct stat now;
+	int fd;
+
+	if (mkdirat(cache->folder, "large", cache->shared ? 0777 : 0700) != 0 &&
+	    errno != EEXIST)
+		return -errno;
+	fd = openat(cache->folder, "large",
+		    O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &now) == 0 && (cache->shared || is_private(&now)))
+		return fd;
+	close(fd);
+	return -EPERM;
+}
+
+/* An index of no length is new, if there are no data yet. 1: its index was gone. */
+static int begin_files(tine_cache *cache)
+{
+	int err, begun = 0;
+
+	if (area_at(&cache->index, 0, 1))
+		return 0;
+	/* Bound: PATIENCE_MS. */
+	err = lockfd_acquire(&cache->lock, WRITER, false, tine_after(PATIENCE_MS));
 	if (err)
-		goto close_large;
-	err = area_open(&cache->data, cache->folder, "data", room);
-	if (err)
-		goto close_index;
-	err = lockfd_acquire(&cache->lock, WRITER, false, TINE_FOREVER);
-	if (err)
-		goto close_data;
-	/* An index of no length is new, if there are no data yet. */
+		return err;
 	if (!area_at(&cache->index, 0, 1)) {
 		begun = area_at(&cache->data, 0, 1) != NULL;
 		err = cache_restart(cache, begun);
 	}
 	lockfd_release(&cache->lock, WRITER);
+	return err ? err : begun;
+}
+
+/* 1: begun anew, for its index was gone. */
+static int open_files(tine_cache *cache, uint64_t max_bytes)
+{
+	uint64_t room = max_bytes ? max_bytes : MOST_DEFAULT;
+	int err;
+
+	room = room < LEAST_ROOM / 2  ? LEAST_ROOM
+	       : room > INT64_MAX / 4 ? room
+				      : 2 * room;
+	err = open_lock(cache);
 	if (err)
+		return err;
+	cache->large = err = open_large(cache);
+	if (err < 0)
+		goto close_lock;
+	err = area_open(&cache->index, cache->folder, "index", cache->shared, room);
+	if (err)
+		goto close_large;
+	err = area_open(&cache->data, cache->folder, "data", cache->shared, room);
+	if (err)
+		goto close_index;
+	err = begin_files(cache);
+	if (err < 0)
 		goto close_data;
-	return begun;
+	return err;
 
 close_data:
 	area_close(&cache->data);
@@ -298,6 +349,41 @@ close_large:
 	close(cache->large);
 close_lock:
 	lockfd_close(&cache->lock);
+	return err;
+}
+
+/* Where nothing is to be mended or set, no lock is needed. */
+static bool is_settled(tine_cache *cache, uint64_t max_bytes)
+{
+	uint64_t max;
+
+	if (!cache_is_whole(cache) || !boot_is_noted(cache))
+		return false;
+	max = get_word(cache_header(cache)->max_bytes);
+	if (max < LEAST_BYTES || (max_bytes && max_bytes != max))
+		return false;
+	cache->max_bytes = max;
+	return true;
+}
+
+/* 1: begun anew, over damage. */
+static int settle_index(tine_cache *cache, uint64_t max_bytes)
+{
+	uint64_t restarts;
+	int err;
+
+	if (is_settled(cache, max_bytes))
+		return 0;
+	restarts = get_word(cache_header(cache)->restarts);
+	/* Bound: PATIENCE_MS. */
+	err = cache_lock(cache, TINE_FOREVER);
+	if (err)
+		return err;
+	err = open_index(cache, max_bytes);
+	/* It may have been cache_lock() that found the damage. */
+	if (err == 0 && get_word(cache_header(cache)->restarts) != restarts)
+		err = 1;
+	cache_unlock(cache);
 	return err;
 }
 
@@ -313,9 +399,9 @@ static void close_files(tine_cache *cache)
 int tine_cache_open(tine_cache **out, const char *dir, const tine_cache_opts *opts)
 {
 	tine_cache_opts zero = { 0 };
+	char path[PATH_ROOM];
 	struct stat now;
 	tine_cache *cache;
-	uint64_t restarts;
 	int err, begun;
 
 	if (!opts)
@@ -323,40 +409,38 @@ int tine_cache_open(tine_cache **out, const char *dir, const tine_cache_opts *op
 	if (!out || !TAIL_IS_ZERO(opts) || opts->max_age_ms < 0 ||
 	    (opts->max_bytes && opts->max_bytes < LEAST_BYTES))
 		return -EINVAL;
+	err = name_folder(dir, path);
+	if (err)
+		return err;
 	cache = malloc(sizeof(*cache));
 	if (!cache)
 		return -ENOMEM;
 	*cache = (tine_cache){ .mutex = PTHREAD_MUTEX_INITIALIZER,
 			       .maps_mutex = PTHREAD_MUTEX_INITIALIZER,
+			       .shared = opts->shared,
 			       .max_age = opts->max_age_ms < INT64_MAX / 1000000
 						  ? opts->max_age_ms * 1000000
 						  : 0 };
-	cache->folder = err = open_folder(dir, opts->existing);
+	cache->folder = err = open_folder(path, opts);
 	if (err < 0)
 		goto free_cache;
-	cache->path = path_of(cache->folder);
-	err = -ENOMEM;
-	if (!cache->path || fstat(cache->folder, &now) != 0)
+	/* However it was named, and whatever the current folder will be. */
+	cache->path = realpath(path, NULL);
+	if (!cache->path || fstat(cache->folder, &now) != 0) {
+		err = -errno;
 		goto free_path;
+	}
 	cache->device = now.st_dev;
 	cache->inode = now.st_ino;
 	begun = err = open_files(cache, opts->max_bytes);
 	if (err < 0)
 		goto free_path;
-	restarts = get_word(cache_header(cache)->restarts);
-	err = cache_lock(cache);
-	if (err)
-		goto close_files;
-	err = open_index(cache, opts->max_bytes);
-	/* It may have been cache_lock() that found the damage. */
-	if (err == 0 && (begun || get_word(cache_header(cache)->restarts) != restarts))
-		err = 1;
-	cache_unlock(cache);
+	err = settle_index(cache, opts->max_bytes);
 	if (err < 0)
 		goto close_files;
 	note_open(cache);
 	*out = cache;
-	return err;
+	return err || begun;
 
 close_files:
 	close_files(cache);
@@ -372,9 +456,9 @@ void tine_cache_free(tine_cache *cache)
 {
 	if (!cache)
 		return;
-	/* For the counts alone. */
+	/* For the counts alone. Bound: PATIENCE_MS. */
 	if ((atomic_load(&cache->hits) || atomic_load(&cache->misses)) &&
-	    cache_lock(cache) == 0)
+	    cache_lock(cache, TINE_FOREVER) == 0)
 		cache_unlock(cache);
 	note_closed(cache);
 	close_files(cache);

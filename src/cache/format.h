@@ -12,8 +12,11 @@
  * Writers hold the lock of byte WRITER, one at a time. Readers hold nothing: they follow
  * a chain of slots to a record and copy it out; what they have read is the entry if the
  * key is the one they look for and the checksum is right, whatever was written meanwhile.
- * If there is none, they look once more with the lock. A large file is written before its
- * entry is there, never changed, and stays mapped by who has it when it is removed.
+ * If there is none, they look again, and believe it if no change was under way and none
+ * was done meanwhile (undos, commits). Only where changes follow each other without a
+ * pause, or a writer has left one half done, or an entry is damaged, they ask for the
+ * lock. A large file is written before its entry is there, never changed, and stays
+ * mapped by the readers that have it when it is removed.
  *
  * To make room the log is eaten from its tail. Of the LOOKED_AT oldest records the least
  * recently used one goes; those before it are copied to the end. Readers note their use
@@ -31,6 +34,14 @@
  *	dies while it computes		it held the byte of that result (FLIGHT): who
  *					waits for it is next
  *	reader dies			nobody misses it
+ *
+ * A process that is stopped (SIGSTOP) where it holds the lock keeps it. The others wait
+ * for it until their deadlines, and not longer than PATIENCE_MS; then a call computes,
+ * what it has computed is not kept, a get is a miss, and other calls are -ETIMEDOUT. A
+ * handle that has waited so in vain waits for nobody until it has had the lock once. A
+ * process that is stopped while it writes a large file keeps one of the WRITERS rows and
+ * what it was promised of the disk; one that is stopped while it computes keeps others
+ * from that result alone, until their deadlines. A reader that is stopped keeps nothing.
  *
  * After a boot (the machine may have lost power, and pages of the index) the index is
  * read through once. If that, or any step of a writer, finds it inconsistent, the cache
@@ -71,7 +82,7 @@ struct slot {
 	word hash[2]; /* of the key, and its kind */
 	word place;   /* of the record, in data; 0: the slot is free */
 	word used;    /* when it was last; nanoseconds since 1970; readers */
-	word born;    /* when it was put */
+	word born;    /* when it was put; of a large one, its file's time of change */
 	word file;    /* N of a large one; 0: none */
 	word links;   /* above, the next in the chain, or of the free ones; below, the */
 		      /* head of the chain of the bucket of this number; 0: none, else */
@@ -101,8 +112,8 @@ struct large {
 	uint64_t magic, number, key_len, val_len, hash[2], sum;
 	/*
 	 * When it was written, nanoseconds since 1970, which the file's time of
-	 * modification is set to: who writes to the file later changes that, and then the
-	 * checksum is asked.
+	 * modification is set to. A later write changes that, or at least the time of
+	 * change, which nobody can set; then the checksum is asked.
 	 */
 	int64_t stamp;
 };
@@ -134,6 +145,7 @@ struct index_header {
 	struct {
 		word where, old; /* an offset in the index, or above IN_DATA in data */
 	} undo[MOST_UNDO];
+	word commits; /* changes that were done or undone, since the index was made */
 };
 
 #define CACHE_MAGIC  UINT64_C(0x6568636163656e74)

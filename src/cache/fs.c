@@ -39,6 +39,11 @@ void large_remove_all(int large)
 	closedir(dir);
 }
 
+bool is_private(const struct stat *now)
+{
+	return now->st_uid == geteuid() && !(now->st_mode & (S_IWGRP | S_IWOTH));
+}
+
 uint64_t file_size(int fd)
 {
 	struct stat now;

@@ -12,11 +12,16 @@ struct mapped;
 #define MAP_BUCKETS 256
 
 struct tine_cache {
-	pthread_mutex_t
-		mutex; /* between threads, what byte WRITER is between processes */
+	/*
+	 * Between threads, what byte WRITER is between processes: it is held while this
+	 * process waits for others, so that a fork must not wait for it.
+	 */
+	pthread_mutex_t mutex;
+	_Atomic bool stuck; /* waited for the lock in vain, and has not had it since */
 	struct lockfd lock;
 	int folder, large;
-	char *path; /* of the folder, absolute */
+	bool shared; /* with other users */
+	char *path;  /* of the folder, absolute */
 	dev_t device;
 	ino_t inode;
 	struct area index, data;

@@ -48,9 +48,16 @@ static const void *value_in(const struct large *large)
 	return (const char *)large + value_offset(large->key_len);
 }
 
-static int64_t stamp_of(const struct stat *now)
+static uint64_t nanoseconds(struct timespec time)
 {
-	return (int64_t)now->st_mtim.tv_sec * 1000000000 + now->st_mtim.tv_nsec;
+	return (uint64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+/* Whether it is as it was when it was written, by what the kernel has noted. */
+static bool is_untouched(const struct stat *now, const struct large *head, uint64_t born)
+{
+	return nanoseconds(now->st_mtim) == (uint64_t)head->stamp &&
+	       nanoseconds(now->st_ctim) == born;
 }
 
 /* ---- those that are mapped --------------------------------------------------------- */
@@ -162,27 +169,28 @@ static bool sum_is_right(const struct large *large)
 	return large->sum == record_sum(&record, hash);
 }
 
-/* Maps the file of an entry: 0, -ENOENT, -EUCLEAN, or as mmap(2). */
-static int map_large(tine_cache *cache, const struct record *record, bool verify,
+/* Maps the file of an entry: 0, -ENOENT, -EUCLEAN, or as mmap(2). born 0: reads it all. */
+static int map_large(tine_cache *cache, const struct record *record, uint64_t born,
 		     const struct large **out, uint64_t *size)
 {
 	uint64_t needed = value_offset(record->key_len) + record->val_len;
 	const struct large *large;
 	struct large head;
-	struct timespec times[2];
 	struct stat now;
 	int fd, err = 0;
 
 	fd = openat(cache->large, large_name(record->file).text,
-		    O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+		    O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return errno == ENOENT ? -ENOENT : -errno;
 	if (fstat(fd, &now) != 0 || !S_ISREG(now.st_mode) ||
-	    record->val_len > INT64_MAX / 2 || (uint64_t)now.st_size != needed) {
+	    (!cache->shared && !is_private(&now)) || record->val_len > INT64_MAX / 2 ||
+	    (uint64_t)now.st_size != needed) {
 		err = -EUCLEAN;
 		goto close_file;
 	}
 	/* Read, for a page that is first touched costs ten times as much. */
+	/* Bound: a regular file. */
 	if (pread(fd, &head, sizeof(head), 0) != sizeof(head) ||
 	    head.magic != LARGE_MAGIC || head.number != record->file ||
 	    head.key_len != record->key_len || head.val_len != record->val_len ||
@@ -195,16 +203,9 @@ static int map_large(tine_cache *cache, const struct record *record, bool verify
 		err = -errno;
 		goto close_file;
 	}
-	if (verify || stamp_of(&now) != head.stamp) {
-		if (!sum_is_right(large)) {
-			err = -EUCLEAN;
-			goto unmap;
-		}
-		/* It was copied, then, or touched. */
-		times[0] = now.st_atim;
-		times[1] = (struct timespec){ head.stamp / 1000000000,
-					      head.stamp % 1000000000 };
-		futimens(fd, times);
+	if (!is_untouched(&now, &head, born) && !sum_is_right(large)) {
+		err = -EUCLEAN;
+		goto unmap;
 	}
 	*out = large;
 	*size = needed;
@@ -226,12 +227,13 @@ static bool is_of_key(const struct large *large, const struct cache_key *key)
 }
 
 int large_get(tine_cache *cache, const struct cache_key *key, const struct record *record,
-	      const void **val)
+	      uint64_t born, const void **val)
 {
 	const struct large *large;
 	struct mapped *mapped;
 	int err = 0;
 
+	/* Bound: this process's threads, which map and read regular files. */
 	pthread_mutex_lock(&cache->maps_mutex);
 	mapped = *by_number(cache, record->file);
 	if (!mapped) {
@@ -240,7 +242,7 @@ int large_get(tine_cache *cache, const struct cache_key *key, const struct recor
 		if (err)
 			goto unlock;
 		*mapped = (struct mapped){ .number = record->file };
-		err = map_large(cache, record, false, &large, &mapped->size);
+		err = map_large(cache, record, born, &large, &mapped->size);
 		if (err) {
 			free(mapped);
 			goto unlock;
@@ -269,6 +271,7 @@ bool large_release(tine_cache *cache, const void *val)
 {
 	struct mapped *mapped;
 
+	/* Bound: this process's threads, which map and read regular files. */
 	pthread_mutex_lock(&cache->maps_mutex);
 	mapped = *by_value(cache, val);
 	if (mapped && mapped->users && --mapped->users == 0) {
@@ -289,18 +292,18 @@ int large_verify(tine_cache *cache, const struct record *record)
 {
 	const struct large *large;
 	uint64_t size;
-	int err = map_large(cache, record, true, &large, &size);
+	int err = map_large(cache, record, 0, &large, &size);
 
 	if (!err)
 		munmap((void *)large, size);
 	return err;
 }
 
-int large_key(tine_cache *cache, const struct record *record, void **key)
+int large_key(tine_cache *cache, const struct record *record, uint64_t born, void **key)
 {
 	const struct large *large;
 	uint64_t size;
-	int err = map_large(cache, record, false, &large, &size);
+	int err = map_large(cache, record, born, &large, &size);
 
 	if (err)
 		return err;
@@ -320,6 +323,7 @@ static int claim_row(tine_cache *cache, struct writing *writing)
 	if (err)
 		return err;
 	for (writing->row = 0; writing->row < WRITERS; writing->row++) {
+		/* Bound: TINE_NOWAIT. */
 		err = lockfd_acquire(&writing->claim, WRITING + writing->row, false,
 				     TINE_NOWAIT);
 		if (err != -ETIMEDOUT)
@@ -327,7 +331,7 @@ static int claim_row(tine_cache *cache, struct writing *writing)
 	}
 	if (err)
 		lockfd_close(&writing->claim);
-	return err == -ETIMEDOUT ? -EAGAIN : err;
+	return err == -ETIMEDOUT ? -EBUSY : err;
 }
 
 /* What whoever wrote in this row had promised of the disk. */
@@ -356,6 +360,7 @@ int large_reap(tine_cache *cache)
 	if (err)
 		return err;
 	for (unsigned row = 0; !err && row < WRITERS; row++) {
+		/* Bound: TINE_NOWAIT. */
 		if (!get_word(header->writing[row].number) ||
 		    lockfd_acquire(&claim, WRITING + row, false, TINE_NOWAIT) != 0)
 			continue;
@@ -421,6 +426,7 @@ static int write_all(int fd, const void *bytes, uint64_t len, uint64_t offset)
 	const char *at = bytes;
 
 	while (len > 0) {
+		/* Bound: a regular file. */
 		ssize_t n = pwrite(fd, at, len < 1 << 30 ? len : 1 << 30, offset);
 
 		if (n < 0 && errno == EINTR)
@@ -434,8 +440,8 @@ static int write_all(int fd, const void *bytes, uint64_t len, uint64_t offset)
 	return 0;
 }
 
-int large_write(tine_cache *cache, const struct writing *writing,
-		const struct cache_key *key, const void *val, uint64_t val_len)
+int large_write(tine_cache *cache, struct writing *writing, const struct cache_key *key,
+		const void *val, uint64_t val_len)
 {
 	struct large large = { .magic = LARGE_MAGIC,
 			       .number = writing->number,
@@ -449,6 +455,7 @@ int large_write(tine_cache *cache, const struct writing *writing,
 				 .file = writing->number };
 	struct timespec times[2] = { { large.stamp / 1000000000,
 				       large.stamp % 1000000000 } };
+	struct stat now;
 	int fd, err;
 
 	if (!file_may_reach(value_offset(key->len) + val_len))
@@ -456,7 +463,8 @@ int large_write(tine_cache *cache, const struct writing *writing,
 	large.sum = record_sum(&record, bytes_hash(val, val_len) ^
 						bytes_hash(key->bytes, key->len));
 	fd = openat(cache->large, large_name(writing->number).text,
-		    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+		    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+		    cache->shared ? 0666 : 0600);
 	if (fd < 0)
 		return -errno;
 	err = -posix_fallocate(fd, 0, value_offset(key->len) + val_len);
@@ -467,12 +475,14 @@ int large_write(tine_cache *cache, const struct writing *writing,
 	if (!err)
 		err = write_all(fd, val, val_len, value_offset(key->len));
 	times[1] = times[0];
-	if (!err && futimens(fd, times) != 0)
+	if (!err && (futimens(fd, times) != 0 || fstat(fd, &now) != 0))
 		err = -errno;
 	if (close(fd) != 0 && !err)
 		err = -errno;
 	if (err)
 		large_remove(cache->large, writing->number);
+	else
+		writing->born = nanoseconds(now.st_ctim);
 	return err;
 }
 

@@ -10,13 +10,13 @@
  * no such file, or it is another; -EUCLEAN: its value is damaged.
  */
 int large_get(tine_cache *, const struct cache_key *, const struct record *,
-	      const void **val);
+	      uint64_t born, const void **val);
 /* Whether val was one, that is now released. */
 bool large_release(tine_cache *, const void *val);
 /* Reads all of it: 0, -ENOENT, -EUCLEAN. */
 int large_verify(tine_cache *, const struct record *);
 /* A copy of the key, to be freed. */
-int large_key(tine_cache *, const struct record *, void **key);
+int large_key(tine_cache *, const struct record *, uint64_t born, void **key);
 void large_close_all(tine_cache *);
 uint64_t large_size(uint64_t key_len, uint64_t val_len);
 
@@ -25,11 +25,12 @@ struct writing {
 	struct lockfd claim;
 	unsigned row;
 	uint64_t number, size;
+	uint64_t born; /* the file's time of change, once it is written */
 };
-/* With the lock. -EAGAIN: let go of it, and try again: others write. */
+/* With the lock. -EBUSY: others write; let go of it, and try again. */
 int large_begin(tine_cache *, struct writing *, uint64_t size);
-int large_write(tine_cache *, const struct writing *, const struct cache_key *,
-		const void *val, uint64_t val_len);
+int large_write(tine_cache *, struct writing *, const struct cache_key *, const void *val,
+		uint64_t val_len);
 /* With the lock: gives up what writers that died had begun. */
 int large_reap(tine_cache *);
 /* With the lock: it is part of a change (keep), or not wanted. */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The writer's turn; the protocol is at the head of format.h. */
+/* Its arguments have the name of a type of ours. */
+#include "base/futex.h"
+
 #include "cache/turn.h"
 
 #include "cache/fs.h"
@@ -10,6 +13,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
+
+/* Between looks whether the lock is free: some turns of a loop, and then nanoseconds. */
+#define SPINS	     8
+#define SPIN	     50
+#define SHORTEST_NAP INT64_C(50000)
+#define LONGEST_NAP  INT64_C(1000000)
 
 static uint64_t check_of(uint64_t value)
 {
@@ -85,39 +94,95 @@ static void bring_in(tine_cache *cache)
 	header->misses += atomic_exchange(&cache->misses, 0);
 }
 
-int cache_lock(tine_cache *cache)
-{
-	int err = 0;
-
-	pthread_mutex_lock(&cache->mutex);
-	/* In a child, which inherits no locks. */
-	if (cache->lock.fd < 0)
-		err = lockfd_open(&cache->lock, cache->folder, "lock");
-	if (err)
-		goto unlock_threads;
-	err = lockfd_acquire(&cache->lock, WRITER, false, TINE_FOREVER);
-	if (err)
-		goto unlock_threads;
-	err = mend_death(cache);
-	if (err == -EUCLEAN || err == -ENODATA)
-		err = cache_restart(cache, err == -EUCLEAN);
-	if (err)
-		goto unlock_processes;
-	bring_in(cache);
-	cache->max_bytes = get_word(cache_header(cache)->max_bytes);
-	return 0;
-
-unlock_processes:
-	lockfd_release(&cache->lock, WRITER);
-unlock_threads:
-	pthread_mutex_unlock(&cache->mutex);
-	return err;
-}
-
 void cache_unlock(tine_cache *cache)
 {
 	lockfd_release(&cache->lock, WRITER);
 	pthread_mutex_unlock(&cache->mutex);
+}
+
+bool cache_is_whole(tine_cache *cache)
+{
+	struct index_header *header = cache_header(cache);
+
+	return is_index(cache) == 0 && get_word(header->undos) == 0 &&
+	       get_word(header->doomed) == 0 && check_header(cache) == 0;
+}
+
+/* The lock between threads, then that between processes: both, or neither. */
+static int try_both(tine_cache *cache)
+{
+	int err;
+
+	if (pthread_mutex_trylock(&cache->mutex) != 0)
+		return -ETIMEDOUT;
+	/* In a child, which inherits no locks. */
+	err = cache->lock.fd < 0 ? lockfd_open(&cache->lock, cache->folder, "lock") : 0;
+	if (!err)
+		err = lockfd_acquire(&cache->lock, WRITER, false, TINE_NOWAIT);
+	if (err)
+		pthread_mutex_unlock(&cache->mutex);
+	return err;
+}
+
+/* Most have the lock for some microseconds. */
+static int try_again(tine_cache *cache, int64_t until)
+{
+	int64_t nap = SHORTEST_NAP, now = tine_now();
+	int err = -ETIMEDOUT;
+
+	for (unsigned tries = 0; err == -ETIMEDOUT && now < until; tries++) {
+		struct timespec next = timespec_of(until - now > nap ? now + nap : until);
+
+		if (tries < SPINS) {
+			for (unsigned i = 0; i < SPIN; i++)
+				cpu_relax();
+		} else {
+			/* Bound: LONGEST_NAP. */
+			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
+			nap = nap < LONGEST_NAP / 2 ? 2 * nap : LONGEST_NAP;
+		}
+		err = try_both(cache);
+		now = tine_now();
+	}
+	return err;
+}
+
+static int acquire_in_time(tine_cache *cache, int64_t deadline)
+{
+	int err = try_both(cache);
+	int64_t begun, until;
+
+	if (err == -ETIMEDOUT && deadline > TINE_NOWAIT && !atomic_load(&cache->stuck)) {
+		begun = tine_now();
+		until = begun + PATIENCE_MS * INT64_C(1000000);
+		until = deadline < until ? deadline : until;
+		err = try_again(cache, until);
+		if (err == -ETIMEDOUT && until - begun >= HELP_MS * INT64_C(1000000))
+			atomic_store(&cache->stuck, true);
+	}
+	if (!err && atomic_load_explicit(&cache->stuck, memory_order_relaxed))
+		atomic_store(&cache->stuck, false);
+	return err;
+}
+
+int cache_lock(tine_cache *cache, int64_t deadline)
+{
+	int err = acquire_in_time(cache, deadline);
+
+	if (err)
+		return err;
+	err = mend_death(cache);
+	if (err == -EUCLEAN || err == -ENODATA)
+		err = cache_restart(cache, err == -EUCLEAN);
+	if (err)
+		goto unlock;
+	bring_in(cache);
+	cache->max_bytes = get_word(cache_header(cache)->max_bytes);
+	return 0;
+
+unlock:
+	cache_unlock(cache);
+	return err;
 }
 
 /* ---- begun anew -------------------------------------------------------------------- */
@@ -131,6 +196,7 @@ static void this_boot(uint64_t boot[2])
 	boot[0] = boot[1] = 0;
 	if (fd < 0)
 		return;
+	/* Bound: a file of /proc that is a constant. */
 	if (read(fd, text, sizeof(text)) == sizeof(text)) {
 		boot[0] = bytes_hash(text, 18) | 1;
 		boot[1] = bytes_hash(text + 18, 18);
@@ -172,7 +238,7 @@ int cache_restart(tine_cache *cache, bool damaged)
 	atomic_store(&header->magic, damaged ? 0 : CACHE_BEGUN);
 	file_give_back(cache->data.fd, 0);
 	file_give_back(cache->index.fd, size);
-	for (word *at = &header->clock; at < (word *)(header + 1); at++)
+	for (word *at = &header->clock; at < &header->commits; at++)
 		*at = 0;
 	header->layout = CACHE_LAYOUT;
 	header->check = check_of(CACHE_LAYOUT);
@@ -191,6 +257,7 @@ int cache_restart(tine_cache *cache, bool damaged)
 	header->clock = header->files;
 	large_remove_all(cache->large);
 	boot_note(cache);
+	header->commits++;
 	atomic_store(&header->magic, CACHE_MAGIC);
 	return 0;
 }

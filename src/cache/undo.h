@@ -8,6 +8,8 @@
 int change_word(tine_cache *, word *, uint64_t to);
 /* All since the last are done, and cannot be undone; removes the file that is doomed. */
 void commit_changes(tine_cache *);
+/* How many changes there have been; 0: one is under way, or the index is not whole. */
+uint64_t changes_done(tine_cache *);
 /* Also those of a process that died. -EUCLEAN: what was noted is damaged. */
 int undo_changes(tine_cache *);
 

@@ -88,19 +88,22 @@ int tine_cache_list(tine_cache *cache, int (*each)(void *arg, const tine_cache_e
 
 	if (!cache || !each)
 		return -EINVAL;
-	err = cache_lock(cache);
+	/* Bound: PATIENCE_MS. */
+	err = cache_lock(cache, TINE_FOREVER);
 	if (err)
 		return err;
 	slots = get_word(cache_header(cache)->slots);
 	cache_unlock(cache);
 	for (uint64_t i = 0; i < slots; i++) {
-		err = cache_lock(cache);
+		/* Bound: PATIENCE_MS. */
+		err = cache_lock(cache, TINE_FOREVER);
 		if (err)
 			return err;
 		err = copy_entry(cache, i, &copy);
 		cache_unlock(cache);
 		if (!err && !copy.key)
-			err = large_key(cache, &copy.record, (void **)&copy.key);
+			err = large_key(cache, &copy.record, copy.born,
+					(void **)&copy.key);
 		if (!err && describe(&copy, &entry))
 			err = each(arg, &entry);
 		else if (err == -ENOENT || err == -EUCLEAN)
@@ -136,7 +139,8 @@ static bool is_of_task(tine_cache *cache, uint64_t index, uint64_t hash)
 
 static int clear_all(tine_cache *cache)
 {
-	int err = cache_lock(cache);
+	/* Bound: PATIENCE_MS. */
+	int err = cache_lock(cache, TINE_FOREVER);
 
 	if (err)
 		return err;
@@ -156,7 +160,8 @@ int tine_cache_clear(tine_cache *cache, const tine_task *task)
 		return clear_all(cache);
 	hash = task_hash(task->name);
 	do {
-		err = cache_lock(cache);
+		/* Bound: PATIENCE_MS. */
+		err = cache_lock(cache, TINE_FOREVER);
 		if (err)
 			return err;
 		slots = get_word(cache_header(cache)->slots);
@@ -169,7 +174,8 @@ int tine_cache_clear(tine_cache *cache, const tine_task *task)
 		cache_unlock(cache);
 	} while (!err && i < slots);
 	while (!err && more) {
-		err = cache_lock(cache);
+		/* Bound: PATIENCE_MS. */
+		err = cache_lock(cache, TINE_FOREVER);
 		if (err)
 			return err;
 		more = err = log_give_back(cache);
@@ -186,7 +192,8 @@ int tine_cache_stat(tine_cache *cache, tine_cache_stats *stats)
 
 	if (!cache || !stats)
 		return -EINVAL;
-	err = cache_lock(cache);
+	/* Bound: PATIENCE_MS. */
+	err = cache_lock(cache, TINE_FOREVER);
 	if (err)
 		return err;
 	header = cache_header(cache);

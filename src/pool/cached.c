@@ -17,6 +17,7 @@ size_t cached_size(const tine_cache *cache, const tine_task *task)
 void cached_fill(struct cached *cached, const tine_cache *cache, const tine_task *task)
 {
 	*cached = (struct cached){ .max_age_ms = cache->max_age / 1000000,
+				   .shared = cache->shared,
 				   .in_size = task->in_size,
 				   .out_size = task->out_size,
 				   .version = task->version,
@@ -34,7 +35,8 @@ static struct {
 
 static tine_cache *own_cache(const struct cached *cached)
 {
-	tine_cache_opts opts = { .max_age_ms = cached->max_age_ms };
+	tine_cache_opts opts = { .max_age_ms = cached->max_age_ms,
+				 .shared = cached->shared };
 
 	if (own.cache && own.max_age_ms == cached->max_age_ms &&
 	    strcmp(own.path, cached->text) == 0)
@@ -62,6 +64,7 @@ int cached_call(const struct cached *cached, tine_fn *fn, const void *in, void *
 	/* A folder that was removed is no reason not to do the job. */
 	if (!cache)
 		return fn(in, out);
+	/* Bound: the deadline of the map and job_ms, which end this worker. */
 	err = tine_cache_call(cache, &task, in, out, &status, TINE_FOREVER);
 	return err < 0 ? err : status;
 }

@@ -11,6 +11,7 @@
  */
 struct cached {
 	int64_t max_age_ms;
+	bool shared;
 	size_t in_size, out_size;
 	unsigned version;
 	size_t name; /* where it begins in text, behind the path */

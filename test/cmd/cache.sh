@@ -130,7 +130,7 @@ result $bad "the default folder"
 
 if [ "$(id -u)" -eq 0 ]; then
     chown 12345 "$dir"
-    complains "'$dir': it belongs to somebody else" cache stat "$dir"
+    complains "'$dir': it or a file in it belongs to another user, or others can write it" cache stat "$dir"
     result $? "somebody else's folder"
     chown 0 "$dir"
 else

@@ -112,7 +112,7 @@ TINE_CACHE=$work/full/file/below goes_wrong cache "Not a directory" || bad=1
 (unset TINE_CACHE XDG_CACHE_HOME HOME; goes_wrong cache "HOME is not set") || bad=1
 if [ "$(id -u)" -eq 0 ]; then
     mkdir "$work/other" && chown 12345 "$work/other"
-    TINE_CACHE=$work/other goes_wrong cache "belongs to somebody else" || bad=1
+    TINE_CACHE=$work/other goes_wrong cache "belongs to another user" || bad=1
 fi
 result $bad "a cache folder that is not ours, or none"
 runs 0 pi -n 1e6 --cache "$work/cache" && runs 0 doctor &&

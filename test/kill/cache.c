@@ -3,6 +3,10 @@
 #include "cache_use.h"
 #include "step.h"
 
+#include "cache/turn.h"
+
+#include <pthread.h>
+
 enum { KEYS = 200 };
 
 /* What is left is whole: every entry right, none damaged, and the limit of disk held. */
@@ -335,4 +339,217 @@ TEST_LIMIT(killed_at_steps_of_open, 200)
 	CHECK(test_kill_some_steps(&(struct steps){ NULL, make_it, can_be_made }, NULL,
 				   97) > 100);
 	clean();
+}
+
+/* ---- beside one that is stopped ---------------------------------------------------- */
+
+/* What others do meanwhile. In shared memory: they are processes of their own. */
+struct beside {
+	tine_cache *cache;
+	struct scene scene; /* of the one that is stopped */
+	long step;
+	uint64_t chance;
+	_Atomic long kept, refused; /* puts */
+};
+
+/* Deadlines are far below the guard, and TINE_NOWAIT is none. */
+static void calls_with_deadlines(void *arg)
+{
+	struct beside *beside = arg;
+	uint64_t key = 3, missing = 100000 + (uint64_t)beside->step;
+	char out[3000];
+
+	for (int i = 0; i < 3; i++) {
+		CHECK(tine_cache_call(beside->cache, &task, &key, out, NULL,
+				      tine_after(20)) >= 0);
+		CHECK(is_value(out, sizeof(out), key));
+	}
+	CHECK(tine_cache_call(beside->cache, &task, &missing, out, NULL, TINE_NOWAIT) >=
+	      0);
+	CHECK(is_value(out, sizeof(out), missing));
+}
+
+/* A call without a deadline has a bound of its own, and a fork waits for nobody. */
+static void *put_one(void *arg)
+{
+	struct beside *beside = arg;
+	int err;
+
+	CHECK_EQ(got_value(beside->cache, 9999999), -ENOENT);
+	err = put_value(beside->cache, 8888, 100, 1);
+
+	CHECK(err == 0 || err == -ETIMEDOUT);
+	atomic_fetch_add(err ? &beside->refused : &beside->kept, 1);
+	/* It waits for nobody a second time, until the lock is free. */
+	for (int i = 0; err && i < 100; i++)
+		CHECK_EQ(put_value(beside->cache, 8888, 100, 1), -ETIMEDOUT);
+	return NULL;
+}
+
+static void put_and_fork(void *arg)
+{
+	struct beside *beside = arg;
+	long refused = atomic_load(&beside->refused);
+	pthread_t thread;
+	pid_t pid;
+
+	CHECK_EQ(pthread_create(&thread, NULL, put_one, beside), 0);
+	test_sleep_us(20000);
+	pid = fork();
+	if (pid == 0)
+		_exit(0);
+	CHECK(pid > 0);
+	/* While the put has not been refused yet, or never is. */
+	CHECK_EQ(atomic_load(&beside->refused), refused);
+	test_reap(pid);
+	CHECK_EQ(pthread_join(thread, NULL), 0);
+}
+
+static void others_go_on(void *arg, long step)
+{
+	struct beside *beside = arg;
+
+	beside->step = step;
+	test_call_beside(calls_with_deadlines, beside);
+	/* These take a second each. */
+	if (roll(&beside->chance, 30) == 0)
+		test_call_beside(put_and_fork, beside);
+}
+
+static void beside_put(void *arg)
+{
+	put_prepared(&((struct beside *)arg)->scene);
+}
+
+static void beside_call(void *arg)
+{
+	call_one(&((struct beside *)arg)->scene);
+}
+
+static void beside_clear(void *arg)
+{
+	clear_all(&((struct beside *)arg)->scene);
+}
+
+static void beside_miss(void *arg)
+{
+	got_value(((struct beside *)arg)->cache, 123456);
+}
+
+/* Before each: a damaged entry would be dropped, and the change that it was in undone. */
+static void is_right_after(void *arg, long step)
+{
+	struct beside *beside = arg;
+
+	(void)step;
+	CHECK_EQ(dropped_by_verify(beside->cache), 0);
+	CHECK_EQ(stats_of(beside->cache).restarts, 0);
+	CHECK(tine_cache_call(beside->cache, &task, &(uint64_t){ 3 }, (char[3000]){ 0 },
+			      NULL, TINE_FOREVER) >= 0);
+}
+
+static struct beside *stop_each_step(size_t len, void (*fn)(void *), long stride)
+{
+	struct beside *beside = tine_shared_new(1, sizeof(*beside));
+
+	CHECK(beside);
+	beside->cache = opened(4 * MIB);
+	beside->chance = test_seed();
+	beside->scene = (struct scene){ .cache = beside->cache, .key = 5, .len = len };
+	make_value(prepared, len, 5, 1);
+	is_right_after(beside, 0);
+	CHECK(test_stop_some_steps(
+		      &(struct stops){ NULL, fn, others_go_on, is_right_after, false },
+		      beside, stride) > 50);
+	return beside;
+}
+
+static void end_beside(struct beside *beside)
+{
+	tine_cache_free(beside->cache);
+	tine_shared_free(beside);
+	clean();
+}
+
+TEST_LIMIT(beside_one_stopped_in_a_put, 300)
+{
+	end_beside(stop_each_step(100, beside_put, 11));
+}
+
+TEST_LIMIT(beside_one_stopped_in_a_large_put, 300)
+{
+	end_beside(stop_each_step(17000, beside_put, 97));
+}
+
+TEST_LIMIT(beside_one_stopped_in_a_call, 300)
+{
+	end_beside(stop_each_step(100, beside_call, 97));
+}
+
+TEST_LIMIT(beside_one_stopped_in_clear, 300)
+{
+	end_beside(stop_each_step(100, beside_clear, 67));
+}
+
+/* It has no lock: nobody is refused. */
+TEST_LIMIT(beside_one_stopped_in_a_miss, 300)
+{
+	struct beside *beside = stop_each_step(100, beside_miss, 1);
+
+	CHECK_EQ(atomic_load(&beside->refused), 0);
+	end_beside(beside);
+}
+
+/* Where it has the lock for sure. */
+static void stop_with_the_lock(void *arg)
+{
+	struct beside *beside = arg;
+
+	CHECK_EQ(cache_lock(beside->cache, TINE_FOREVER), 0);
+	raise(SIGSTOP);
+	cache_unlock(beside->cache);
+}
+
+static void open_another(void *arg)
+{
+	tine_cache *cache;
+
+	(void)arg;
+	CHECK_EQ(tine_cache_open(&cache, folder(), NULL), 0);
+	CHECK_EQ(got_value(cache, 1), 100);
+	CHECK_EQ(got_value(cache, 2), -ENOENT);
+	tine_cache_free(cache);
+}
+
+static void others_are_refused(void *arg)
+{
+	struct beside *beside = arg;
+	tine_cache_stats stats;
+
+	CHECK_EQ(tine_cache_stat(beside->cache, &stats), -ETIMEDOUT);
+	CHECK_EQ(tine_cache_clear(beside->cache, NULL), -ETIMEDOUT);
+	CHECK_EQ(tine_cache_verify(beside->cache, NULL), -ETIMEDOUT);
+}
+
+TEST(beside_one_stopped_with_the_lock)
+{
+	struct beside *beside = tine_shared_new(1, sizeof(*beside));
+	int status;
+	pid_t pid;
+
+	beside->cache = opened(4 * MIB);
+	CHECK_EQ(put_value(beside->cache, 1, 100, 1), 0);
+	pid = test_fork(stop_with_the_lock, beside);
+	CHECK(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status));
+	test_call_beside(calls_with_deadlines, beside);
+	test_call_beside(put_and_fork, beside);
+	CHECK_EQ(atomic_load(&beside->refused), 1);
+	test_call_beside(open_another, beside);
+	test_call_beside(others_are_refused, beside);
+	CHECK_EQ(kill(pid, SIGCONT), 0);
+	CHECK_EQ(test_reap(pid), 0);
+	test_call_beside(put_and_fork, beside);
+	CHECK_EQ(atomic_load(&beside->kept), 1);
+	CHECK_EQ(dropped_by_verify(beside->cache), 0);
+	end_beside(beside);
 }
