@@ -18,7 +18,8 @@ help:
 	@echo 'make valgrind the tests under valgrind'
 	@echo 'make install  [PREFIX=/usr/local] [DESTDIR=]'
 	@echo 'make uninstall, with the same PREFIX and DESTDIR, takes that away again'
-	@echo 'run, test and bench install what they need from Debian, if it is missing.'
+	@echo 'All install what they need from Debian, if it is missing, and say what; with'
+	@echo 'NO_INSTALL=1 they only say it.'
 
 $(BUILD)/build.ninja:
 	@tools/deps build
@@ -26,7 +27,7 @@ $(BUILD)/build.ninja:
 	@mv $(BUILD).log $(BUILD)/setup.log
 
 # quietly FOLDER,TARGET: a line that counts on a terminal, else nothing; or what went wrong.
-quietly = if [ -t 1 ]; then NINJA_STATUS='[%f/%t] ' ninja -C $1 --quiet $2; else \
+quietly = if [ -t 1 ]; then NINJA_STATUS='[%f/%t] ' ninja -C $1 $2; else \
 	ninja -C $1 $2 >$1/ninja.log 2>&1 || { cat $1/ninja.log; exit 1; }; fi
 
 .PHONY: build
