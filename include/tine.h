@@ -243,11 +243,63 @@ typedef struct tine_exit {
  * (the low 8 bits). The child leaves by _exit: atexit functions do not run, stdout and
  * stderr are flushed, and what the parent had buffered in them is not printed twice.
  * Signal mask, handlers and descriptors are inherited as by fork(2). The child dies with
- * the process that started it, however that one ends.
+ * the process that started it, however that one ends, also when it has closed its
+ * descriptors or executed a program.
  * -EAGAIN, -ENOMEM, -EMFILE: as fork(2) and socketpair(2).
  */
 int tine_process_start(tine_process **out, int (*fn)(void *arg), void *arg,
 		       const tine_process_opts *);
+/* A program to be executed. Zero members are defaults; all is copied. */
+typedef struct tine_command {
+	const char *const *argv; /* ends with NULL; argv[0] is searched for in PATH */
+	const char *const *env;	 /* "NAME=value", ends with NULL; over the caller's */
+	const char *folder;	 /* in which it runs; NULL: the caller's */
+	/*
+	 * Three descriptors of the caller's, which become 0, 1 and 2; -1: /dev/null. NULL:
+	 * /dev/null and the caller's 1 and 2. The program inherits no others.
+	 */
+	const int *fds;
+	uint64_t reserved[4];
+} tine_command;
+
+/*
+ * Executes a program in a process and a process group of its own, with every signal at
+ * its default. The program and all processes that it starts, in whatever group or
+ * session, are killed when the calling process has ended in any way, or by
+ * tine_process_free(); tine-processes(7) names the exceptions. A process between the two,
+ * the keeper, does this; the first call starts it. Memory and time do not grow with the
+ * caller's. Limits, umask and priority are the caller's at its first call.
+ * Blocks until the program is being executed, 5 seconds at most: -ETIMEDOUT.
+ * -EINVAL: no argv[0], or a variable without "="; -ENOENT, -EACCES and others as
+ * execve(2); -ENOENT, -ENOTDIR, -EACCES: folder; -EBADF: a descriptor that is closed;
+ * -EAGAIN, -EMFILE, -ENOMEM; -E2BIG; -ENOSYS: Linux older than 5.3; -EPIPE: the keeper
+ * was killed.
+ */
+int tine_process_spawn(tine_process **out, const tine_command *,
+		       const tine_process_opts *);
+
+typedef struct tine_usage {
+	int64_t user_ns, system_ns; /* processor time, in nanoseconds */
+	uint64_t memory_max;  /* most resident memory of any one process, in bytes */
+	uint64_t reserved[5]; /* 0 */
+} tine_usage;
+
+/*
+ * What a program that was spawned, and those that it has waited for, used: 0; -EAGAIN: it
+ * has not ended; -ECHILD: not known, since the keeper was killed; -ENOTSUP: the process
+ * is a function's, not a program's.
+ */
+int tine_process_usage(tine_process *, tine_usage *out);
+
+/*
+ * Called in a child, by whatever fork: the child is killed when its parent, the process
+ * that forked it, has ended in any way, also after the child has closed its descriptors
+ * or executed a program. A child of tine_process_start() needs no call. The parent has
+ * ended already: the child is killed here. 0; -EAGAIN, -EMFILE, -ENOMEM; -ENOSYS: Linux
+ * older than 5.3.
+ */
+int tine_process_tie(void);
+
 /*
  * 0 and how it ended (how may be NULL), any number of times; -ETIMEDOUT; -ECHILD when
  * somebody else reaped it (wait(2), or SIGCHLD ignored), so that nobody knows.

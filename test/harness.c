@@ -234,15 +234,22 @@ static int shared_mappings(void)
 	return n;
 }
 
+static int descriptors;
+
+void test_opens_no_further(void)
+{
+	descriptors = test_descriptors();
+}
+
 static void run_in_child(const struct test *test)
 {
-	int descriptors, mappings;
+	int mappings;
 
 	setpgid(0, 0);
 	/* Opens what the C library keeps open, and the family, before counting. */
 	member_self();
 	fflush(stdout);
-	descriptors = test_descriptors();
+	test_opens_no_further();
 	mappings = shared_mappings();
 	test_grows_no_further();
 

@@ -73,6 +73,8 @@ bool test_allocation_failed(void);
  * has made as large as it will need them, and which stay.
  */
 void test_grows_no_further(void);
+/* Nor are the descriptors that are open now: the library's own, which stay. */
+void test_opens_no_further(void);
 
 /* Whether this is make soak: all there is, and no sample of it (TEST_SOAK). */
 bool test_soak(void);

@@ -9,6 +9,11 @@
  * closes its end. PR_SET_PDEATHSIG would be simpler, but fires when the *thread* ends
  * that forked.
  *
+ * The child's end is also in flight, as a message to the parent's that nobody receives.
+ * So the file that the kernel sends the signal for exists as long as the parent's end
+ * does: also when the child has closed it, with all its descriptors or by executing a
+ * program. The kernel gives the signal before it drops what was in flight.
+ *
  * For this to hold, no other process may keep the parent's end open. All lifelines of a
  * process are in one list, and a handler of fork() closes them in each of its children,
  * whoever forked. A program that a child executes has none of them: they are CLOEXEC.
@@ -125,6 +130,38 @@ static int open_pidfd(pid_t pid)
 	return syscall(SYS_pidfd_open, pid, 0);
 }
 
+/*
+ * Where the user has too many descriptors in flight (ETOOMANYREFS) the child's end is
+ * only the child's: it ends with its parent unless it closes that.
+ */
+static void hold_far_end(int far_end)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec part = { "", 1 };
+	struct msghdr message = { .msg_iov = &part,
+				  .msg_iovlen = 1,
+				  .msg_control = control.bytes,
+				  .msg_controllen = sizeof(control.bytes) };
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(header), &far_end, sizeof(int));
+	sendmsg(far_end, &message, MSG_DONTWAIT);
+}
+
+/* Takes it back: the end of the child is seen at the lifeline, where there is no pidfd. */
+static void release_far_end(int lifeline)
+{
+	char byte;
+
+	recv(lifeline, &byte, 1, MSG_DONTWAIT);
+}
+
 /* Of OpenMP 5, where the program has it. */
 extern int omp_pause_resource_all(int kind) __attribute__((weak));
 #define PAUSE_SOFT 1
@@ -146,6 +183,7 @@ int child_start(struct child *child, int (*main)(void *, int), void *arg)
 	 */
 	if (omp_pause_resource_all)
 		omp_pause_resource_all(PAUSE_SOFT);
+	hold_far_end(ends[1]);
 	list(child);
 	starting = child;
 	child->pid = fork_quietly();
@@ -160,8 +198,10 @@ int child_start(struct child *child, int (*main)(void *, int), void *arg)
 	child->far_end = -1;
 	if (child->pid > 0)
 		child->handle = open_pidfd(child->pid);
-	if (child->handle < 0)
+	if (child->handle < 0) {
 		child->handle = child->lifeline;
+		release_far_end(child->lifeline);
+	}
 	pthread_mutex_unlock(&children_lock);
 	close(ends[1]);
 	if (child->pid < 0) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/options.h"
 #include "process/child.h"
+#include "process/keeper.h"
+#include "process/program.h"
 #include "trace/trace.h"
 
 #include <errno.h>
@@ -11,7 +13,9 @@
 #include <unistd.h>
 
 struct tine_process {
+	bool spawned; /* program is what counts; else child */
 	struct child child;
+	struct program program;
 	int (*fn)(void *arg);
 	void *arg;
 	char name[16];
@@ -57,10 +61,41 @@ int tine_process_start(tine_process **out, int (*fn)(void *arg), void *arg,
 	return 0;
 }
 
+int tine_process_spawn(tine_process **out, const tine_command *command,
+		       const tine_process_opts *opts)
+{
+	tine_process *process;
+	int err;
+
+	if (!out || (opts && (opts->name || !TAIL_IS_ZERO(opts))))
+		return -EINVAL;
+	process = calloc(1, sizeof(*process));
+	if (!process)
+		return -ENOMEM;
+	process->spawned = true;
+	err = program_start(&process->program, command);
+	if (err) {
+		free(process);
+		return err;
+	}
+	*out = process;
+	return 0;
+}
+
+int tine_process_usage(tine_process *process, tine_usage *out)
+{
+	if (!out)
+		return -EINVAL;
+	return process->spawned ? program_usage(&process->program, out) : -ENOTSUP;
+}
+
 int tine_process_wait(tine_process *process, tine_exit *how, int64_t deadline)
 {
-	int err = child_wait(&process->child, how, deadline);
+	int err;
 
+	if (process->spawned)
+		return program_wait(&process->program, how, deadline);
+	err = child_wait(&process->child, how, deadline);
 	if (process->trace && process->child.ended)
 		trace_process_end(process->trace, process->child.how);
 	return err;
@@ -69,8 +104,11 @@ int tine_process_wait(tine_process *process, tine_exit *how, int64_t deadline)
 /* Until it is reaped, here, its number is its own. */
 int tine_process_kill(tine_process *process, int signal)
 {
-	int err = child_wait(&process->child, NULL, TINE_NOWAIT);
+	int err;
 
+	if (process->spawned)
+		return program_kill(&process->program, signal);
+	err = child_wait(&process->child, NULL, TINE_NOWAIT);
 	if (err == -EPERM)
 		return err;
 	if (err != -ETIMEDOUT)
@@ -80,11 +118,14 @@ int tine_process_kill(tine_process *process, int signal)
 
 pid_t tine_process_pid(const tine_process *process)
 {
-	return process->child.pid;
+	return process->spawned ? process->program.pid : process->child.pid;
 }
 
 int tine_process_fd(const tine_process *process)
 {
+	if (process->spawned)
+		return process->program.owner == getpid() ? process->program.pidfd
+							  : -EPERM;
 	return process->child.owner == getpid() ? process->child.handle : -EPERM;
 }
 
@@ -92,6 +133,11 @@ void tine_process_free(tine_process *process)
 {
 	if (!process)
 		return;
+	if (process->spawned) {
+		program_free(&process->program);
+		free(process);
+		return;
+	}
 	if (tine_process_kill(process, SIGKILL) == 0)
 		tine_process_wait(process, NULL, TINE_FOREVER);
 	if (process->trace && process->child.ended)

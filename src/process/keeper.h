@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_KEEPER_H
+#define TINE_KEEPER_H
+
+#include "base/export.h"
+
+struct keeper;
+
+/* What is said to a keeper. */
+struct request {
+	enum { KEEPER_SPAWN, KEEPER_KILL, KEEPER_LOOK, KEEPER_END, KEEPER_TIE } kind;
+	int signal;
+	pid_t pid;	     /* of the program */
+	uint32_t argc, envc; /* strings that follow: arguments, then variables */
+	uint64_t len; /* of all those, in bytes; or in a file, the last descriptor */
+};
+#define MOST_SAID   ((size_t)64 << 10) /* of strings, in a message; more: in a file */
+#define MOST_PASSED 5		       /* descriptors */
+
+/* And what it says. */
+struct answer {
+	int status;
+	pid_t pid;
+	tine_exit how;
+	tine_usage usage;
+};
+
+/*
+ * Each is one request to a keeper, of one thread at a time, and waits for the answer for
+ * at most ANSWER_MS; a keeper that is found stopped is continued. Past that: -ETIMEDOUT,
+ * and the keeper is killed, with what it has spawned. -EPIPE: it has died.
+ */
+#define ANSWER_MS 5000
+
+/*
+ * fds: what becomes 0, 1 and 2, and the folder; and the file, if that is where strings
+ * are. The first call starts the process's keeper; the pidfd is the caller's to close,
+ * and keeper_end() has to follow.
+ */
+int keeper_spawn(struct keeper **, struct request *, const char *strings, const int *fds,
+		 size_t n, pid_t *pid, int *pidfd);
+/* A signal for its process group. -ESRCH: it has ended. */
+int keeper_kill(struct keeper *, pid_t pid, int signal);
+/* How it ended, and what it used; -EAGAIN: it has not. */
+int keeper_look(struct keeper *, pid_t pid, struct answer *);
+/* Ends it and all that it started. The keeper is not to be used for it any more. */
+void keeper_end(struct keeper *, pid_t pid);
+/* From now on this process is killed when that of the pidfd has ended. */
+int keeper_tie(int pidfd);
+
+/* The keeper itself. */
+_Noreturn void keeper_main(int line, pid_t owner);
+
+/* A message with descriptors, on a line between the two; never blocks. */
+ssize_t pass_message(int line, const void *head, size_t head_len, const char *rest,
+		     size_t rest_len, const int *fds, size_t n);
+/* The message's length; fds and *n, which was the room there is: what came with it. */
+ssize_t take_message(int line, void *head, size_t head_len, char *rest, size_t rest_len,
+		     int *fds, size_t *n);
+
+#endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* Programs that were spawned, as their owner has them; a keeper does the rest. */
+#include "process/program.h"
+
+#include "base/futex.h"
+#include "base/options.h"
+#include "process/keeper.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static bool same_name(const char *one, const char *other)
+{
+	size_t len = strcspn(one, "=");
+
+	return strncmp(one, other, len) == 0 && other[len] == '=';
+}
+
+static bool is_overridden(const char *variable, const char *const *over)
+{
+	for (; over && *over; over++)
+		if (same_name(*over, variable))
+			return true;
+	return false;
+}
+
+/* Puts strings one behind the other; with a NULL it only counts. */
+struct packed {
+	char *at;
+	size_t len;
+};
+
+static void pack_string(struct packed *packed, const char *string)
+{
+	size_t len = strlen(string) + 1;
+
+	if (packed->at)
+		memcpy(packed->at + packed->len, string, len);
+	packed->len += len;
+}
+
+/* Arguments, and the variables: those given, and the caller's others. */
+static void pack_command(struct packed *packed, const tine_command *command,
+			 struct request *request)
+{
+	request->argc = request->envc = 0;
+	for (const char *const *at = command->argv; *at; at++, request->argc++)
+		pack_string(packed, *at);
+	for (const char *const *at = command->env; at && *at; at++, request->envc++)
+		pack_string(packed, *at);
+	for (char **at = environ; at && *at; at++)
+		if (!is_overridden(*at, command->env)) {
+			pack_string(packed, *at);
+			request->envc++;
+		}
+}
+
+/* A file that has them all, or a negative errno value. */
+static int strings_file(const char *strings, size_t len)
+{
+	int fd = memfd_create("tine-command", MFD_CLOEXEC);
+	size_t done = 0;
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	while (done < len) {
+		/* Bound: memory. */
+		ssize_t part = write(fd, strings + done, len - done);
+
+		if (part < 0 && errno != EINTR) {
+			err = -errno;
+			close(fd);
+			return err;
+		}
+		done += part > 0 ? (size_t)part : 0;
+	}
+	return fd;
+}
+
+/* ---- calls ------------------------------------------------------------------------- */
+
+static bool command_is_valid(const tine_command *command)
+{
+	if (!command || !command->argv || !command->argv[0] || !*command->argv[0] ||
+	    !TAIL_IS_ZERO(command))
+		return false;
+	for (const char *const *at = command->env; at && *at; at++)
+		if (**at == '=' || !strchr(*at, '='))
+			return false;
+	return true;
+}
+
+/* Asks for it: fds has the four descriptors, and room for a fifth. */
+static int ask_for(struct program *program, const tine_command *command, int *fds)
+{
+	struct request request = { .kind = KEEPER_SPAWN };
+	struct packed packed = { NULL, 0 };
+	size_t n = MOST_PASSED - 1;
+	int err;
+
+	pack_command(&packed, command, &request);
+	packed.at = malloc(packed.len);
+	if (!packed.at)
+		return -ENOMEM;
+	packed.len = 0;
+	pack_command(&packed, command, &request);
+	request.len = packed.len;
+	if (packed.len > MOST_SAID) {
+		fds[n] = strings_file(packed.at, packed.len);
+		err = fds[n] < 0 ? fds[n] : 0;
+		if (err)
+			goto free_strings;
+		n++;
+	}
+	err = keeper_spawn(&program->keeper, &request,
+			   n == MOST_PASSED ? NULL : packed.at, fds, n, &program->pid,
+			   &program->pidfd);
+	if (n == MOST_PASSED)
+		close(fds[n - 1]);
+free_strings:
+	free(packed.at);
+	return err;
+}
+
+int program_start(struct program *program, const tine_command *command)
+{
+	int fds[MOST_PASSED], null, err;
+
+	if (!command_is_valid(command))
+		return -EINVAL;
+	*program = (struct program){ .owner = getpid(), .pidfd = -1 };
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0)
+		return -errno;
+	for (int i = 0; i < 3; i++) {
+		fds[i] = command->fds ? command->fds[i] : i == 0 ? -1 : i;
+		if (fds[i] == -1)
+			fds[i] = null;
+	}
+	fds[3] = open(command->folder ? command->folder : ".",
+		      O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fds[3] < 0) {
+		err = -errno;
+		goto close_null;
+	}
+	err = ask_for(program, command, fds);
+	close(fds[3]);
+close_null:
+	close(null);
+	return err;
+}
+
+/* 0: it has ended; -ETIMEDOUT: not yet. */
+static int look_for_end(struct program *program)
+{
+	struct pollfd ended = { .fd = program->pidfd, .events = POLLIN };
+	struct answer answer;
+
+	/* Bound: it only looks. */
+	if (program->ended || poll(&ended, 1, 0) == 0)
+		return program->ended ? 0 : -ETIMEDOUT;
+	/* Bound: ANSWER_MS. The program is a zombie, and the keeper knows. */
+	if (keeper_look(program->keeper, program->pid, &answer) != 0) {
+		program->ended = -ECHILD;
+		return 0;
+	}
+	program->how = answer.how;
+	program->usage = answer.usage;
+	program->ended = 1;
+	return 0;
+}
+
+int program_wait(struct program *program, tine_exit *how, int64_t deadline)
+{
+	if (program->owner != getpid())
+		return -EPERM;
+	while (look_for_end(program) != 0) {
+		struct pollfd ended = { .fd = program->pidfd, .events = POLLIN };
+		int64_t left = deadline - tine_now();
+		struct timespec ts = timespec_of(left > 0 ? left : 0);
+
+		if (left <= 0)
+			return -ETIMEDOUT;
+		/* Bound: the caller's deadline. */
+		ppoll(&ended, 1, deadline == TINE_FOREVER ? NULL : &ts, NULL);
+	}
+	if (program->ended < 0)
+		return program->ended;
+	if (how)
+		*how = program->how;
+	return 0;
+}
+
+int program_kill(struct program *program, int signal)
+{
+	if (program->owner != getpid())
+		return -EPERM;
+	if (signal < 0 || signal >= NSIG)
+		return -EINVAL;
+	return program->ended ? -ESRCH
+			      : keeper_kill(program->keeper, program->pid, signal);
+}
+
+int program_usage(struct program *program, tine_usage *out)
+{
+	int err = program_wait(program, NULL, TINE_NOWAIT);
+
+	if (!err)
+		*out = program->usage;
+	return err == -ETIMEDOUT ? -EAGAIN : err;
+}
+
+void program_free(struct program *program)
+{
+	if (program->owner != getpid())
+		return; /* a child's copy */
+	keeper_end(program->keeper, program->pid);
+	close(program->pidfd);
+}
