@@ -727,11 +727,9 @@ TEST(a_tied_child_ends_with_its_parent)
 
 static void tie_late(void *arg)
 {
-	pid_t pid = fork();
+	pid_t parent = getpid(), pid = fork();
 
 	if (pid == 0) {
-		pid_t parent = getppid();
-
 		while (getppid() == parent)
 			test_sleep_us(1000);
 		tine_process_tie();
@@ -780,5 +778,5 @@ TEST_LIMIT(owners_killed_at_each_instruction, 600)
 					    .after = nothing_is_left };
 
 	name_nap();
-	test_kill_some_steps(&steps, NULL, 97);
+	test_kill_each_step(&steps, NULL);
 }
