@@ -370,8 +370,8 @@ size_t tine_queue_len(const tine_queue *);
 /*
  * This process will put no more; it counts as one producer, whatever its threads, and
  * once however often it closes. A process that has put and ends in any way counts as
- * well. 0; -ENOMEM; -ETIMEDOUT: after 1 s, in the first call of a process for this queue,
- * while another process is stopped in the middle of a call.
+ * well. 0; -ENOMEM; -ETIMEDOUT: after 250 ms, in the first call of a process for this
+ * queue, while another process is stopped in the middle of a call.
  */
 int tine_queue_close(tine_queue *);
 /* Any member may, once, when nobody uses it any more. */

@@ -30,7 +30,7 @@
 #endif
 enum { CLAIMS_LATE = 1, FREES_BEFORE_COPYING, FREES_BEFORE_HOLDING, SLEEPS_FOR_GOOD };
 
-#define CLOSE_MS   1000 /* for a desk, where the call has no deadline */
+#define CLOSE_MS   250 /* for a desk, where the call has no deadline */
 #define TEND_TURNS 64
 #define SPINS	   64 /* turns awake, in groups of */
 #define GROUP	   4  /* the last of which yields */

@@ -594,6 +594,135 @@ TEST_LIMIT(killed_at_every_step_of_a_put_that_wakes, 120)
 	_exit(0);
 }
 
+/* ---- stopped at every instruction -------------------------------------------------- */
+
+static bool is_an_answer(ssize_t got)
+{
+	return got >= 0 || got == -ETIMEDOUT || got == -EPIPE;
+}
+
+/* Each call comes back, whatever it says: the one that is stopped may hold things up. */
+static void call_all(struct scene *scene, int64_t wait_ms)
+{
+	struct message message = message_of(6), many[2] = { message, message };
+	int64_t when = wait_ms ? tine_after(wait_ms) : TINE_NOWAIT;
+	tine_queue *queue = scene->queue;
+	tine_lease lease;
+	ssize_t got;
+
+	CHECK(is_an_answer(tine_queue_put(queue, &message, sizeof(message), when)));
+	CHECK(is_an_answer(tine_queue_put_many(queue, many, 2, when)));
+	CHECK(is_an_answer(tine_queue_get(queue, &message, sizeof(message), when)));
+	CHECK(is_an_answer(tine_queue_get_many(queue, many, 2, when)));
+	got = tine_queue_lease(queue, &message, sizeof(message), &lease, when);
+	CHECK(is_an_answer(got));
+	if (got > 0)
+		CHECK_EQ(tine_queue_ack(queue, lease), 0);
+	tine_queue_len(queue);
+}
+
+static void call_at_once(void *scene)
+{
+	call_all(scene, 0);
+}
+
+static void call_for_a_while(void *scene)
+{
+	call_all(scene, 20);
+}
+
+static void call_close(void *arg)
+{
+	struct scene *scene = arg;
+
+	CHECK(is_an_answer(tine_queue_close(scene->queue)));
+}
+
+static void beside(void *arg, long step)
+{
+	struct scene *scene = arg;
+
+	scene->step = step;
+	test_call_beside(call_at_once, scene);
+	test_call_beside(call_for_a_while, scene);
+	test_call_beside(call_close, scene);
+}
+
+/* When it has gone on to its end nothing is held up any more. */
+static void look_after_stop(struct scene *scene, long step)
+{
+	uint64_t ids;
+
+	scene->step = step;
+	drain(scene, &ids);
+	check_whole(scene);
+}
+
+static void after_stop(void *arg, long step)
+{
+	look_after_stop(arg, step);
+	set_stage(arg);
+}
+
+static void after_stopped_recovery(void *arg, long step)
+{
+	look_after_stop(arg, step);
+	leave_work(arg);
+}
+
+static void stop_scene(struct scene *scene, const struct stops *stops)
+{
+	scene->opts = (tine_queue_opts){ .capacity = 4, .producers = 1000 };
+	scene->hand = tine_shared_new(1, sizeof(*scene->hand));
+	CHECK(scene->hand && member_self());
+	if (stops->after == after_stop)
+		set_stage(scene);
+	else
+		leave_work(scene);
+	test_stop_some_steps(stops, scene, 20);
+	_exit(0);
+}
+
+TEST_LIMIT(stopped_in_put, 240)
+{
+	stop_scene(
+		&(struct scene){ .waiting = 1 },
+		&(struct stops){ register_member, puts_one, beside, after_stop, false });
+}
+
+TEST_LIMIT(stopped_in_get, 240)
+{
+	stop_scene(
+		&(struct scene){ .waiting = 2 },
+		&(struct stops){ register_member, gets_one, beside, after_stop, false });
+}
+
+TEST_LIMIT(stopped_in_lease, 240)
+{
+	stop_scene(&(struct scene){ .waiting = 2 },
+		   &(struct stops){ register_member, leases_one, beside, after_stop,
+				    false });
+}
+
+TEST_LIMIT(stopped_in_ack, 240)
+{
+	stop_scene(&(struct scene){ .waiting = 2 },
+		   &(struct stops){ lease_before, acks, beside, after_stop, false });
+}
+
+TEST_LIMIT(stopped_in_close, 240)
+{
+	stop_scene(&(struct scene){ .waiting = 2 },
+		   &(struct stops){ register_member, closes, beside, after_stop, false });
+}
+
+TEST_LIMIT(stopped_in_recovery, 240)
+{
+	stop_scene(&(struct scene){ .waiting = 2 },
+		   &(struct stops){ sweep_first, recovers, beside, after_stopped_recovery,
+				    false });
+}
+
 /* ---- at random --------------------------------------------------------------------- */
 
 enum {
