@@ -91,9 +91,16 @@ void tine_shared_free(void *mem);
  * with mode 0600 and the umask; one that is shorter grows, filled with zeros; one that is
  * longer stays so. Its blocks are allocated here, so that touching them is never SIGBUS
  * for want of disk. -EINVAL: size is 0; -ENOSPC, -EFBIG; -ENODEV: no regular file; else
- * as open(2) and mmap(2).
+ * as open(2) and mmap(2). A lock in the file has pointers: who else can write to it could
+ * have this process write anywhere. So -EPERM: it is not the effective user's, or others
+ * can write to it; -ELOOP: a symbolic link.
  */
 int tine_shared_map(void **out, const char *path, size_t size);
+/*
+ * The same of a file that is open for reading and writing, whosever it is: the caller has
+ * looked whom it trusts. The descriptor is the caller's to close.
+ */
+int tine_shared_map_fd(void **out, int fd, size_t size);
 /* In this process alone; the file stays. NULL does nothing. */
 void tine_shared_unmap(void *mem);
 
@@ -671,9 +678,11 @@ void tine_rng_fill(tine_rng *, double *out, size_t n);
 /*
  * Two engines, chosen by URL, do the same:
  *
- *	file:PATH
+ *	file:PATH[?shared=1]
  *		A folder of this machine (LMDB). It is made, mode 0700; on a tmpfs for
- *		speed.
+ *		speed. -EPERM: it or a file in it is not the effective user's, or others
+ *		can write to it, who could have this process write anywhere: shared=1
+ *		says that they are trusted; -ELOOP: a symbolic link.
  *	redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]
  *		A Redis server.
  *	rediss://[[USER]:PASSWORD@]HOST[:PORT][/DB][?cacert=FILE][&cert=FILE][&key=FILE]

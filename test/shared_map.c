@@ -147,6 +147,79 @@ TEST(errors_leave_the_output)
 	clean("file");
 }
 
+/* Of others, or for others to write: refused, unless the caller opens it. */
+TEST(whom_it_trusts)
+{
+	const char *path = path_of("file");
+	int here = 0, fd;
+	void *mem = &here;
+
+	fill(path, 5);
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(chmod(path, i ? 0602 : 0620), 0);
+		if (i == 2 && chown(path, 65534, 65534) != 0)
+			break;
+		if (i == 2)
+			CHECK_EQ(chmod(path, 0600), 0);
+		CHECK_EQ(tine_shared_map(&mem, path, 10), -EPERM);
+		CHECK_EQ(size_of(path), 5);
+		CHECK(mem == &here);
+	}
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	CHECK_EQ(tine_shared_map_fd(&mem, fd, 10), 0);
+	CHECK_EQ(close(fd), 0);
+	CHECK_EQ(size_of(path), 10);
+	((char *)mem)[9] = 'y';
+	tine_shared_unmap(mem);
+	CHECK_EQ(chmod(path, 0644), 0);
+	if (chown(path, geteuid(), getegid()) == 0)
+		CHECK_EQ(tine_shared_map(&mem, path, 10), 0);
+	CHECK_EQ(((char *)mem)[9], 'y');
+	tine_shared_unmap(mem);
+	clean("file");
+}
+
+/* And nothing is made where they point. */
+TEST(links_are_refused)
+{
+	const char *path = path_of("link");
+	int here = 0;
+	void *mem = &here;
+
+	CHECK_EQ(symlink("file", path), 0);
+	CHECK_EQ(tine_shared_map(&mem, path, 10), -ELOOP);
+	CHECK_EQ(size_of(path_of("file")), -1);
+	fill(path_of("file"), 5);
+	CHECK_EQ(tine_shared_map(&mem, path_of("link"), 10), -ELOOP);
+	CHECK_EQ(size_of(path_of("file")), 5);
+	CHECK(mem == &here);
+	unlink(path_of("link"));
+	clean("file");
+}
+
+TEST(errors_of_a_descriptor)
+{
+	const char *path = path_of("file");
+	int here = 0, fd;
+	void *mem = &here;
+
+	CHECK_EQ(tine_shared_map_fd(&mem, -1, 10), -EBADF);
+	fill(path, 5);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	CHECK_EQ(tine_shared_map_fd(&mem, fd, 0), -EINVAL);
+	CHECK_EQ(tine_shared_map_fd(NULL, fd, 10), -EINVAL);
+	CHECK_EQ(tine_shared_map_fd(&mem, fd, SIZE_MAX), -EFBIG);
+	close(fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK(tine_shared_map_fd(&mem, fd, 10) < 0);
+	close(fd);
+	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	CHECK_EQ(tine_shared_map_fd(&mem, fd, 10), -ENODEV);
+	close(fd);
+	CHECK(mem == &here);
+	clean("file");
+}
+
 static void as_nobody(void *path)
 {
 	void *mem;

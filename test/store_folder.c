@@ -71,6 +71,10 @@ TEST(urls)
 		"file:",
 		"file://host/path",
 		"file:a?b",
+		"file:a?shared",
+		"file:a?shared=2",
+		"file:a?shared=1&b",
+		"file:?shared=1",
 		"file:a#b",
 		"file:%",
 		"file:%4",
@@ -271,6 +275,125 @@ TEST(a_folder_half_made)
 	clean();
 }
 
+/* ---- whom it trusts ---------------------------------------------------------------- */
+
+static int open_shared(void)
+{
+	char at[160];
+
+	snprintf(at, sizeof(at), "%s?shared=1", url);
+	return open_error(at);
+}
+
+static const char *const files[] = { "store/tine.wake", "store/data.mdb",
+				     "store/lock.mdb" };
+
+TEST(what_others_can_write_is_refused)
+{
+	struct stat now;
+
+	make();
+	CHECK_EQ(open_error(url), 0);
+	for (int i = 0; i < 2; i++) {
+		CHECK_EQ(chmod(path_of("store"), i ? 0770 : 0707), 0);
+		CHECK_EQ(open_error(url), -EPERM);
+		CHECK_EQ(open_shared(), 0);
+		CHECK_EQ(chmod(path_of("store"), 0755), 0);
+		CHECK_EQ(open_error(url), 0);
+	}
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(chmod(path_of(files[i]), 0620), 0);
+		CHECK_EQ(open_error(url), -EPERM);
+		CHECK_EQ(open_shared(), 0);
+		CHECK_EQ(chmod(path_of(files[i]), 0644), 0);
+		CHECK_EQ(open_error(url), 0);
+	}
+	/* One that is made for others has files for them. */
+	strcat(url, "-of-many");
+	umask(022);
+	CHECK_EQ(mkdir(path_of("store-of-many"), 0700), 0);
+	CHECK_EQ(chmod(path_of("store-of-many"), 0770), 0);
+	CHECK_EQ(open_error(url), -EPERM);
+	CHECK(stat(path_of("store-of-many/tine.wake"), &now) != 0);
+	CHECK_EQ(open_shared(), 0);
+	for (int i = 0; i < 3; i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "store-of-many%s", files[i] + 5);
+		CHECK_EQ(stat(path_of(name), &now), 0);
+		CHECK_EQ(now.st_mode & 07777, 0660);
+	}
+	clean();
+}
+
+TEST(what_others_own_is_refused)
+{
+	if (geteuid() != 0)
+		test_skip("not root");
+	make();
+	CHECK_EQ(open_error(url), 0);
+	CHECK_EQ(chown(path_of("store"), 65534, 65534), 0);
+	CHECK_EQ(open_error(url), -EPERM);
+	CHECK_EQ(open_shared(), 0);
+	CHECK_EQ(chown(path_of("store"), 0, 0), 0);
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(chown(path_of(files[i]), 65534, 65534), 0);
+		CHECK_EQ(open_error(url), -EPERM);
+		CHECK_EQ(open_shared(), 0);
+		CHECK_EQ(chown(path_of(files[i]), 0, 0), 0);
+		CHECK_EQ(open_error(url), 0);
+	}
+	clean();
+}
+
+/* Also for those who trust other users; and nothing is made where a link points. */
+TEST(links_are_refused)
+{
+	char at[256], target[256];
+	struct stat now;
+
+	make();
+	snprintf(at, sizeof(at), "file:%s/link", folder);
+	snprintf(target, sizeof(target), "%s", path_of("store"));
+	CHECK_EQ(symlink(target, path_of("link")), 0);
+	CHECK_EQ(open_error(at), -ELOOP);
+	CHECK_EQ(mkdir(target, 0700), 0);
+	CHECK_EQ(open_error(at), -ELOOP);
+	strcat(at, "//");
+	CHECK_EQ(open_error(at), -ELOOP);
+	CHECK(stat(path_of("store/tine.wake"), &now) != 0);
+	snprintf(target, sizeof(target), "%s", path_of("target"));
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(open_error(url), 0);
+		unlink(path_of(files[i]));
+		CHECK_EQ(symlink(target, path_of(files[i])), 0);
+		CHECK_EQ(open_error(url), -ELOOP);
+		CHECK_EQ(open_shared(), -ELOOP);
+		CHECK(stat(target, &now) != 0);
+		unlink(path_of(files[i]));
+	}
+	clean();
+}
+
+/* Nobody writes to the other end, so that to open it for reading would not return. */
+TEST(what_is_no_file_does_not_block)
+{
+	make();
+	for (int i = 0; i < 3; i++) {
+		CHECK_EQ(open_error(url), 0);
+		unlink(path_of(files[i]));
+		CHECK_EQ(mkfifo(path_of(files[i]), 0600), 0);
+		CHECK_EQ(open_error(url), -EBADMSG);
+		unlink(path_of(files[i]));
+	}
+	CHECK_EQ(open_error(url), 0);
+	unlink(path_of("store/tine.wake"));
+	unlink(path_of("store/data.mdb"));
+	CHECK_EQ(mkfifo(path_of("store/data.mdb"), 0600), 0);
+	CHECK_EQ(open_error(url), -EBADMSG);
+	clean();
+}
+
 static void as_nobody(void *arg)
 {
 	(void)arg;
@@ -418,10 +541,8 @@ TEST(handles_share_a_folder)
 
 	make();
 	CHECK_EQ(open_error(url), 0);
-	CHECK_EQ(symlink(path_of("store"), "/proc/self/none") != 0, 1);
-	snprintf(other, sizeof(other), "%s", path_of("store"));
-	CHECK_EQ(symlink(other, path_of("link")), 0);
-	snprintf(other, sizeof(other), "file:%s/link", folder);
+	CHECK_EQ(symlink(folder, path_of("link")), 0);
+	snprintf(other, sizeof(other), "file:%s/link/./store/.", folder);
 	stores[0] = open_store();
 	after_one = test_descriptors();
 	for (int i = 1; i < 20; i++)

@@ -73,7 +73,8 @@ FILL_ATFORK static void fill_lockfd(void)
 
 /*
  * Makes it only where it is missing: in a folder like /tmp the kernel refuses O_CREAT for
- * another user's file, whatever its mode (fs.protected_regular).
+ * another user's file, whatever its mode (fs.protected_regular). Not where a link points:
+ * there another user may want a file of ours.
  */
 static int open_or_make(int dirfd, const char *path)
 {
@@ -83,7 +84,7 @@ static int open_or_make(int dirfd, const char *path)
 	do {
 		fd = openat(dirfd, path, flags);
 		if (fd < 0 && errno == ENOENT)
-			fd = openat(dirfd, path, flags | O_CREAT, 0600);
+			fd = openat(dirfd, path, flags | O_CREAT | O_NOFOLLOW, 0600);
 	} while (fd < 0 && errno == EINTR);
 	return fd < 0 ? -errno : fd;
 }

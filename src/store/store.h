@@ -13,6 +13,7 @@
 struct store_address {
 	enum { STORE_FILE, STORE_TCP, STORE_UNIX } kind;
 	bool tls;
+	bool shared;	  /* STORE_FILE: with other users, who are trusted */
 	const char *path; /* STORE_FILE, STORE_UNIX; else NULL */
 	const char *host; /* STORE_TCP; else NULL */
 	unsigned port, db;

@@ -83,7 +83,14 @@ static bool parse_path(char *text, const char **path)
 
 static int parse_file(char *text, struct store_address *address)
 {
+	char *parameter = split(text, '?', false);
+
 	address->kind = STORE_FILE;
+	if (parameter) {
+		address->shared = strcmp(parameter, "shared=1") == 0;
+		if (!address->shared && strcmp(parameter, "shared=0") != 0)
+			return -EINVAL;
+	}
 	return parse_path(text, &address->path) ? 0 : -EINVAL;
 }
 

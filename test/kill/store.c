@@ -227,7 +227,7 @@ static void count(long err)
 	atomic_fetch_add(err == -ETIMEDOUT ? &beside->late : &beside->done, 1);
 }
 
-/* Each call once, by a handle of its own and by one that is inherited. */
+/* Each call once. */
 static void use_store(tine_store *store)
 {
 	uint64_t version = 0;
@@ -244,14 +244,17 @@ static void use_store(tine_store *store)
 	count(tine_store_expire(store, "beside", 100000));
 }
 
-static void use_all(void *arg)
+static void use_inherited(void *arg)
 {
-	struct scene *scene = arg;
-	tine_store *store;
-	int err;
+	use_store(((struct scene *)arg)->impatient);
+}
 
-	use_store(scene->impatient);
-	err = open_patiently(&store, SHORT_MS);
+static void use_own(void *arg)
+{
+	tine_store *store;
+	int err = open_patiently(&store, SHORT_MS);
+
+	(void)arg;
 	count(err);
 	if (err)
 		return;
@@ -261,8 +264,7 @@ static void use_all(void *arg)
 
 static void call_all(void *arg, long step)
 {
-	(void)step;
-	test_call_beside(use_all, arg);
+	test_call_beside(step % 2 ? use_inherited : use_own, arg);
 }
 
 static void all_is_whole(void *arg, long step)
@@ -291,7 +293,8 @@ static void end_beside(struct scene *scene)
 {
 	printf("# %ld calls done, %ld late\n", beside->done, beside->late);
 	fflush(stdout);
-	CHECK(beside->done > 0 && beside->late > 0);
+	/* Not in each of a few. */
+	CHECK(beside->done + beside->late < 200 || beside->late > 0);
 	tine_shared_free(beside);
 	tine_store_free(scene->impatient);
 	clean(scene->store);

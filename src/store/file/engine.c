@@ -14,7 +14,7 @@ static int file_open(tine_store **out, const struct store_address *address)
 
 	if (!store)
 		return -ENOMEM;
-	err = folder_open(&store->folder, address->path, &patience);
+	err = folder_open(&store->folder, address->path, address->shared, &patience);
 	if (err) {
 		free(store);
 		return err;

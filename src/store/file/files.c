@@ -2,6 +2,7 @@
 #include "store/file/files.h"
 
 #include "base/limits.h"
+#include "base/trust.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -38,22 +39,52 @@ size_t whole_pages(size_t size)
 	return size / lmdb_page_size() * lmdb_page_size();
 }
 
-int file_path_in(char **out, const char *folder, const char *name)
+static int path_in(char **out, const char *folder, const char *name)
 {
 	return asprintf(out, "%s/%s", folder, name) < 0 ? -ENOMEM : 0;
 }
 
-int file_open_in(const char *folder, const char *name, int flags)
+static int check_file(int fd, bool with_others)
 {
+	struct stat now;
+
+	if (fstat(fd, &now) != 0)
+		return -errno;
+	if (!S_ISREG(now.st_mode))
+		return -EBADMSG;
+	return with_others ? 0 : check_trust(&now);
+}
+
+/* For those who can write to the folder, where they are trusted. */
+static int open_to_others(int fd, const char *folder)
+{
+	struct stat now;
+
+	if (stat(folder, &now) != 0 || fchmod(fd, 0600 | (now.st_mode & 0066)) != 0)
+		return -errno;
+	return 0;
+}
+
+int file_open_in(const char *folder, const char *name, int flags, bool with_others)
+{
+	const int always = O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK;
 	char *path;
-	int fd, err = file_path_in(&path, folder, name);
+	int fd, err = path_in(&path, folder, name);
 
 	if (err)
 		return err;
-	fd = open(path, flags | O_CLOEXEC | O_NOCTTY, 0600);
-	err = fd < 0 ? -errno : fd;
+	/* Where others may write, O_CREAT of what is there can be refused. */
+	fd = open(path, (flags & ~O_CREAT) | always);
+	if (fd < 0 && errno == ENOENT && flags & O_CREAT) {
+		fd = open(path, flags | always, 0600);
+		if (fd >= 0 && with_others)
+			err = open_to_others(fd, folder);
+	}
+	err = fd < 0 ? -errno : err ? err : check_file(fd, with_others);
 	free(path);
-	return err;
+	if (err && fd >= 0)
+		close(fd);
+	return err ? err : fd;
 }
 
 int file_make_room(int fd, size_t size)
@@ -110,7 +141,7 @@ int find_lock_fd(const char *folder)
 
 	if (!dir)
 		return -1;
-	if (file_path_in(&path, folder, "lock.mdb") == 0) {
+	if (path_in(&path, folder, "lock.mdb") == 0) {
 		if (stat(path, &lock) == 0)
 			while (found < 0 && (entry = readdir(dir))) {
 				int fd = atoi(entry->d_name);

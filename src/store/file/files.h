@@ -17,8 +17,12 @@ size_t lmdb_page_size(void);
 size_t whole_pages(size_t size);
 /* LMDB's codes are its own, below -30000, or errno values. */
 int lmdb_error(int rc);
-int file_path_in(char **out, const char *folder, const char *name);
-int file_open_in(const char *folder, const char *name, int flags);
+/*
+ * In a folder. -EBADMSG: no regular file; -ELOOP: a link; -EPERM: not this user's, or
+ * others can write to it, unless they are trusted. One that is made is for those who can
+ * write to the folder.
+ */
+int file_open_in(const char *folder, const char *name, int flags, bool with_others);
 /* Allocates what is not. A file system that cannot may raise SIGBUS when it is full. */
 int file_make_room(int fd, size_t size);
 void own_fd_note(struct own_fd *, int fd);

@@ -39,11 +39,13 @@
 #include "store/file/inside.h"
 
 #include "base/atfork.h"
+#include "base/trust.h"
 #include "memory/heap.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -76,17 +78,21 @@ FILL_ATFORK static void fill_folders(void)
 }
 
 /* With the table. */
-static int find_or_make(struct folder **out, const char *path, struct patience *patience)
+static int find_or_make(struct folder **out, const char *path, bool with_others,
+			struct patience *patience)
 {
 	struct folder *folder;
 	struct stat id;
 	char *whole;
 	int err;
 
-	if (stat(path, &id) != 0)
+	if (lstat(path, &id) != 0)
 		return -errno;
 	if (!S_ISDIR(id.st_mode))
-		return -ENOTDIR;
+		return S_ISLNK(id.st_mode) ? -ELOOP : -ENOTDIR;
+	err = with_others ? 0 : check_trust(&id);
+	if (err)
+		return err;
 	for (folder = folders; folder; folder = folder->next)
 		if (folder->device == id.st_dev && folder->inode == id.st_ino) {
 			folder->refs++;
@@ -96,7 +102,8 @@ static int find_or_make(struct folder **out, const char *path, struct patience *
 	whole = realpath(path, NULL);
 	if (!whole)
 		return -errno;
-	err = folder_make(&folder, whole, &id, atomic_load(&generation), patience);
+	err = folder_make(&folder, whole, with_others, &id, atomic_load(&generation),
+			  patience);
 	free(whole);
 	if (err)
 		return err;
@@ -134,7 +141,7 @@ static void abandon_inherited(void)
  * Waits for other processes a little at a time, so that no thread of this one waits for
  * another that does.
  */
-static int attach_anew(struct folder_handle *handle, const char *path,
+static int attach_anew(struct folder_handle *handle, const char *path, bool with_others,
 		       struct patience *patience)
 {
 	struct folder *folder = NULL;
@@ -149,7 +156,7 @@ static int attach_anew(struct folder_handle *handle, const char *path,
 		/* Bound: threads of this process, which hold it for a turn each. */
 		pthread_mutex_lock(&opening);
 		abandon_inherited();
-		err = find_or_make(&folder, path, &turn);
+		err = find_or_make(&folder, path, with_others, &turn);
 		pthread_mutex_unlock(&opening);
 	} while (err == -ETIMEDOUT && tine_now() < patience->deadline);
 	if (!err)
@@ -157,13 +164,32 @@ static int attach_anew(struct folder_handle *handle, const char *path,
 	return err;
 }
 
-int folder_open(struct folder_handle *handle, const char *path, struct patience *patience)
+/* A link is none any more with a slash behind it. */
+static char *without_slashes(const char *path)
 {
-	if (atfork_error())
-		return atfork_error();
-	if (mkdir(path, 0700) != 0 && errno != EEXIST)
-		return -errno;
-	return attach_anew(handle, path, patience);
+	size_t len = strlen(path);
+
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	return strndup(path, len);
+}
+
+int folder_open(struct folder_handle *handle, const char *path, bool with_others,
+		struct patience *patience)
+{
+	char *bare;
+	int err = atfork_error();
+
+	if (err)
+		return err;
+	bare = without_slashes(path);
+	if (!bare)
+		return -ENOMEM;
+	if (mkdir(bare, 0700) != 0 && errno != EEXIST)
+		err = -errno;
+	err = err ? err : attach_anew(handle, bare, with_others, patience);
+	free(bare);
+	return err;
 }
 
 /* With the table. */
@@ -213,7 +239,8 @@ void folder_close(struct folder_handle *handle)
 int folder_attach(struct folder_handle *handle, struct patience *patience)
 {
 	return __builtin_expect(is_inherited(handle->folder), 0)
-		       ? attach_anew(handle, handle->folder->path, patience)
+		       ? attach_anew(handle, handle->folder->path,
+				     handle->folder->with_others, patience)
 		       : 0;
 }
 

@@ -44,7 +44,9 @@ struct folder_handle {
 };
 
 /* All: -ETIMEDOUT: another process, perhaps a stopped one, was in the way all the while. */
-int folder_open(struct folder_handle *, const char *path, struct patience *);
+/* with_others: other users are trusted. */
+int folder_open(struct folder_handle *, const char *path, bool with_others,
+		struct patience *);
 void folder_close(struct folder_handle *);
 /*
  * Runs look(txn, arg) on a snapshot, or change(txn, arg) in a transaction that is

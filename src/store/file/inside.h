@@ -24,6 +24,7 @@ struct folder {
 	pthread_rwlock_t gate;
 	const char *first; /* two pages of the file: LMDB does not tell its map */
 	_Atomic size_t map_len;
+	bool with_others;
 	int broken; /* an error that this process cannot recover from */
 	char path[];
 };
@@ -54,8 +55,8 @@ int commit_noted(struct folder *, MDB_txn *);
 
 /* ---- make.c ------------------------------------------------------------------------ */
 
-int folder_make(struct folder **out, const char *path, const struct stat *id,
-		uint32_t generation, struct patience *);
+int folder_make(struct folder **out, const char *path, bool with_others,
+		const struct stat *id, uint32_t generation, struct patience *);
 void folder_note_map(struct folder *);
 void folder_unmap_first(struct folder *);
 

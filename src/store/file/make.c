@@ -125,20 +125,18 @@ static int check_data(const struct folder *folder, size_t *out, bool mend)
 {
 	struct stat now;
 	bool made = atomic_load(&folder->shared->made) != 0;
-	int err = 0, fd = file_open_in(folder->path, "data.mdb", O_RDWR | O_CREAT);
+	int err = 0, fd = file_open_in(folder->path, "data.mdb", O_RDWR | O_CREAT,
+				       folder->with_others);
 
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &now) != 0)
 		err = -errno;
-	else if (!S_ISREG(now.st_mode))
-		err = -EBADMSG;
 	else if (mend && now.st_size >= 2 * (off_t)lmdb_page_size())
 		err = commit_mend(folder->shared, fd);
 	if (!err && now.st_size > 0)
 		err = lmdb_error(probe(folder->path, now.st_size, !made));
-	if (err == -EBADMSG && mend && !made && S_ISREG(now.st_mode) &&
-	    is_torn(fd, now.st_size)) {
+	if (err == -EBADMSG && mend && !made && is_torn(fd, now.st_size)) {
 		err = ftruncate(fd, 0) == 0 ? 0 : -errno;
 		now.st_size = 0;
 	}
@@ -156,9 +154,10 @@ static int check_data(const struct folder *folder, size_t *out, bool mend)
  * LMDB makes it sparse. Nobody here has it open yet, so that closing it does no harm. What
  * is in it when nobody has the folder open is of no use, and may be damaged.
  */
-static int make_lock_file(const char *path, bool alone)
+static int make_lock_file(const struct folder *folder, bool alone)
 {
-	int err, fd = file_open_in(path, "lock.mdb", O_RDWR | O_CREAT);
+	int err, fd = file_open_in(folder->path, "lock.mdb", O_RDWR | O_CREAT,
+				   folder->with_others);
 
 	if (fd < 0)
 		return fd;
@@ -239,7 +238,7 @@ static int open_env(struct folder *folder, bool alone, bool writing,
 	size_t size = 0;
 	int rc, fd, err = check_data(folder, &size, writing);
 
-	err = err ? err : make_lock_file(folder->path, alone);
+	err = err ? err : make_lock_file(folder, alone);
 	if (err)
 		return err;
 	if (size == 0 && !file_may_reach(FIRST_SIZE))
@@ -302,7 +301,7 @@ static int init_gate(pthread_rwlock_t *gate)
 }
 
 /* Before anything is made in a folder that is not ours. */
-static int check_folder(const char *path)
+static int check_folder(const char *path, bool with_others)
 {
 	struct stat now;
 	bool data = false, wake = false;
@@ -310,7 +309,7 @@ static int check_folder(const char *path)
 
 	if (err || !data || wake)
 		return err;
-	fd = file_open_in(path, "data.mdb", O_RDONLY);
+	fd = file_open_in(path, "data.mdb", O_RDONLY, with_others);
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &now) != 0)
@@ -321,11 +320,10 @@ static int check_folder(const char *path)
 	return err;
 }
 
-int folder_make(struct folder **out, const char *path, const struct stat *id,
-		uint32_t generation, struct patience *patience)
+int folder_make(struct folder **out, const char *path, bool with_others,
+		const struct stat *id, uint32_t generation, struct patience *patience)
 {
 	struct folder *folder = calloc(1, sizeof(*folder) + strlen(path) + 1);
-	char *wake;
 	bool alone;
 	int fd, err;
 
@@ -335,24 +333,23 @@ int folder_make(struct folder **out, const char *path, const struct stat *id,
 	folder->device = id->st_dev;
 	folder->inode = id->st_ino;
 	folder->refs = 1;
+	folder->with_others = with_others;
 	folder->generation = generation;
 	pthread_mutex_init(&folder->growing, NULL);
-	err = check_folder(path);
-	err = err ? err : file_path_in(&wake, path, "tine.wake");
+	err = check_folder(path, with_others);
 	if (err)
 		goto free_folder;
-	err = tine_shared_map((void **)&folder->shared, wake, sizeof(*folder->shared));
-	free(wake);
-	if (err)
-		goto free_folder;
-	fd = file_open_in(path, "tine.wake", O_RDWR);
+	fd = file_open_in(path, "tine.wake", O_RDWR | O_CREAT, with_others);
 	err = fd < 0 ? fd : 0;
 	if (err)
-		goto unmap_wake;
+		goto free_folder;
+	err = tine_shared_map_fd((void **)&folder->shared, fd, sizeof(*folder->shared));
+	if (err)
+		goto close_wake;
 	own_fd_note(&folder->shape, fd);
 	err = shape_lock(folder, patience);
 	if (err)
-		goto close_wake;
+		goto unmap_wake;
 	err = init_gate(&folder->gate);
 	if (err)
 		goto unlock_shape;
@@ -374,10 +371,10 @@ destroy_gate:
 	pthread_rwlock_destroy(&folder->gate);
 unlock_shape:
 	shape_unlock(folder);
-close_wake:
-	close(fd);
 unmap_wake:
 	tine_shared_unmap(folder->shared);
+close_wake:
+	close(fd);
 free_folder:
 	free(folder);
 	return err;
