@@ -550,9 +550,6 @@ static void check_engine(const char *name, const char *version)
 #ifndef LMDB_BUILT_IN
 #define LMDB_BUILT_IN NULL
 #endif
-#ifndef HIREDIS_BUILT_IN
-#define HIREDIS_BUILT_IN NULL
-#endif
 
 /* It is looked for before the file is, and no connection is made. */
 static void check_tls(void)
@@ -651,7 +648,6 @@ static void check_stores(void)
 	state.section = "results and stores";
 	check_cache();
 	check_engine("LMDB", LMDB_BUILT_IN);
-	check_engine("hiredis", HIREDIS_BUILT_IN);
 	check_tls();
 	check_server();
 }

@@ -704,20 +704,24 @@ void tine_rng_fill(tine_rng *, double *out, size_t n);
  *
  * Every call: -ECONNREFUSED, -ECONNRESET, -ETIMEDOUT: the server is not there, is gone or
  * does not answer; what does no harm twice is tried once more on a new connection, and
- * the next call connects anew. Of a folder -ETIMEDOUT: another process, perhaps a stopped
- * one, was in the way for answer_ms, or until the deadline; nothing was done. -EACCES:
- * user, password or permission; -EROFS: a replica, or a disk that is read-only; -EREMOTE:
- * the key is elsewhere in a cluster; -ENOMEM, -ENOSPC: no room; -EBADMSG: no Redis server
- * (or none with TLS), or a folder that is damaged or another's; -TINE_ECERT: the server's
- * certificate.
+ * the next call connects anew. A call on a server ends by its deadline; one without a
+ * deadline, or whose deadline has passed, asks once and ends within answer_ms, and 100 ns
+ * for each byte of the value, or of the room for one, that the caller has. After
+ * -ECONNRESET or -ETIMEDOUT of add, swap, push and del nobody knows whether the server
+ * has done it; pop has taken nothing after -ETIMEDOUT. Of a folder -ETIMEDOUT: another
+ * process, perhaps a stopped one, was in the way for answer_ms, or until the deadline;
+ * nothing was done. -EACCES: user, password or permission; -EROFS: a replica, or a disk
+ * that is read-only; -EREMOTE: the key is elsewhere in a cluster; -ENOMEM, -ENOSPC: no
+ * room; -EBADMSG: no Redis server (or none with TLS), or a folder that is damaged or
+ * another's; -TINE_ECERT: the server's certificate.
  */
 typedef struct tine_store tine_store;
 #define TINE_STORE_KEY_MAX   255
 #define TINE_STORE_VALUE_MAX ((size_t)512 << 20)
 
 typedef struct tine_store_opts {
-	unsigned connect_ms; /* longest to wait for a connection; 800 */
-	/* longest to wait for an answer, or for other users of a folder; 5000 */
+	unsigned connect_ms; /* for a connection to a server; 0: 800 */
+	/* for a whole call on a server, or to wait for other users of a folder; 0: 5000 */
 	unsigned answer_ms;
 	uint64_t reserved[6];
 } tine_store_opts;

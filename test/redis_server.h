@@ -94,12 +94,6 @@ static inline void server_run(struct server *server, const char *const *more)
 				test_skip("no redis-server");
 			break;
 		}
-		if (err == -EPROTONOSUPPORT) {
-			kill(server->pid, SIGKILL);
-			waitpid(server->pid, NULL, 0);
-			rmdir(server->folder);
-			test_skip("a build without hiredis");
-		}
 		test_sleep_us(5000);
 	}
 	test_fail(__FILE__, __LINE__, "redis-server does not start");

@@ -18,9 +18,6 @@
 #ifndef HAVE_LMDB
 const struct store_engine *const store_file_engine = NULL;
 #endif
-#ifndef HAVE_HIREDIS
-const struct store_engine *const store_redis_engine = NULL;
-#endif
 
 /* ---- handles ----------------------------------------------------------------------- */
 

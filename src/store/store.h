@@ -66,7 +66,7 @@ struct tine_store {
 	struct watch *watches; /* watch.c */
 };
 
-/* NULL where the build is without its library. */
+/* That of folders is NULL where the build is without its library. */
 extern const struct store_engine *const store_file_engine, *const store_redis_engine;
 
 /* watch.c: ends all that this handle watches. */

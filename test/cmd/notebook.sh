@@ -35,7 +35,7 @@ done
 # has WORD: whether the machine, or this build, has that.
 has() {
     case $1 in
-    lmdb | hiredis) grep -q "^Requires.private:.*\b$1\b" "$PKG_CONFIG_PATH"/*.pc ;;
+    lmdb) grep -q "^Requires.private:.*\b$1\b" "$PKG_CONFIG_PATH"/*.pc ;;
     *) command -v "$1" >/dev/null ;;
     esac
 }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MOST_BYTES ((size_t)64 << 20) /* of the names that come at a time */
+
 static const char len_script[] =
 	"local kind=redis.call('TYPE',KEYS[1]).ok "
 	"if kind=='string' then return redis.call('STRLEN',KEYS[1]) "
@@ -15,19 +17,23 @@ static const char len_script[] =
 
 ssize_t redis_len(tine_store *store, const char *key)
 {
-	struct request *request = session_begin(store);
+	struct request *request = session_begin(store, 0);
 	int64_t len = 0;
 	int err;
 
 	request_script(request, len_script, 1, 0);
 	request_word(request, key, strlen(key));
 	err = session_ask_number(session_of(store), AGAIN, &len);
-	return err ? err : len == -1 ? -ENOENT : len < 0 ? -TINE_EKIND : (ssize_t)len;
+	if (err)
+		return err;
+	if (len < 0)
+		return len == -1 ? -ENOENT : len == -2 ? -TINE_EKIND : -EBADMSG;
+	return (ssize_t)len;
 }
 
 int redis_del(tine_store *store, const char *key)
 {
-	request_add(session_begin(store), "ss", "DEL", key);
+	request_add(session_begin(store, 0), "ss", "DEL", key);
 	return session_ask_whether(session_of(store), ONCE);
 }
 
@@ -36,7 +42,7 @@ static const char persist_script[] =
 
 int redis_expire(tine_store *store, const char *key, int64_t ms)
 {
-	struct request *request = session_begin(store);
+	struct request *request = session_begin(store, 0);
 	int64_t most = INT64_MAX / 4; /* the server adds the time of day to it */
 
 	if (ms > 0) {
@@ -61,7 +67,7 @@ static void free_names(struct names *names)
 	*names = (struct names){ 0 };
 }
 
-static int add_name(struct names *names, const char *name)
+static int add_name(struct names *names, const struct resp *name)
 {
 	size_t most = names->most ? 2 * names->most : 64;
 	char **all;
@@ -73,27 +79,28 @@ static int add_name(struct names *names, const char *name)
 		names->all = all;
 		names->most = most;
 	}
-	names->all[names->n] = strdup(name);
+	names->all[names->n] = strndup(name->text, name->len);
 	return names->all[names->n] ? (names->n++, 0) : -ENOMEM;
 }
 
 /* What SCAN answers: the next cursor, and names. */
-static int take_names(struct names *names, const redisReply *reply, char *cursor,
-		      size_t size)
+static int take_names(struct names *names, struct resp *resp, char *cursor, size_t size)
 {
-	const redisReply *list;
+	struct resp next, list, name;
 	int err = 0;
 
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
-	    reply->element[0]->type != REDIS_REPLY_STRING ||
-	    reply->element[0]->len >= size ||
-	    reply->element[1]->type != REDIS_REPLY_ARRAY)
+	if (resp->kind != RESP_ARRAY || resp->number != 2 || !resp_next(resp, &next) ||
+	    !resp_next(resp, &list) || next.kind != RESP_STRING || next.len >= size ||
+	    list.kind != RESP_ARRAY)
 		return -EBADMSG;
-	strcpy(cursor, reply->element[0]->str);
-	list = reply->element[1];
-	for (size_t i = 0; i < list->elements && !err; i++)
-		if (reply_is_name(list->element[i]))
-			err = add_name(names, list->element[i]->str);
+	memcpy(cursor, next.text, next.len);
+	cursor[next.len] = '\0';
+	while (!err && resp_next(&list, &name)) {
+		if (name.kind != RESP_STRING)
+			err = -EBADMSG;
+		else if (resp_is_name(&name))
+			err = add_name(names, &name);
+	}
 	return err;
 }
 
@@ -107,7 +114,7 @@ static void write_pattern(char *pattern, const char *prefix)
 	strcpy(pattern, "*");
 }
 
-static int scan(tine_store *store, const char *prefix, struct names *names)
+static int scan_names(struct session *session, const char *prefix, struct names *names)
 {
 	char pattern[2 * TINE_STORE_KEY_MAX + 2], cursor[32] = "0";
 	/* The cursor of a server that was lost says nothing to the next. */
@@ -116,15 +123,14 @@ static int scan(tine_store *store, const char *prefix, struct names *names)
 
 	write_pattern(pattern, prefix);
 	do {
-		redisReply *reply;
+		struct resp resp;
 
-		request_add(session_begin(store), "ssssss", "SCAN", cursor, "MATCH",
+		request_add(session_again(session), "ssssss", "SCAN", cursor, "MATCH",
 			    pattern, "COUNT", "1000");
-		err = session_ask(session_of(store), repeat, &reply);
-		if (err)
-			return err;
-		err = take_names(names, reply, cursor, sizeof(cursor));
-		reply_free(reply);
+		err = session_ask(session, repeat, &resp);
+		err = err ? err : take_names(names, &resp, cursor, sizeof(cursor));
+		if (!err && tine_now() > session->until)
+			err = -ETIMEDOUT;
 		repeat = ONCE;
 	} while (!err && strcmp(cursor, "0") != 0);
 	return err;
@@ -139,13 +145,19 @@ static int compare_names(const void *a, const void *b)
 int redis_keys(tine_store *store, const char *prefix,
 	       int (*each)(void *arg, const char *key), void *arg)
 {
+	struct session *session = session_of(store);
 	struct names names = { 0 };
-	int err = scan(store, prefix, &names);
+	int err;
 
+	session_begin(store, 0);
+	session->main.most = MOST_BYTES;
+	err = scan_names(session, prefix, &names);
 	if (err == -ECONNRESET) {
 		free_names(&names);
-		err = scan(store, prefix, &names);
+		err = scan_names(session, prefix, &names);
 	}
+	session->main.most = LINE_FEW;
+	line_forget(&session->main);
 	if (names.n > 0)
 		qsort(names.all, names.n, sizeof(*names.all), compare_names);
 	for (size_t i = 0; i < names.n && !err; i++)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hiredis reads the answers; nothing here is shared, so that no death can break anything
- * but the connection, which the server then closes.
+ * Nothing here is shared, so that no death can break anything but the connection, which
+ * the server then closes. A peer may say anything, in any pieces and at any pace: what is
+ * allocated for an answer is bounded by what the call asked for and has come, and each
+ * step by the deadline.
  *
- * An answer that comes too late must never be taken for that of the next question: who
- * gives up waiting for one closes the line.
+ * An answer that comes too late must never be taken for that of the next question: a call
+ * that gives up waiting for one closes the line.
  */
 #include "store/redis/line.h"
 
@@ -14,41 +16,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#define PIECES	 32  /* of a request, to the kernel at a time */
-#define PER_BYTE 100 /* nanoseconds that an answer may take longer */
-
-static void *(*create_string)(const redisReadTask *, char *, size_t);
-
-/* Values go from the buffer of the reader to the caller's, with no copy between. */
-static void *take_string(const redisReadTask *task, char *bytes, size_t len)
-{
-	struct line *line = task->privdata;
-
-	if (!line->to_buf || task->parent || task->type != REDIS_REPLY_STRING)
-		return create_string(task, bytes, len);
-	if (line->size > 0)
-		memcpy(line->buf, bytes, len < line->size ? len : line->size);
-	line->len = len;
-	return &reply_taken;
-}
-
-static int make_reader(struct line *line)
-{
-	line->reader = redisReaderCreate();
-	if (!line->reader)
-		return -ENOMEM;
-	line->functions = *line->reader->fn;
-	/* The same for all, whoever writes it. */
-	__atomic_store_n(&create_string, line->functions.createString, __ATOMIC_RELAXED);
-	line->functions.createString = take_string;
-	line->functions.freeObject = reply_free_object;
-	line->reader->fn = &line->functions;
-	line->reader->privdata = line;
-	return 0;
-}
+#define PIECES 32 /* of a request, to the kernel at a time */
+/* A little less than the time for answers, so that the deadline holds to the end. */
+#define FIRST_WAIT(answer) ((answer) - (answer) / 16)
 
 static int start_tls(struct line *line, const struct trust *trust, int fd,
 		     int64_t deadline)
@@ -71,8 +45,9 @@ static int start_tls(struct line *line, const struct trust *trust, int fd,
 int line_open(struct line *line, const struct store_address *address,
 	      const struct trust *trust, int64_t deadline)
 {
-	struct timeval answer = { .tv_sec = address->answer_ms / 1000,
-				  .tv_usec = address->answer_ms % 1000 * 1000 };
+	int64_t answer = address->answer_ms * INT64_C(1000000), most = FIRST_WAIT(answer);
+	struct timeval first = { .tv_sec = most / 1000000000,
+				 .tv_usec = most % 1000000000 / 1000 };
 	int fd, err;
 
 	fd = address->kind == STORE_UNIX
@@ -81,13 +56,17 @@ int line_open(struct line *line, const struct store_address *address,
 	if (fd < 0)
 		return fd;
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &answer, sizeof(answer));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &first, sizeof(first));
 	line->tls = NULL;
 	err = trust ? start_tls(line, trust, fd, deadline) : 0;
-	err = err ? err : make_reader(line);
 	if (err)
 		goto close_fd;
-	line->answer = address->answer_ms * INT64_C(1000000);
+	line->answer = answer;
+	line->value = NULL;
+	line->bytes = line->in;
+	line->room = sizeof(line->in);
+	line->from = line->to = line->taken = 0;
+	line->scan = (struct resp_scan){ 0 };
 	line->fd = fd;
 	return 0;
 
@@ -101,16 +80,25 @@ void line_close(struct line *line)
 {
 	if (line->fd < 0)
 		return;
-	redisReaderFree(line->reader);
+	if (line->bytes != line->in)
+		free(line->bytes);
+	free(line->value);
 	tls_free(line->tls);
 	close(line->fd);
 	line->fd = -1;
+}
+
+bool line_has_more(const struct line *line)
+{
+	return line->from + line->taken < line->to;
 }
 
 bool line_is_idle(const struct line *line)
 {
 	char byte;
 
+	if (line_has_more(line))
+		return false;
 	if (line->tls)
 		return tls_peek(line->tls) == -EAGAIN;
 	return recv(line->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
@@ -188,11 +176,13 @@ int line_send(struct line *line, const struct request *request, int64_t deadline
 	return 0;
 }
 
-static ssize_t take_by_tls(struct line *line, int64_t deadline)
+/* ---- answers ----------------------------------------------------------------------- */
+
+static ssize_t take_by_tls(struct line *line, char *to, size_t room, int64_t deadline)
 {
 	for (;;) {
 		short events = 0;
-		ssize_t len = tls_receive(line->tls, line->in, sizeof(line->in), &events);
+		ssize_t len = tls_receive(line->tls, to, room, &events);
 		int err;
 
 		if (len != -EAGAIN)
@@ -204,25 +194,25 @@ static ssize_t take_by_tls(struct line *line, int64_t deadline)
 }
 
 /*
- * Bytes, or an error. The first wait for an answer, if it may last as long as answers
- * may, is one system call; all others ask poll(2) first.
+ * The first wait for an answer, if it may last as long as answers may, is one system
+ * call; all others ask poll(2) first.
  */
-static ssize_t take_bytes(struct line *line, bool first, int64_t deadline)
+static ssize_t take_plain(struct line *line, char *to, size_t room, bool first,
+			  int64_t deadline)
 {
 	int flags = MSG_DONTWAIT;
 
-	if (first && deadline - tine_now() >= line->answer - line->answer / 16)
+	if (first && deadline - tine_now() >= FIRST_WAIT(line->answer))
 		flags = 0;
 	for (;;) {
-		ssize_t len = recv(line->fd, line->in, sizeof(line->in), flags);
+		/* Bound: SO_RCVTIMEO, which is FIRST_WAIT(), or none. */
+		ssize_t len = recv(line->fd, to, room, flags);
 		int err;
 
 		if (len > 0)
 			return len;
 		if (len == 0)
 			return -ECONNRESET;
-		if (errno == EAGAIN && flags == 0)
-			return -ETIMEDOUT;
 		if (errno != EAGAIN && errno != EINTR)
 			return line_failure(errno);
 		flags = MSG_DONTWAIT;
@@ -232,31 +222,160 @@ static ssize_t take_bytes(struct line *line, bool first, int64_t deadline)
 	}
 }
 
-static int reader_failure(const redisReader *reader)
+/* Bytes, at least one, or an error. A peer that always has one more comes to its end. */
+static ssize_t take_bytes(struct line *line, char *to, size_t room, bool first,
+			  int64_t deadline)
 {
-	return reader->err == REDIS_ERR_OOM ? -ENOMEM : -EBADMSG;
+	if (!first && deadline != TINE_NOWAIT && tine_now() > deadline)
+		return -ETIMEDOUT;
+	return line->tls ? take_by_tls(line, to, room, deadline)
+			 : take_plain(line, to, room, first, deadline);
 }
 
-int line_receive(struct line *line, redisReply **out, int64_t deadline)
+/* So that more can come behind what has come. */
+static int make_room_behind(struct line *line)
 {
-	bool first = true;
+	char *grown;
 
-	for (;; first = false) {
-		void *reply = NULL;
+	if (line->to < line->room)
+		return 0;
+	if (line->from > 0) {
+		memmove(line->bytes, line->bytes + line->from, line->to - line->from);
+		line->to -= line->from;
+		line->from = 0;
+		return 0;
+	}
+	grown = malloc(2 * line->room);
+	if (!grown)
+		return -ENOMEM;
+	memcpy(grown, line->bytes, line->to);
+	if (line->bytes != line->in)
+		free(line->bytes);
+	line->bytes = grown;
+	line->room *= 2;
+	return 0;
+}
+
+void line_forget(struct line *line)
+{
+	if (line->taken > 0)
+		line->scan = (struct resp_scan){ 0 };
+	line->from += line->taken;
+	line->taken = 0;
+	free(line->value);
+	line->value = NULL;
+	if (line->from < line->to)
+		return;
+	line->from = line->to = 0;
+	if (line->bytes == line->in)
+		return;
+	free(line->bytes);
+	line->bytes = line->in;
+	line->room = sizeof(line->in);
+}
+
+/* All of so many bytes. Those behind the first room ones are let go. */
+static int take_all(struct line *line, char *to, size_t room, size_t len,
+		    int64_t deadline)
+{
+	while (len > 0) {
+		size_t part = room > 0 ? room : sizeof(line->in);
+		ssize_t got = take_bytes(line, room > 0 ? to : line->in,
+					 part < len ? part : len, false, deadline);
+
+		if (got < 0)
+			return (int)got;
+		if (room > 0) {
+			to += got;
+			room -= (size_t)got;
+		}
+		len -= (size_t)got;
+	}
+	return 0;
+}
+
+/*
+ * A value that is longer than the room for answers, of which a part has come. No more is
+ * allocated than is wanted of it.
+ */
+static int take_long_value(struct line *line, struct resp *value, int64_t deadline)
+{
+	size_t len = (size_t)value->number, come = line->to - line->from - value->head;
+	size_t kept = len < line->wanted ? len : line->wanted, here;
+	char end[2];
+	int err;
+
+	if (len > TINE_STORE_VALUE_MAX)
+		return -EMSGSIZE;
+	line->value = malloc(kept > 0 ? kept : 1);
+	if (!line->value)
+		return -ENOMEM;
+	here = come < kept ? come : kept;
+	memcpy(line->value, line->bytes + line->from + value->head, here);
+	line->from = line->to = 0;
+	err = take_all(line, line->value + here, kept - here, len - come, deadline);
+	err = err ? err : take_all(line, end, sizeof(end), sizeof(end), deadline);
+	if (!err && memcmp(end, "\r\n", 2) != 0)
+		err = -EBADMSG;
+	value->text = line->value;
+	value->len = kept;
+	return err;
+}
+
+/* 1: it is taken; 0: it is none that is so long, or nothing of it has come. */
+static int try_long_value(struct line *line, struct resp *out, int64_t deadline)
+{
+	int err;
+
+	if (!line->takes_value || line->scan.at > 0)
+		return 0;
+	err = resp_head(out, line->bytes + line->from, line->to - line->from);
+	if (err <= 0 || out->kind != RESP_STRING || (uint64_t)out->number <= line->room)
+		return err < 0 ? err : 0;
+	err = take_long_value(line, out, deadline);
+	return err ? err : 1;
+}
+
+int line_receive(struct line *line, struct resp *out, int64_t deadline)
+{
+	line_forget(line);
+	for (bool first = true;; first = false) {
+		int whole = try_long_value(line, out, deadline);
 		ssize_t len;
 
-		if (redisReaderGetReply(line->reader, &reply) != REDIS_OK)
-			return reader_failure(line->reader);
-		if (reply) {
-			*out = reply;
-			return 0;
-		}
-		len = line->tls ? take_by_tls(line, deadline)
-				: take_bytes(line, first, deadline);
+		if (whole)
+			return whole < 0 ? whole : 0;
+		whole = resp_scan(
+			&line->scan, line->bytes + line->from, line->to - line->from,
+			line->takes_value ? line->most + line->room : line->most);
+		/* A peer that says much where little was asked is no Redis. */
+		if (whole == -EMSGSIZE && line->most == LINE_FEW)
+			return -EBADMSG;
+		if (whole < 0)
+			return whole;
+		if (whole)
+			break;
+		whole = make_room_behind(line);
+		if (whole)
+			return whole;
+		len = take_bytes(line, line->bytes + line->to, line->room - line->to,
+				 first, deadline);
 		if (len < 0)
 			return (int)len;
-		deadline += len * PER_BYTE;
-		if (redisReaderFeed(line->reader, line->in, (size_t)len) != REDIS_OK)
-			return reader_failure(line->reader);
+		line->to += (size_t)len;
 	}
+	line->taken = line->scan.at;
+	*out = resp_of(line->bytes + line->from, line->taken);
+	return 0;
+}
+
+int line_refusal(const struct line *line)
+{
+	struct resp error;
+
+	if (!line->scan.refused)
+		return 0;
+	error = resp_of(line->bytes + line->from + line->scan.error,
+			line->scan.at - line->scan.error);
+	return resp_error(&error);
 }

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COPIED	 ((size_t)16 << 10) /* longer words are not */
-#define PER_BYTE 100		    /* nanoseconds that an answer may take longer */
+#define COPIED ((size_t)16 << 10) /* longer words are not */
 
 void request_begin(struct request *request)
 {
@@ -125,15 +124,6 @@ void request_add(struct request *request, const char *letters, ...)
 			     *letters == 's' ? strlen(bytes) : va_arg(args, size_t));
 	}
 	va_end(args);
-}
-
-int64_t request_time(const struct request *request)
-{
-	size_t total = request->len;
-
-	for (size_t i = 0; i < request->n; i++)
-		total += request->splices[i].len;
-	return (int64_t)total * PER_BYTE;
 }
 
 /* Text and splices by turns, the text before the first splice being the first piece. */

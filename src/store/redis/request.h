@@ -35,8 +35,6 @@ void request_add(struct request *, const char *letters, ...);
 void request_head(struct request *, size_t words);
 void request_word(struct request *, const void *bytes, size_t len);
 void request_number(struct request *, int64_t);
-/* Nanoseconds that its length takes, beside the time for an answer. */
-int64_t request_time(const struct request *);
 
 /* A script, and how many keys and words follow it. */
 void request_script(struct request *, const char *script, size_t keys, size_t words);

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define GRACE	   INT64_C(100000000) /* for an answer, however near the deadline */
+#define PER_BYTE   INT64_C(100) /* nanoseconds, of a value of the caller's */
 #define BUSY_PAUSE INT64_C(5000000)
 
 /* How many forks this process is away from the first. */
@@ -40,6 +40,7 @@ void session_drop_ear(struct session *session)
 void session_drop(struct session *session)
 {
 	line_close(&session->main);
+	session->knows_time = false;
 	session_drop_ear(session);
 }
 
@@ -51,59 +52,53 @@ void session_adopt(struct session *session)
 	session->generation = generation;
 }
 
-/*
- * Asks all, and takes the answers. 0 and the last of them (out may be NULL), or the code
- * of the first that is an error. The line is closed if the next answer on it would not be
- * that of the next question.
- */
-int session_talk(struct line *line, const struct request *request, redisReply **out,
+int session_talk(struct line *line, const struct request *request, struct resp *out,
 		 int64_t deadline)
 {
-	redisReply *reply = NULL;
 	int err = request->failed ? -ENOMEM : 0, refused = 0;
+	struct resp resp;
 
 	if (err)
 		return err;
-	deadline += request_time(request);
 	err = line_send(line, request, deadline);
 	/* A server that hangs up may have said why. */
-	if (err == -ECONNRESET && line_receive(line, &reply, TINE_NOWAIT) == 0 &&
-	    reply->type == REDIS_REPLY_ERROR)
-		err = reply_error(reply);
+	if (err == -ECONNRESET && line_receive(line, &resp, TINE_NOWAIT) == 0 &&
+	    resp.kind == RESP_ERROR)
+		err = line_refusal(line);
 	for (unsigned i = 0; i < request->commands && !err; i++) {
-		reply_free(reply);
-		reply = NULL;
-		err = line_receive(line, &reply, deadline);
-		if (!err && !refused && reply->type == REDIS_REPLY_ERROR)
-			refused = reply_error(reply);
+		err = line_receive(line, &resp, deadline);
+		if (!err && !refused)
+			refused = line_refusal(line);
 	}
+	/* More than was asked for would be taken for the next answer. */
+	if (!err && line_has_more(line))
+		err = -EBADMSG;
 	if (err)
 		line_close(line);
 	err = err ? err : refused;
 	if (!err && out)
-		*out = reply;
-	else
-		reply_free(reply);
+		*out = resp;
 	return err;
 }
 
 /* Who may do other things than this may go on, and a server that loads is one. */
 static int greet(struct line *line, struct request *request, int64_t deadline)
 {
-	redisReply *reply;
+	struct resp resp;
 	int err;
 
 	request_begin(request);
 	request_add(request, "s", "PING");
 	err = request->failed ? -ENOMEM : line_send(line, request, deadline);
-	err = err ? err : line_receive(line, &reply, deadline);
+	err = err ? err : line_receive(line, &resp, deadline);
 	if (err)
 		return err;
-	if (reply->type == REDIS_REPLY_ERROR)
-		err = strncmp(reply->str, "NOPERM", 6) == 0 ? 0 : reply_error(reply);
-	else if (reply->type != REDIS_REPLY_STATUS || strcmp(reply->str, "PONG") != 0)
+	if (resp.kind == RESP_ERROR)
+		err = resp.len >= 6 && memcmp(resp.text, "NOPERM", 6) == 0
+			      ? 0
+			      : line_refusal(line);
+	else if (!resp_is_text(&resp, RESP_STATUS, "PONG"))
 		err = -EBADMSG;
-	reply_free(reply);
 	return err == -EAGAIN ? 0 : err;
 }
 
@@ -142,33 +137,20 @@ int session_open_line(struct session *session, struct line *line, int64_t deadli
 	return err;
 }
 
-int session_reach(struct session *session, int64_t deadline)
+int session_reach(struct session *session)
 {
 	session_adopt(session);
-	return session->main.fd < 0 ? session_open_line(session, &session->main, deadline)
-				    : 0;
+	if (session->main.fd >= 0)
+		return 0;
+	return session_open_line(session, &session->main, session->until);
 }
 
-/*
- * An answer to what one deadline bounds, whatever the call is: none is too near for an
- * answer that comes at once, and one that has passed is no deadline for answers.
- */
-int64_t session_answer_by(const struct session *session, int64_t deadline)
-{
-	int64_t now = tine_now(), latest = now + session->main.answer;
-
-	if (deadline <= now || deadline > latest)
-		return latest;
-	deadline = deadline > now + GRACE ? deadline : now + GRACE;
-	return deadline < latest ? deadline : latest;
-}
-
-/* By the main line, which is open. A server that is busy has done nothing. */
-int session_exchange(struct session *session, redisReply **out, int64_t deadline)
+int session_exchange(struct session *session, struct resp *out)
 {
 	for (;;) {
 		struct timespec pause = timespec_of(BUSY_PAUSE);
-		int err = session_talk(&session->main, &session->request, out, deadline);
+		int err = session_talk(&session->main, &session->request, out,
+				       session->until);
 
 		if (session->main.fd < 0)
 			session_drop(session);
@@ -176,14 +158,14 @@ int session_exchange(struct session *session, redisReply **out, int64_t deadline
 			return err;
 		if (session->main.fd < 0)
 			return -ECONNRESET;
-		if (tine_now() + BUSY_PAUSE >= deadline)
+		if (tine_now() + BUSY_PAUSE >= session->until)
 			return -ETIMEDOUT;
+		/* Bound: BUSY_PAUSE, which is over before the call's time is. */
 		nanosleep(&pause, NULL);
 	}
 }
 
-static int session_ask_by(struct session *session, enum repeat repeat, redisReply **out,
-			  int64_t deadline)
+int session_ask(struct session *session, enum repeat repeat, struct resp *out)
 {
 	int err;
 
@@ -191,82 +173,96 @@ static int session_ask_by(struct session *session, enum repeat repeat, redisRepl
 	/* What is lost before it is sent was not done. */
 	if (repeat == ONCE && session->main.fd >= 0 && !line_is_idle(&session->main))
 		session_drop(session);
-	err = session_reach(session, deadline);
-	err = err ? err : session_exchange(session, out, deadline);
+	err = session_reach(session);
+	err = err ? err : session_exchange(session, out);
 	if (err != -ECONNRESET || repeat == ONCE)
 		return err;
-	err = session_reach(session, deadline);
-	return err ? err : session_exchange(session, out, deadline);
+	err = session_reach(session);
+	return err ? err : session_exchange(session, out);
 }
 
-int session_ask(struct session *session, enum repeat repeat, redisReply **out)
+struct request *session_again(struct session *session)
 {
-	return session_ask_by(session, repeat, out,
-			      session_answer_by(session, TINE_NOWAIT));
+	request_begin(&session->request);
+	return &session->request;
 }
 
-/* What is asked for next. */
-struct request *session_begin(tine_store *store)
+void session_extend(struct session *session)
 {
-	struct request *request = &session_of(store)->request;
+	int64_t latest = tine_now() + session->longest;
 
-	request_begin(request);
-	return request;
+	session->until = session->last < latest ? session->last : latest;
 }
 
-/* Where only one kind of answer is possible: the number, or -EBADMSG. */
+struct request *session_begin_by(tine_store *store, size_t bytes, int64_t deadline)
+{
+	struct session *session = session_of(store);
+	int64_t now = tine_now();
+
+	session->longest = store->address.answer_ms * INT64_C(1000000) +
+			   (int64_t)bytes * PER_BYTE;
+	session->last = deadline > now ? deadline : now + session->longest;
+	session_extend(session);
+	return session_again(session);
+}
+
+struct request *session_begin(tine_store *store, size_t bytes)
+{
+	return session_begin_by(store, bytes, TINE_NOWAIT);
+}
+
+int session_ask_for(struct session *session, enum repeat repeat, enum resp_kind kind)
+{
+	struct resp resp;
+	int err = session_ask(session, repeat, &resp);
+
+	return err ? err : resp.kind == kind ? 0 : -EBADMSG;
+}
+
 int session_ask_number(struct session *session, enum repeat repeat, int64_t *number)
 {
-	redisReply *reply;
-	int err = session_ask(session, repeat, &reply);
+	struct resp resp;
+	int err = session_ask(session, repeat, &resp);
 
 	if (err)
 		return err;
-	if (reply->type == REDIS_REPLY_INTEGER)
-		*number = reply->integer;
-	else
-		err = -EBADMSG;
-	reply_free(reply);
-	return err;
+	if (resp.kind != RESP_NUMBER)
+		return -EBADMSG;
+	*number = resp.number;
+	return 0;
 }
 
-/* What is there: 0; what is not: -ENOENT. */
 int session_ask_whether(struct session *session, enum repeat repeat)
 {
 	int64_t n = 0;
 	int err = session_ask_number(session, repeat, &n);
 
-	return err ? err : n > 0 ? 0 : -ENOENT;
+	return err ? err : n == 1 ? 0 : n == 0 ? -ENOENT : -EBADMSG;
 }
 
-/*
- * The length of a string, which goes to buf: -ENOENT: nil. Another kind of answer is
- * *other, if the caller knows what to do with it.
- */
 ssize_t session_ask_string(struct session *session, enum repeat repeat, void *buf,
 			   size_t size, int64_t *other)
 {
 	struct line *line = &session->main;
-	redisReply *reply;
-	ssize_t len;
+	struct resp resp;
 	int err;
 
-	line->to_buf = true;
-	line->buf = buf;
-	line->size = size;
-	err = session_ask(session, repeat, &reply);
-	line->to_buf = false;
+	line->takes_value = true;
+	line->wanted = size;
+	err = session_ask(session, repeat, &resp);
+	line->takes_value = false;
 	if (err)
 		return err;
-	len = -EBADMSG;
-	if (reply->type == REDIS_REPLY_STRING)
-		len = (ssize_t)line->len;
-	else if (reply->type == REDIS_REPLY_NIL)
-		len = -ENOENT;
-	else if (reply->type == REDIS_REPLY_INTEGER && other)
-		*other = reply->integer;
-	reply_free(reply);
-	return len;
+	if (resp.kind == RESP_STRING && (!other || resp.number <= (int64_t)size)) {
+		if (resp.len > 0 && size > 0)
+			memcpy(buf, resp.text, resp.len < size ? resp.len : size);
+		return (ssize_t)resp.number;
+	}
+	if (resp.kind == RESP_NIL)
+		return -ENOENT;
+	if (resp.kind == RESP_NUMBER && other)
+		*other = resp.number;
+	return -EBADMSG;
 }
 
 /* ---- handles ----------------------------------------------------------------------- */
@@ -284,6 +280,7 @@ int session_new(struct session **out, const struct store_address *address)
 	memset(session, 0, sizeof(*session));
 	session->store.address = *address;
 	session->main.fd = session->ear.fd = -1;
+	session->main.most = session->ear.most = LINE_FEW;
 	session->main.answer = address->answer_ms * INT64_C(1000000);
 	/* So that one of another handle is not taken for one of this. */
 	session->versions.given = (uint64_t)tine_now();

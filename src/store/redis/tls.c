@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hiredis has TLS of its own, from 1.0 on: it does not compare the name in a certificate
- * with the host's, and a connection that is gone would raise SIGPIPE. So OpenSSL is asked
- * by itself, over this file's own socket calls.
+ * OpenSSL over this file's own socket calls: its own would raise SIGPIPE where a
+ * connection is gone. The name in a certificate is compared with the host's.
  *
  * It is loaded by the first URL that wants it: linked, it would double the time that any
  * program of tine's takes to start.

@@ -18,23 +18,45 @@ static const char set_many_script[] =
 	"for i=1,#keys do call('STRLEN',keys[i]) all[2*i-1]=keys[i] all[2*i]=vals[i] end "
 	"for i=1,#all,2000 do call('MSET',unpack(all,i,math.min(i+1999,#all))) end";
 
-static int set_short(tine_store *store, const tine_store_item *items, size_t n)
+static size_t bytes_of(const tine_store_item *items, size_t n)
 {
-	struct request *request = session_begin(store);
+	size_t total = 0;
+
+	for (size_t i = 0; i < n; i++)
+		total += items[i].len;
+	return total;
+}
+
+static int set_by_script(struct session *session, const tine_store_item *items, size_t n)
+{
+	struct request *request = session_again(session);
 
 	request_script(request, n == 1 ? set_script : set_many_script, n, n);
 	for (size_t i = 0; i < n; i++)
 		request_word(request, items[i].key, strlen(items[i].key));
 	for (size_t i = 0; i < n; i++)
 		request_word(request, items[i].val, items[i].len);
-	return session_ask(session_of(store), AGAIN, NULL);
+	return session_ask_for(session, AGAIN, RESP_NIL);
+}
+
+/* What the transaction has answered: its one command has to have been done. */
+static int check_done(struct resp *resp)
+{
+	struct resp done;
+
+	if (resp->kind == RESP_NIL)
+		return -EAGAIN;
+	return resp->kind == RESP_ARRAY && resp->number == 1 && resp_next(resp, &done) &&
+			       resp_is_text(&done, RESP_STATUS, "OK")
+		       ? 0
+		       : -EBADMSG;
 }
 
 /* 0; -EAGAIN: somebody changed a key between the look and the setting. */
-static int set_watched(tine_store *store, const tine_store_item *items, size_t n)
+static int set_watched(struct session *session, const tine_store_item *items, size_t n)
 {
-	struct request *request = session_begin(store);
-	redisReply *reply;
+	struct request *request = session_again(session);
+	struct resp resp;
 	int err;
 
 	request_head(request, n + 1);
@@ -43,14 +65,12 @@ static int set_watched(tine_store *store, const tine_store_item *items, size_t n
 		request_word(request, items[i].key, strlen(items[i].key));
 	for (size_t i = 0; i < n; i++)
 		request_add(request, "ss", "STRLEN", items[i].key);
-	err = session_ask(session_of(store), AGAIN, NULL);
-	request_begin(request);
+	err = session_ask_for(session, AGAIN, RESP_NUMBER);
+	session_again(session);
 	if (err) {
 		request_add(request, "s", "UNWATCH");
-		if (session_of(store)->main.fd >= 0)
-			session_exchange(
-				session_of(store), NULL,
-				session_answer_by(session_of(store), TINE_NOWAIT));
+		if (session->main.fd >= 0)
+			session_exchange(session, NULL);
 		return err;
 	}
 	request_add(request, "s", "MULTI");
@@ -61,34 +81,29 @@ static int set_watched(tine_store *store, const tine_store_item *items, size_t n
 		request_word(request, items[i].val, items[i].len);
 	}
 	request_add(request, "s", "EXEC");
-	/* Not by session_ask(), which might take a new connection, where nothing is watched. */
-	err = session_exchange(session_of(store), &reply,
-			       session_answer_by(session_of(store), TINE_NOWAIT));
-	if (err)
-		return err;
-	err = reply->type == REDIS_REPLY_NIL ? -EAGAIN : 0;
-	reply_free(reply);
-	return err;
+	/* Once, and on this connection: elsewhere, and afterwards, nothing is watched. */
+	err = session_talk(&session->main, request, &resp, session->until);
+	if (session->main.fd < 0)
+		session_drop(session);
+	return err ? err : check_done(&resp);
 }
 
 int redis_set_all(tine_store *store, const tine_store_item *items, size_t n)
 {
+	struct session *session = session_of(store);
+	size_t total = bytes_of(items, n);
 	bool again = true;
-	size_t total = 0;
 	int err;
 
-	for (size_t i = 0; i < n; i++)
-		total += items[i].len;
-	if (total < LONG_VALUES)
-		return set_short(store, items, n);
-	for (int tries = 0; tries < MOST_TRIES; tries++) {
-		err = set_watched(store, items, n);
+	session_begin(store, total);
+	for (int tries = 0; total >= LONG_VALUES && tries < MOST_TRIES; tries++) {
+		err = set_watched(session, items, n);
 		if (err != -EAGAIN && (err != -ECONNRESET || !again))
 			return err;
 		again = again && err != -ECONNRESET;
 	}
-	/* Others change them all the time. */
-	return set_short(store, items, n);
+	/* Short ones, or others change them all the time. */
+	return set_by_script(session, items, n);
 }
 
 int redis_set(tine_store *store, const char *key, const void *val, size_t len)
@@ -100,7 +115,7 @@ int redis_set(tine_store *store, const char *key, const void *val, size_t len)
 
 ssize_t redis_get(tine_store *store, const char *key, void *buf, size_t size)
 {
-	request_add(session_begin(store), "ss", "GET", key);
+	request_add(session_begin(store, size), "ss", "GET", key);
 	return session_ask_string(session_of(store), AGAIN, buf, size, NULL);
 }
 
@@ -109,7 +124,7 @@ int redis_add(tine_store *store, const char *key, int64_t by, int64_t *now)
 	int64_t sum = 0;
 	int err;
 
-	request_add(session_begin(store), "ssi", "INCRBY", key, by);
+	request_add(session_begin(store, 0), "ssi", "INCRBY", key, by);
 	err = session_ask_number(session_of(store), ONCE, &sum);
 	if (!err && now)
 		*now = sum;
@@ -126,7 +141,7 @@ static const char swap_script[] = "local now=redis.call('GET',KEYS[1]) "
 int redis_swap(tine_store *store, const char *key, const void *old, size_t old_len,
 	       const void *val, size_t len)
 {
-	struct request *request = session_begin(store);
+	struct request *request = session_begin(store, old_len + len);
 	int err;
 
 	request_script(request, swap_script, 1, 4);

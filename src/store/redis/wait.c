@@ -7,75 +7,75 @@
 #include <errno.h>
 #include <poll.h>
 
-/* The name of each key that changed, or none: all may have. */
-static void heed(struct session *session, const redisReply *reply)
+/* The name of each key that changed, or none: all may have. False: that is no such. */
+static bool heed(struct session *session, struct resp *resp)
 {
-	const redisReply *names;
+	struct resp word, channel, names, name;
+	struct told_key *key;
 
-	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3)
-		return;
-	names = reply->element[2];
-	if (names->type != REDIS_REPLY_ARRAY) {
+	if (resp->kind != RESP_ARRAY || resp->number != 3 || !resp_next(resp, &word) ||
+	    !resp_next(resp, &channel) || !resp_next(resp, &names))
+		return false;
+	if (names.kind != RESP_ARRAY) {
 		versions_end_all(&session->versions);
-		return;
+		return names.kind == RESP_NIL;
 	}
-	for (size_t i = 0; i < names->elements; i++) {
-		const redisReply *name = names->element[i];
-		struct told_key *key = name->type == REDIS_REPLY_STRING
-					       ? versions_find(&session->versions,
-							       name->str, name->len)
-					       : NULL;
-
+	while (resp_next(&names, &name)) {
+		key = name.kind == RESP_STRING
+			      ? versions_find(&session->versions, name.text, name.len)
+			      : NULL;
 		if (key)
 			versions_end(&session->versions, key);
 	}
+	return true;
 }
 
-/* All that was told until now. */
+/* A server that never stops telling is one that is lost. */
 void wait_hear(struct session *session)
 {
+	int64_t longest = tine_now() + session->longest;
+	int64_t until = session->last < longest ? session->last : longest;
+
 	while (session->ear.fd >= 0) {
-		redisReply *reply;
-		int err = line_receive(&session->ear, &reply, TINE_NOWAIT);
+		struct resp resp;
+		int err = line_receive(&session->ear, &resp, TINE_NOWAIT);
 
 		if (err == -ETIMEDOUT)
 			return;
-		if (err) {
+		if (err || !heed(session, &resp) || tine_now() > until)
 			session_drop_ear(session);
-			return;
-		}
-		heed(session, reply);
-		reply_free(reply);
 	}
 }
 
 /* The main line is open. */
-static int open_ear(struct session *session, int64_t deadline)
+static int open_ear(struct session *session)
 {
 	struct line *ear = &session->ear;
-	struct request *request = &session->request;
-	redisReply *reply;
+	struct request *request = session_again(session);
+	struct resp resp;
 	int64_t id;
-	int err = session_open_line(session, ear, deadline);
+	int err = session_open_line(session, ear, session->until);
 
 	if (err)
 		return err;
-	request_begin(request);
 	request_add(request, "ss", "CLIENT", "ID");
-	err = session_talk(ear, request, &reply, deadline);
+	err = session_talk(ear, request, &resp, session->until);
 	if (err)
 		goto close_ear;
-	id = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
-	reply_free(reply);
-	request_begin(request);
+	id = resp.number;
+	session_again(session);
 	request_add(request, "ss", "SUBSCRIBE", "__redis__:invalidate");
-	err = session_talk(ear, request, NULL, deadline);
+	err = resp.kind != RESP_NUMBER
+		      ? -EBADMSG
+		      : session_talk(ear, request, &resp, session->until);
 	if (err)
 		goto close_ear;
-	request_begin(request);
+	session_again(session);
 	request_add(request, "ssssis", "CLIENT", "TRACKING", "ON", "REDIRECT", id,
 		    "OPTIN");
-	err = session_exchange(session, NULL, deadline);
+	err = resp.kind != RESP_ARRAY ? -EBADMSG : session_exchange(session, &resp);
+	if (!err && !resp_is_text(&resp, RESP_STATUS, "OK"))
+		err = -EBADMSG;
 	if (!err)
 		return 0;
 close_ear:
@@ -84,40 +84,41 @@ close_ear:
 }
 
 /* PTTL is the cheapest question that makes the server remember who asked. */
-static int arm_by(struct session *session, struct told_key *key, int64_t deadline)
+static int arm_once(struct session *session, struct told_key *key)
 {
-	redisReply *reply;
-	int err = session_reach(session, deadline);
+	struct request *request;
+	struct resp resp;
+	int err = session_reach(session);
 
 	if (!err && session->ear.fd < 0)
-		err = open_ear(session, deadline);
+		err = open_ear(session);
 	if (err)
 		return err;
-	request_begin(&session->request);
-	request_add(&session->request, "sss", "CLIENT", "CACHING", "YES");
-	request_add(&session->request, "ss", "PTTL", key->name);
-	err = session_exchange(session, &reply, deadline);
+	request = session_again(session);
+	request_add(request, "sss", "CLIENT", "CACHING", "YES");
+	request_add(request, "ss", "PTTL", key->name);
+	err = session_exchange(session, &resp);
 	if (err)
 		return err;
-	if (reply->type == REDIS_REPLY_INTEGER) {
-		key->armed = true;
-		key->there = reply->integer != -2;
-		key->expires = reply->integer >= 0 ? tine_after(reply->integer + 1)
-						   : TINE_FOREVER;
-	} else {
-		err = -EBADMSG;
-	}
-	reply_free(reply);
-	return err;
+	if (resp.kind != RESP_NUMBER || resp.number < -2)
+		return -EBADMSG;
+	key->armed = true;
+	key->there = resp.number != -2;
+	key->expires = resp.number >= 0 && resp.number < INT64_MAX
+			       ? tine_after(resp.number + 1)
+			       : TINE_FOREVER;
+	return 0;
 }
 
-int wait_arm(struct session *session, struct told_key *key, int64_t deadline)
+int wait_arm(struct session *session, struct told_key *key)
 {
 	int err;
 
-	deadline = session_answer_by(session, deadline);
-	err = arm_by(session, key, deadline);
-	return err == -ECONNRESET ? arm_by(session, key, deadline) : err;
+	if (tine_now() > session->last)
+		return -ETIMEDOUT;
+	session_extend(session);
+	err = arm_once(session, key);
+	return err == -ECONNRESET ? arm_once(session, key) : err;
 }
 
 /* Until something is told, or a connection is lost, which drops it. */
@@ -127,6 +128,7 @@ static void sleep_by_ear(struct session *session, int64_t until)
 				   { .fd = session->main.fd, .events = POLLIN } };
 	int64_t left = until - tine_now();
 	struct timespec ts = timespec_of(left > 0 ? left : 0);
+	/* Bound: the caller's deadline. */
 	int n = ppoll(polled, 2, until == TINE_FOREVER ? NULL : &ts, NULL);
 
 	/* Nothing was asked there; TLS may have had something to say to itself. */
@@ -135,7 +137,7 @@ static void sleep_by_ear(struct session *session, int64_t until)
 }
 
 /* Sleeps while the armed key has this version; 0: look again. */
-int wait_for_end(struct session *session, struct told_key *key, int64_t deadline)
+int wait_until_told(struct session *session, struct told_key *key, int64_t deadline)
 {
 	int64_t until = key->expires < deadline ? key->expires : deadline;
 	uint64_t version = key->version;
@@ -146,7 +148,7 @@ int wait_for_end(struct session *session, struct told_key *key, int64_t deadline
 	if (key->version != version || tine_now() < key->expires)
 		return 0;
 	/* Its time may have been made longer, too. */
-	err = wait_arm(session, key, TINE_NOWAIT);
+	err = wait_arm(session, key);
 	if (!err && !key->there && key->version == version)
 		versions_end(&session->versions, key);
 	return err;
@@ -160,25 +162,26 @@ int redis_wait(tine_store *store, const char *name, uint64_t *version, int64_t d
 
 	if (!key)
 		return -ENOMEM;
+	session_begin_by(store, 0, deadline);
 	session_adopt(session);
 	for (;;) {
 		int err = 0;
 
 		wait_hear(session);
 		if (!key->armed) {
-			err = wait_arm(session, key, deadline);
+			err = wait_arm(session, key);
 			looked = true;
 		} else if (key->version != *version) {
 			*version = key->version;
 			return 0;
 		} else if (deadline > tine_now()) {
-			err = wait_for_end(session, key, deadline);
+			err = wait_until_told(session, key, deadline);
 			looked = true;
 		} else if (looked) {
 			return -ETIMEDOUT;
 		} else {
 			/* What was changed before this is told before the answer. */
-			err = wait_arm(session, key, deadline);
+			err = wait_arm(session, key);
 			looked = true;
 		}
 		if (err)
