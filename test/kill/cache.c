@@ -3,9 +3,13 @@
 #include "cache_use.h"
 #include "step.h"
 
+#include "cache/cache.h"
+#include "cache/slots.h"
 #include "cache/turn.h"
+#include "cache/undo.h"
 
 #include <pthread.h>
+#include <sys/ptrace.h>
 
 enum { KEYS = 200 };
 
@@ -338,6 +342,172 @@ TEST_LIMIT(killed_at_steps_of_open, 200)
 	folder();
 	CHECK(test_kill_some_steps(&(struct steps){ NULL, make_it, can_be_made }, NULL,
 				   97) > 100);
+	clean();
+}
+
+/* ---- what the notes say, at each instruction --------------------------------------- */
+
+enum { INDEX_WORDS = (HEADER_SIZE + SLOT_STEP * sizeof(struct slot)) / 8 };
+
+/* The index, as it was when the last change was done. */
+struct index {
+	uint64_t words[INDEX_WORDS];
+	uint64_t commits, slots;
+};
+
+static void copy_index(tine_cache *cache, uint64_t *words)
+{
+	memcpy(words, cache_header(cache), INDEX_WORDS * 8);
+}
+
+/* Words that no change of an entry needs to have undone. */
+static bool is_counted(size_t at)
+{
+	size_t offset = at * 8;
+
+	/* Readers note their use. */
+	if (offset >= HEADER_SIZE)
+		return offset % sizeof(struct slot) == offsetof(struct slot, used);
+	return offset == offsetof(struct index_header, hits) ||
+	       offset == offsetof(struct index_header, misses) ||
+	       offset >= offsetof(struct index_header, undos);
+}
+
+/* If it were killed now: the notes undo all since then, and name no word twice for it. */
+static void check_notes(tine_cache *cache, struct index *then, long step)
+{
+	static uint64_t now[INDEX_WORDS];
+	struct index_header *header = (struct index_header *)now;
+	size_t end;
+
+	copy_index(cache, now);
+	if (header->undos == 0 && header->commits != then->commits) {
+		memcpy(then->words, now, sizeof(now));
+		then->commits = header->commits;
+		then->slots = header->slots;
+		return;
+	}
+	CHECK(header->undos <= MOST_UNDO);
+	for (uint64_t n = header->undos; n > 0; n--) {
+		uint64_t where = header->undo[n - 1].where;
+
+		if (where & IN_DATA)
+			continue;
+		CHECK(where % 8 == 0 && where / 8 < INDEX_WORDS);
+		now[where / 8] = header->undo[n - 1].old;
+	}
+	/* Slots that are not there yet are written as one likes. */
+	end = (HEADER_SIZE + then->slots * sizeof(struct slot)) / 8;
+	for (size_t at = 0; at < end; at++)
+		if (now[at] != then->words[at] && !is_counted(at))
+			test_fail(__FILE__, __LINE__,
+				  "word %zu is not undone by a death at step %ld", at,
+				  step);
+}
+
+/* What a reader believes not to be there is not there, also in the middle of a change. */
+static void check_looks(tine_cache *cache, uint64_t keys, long step)
+{
+	for (uint64_t id = 100; changes_done(cache) && id < 100 + keys; id++) {
+		struct cache_key key = { .bytes = &id,
+					 .len = sizeof(id),
+					 .kind = KEY_OF_CALLER };
+		struct found found;
+
+		key_hash(&key);
+		if (cache_find(cache, &key, &found, TINE_NOWAIT) != 0)
+			test_fail(__FILE__, __LINE__, "not found at step %ld", step);
+		tine_cache_release(cache, found.val);
+	}
+}
+
+static void walk_with_notes(tine_cache *cache, uint64_t keys, void (*fn)(void *),
+			    void *arg)
+{
+	static struct index then;
+	uint64_t commits = cache_header(cache)->commits;
+	int status = 0;
+	long step = 0;
+	pid_t pid = fork();
+
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
+			_exit(77);
+		raise(SIGSTOP);
+		fn(arg);
+		_exit(0);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid);
+	if (WIFEXITED(status))
+		test_skip("ptrace is not permitted");
+	copy_index(cache, then.words);
+	then.commits = commits;
+	then.slots = cache_header(cache)->slots;
+	while (WIFSTOPPED(status)) {
+		CHECK(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
+		CHECK(waitpid(pid, &status, 0) == pid);
+		check_notes(cache, &then, ++step);
+		check_looks(cache, keys, step);
+	}
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	CHECK(cache_header(cache)->commits > commits);
+}
+
+TEST_LIMIT(notes_undo_a_put_at_each_step, 200)
+{
+	struct scene scene = { .cache = opened(4 * MIB), .key = 5, .len = 100 };
+
+	for (uint64_t key = 100; key < 120; key++)
+		CHECK_EQ(put_value(scene.cache, key, 10, 1), 0);
+	make_value(prepared, scene.len, 5, 1);
+	/* New ones, each of which divides a bucket, and the last again. */
+	for (scene.key = 5; scene.key < 9; scene.key++) {
+		make_value(prepared, scene.len, scene.key, 1);
+		walk_with_notes(scene.cache, 20, put_prepared, &scene);
+	}
+	scene.key = 8;
+	walk_with_notes(scene.cache, 20, put_prepared, &scene);
+	/* In a slot that was free. */
+	CHECK_EQ(cache_lock(scene.cache, TINE_FOREVER), 0);
+	CHECK_EQ(slot_drop(scene.cache, 22), 0);
+	commit_changes(scene.cache);
+	cache_unlock(scene.cache);
+	scene.key = 10;
+	make_value(prepared, scene.len, 10, 1);
+	walk_with_notes(scene.cache, 20, put_prepared, &scene);
+	CHECK_EQ(got_value(scene.cache, 10), 100);
+	tine_cache_free(scene.cache);
+	clean();
+}
+
+/* The first note of a word is the one that counts. */
+TEST(a_word_changed_twice_is_what_it_was)
+{
+	tine_cache *cache = opened(4 * MIB);
+	uint64_t before;
+	word *at;
+
+	CHECK_EQ(cache_lock(cache, TINE_FOREVER), 0);
+	at = &cache_header(cache)->evictions;
+	before = *at;
+	CHECK_EQ(change_word(cache, at, before + 1), 0);
+	CHECK_EQ(change_word(cache, at, before + 2), 0);
+	CHECK_EQ(undo_changes(cache), 0);
+	CHECK_EQ(*at, before);
+	cache_unlock(cache);
+	tine_cache_free(cache);
+	clean();
+}
+
+TEST_LIMIT(notes_undo_an_eviction_at_each_step, 200)
+{
+	struct scene scene = { .key = 5000, .len = 12000, .most = MIB };
+
+	fill_up(&scene, 11000);
+	make_value(prepared, scene.len, scene.key, 1);
+	walk_with_notes(scene.cache, 0, put_prepared, &scene);
+	tine_cache_free(scene.cache);
 	clean();
 }
 
