@@ -30,6 +30,18 @@ result $? "search"
 100109100129162907 is prime' ]
 result $? "verify"
 
+# One of five fails, and one sleeps beyond its limit, with a child of its own.
+printf '#!/bin/sh\ncase $1 in *3) exit 1 ;; *4) sleep 86.5 & sleep 86.5 ;; *) echo "$1" ;; esac\n' \
+    >"$work/command"
+chmod +x "$work/command"
+"$BUILD/examples/example-files" "$work/command" "$work"/file-1 "$work"/file-2 "$work"/file-3 \
+    "$work"/file-4 "$work"/file-5 2>"$work/err"
+[ $? -eq 1 ] && [ "$(sort "$work/err")" = "$work/file-3: failed
+$work/file-4: late" ] && [ "$(cat "$work/file-5.out")" = "$work/file-5" ]
+result $? "files"
+! pgrep -f '^sleep 86.5$' >"$work/out"
+result $? "files, nothing left behind"
+
 long=0
 for example in examples/*.c; do
     [ "$(wc -l <"$example")" -lt 60 ] || long=1
