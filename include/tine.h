@@ -117,7 +117,10 @@ typedef struct tine_lock {
  * Mutual exclusion between threads of any processes of the family.
  * 0: held. -EOWNERDEAD: held too, and the process (or thread) that held it before died
  * without releasing: put what the lock guards in order. -EDEADLK: this thread holds it
- * already. -ETIMEDOUT: not held. Blocks until the deadline.
+ * already. -ETIMEDOUT: not held. Blocks until the deadline. -EAGAIN: this thread holds
+ * 2,000 locks, and the kernel hands on not many more when it dies. -ENOTSUP: the lock is
+ * in use in another PID namespace, where thread ids mean others. -ENOSYS: the system
+ * denies set_robust_list(2), without which no death is noticed.
  */
 int tine_lock_acquire(tine_lock *, int64_t deadline);
 int tine_lock_release(tine_lock *); /* 0, or -EPERM: this thread does not hold it */

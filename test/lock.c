@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "step.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 struct counter {
 	tine_lock lock;
@@ -261,5 +268,164 @@ TEST(a_killed_holder_of_many_is_followed_by_a_holder_of_one)
 	CHECK_EQ(tine_lock_release(lock), 0);
 	CHECK_EQ(tine_lock_release(lock), -EPERM);
 	CHECK_EQ(test_reap(test_fork(acquire_and_release, lock)), 0);
+	tine_shared_free(lock);
+}
+
+/* ---- what the kernel does not hand on ------------------------------------------------ */
+
+enum { MANY = 2100 };
+
+struct many {
+	tine_lock locks[MANY];
+	int held;
+};
+
+static void hold_as_many_as_it_may(void *arg)
+{
+	struct many *many = arg;
+
+	while (many->held < MANY &&
+	       tine_lock_acquire(&many->locks[many->held], TINE_FOREVER) == 0)
+		many->held++;
+	CHECK_EQ(tine_lock_acquire(&many->locks[many->held], TINE_NOWAIT), -EAGAIN);
+	CHECK_EQ(tine_lock_release(&many->locks[--many->held]), 0);
+	CHECK_EQ(tine_lock_acquire(&many->locks[many->held++], TINE_NOWAIT), 0);
+	raise(SIGKILL);
+}
+
+TEST(a_thread_holds_no_more_than_is_handed_on)
+{
+	struct many *many = tine_shared_new(1, sizeof(*many));
+
+	CHECK_EQ(test_reap(test_fork(hold_as_many_as_it_may, many)), -SIGKILL);
+	CHECK_EQ(many->held, 2000);
+	for (int i = 0; i < MANY; i++) {
+		CHECK_EQ(tine_lock_acquire(&many->locks[i], TINE_NOWAIT),
+			 i < many->held ? -EOWNERDEAD : 0);
+		CHECK_EQ(tine_lock_release(&many->locks[i]), 0);
+	}
+	tine_shared_free(many);
+}
+
+static void hold_and_die(void *arg)
+{
+	CHECK_EQ(tine_lock_acquire(arg, TINE_FOREVER), 0);
+	raise(SIGKILL);
+}
+
+/* As in a file that was copied, or restored. */
+TEST(a_copy_of_a_held_lock_is_handed_on)
+{
+	tine_lock *locks = tine_shared_new(2, sizeof(*locks));
+	pid_t pid = test_fork(hold_and_die, &locks[0]);
+	siginfo_t info;
+
+	CHECK_EQ(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	CHECK_EQ(tine_lock_acquire(&locks[0], tine_after(5000)), -EOWNERDEAD);
+	*(_Atomic uint32_t *)&locks[0] = (uint32_t)pid;
+	locks[1] = locks[0];
+	/* There is a thread of the number yet. */
+	CHECK_EQ(tine_lock_acquire(&locks[1], tine_after(150)), -ETIMEDOUT);
+	CHECK_EQ(test_reap(pid), -SIGKILL);
+	CHECK_EQ(tine_lock_acquire(&locks[1], tine_after(5000)), -EOWNERDEAD);
+	CHECK_EQ(tine_lock_release(&locks[1]), 0);
+	CHECK_EQ(tine_lock_acquire(&locks[1], TINE_NOWAIT), 0);
+	CHECK_EQ(tine_lock_release(&locks[1]), 0);
+	/* That of the lock that was copied is given back as it was. */
+	*(_Atomic uint32_t *)&locks[0] = (uint32_t)gettid();
+	CHECK_EQ(tine_lock_release(&locks[0]), 0);
+	tine_shared_free(locks);
+}
+
+static void map_and_die(void *arg)
+{
+	tine_lock *first = arg, *hidden;
+
+	hidden = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
+	CHECK(hidden != MAP_FAILED);
+	CHECK_EQ(tine_lock_acquire(first, TINE_FOREVER), 0);
+	CHECK_EQ(tine_lock_acquire(hidden, TINE_FOREVER), 0);
+	munmap(hidden, 4096);
+	raise(SIGKILL);
+}
+
+TEST(a_lock_in_memory_that_is_gone_hides_none)
+{
+	tine_lock *lock = tine_shared_new(1, sizeof(*lock));
+
+	CHECK_EQ(test_reap(test_fork(map_and_die, lock)), -SIGKILL);
+	CHECK_EQ(tine_lock_acquire(lock, tine_after(5000)), -EOWNERDEAD);
+	CHECK_EQ(tine_lock_release(lock), 0);
+	tine_shared_free(lock);
+}
+
+TEST(a_lock_held_when_the_machine_went_down_is_handed_on)
+{
+	tine_lock *lock = tine_shared_new(1, sizeof(*lock));
+
+	CHECK_EQ(test_reap(test_fork(hold_and_die, lock)), -SIGKILL);
+	CHECK_EQ(tine_lock_acquire(lock, TINE_NOWAIT), -EOWNERDEAD);
+	CHECK_EQ(tine_lock_release(lock), 0);
+	/* Held by a thread whose number this process has now. */
+	*(_Atomic uint32_t *)lock = (uint32_t)getppid();
+	CHECK_EQ(tine_lock_acquire(lock, TINE_NOWAIT), -ETIMEDOUT);
+	lock->priv[7] ^= UINT64_C(0x123456) << 40;
+	CHECK_EQ(tine_lock_acquire(lock, TINE_NOWAIT), -EOWNERDEAD);
+	CHECK_EQ(tine_lock_release(lock), 0);
+	CHECK_EQ(tine_lock_acquire(lock, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_lock_release(lock), 0);
+	/* Free then. */
+	lock->priv[7] ^= UINT64_C(0x123456) << 40;
+	CHECK_EQ(tine_lock_acquire(lock, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_lock_release(lock), 0);
+	tine_shared_free(lock);
+}
+
+static void is_refused(void *lock)
+{
+	CHECK_EQ(tine_lock_acquire(lock, tine_after(5000)), -ENOTSUP);
+	CHECK_EQ(tine_lock_release(lock), -ENOTSUP);
+	CHECK(!tine_shared_new(1, 48));
+}
+
+TEST(another_pid_namespace_is_refused)
+{
+	tine_lock *lock = tine_shared_new(1, sizeof(*lock));
+
+	CHECK_EQ(tine_lock_acquire(lock, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_lock_release(lock), 0);
+	if (unshare(CLONE_NEWPID) != 0)
+		test_skip("no PID namespaces for this user");
+	CHECK_EQ(test_reap(test_fork(is_refused, lock)), 0);
+	CHECK_EQ(tine_lock_acquire(lock, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_lock_release(lock), 0);
+	tine_shared_free(lock);
+}
+
+static void without_robust_lists(void *lock)
+{
+	struct sock_filter deny[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_set_robust_list, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { 4, deny };
+
+	CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+		_exit(77);
+	CHECK_EQ(tine_lock_acquire(lock, TINE_NOWAIT), -ENOSYS);
+}
+
+TEST(a_system_that_tells_of_no_death_is_refused)
+{
+	tine_lock *lock = tine_shared_new(1, sizeof(*lock));
+	int code = test_reap(test_fork(without_robust_lists, lock));
+
+	if (code == 77)
+		test_skip("no seccomp");
+	CHECK_EQ(code, 0);
 	tine_shared_free(lock);
 }
