@@ -723,6 +723,89 @@ TEST_LIMIT(stopped_in_recovery, 240)
 				    false });
 }
 
+/*
+ * A claim that somebody else was quicker with: whoever it fails for is stopped before it,
+ * and finds the queue full, or empty, afterwards.
+ */
+static void puts_or_claims_nothing(void *arg)
+{
+	struct scene *scene = arg;
+	struct message message = message_of(5);
+	int err = tine_queue_put(scene->queue, &message, sizeof(message), TINE_NOWAIT);
+
+	atomic_store(&scene->hand->returned, err);
+	if (err)
+		CHECK_EQ(desk_at(scene->queue, member_index(member_id()))->putting,
+			 NO_CLAIM);
+}
+
+static void is_quicker_to_put(void *arg, long step)
+{
+	struct scene *scene = arg;
+	struct message message = message_of(6);
+
+	scene->step = step;
+	tine_queue_put(scene->queue, &message, sizeof(message), TINE_NOWAIT);
+}
+
+static void gets_or_claims_nothing(void *arg)
+{
+	struct scene *scene = arg;
+	struct message message;
+	ssize_t got = tine_queue_get(scene->queue, &message, sizeof(message),
+				     TINE_NOWAIT);
+
+	atomic_store(&scene->hand->returned, (int)got);
+	if (got < 0)
+		CHECK_EQ(desk_at(scene->queue, member_index(member_id()))->getting,
+			 NO_CLAIM);
+}
+
+static void is_quicker_to_get(void *arg, long step)
+{
+	struct scene *scene = arg;
+	struct message message;
+
+	scene->step = step;
+	tine_queue_get(scene->queue, &message, sizeof(message), TINE_NOWAIT);
+}
+
+static void count_failures(void *arg, long step)
+{
+	struct scene *scene = arg;
+
+	(void)step;
+	scene->counted += atomic_load(&scene->hand->returned) == -ETIMEDOUT;
+	set_stage(scene);
+}
+
+static void stop_before_claims(struct scene *scene, const struct stops *stops)
+{
+	scene->hand = tine_shared_new(1, sizeof(*scene->hand));
+	CHECK(scene->hand && member_self());
+	set_stage(scene);
+	test_stop_each_step(stops, scene);
+	/* A sample has some of them, unless it is a small part. */
+	if (!getenv("TEST_SCALE"))
+		CHECK(scene->counted > 0);
+	_exit(0);
+}
+
+TEST_LIMIT(a_claim_to_put_that_failed_is_taken_back, 240)
+{
+	stop_before_claims(&(struct scene){ .opts = { .capacity = 1, .producers = 9 } },
+			   &(struct stops){ sit, puts_or_claims_nothing,
+					    is_quicker_to_put, count_failures, false });
+}
+
+TEST_LIMIT(a_claim_to_get_that_failed_is_taken_back, 240)
+{
+	stop_before_claims(&(struct scene){ .opts = { .capacity = 1, .producers = 9 },
+					    .waiting = 1 },
+			   &(struct stops){ sit, gets_or_claims_nothing,
+					    is_quicker_to_get, count_failures, false });
+}
+
 /* ---- at random --------------------------------------------------------------------- */
 
 enum {
