@@ -80,7 +80,7 @@ FILL_ATFORK static void fill_keepers_slot(void)
 	atfork_fill(ATFORK_KEEPERS, &(struct atfork){ .in_child = forget_keepers });
 }
 
-static void end_keeper(struct keeper *keeper)
+static void drop_keeper(struct keeper *keeper)
 {
 	if (keeper->pid) {
 		kill(keeper->pid, SIGKILL);
@@ -104,7 +104,7 @@ static void tidy_keepers(void)
 
 		if (keeper->uses == 0 && (keeper != keepers || !keeper->pid)) {
 			*at = keeper->next;
-			end_keeper(keeper);
+			drop_keeper(keeper);
 			free(keeper);
 		} else {
 			at = &keeper->next;
@@ -210,7 +210,7 @@ static int ask_keeper(struct keeper *keeper, const struct request *request,
 		return (int)sent;
 	err = sent < 0 ? -EPIPE : await_answer(keeper, answer, fd);
 	if (err == -ETIMEDOUT || err == -EPIPE)
-		end_keeper(keeper);
+		drop_keeper(keeper);
 	return err;
 }
 
