@@ -479,6 +479,48 @@ static void on_full(void *arg)
 	CHECK_EQ(open_error(url), -ENOSPC);
 }
 
+/* Small values and pieces of lists and dictionaries, and all of them go again. */
+static void on_full_of_small(void *arg)
+{
+	static char value[2000];
+	tine_store *store;
+	char key[16];
+	int n = 0, err = 0;
+
+	(void)arg;
+	mount_small("size=3m");
+	store = open_store();
+	for (; !err; n++) {
+		snprintf(key, sizeof(key), "key-%d", n);
+		if (n % 3 == 0)
+			err = tine_store_set(store, key, value, sizeof(value));
+		else if (n % 3 == 1)
+			err = tine_store_push(store, "list", value, sizeof(value));
+		else
+			err = tine_store_put_field(store, "dict", key, value,
+						   sizeof(value));
+	}
+	CHECK_EQ(err, -ENOSPC);
+	CHECK(n > 300);
+	/* Until the last that could be written is. */
+	while (tine_store_add(store, "sum", 1, NULL) == 0)
+		if (++err > 100)
+			break;
+	for (int i = 0; i < n - 1; i++) {
+		snprintf(key, sizeof(key), "key-%d", i);
+		if (i % 3 == 0)
+			CHECK_EQ(tine_store_del(store, key), 0);
+		else if (i % 3 == 1)
+			CHECK_EQ(tine_store_pop(store, "list", value, sizeof(value),
+						TINE_FOREVER),
+				 sizeof(value));
+		else
+			CHECK_EQ(tine_store_del_field(store, "dict", key), 0);
+	}
+	CHECK_EQ(tine_store_set(store, "again", value, sizeof(value)), 0);
+	tine_store_free(store);
+}
+
 static void on_disk_of_its_own(void (*fn)(void *))
 {
 	int how;
@@ -499,6 +541,11 @@ TEST(a_read_only_disk)
 TEST(a_full_disk)
 {
 	on_disk_of_its_own(on_full);
+}
+
+TEST(a_full_disk_can_be_emptied)
+{
+	on_disk_of_its_own(on_full_of_small);
 }
 
 static void with_file_limit(void *arg)

@@ -89,7 +89,7 @@ int file_del_field(tine_store *store, const char *dict, const char *field)
 {
 	struct op op = { .run = run_del_field, .key = dict, .field = field };
 
-	return op_write(store, &op, 0);
+	return op_write(store, &op, NEEDS_NONE);
 }
 
 /* In the bag of run_fields: this, the field and a NUL, the value. */

@@ -52,8 +52,10 @@ void folder_close(struct folder_handle *);
  * Runs look(txn, arg) on a snapshot, or change(txn, arg) in a transaction that is
  * committed if it returns 0. Both may be run again from the start. They return 0, a code
  * of LMDB's, or a negative errno value, and these only the latter. need: bytes that the
- * change wants at once.
+ * change wants at once, or NEEDS_NONE: it frees more than it takes, and may have the pages
+ * that are kept for that, so that a full folder can be emptied.
  */
+#define NEEDS_NONE SIZE_MAX
 int folder_read(struct folder_handle *, int (*look)(MDB_txn *, void *arg), void *arg,
 		struct patience *);
 int folder_write(struct folder_handle *, int (*change)(MDB_txn *, void *arg), void *arg,

@@ -42,7 +42,7 @@ int file_del(tine_store *store, const char *key)
 {
 	struct op op = { .run = run_del, .key = key };
 
-	return op_write(store, &op, 0);
+	return op_write(store, &op, NEEDS_NONE);
 }
 
 /* Its head anew, with the bytes that follow it. */

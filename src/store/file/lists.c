@@ -89,7 +89,7 @@ ssize_t file_pop(tine_store *store, const char *list, void *buf, size_t size,
 				    .key = list,
 				    .patience = waits_until(deadline) };
 
-		err = op_write(store, &op, 0);
+		err = op_write(store, &op, NEEDS_NONE);
 		if (err != -ENOENT)
 			break;
 		err = op_wait(store, &there, deadline);

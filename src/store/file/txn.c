@@ -3,8 +3,11 @@
 #include "store/file/inside.h"
 
 #include <errno.h>
+#include <string.h>
 
-#define LOOKS 10 /* at a snapshot that seems damaged */
+#define LOOKS	    10 /* at a snapshot that seems damaged */
+#define KEPT_PAGES  64
+#define LARGE_PAGES 1024
 
 static int look_once(struct folder_handle *handle, int (*look)(MDB_txn *, void *arg),
 		     void *arg, struct patience *patience)
@@ -73,8 +76,46 @@ int folder_read(struct folder_handle *handle, int (*look)(MDB_txn *, void *arg),
 	}
 }
 
+/* What it wants, and what is kept for those that free. */
+static size_t pages_for(size_t need)
+{
+	size_t pages = need / lmdb_page_size() + 1;
+
+	/* One that is large meets the end of the map by itself, if there is too little. */
+	return (pages < LARGE_PAGES ? pages : LARGE_PAGES) + KEPT_PAGES;
+}
+
+static bool has_room(struct folder *folder, size_t need)
+{
+	MDB_envinfo info;
+
+	mdb_env_info(folder->env, &info);
+	return info.me_last_pgno + pages_for(need) < info.me_mapsize / lmdb_page_size();
+}
+
+/* Pages that LMDB will use again: in its first table each number of them is followed by them. */
+static int count_free(MDB_txn *txn, void *arg)
+{
+	MDB_cursor *cursor;
+	MDB_val key, data;
+	size_t *n = arg, of_one;
+	int rc = mdb_cursor_open(txn, 0, &cursor);
+
+	*n = 0;
+	if (rc)
+		return rc;
+	while ((rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) == 0)
+		if (data.mv_size >= sizeof(of_one)) {
+			memcpy(&of_one, data.mv_data, sizeof(of_one));
+			*n += of_one;
+		}
+	mdb_cursor_close(cursor);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 static int change_once(struct folder *folder, int (*change)(MDB_txn *, void *arg),
-		       void *arg, struct patience *patience)
+		       void *arg, bool may_have_all, size_t need,
+		       struct patience *patience)
 {
 	MDB_txn *txn;
 	int rc = writing_lock(folder, patience);
@@ -86,7 +127,7 @@ static int change_once(struct folder *folder, int (*change)(MDB_txn *, void *arg
 	rc = folder->broken ? folder->broken : writing_begin(folder, &txn);
 	if (rc)
 		goto open_gate;
-	rc = change(txn, arg);
+	rc = may_have_all || has_room(folder, need) ? change(txn, arg) : MDB_MAP_FULL;
 	if (!rc)
 		rc = commit_noted(folder, txn);
 	else
@@ -97,22 +138,38 @@ open_gate:
 	return rc;
 }
 
+/* In bytes. */
+static size_t wanted(int rc, size_t need)
+{
+	if (rc == MDB_MAP_RESIZED)
+		return 0;
+	return need == NEEDS_NONE ? 1 : need + (KEPT_PAGES + 1) * lmdb_page_size();
+}
+
 int folder_write(struct folder_handle *handle, int (*change)(MDB_txn *, void *arg),
 		 void *arg, size_t need, struct patience *patience)
 {
+	bool may_have_all = need == NEEDS_NONE;
+
 	for (;;) {
 		int rc, err = folder_attach(handle, patience);
-		size_t had;
+		size_t had, n_free;
 
 		if (err)
 			return err;
 		had = atomic_load_explicit(&handle->folder->map_len,
 					   memory_order_relaxed);
-		rc = change_once(handle->folder, change, arg, patience);
+		rc = change_once(handle->folder, change, arg, may_have_all, need,
+				 patience);
 		if (rc != MDB_MAP_FULL && rc != MDB_MAP_RESIZED)
 			return lmdb_error(rc);
-		err = folder_grow(handle->folder, had, rc == MDB_MAP_FULL ? need + 1 : 0,
-				  patience);
+		err = folder_grow(handle->folder, had, wanted(rc, need), patience);
+		if (err == -ENOSPC && !may_have_all) {
+			err = folder_read(handle, count_free, &n_free, patience);
+			if (!err && n_free < pages_for(need))
+				err = -ENOSPC;
+			may_have_all = true;
+		}
 		if (err)
 			return err;
 	}

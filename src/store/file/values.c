@@ -179,5 +179,5 @@ int file_swap(tine_store *store, const char *key, const void *old, size_t old_le
 			 .val = val,
 			 .len = len };
 
-	return op_write(store, &op, len);
+	return op_write(store, &op, val ? len : NEEDS_NONE);
 }
