@@ -246,7 +246,8 @@ int options_parse(const struct command *command, int argc, char **argv, int *fir
 
 	make_tables(command, longs, shorts);
 	opterr = 0;
-	optind = 1;
+	/* Anew, whatever was parsed before. */
+	optind = 0;
 	while ((value = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
 		if (value != '?' && value != ':' &&
 		    !is_whole(longs, value, last_word(argv)))

@@ -18,6 +18,7 @@
  * others.
  */
 #include "tour/embedded.h"
+#include "tour/said.h"
 #include "tour/tour.h"
 
 #include <ctype.h>
@@ -25,7 +26,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -211,47 +211,6 @@ static void note_complaint(struct tour_run *run, int complaints, int code)
 		snprintf(run->note, sizeof(run->note), "exit code %d", code);
 }
 
-static int parse(struct tour_run *run, const char *text)
-{
-	const char *note = "", *left_out = NULL;
-	struct tour_run made = *run;
-	json_t *said, *estimates = NULL;
-	json_int_t answer = -1;
-	json_error_t error;
-	int err = -EPROTO, never = 0;
-
-	made.seconds = -1;
-	said = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-	if (!said ||
-	    json_unpack_ex(said, &error, JSON_STRICT,
-			   "{s?F, s?b, s?I, s?F, s?F, s?o, s?s, s?s}", "seconds",
-			   &made.seconds, "never", &never, "answer", &answer, "look",
-			   &made.look, "died", &made.died, "estimates", &estimates,
-			   "note", &note, "left_out", &left_out) != 0) {
-		snprintf(run->note, sizeof(run->note), "its JSON: %s", error.text);
-		goto free_said;
-	}
-	made.jobs = (unsigned)json_array_size(estimates);
-	if (made.jobs > TOUR_JOBS || (made.seconds < 0 && !left_out)) {
-		snprintf(run->note, sizeof(run->note), "its JSON is without its seconds");
-		goto free_said;
-	}
-	for (unsigned i = 0; i < made.jobs; i++)
-		made.estimates[i] = json_number_value(json_array_get(estimates, i));
-	made.never = never;
-	made.has_answer = answer >= 0;
-	made.answer = made.has_answer ? (uint64_t)answer : 0;
-	if (left_out)
-		made.seconds = 0;
-	snprintf(made.note, sizeof(made.note), "%s", note);
-	snprintf(made.left_out, sizeof(made.left_out), "%s", left_out ? left_out : "");
-	*run = made;
-	err = 0;
-free_said:
-	json_decref(said);
-	return err;
-}
-
 /* ---- a run ------------------------------------------------------------------------- */
 
 static bool imports(const char *python, const char *modules)
@@ -397,7 +356,7 @@ int tour_python(const struct tour_program *program, struct tour_run *run)
 		note_complaint(run, script.complaints, err);
 		err = -EIO;
 	} else if (err == 0) {
-		err = parse(run, said);
+		err = said_parse(run, said);
 	}
 	close(script.complaints);
 	return err;
