@@ -1709,6 +1709,89 @@ TEST(a_childs_copy_watches_nothing)
 	server_stop(&server);
 }
 
+/* A number that a program has given to something else by now is not the store's. */
+static void closes_all(void *arg)
+{
+	tine_store *store = server_open(arg);
+	int files[16];
+
+	CHECK_EQ(tine_store_wait(store, "k", &(uint64_t){ 0 }, TINE_NOWAIT), 0);
+	closefrom(3);
+	for (int i = 0; i < 16; i++) {
+		files[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		CHECK(files[i] >= 3);
+	}
+	tine_store_free(store);
+	for (int i = 0; i < 16; i++)
+		CHECK_EQ(close(files[i]), 0);
+}
+
+TEST(descriptors_that_the_program_has_closed)
+{
+	struct server server;
+
+	server_start(&server, NULL);
+	CHECK_EQ(test_reap(test_fork(closes_all, &server)), 0);
+	server_stop(&server);
+}
+
+/* ---- stopped ----------------------------------------------------------------------- */
+
+/* The server goes on only after the calls have come back. */
+TEST(deadlines_hold_beside_a_stopped_server)
+{
+	static const tine_store_opts hours = { .connect_ms = 3600000,
+					       .answer_ms = 3600000 };
+	struct server server;
+	tine_store *store, *other;
+	uint64_t version = 0;
+	char buf[8];
+
+	server_start(&server, NULL);
+	CHECK_EQ(tine_store_open(&store, server.local, &hours), 0);
+	CHECK_EQ(tine_store_pop(store, "list", buf, 8, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(tine_store_wait(store, "key", &version, TINE_NOWAIT), 0);
+	kill(server.pid, SIGSTOP);
+	CHECK_EQ(tine_store_wait(store, "key", &version, tine_after(20)), -ETIMEDOUT);
+	CHECK_EQ(tine_store_pop(store, "list", buf, 8, tine_after(20)), -ETIMEDOUT);
+	CHECK_EQ(tine_store_pop(store, "list", buf, 8, tine_after(20)), -ETIMEDOUT);
+	kill(server.pid, SIGCONT);
+	/* What it was asked meanwhile it finds now, and takes nothing for nobody. */
+	other = server_open(&server);
+	CHECK_EQ(tine_store_push(other, "list", "item", 4), 0);
+	CHECK_EQ(tine_store_len(other, "list"), 1);
+	CHECK_EQ(tine_store_pop(store, "list", buf, 8, tine_after(60000)), 4);
+	tine_store_free(other);
+	tine_store_free(store);
+	server_stop(&server);
+}
+
+/* It was sent, and the server stopped before it came to it. */
+TEST(nothing_is_taken_for_a_caller_that_has_left)
+{
+	struct server server;
+	tine_store *store, *other;
+	char buf[8];
+
+	server_start(&server, NULL);
+	store = server_open(&server);
+	other = server_open(&server);
+	/* The clock is known from then on, so that the question goes out at once. */
+	CHECK_EQ(tine_store_push(other, "list", "one", 3), 0);
+	CHECK_EQ(tine_store_pop(store, "list", buf, 8, tine_after(60000)), 3);
+	CHECK_EQ(tine_store_push(other, "list", "two", 3), 0);
+	kill(server.pid, SIGSTOP);
+	CHECK_EQ(tine_store_pop(store, "list", buf, 8, tine_after(50)), -ETIMEDOUT);
+	kill(server.pid, SIGCONT);
+	for (int i = 0; i < 20; i++) {
+		CHECK_EQ(tine_store_len(other, "list"), 1);
+		test_sleep_us(2000);
+	}
+	tine_store_free(other);
+	tine_store_free(store);
+	server_stop(&server);
+}
+
 /* ---- want of memory ---------------------------------------------------------------- */
 
 TEST(want_of_memory)

@@ -77,11 +77,13 @@ static int lock_folder(const char *folder, int64_t deadline)
 	struct timespec moment = { .tv_nsec = LOOK_NS };
 	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
+	/* Bound: LOCK_NB; in all the caller's deadline, looking anew every LOOK_NS. */
 	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0) {
 		if (tine_now() > deadline) {
 			close(fd);
 			return -1;
 		}
+		/* Bound: LOOK_NS. */
 		nanosleep(&moment, NULL);
 	}
 	return fd;
@@ -92,6 +94,7 @@ static void unlock_folder(int fd)
 {
 	if (fd < 0)
 		return;
+	/* Bound: it lets go, and waits for nobody. */
 	flock(fd, LOCK_UN);
 	close(fd);
 }
@@ -110,6 +113,7 @@ static bool is_dead(const char *path)
 	if (fd < 0)
 		return false;
 	strcpy(to.sun_path, path);
+	/* Bound: SOCK_NONBLOCK. */
 	dead = connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0 &&
 	       errno == ECONNREFUSED;
 	close(fd);
@@ -175,6 +179,7 @@ static int write_config(const struct tine_manager *manager)
 		       "save \"\"\nappendonly no\ndaemonize no\nsupervised no\n"
 		       "loglevel warning\nlogfile \"\"\ndir /proc/self\n",
 		       path, manager->password);
+	/* Bound: a file in memory. */
 	if (write(fd, text, (size_t)len) != len || lseek(fd, 0, SEEK_SET) != 0) {
 		close(fd);
 		return -EIO;
@@ -186,7 +191,7 @@ static void report_start(int fd, pid_t pid, int err)
 {
 	struct report report = { pid, err };
 
-	/* Who does not hear it is gone. */
+	/* Bound: O_NONBLOCK. A caller that does not hear it is gone. */
 	if (write(fd, &report, sizeof(report)) < 0)
 		return;
 }
@@ -246,11 +251,15 @@ static void await_either_end(int lifeline, int deaths, pid_t pid)
 	struct pollfd polled[] = { { .fd = lifeline, .events = POLLIN },
 				   { .fd = deaths, .events = POLLIN } };
 
-	/* Nothing is ever written to the lifeline. */
+	/*
+	 * Bound: the life of the creator or of the server, which is what it waits for.
+	 * Nothing is ever written to the lifeline.
+	 */
 	while (poll(polled, 2, -1) <= 0 || !polled[0].revents)
 		if (waitpid(pid, NULL, WNOHANG) == pid)
 			return;
 	kill(pid, SIGKILL);
+	/* Bound: it was killed. */
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 }
@@ -385,7 +394,9 @@ static bool answers(const tine_manager *manager)
 		return false;
 	strcpy(to.sun_path, manager->path);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof(second));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &second, sizeof(second));
 	len = snprintf(text, sizeof(text), "AUTH %s\r\nPING\r\n", manager->password);
+	/* Bound: a second for each, whatever the server does. */
 	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 &&
 	    send(fd, text, (size_t)len, MSG_NOSIGNAL) == len)
 		good = recv(fd, said, sizeof(said) - 1, MSG_WAITALL) > 0 &&
@@ -405,6 +416,7 @@ static int await_server(tine_manager *manager, int reports, int64_t deadline)
 		/* Before the look at the reports, whose last may come just before. */
 		bool over = child_wait(&manager->keeper, NULL, TINE_NOWAIT) != -ETIMEDOUT;
 
+		/* Bound: O_NONBLOCK. */
 		while (read(reports, &report, sizeof(report)) == sizeof(report)) {
 			if (report.err)
 				return report.err;
@@ -416,6 +428,7 @@ static int await_server(tine_manager *manager, int reports, int64_t deadline)
 			return 0;
 		if (tine_now() > deadline)
 			return -ETIMEDOUT;
+		/* Bound: LOOK_NS. */
 		nanosleep(&moment, NULL);
 	}
 }
@@ -428,6 +441,7 @@ static void end_keeper(tine_manager *manager)
 	shutdown(manager->keeper.lifeline, SHUT_RDWR);
 	if (child_wait(&manager->keeper, &how, tine_after(END_MS)) == -ETIMEDOUT) {
 		kill(manager->keeper.pid, SIGKILL);
+		/* Bound: it was killed. */
 		child_wait(&manager->keeper, &how, TINE_FOREVER);
 	}
 	if (how.code != 0)

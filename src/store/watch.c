@@ -10,6 +10,9 @@
  *	the server is away		the event stays as it is, and it tries again, with
  *					pauses; a lost connection counts as a change, so
  *					that then the key is looked at
+ *	it is stopped			the event stays as it is; the creator waits for its
+ *					first report no longer than its calls may take, and
+ *					to end it kills it
  *	the creator forks		the child's copy of the handle watches nothing
  */
 #include "store/store.h"
@@ -75,6 +78,7 @@ static _Noreturn void follow_on(tine_store *store, const struct watch *watch,
 		}
 		/* What was told may not have been got. */
 		version = 0;
+		/* Bound: LAST_PAUSE. */
 		nanosleep(&ts, NULL);
 		pause = pause < LAST_PAUSE / 2 ? 2 * pause : LAST_PAUSE;
 	}
@@ -109,6 +113,7 @@ static int be_watch(void *arg, int lifeline)
 	err = open_own(&store, watch->store);
 	if (!err)
 		err = follow(store, watch, &version, TINE_NOWAIT);
+	/* Bound: a few bytes go into an empty pipe. */
 	if (write(watch->report, &err, sizeof(err)) != sizeof(err) || err)
 		return 1;
 	close(watch->report);
@@ -137,6 +142,7 @@ static void end_watch(struct watch *watch)
 	if (watches_here(watch)) {
 		if (child_wait(&watch->child, NULL, TINE_NOWAIT) == -ETIMEDOUT)
 			kill(watch->child.pid, SIGKILL);
+		/* Bound: it has ended, or was killed. */
 		child_wait(&watch->child, NULL, TINE_FOREVER);
 		child_release(&watch->child);
 	}
@@ -151,15 +157,31 @@ static void unlink_watch(struct watch **at)
 	end_watch(watch);
 }
 
-/* What it reports; all its calls have deadlines. */
+/*
+ * What it reports. All its calls have limits, and it is not waited for longer than they may
+ * take together: it may have been stopped.
+ */
 static int await_report(const struct watch *watch, int report)
 {
+	const struct store_address *address = &watch->store->address;
+	int64_t deadline = tine_after(2 * (int64_t)address->connect_ms +
+				      2 * (int64_t)address->answer_ms);
 	struct pollfd polled[] = { { .fd = report, .events = POLLIN },
 				   { .fd = watch->child.handle, .events = POLLIN } };
 	int err = -TINE_ECRASH;
 
-	while (poll(polled, 2, -1) < 0 && errno == EINTR)
-		;
+	for (int n = -1; n < 0;) {
+		int64_t left = deadline - tine_now();
+		struct timespec ts = timespec_of(left > 0 ? left : 0);
+
+		/* Bound: the deadline. */
+		n = ppoll(polled, 2, &ts, NULL);
+		if (n == 0)
+			return -ETIMEDOUT;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+	}
+	/* Bound: what is there is whole, or the end of it. */
 	if (polled[0].revents && read(report, &err, sizeof(err)) != sizeof(err))
 		err = -TINE_ECRASH;
 	return err;
@@ -178,6 +200,7 @@ static int start_watch(struct watch *watch)
 		err = await_report(watch, ends[0]);
 		if (err) {
 			kill(watch->child.pid, SIGKILL);
+			/* Bound: it was killed. */
 			child_wait(&watch->child, NULL, TINE_FOREVER);
 			child_release(&watch->child);
 		}

@@ -45,6 +45,7 @@ static void *run_search(void *arg)
 	int err = getaddrinfo(search->host, search->port, &hints, &found);
 	bool left;
 
+	/* Bound: this process's own threads, which hold it for no call that blocks. */
 	pthread_mutex_lock(&search->lock);
 	search->err = err;
 	search->found = err ? NULL : found;
@@ -81,6 +82,7 @@ static int await_search(struct search *search, struct addrinfo **out, int64_t de
 	int err = 0;
 	bool over;
 
+	/* Bound: as above; then the deadline. */
 	pthread_mutex_lock(&search->lock);
 	while (!search->over && err == 0)
 		err = pthread_cond_timedwait(&search->done, &search->lock, &until);

@@ -68,6 +68,7 @@ int line_open(struct line *line, const struct store_address *address,
 	line->from = line->to = line->taken = 0;
 	line->scan = (struct resp_scan){ 0 };
 	line->fd = fd;
+	line->inode = socket_inode(fd);
 	return 0;
 
 close_fd:
@@ -84,7 +85,9 @@ void line_close(struct line *line)
 		free(line->bytes);
 	free(line->value);
 	tls_free(line->tls);
-	close(line->fd);
+	/* A program that has closed all it sees may have something else there by now. */
+	if (socket_inode(line->fd) == line->inode)
+		close(line->fd);
 	line->fd = -1;
 }
 

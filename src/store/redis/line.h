@@ -14,6 +14,7 @@
 
 struct line {
 	int fd;		 /* -1: closed */
+	uint64_t inode;	 /* of it, by which it is known as ours */
 	int64_t answer;	 /* nanoseconds that a read waits by itself */
 	struct tls *tls; /* or NULL */
 	size_t most;	 /* bytes of an answer */

@@ -10,12 +10,20 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #define FULL_PAUSE 1000000 /* nanoseconds, when a socket's queue is full */
 #define IDLE_S	   10	   /* before the kernel asks whether the peer is there */
 #define ASK_S	   3
 #define ASK_TIMES  3
+
+uint64_t socket_inode(int fd)
+{
+	struct stat stat;
+
+	return fstat(fd, &stat) == 0 && S_ISSOCK(stat.st_mode) ? stat.st_ino : 0;
+}
 
 int socket_wait(int fd, short events, int64_t deadline)
 {
@@ -24,6 +32,7 @@ int socket_wait(int fd, short events, int64_t deadline)
 	for (;;) {
 		int64_t left = deadline - tine_now();
 		struct timespec ts = timespec_of(left > 0 ? left : 0);
+		/* Bound: the deadline, which is that of a call or of a connection. */
 		int n = ppoll(&polled, 1, deadline == TINE_FOREVER ? NULL : &ts, NULL);
 
 		if (n > 0)
@@ -61,6 +70,7 @@ static int connect_socket(int fd, const struct sockaddr *to, socklen_t len,
 	socklen_t size = sizeof(int);
 	int err;
 
+	/* Bound: SOCK_NONBLOCK. */
 	while (connect(fd, to, len) != 0) {
 		if (errno == EINPROGRESS || errno == EINTR) {
 			err = socket_wait(fd, POLLOUT, deadline);
@@ -74,6 +84,7 @@ static int connect_socket(int fd, const struct sockaddr *to, socklen_t len,
 			return refusal(errno);
 		if (tine_now() >= deadline)
 			return -ETIMEDOUT;
+		/* Bound: FULL_PAUSE. */
 		nanosleep(&moment, NULL);
 	}
 	return 0;
