@@ -65,6 +65,16 @@ bool process_ending(pid_t pid, int *status)
 	return *status != 0;
 }
 
+bool process_stopped(pid_t pid)
+{
+	char text[1024], state;
+
+	if (!read_proc(pid, "stat", text, sizeof(text)))
+		return false;
+	state = *stat_field(text, 3);
+	return state == 'T' || state == 't';
+}
+
 bool process_alive(pid_t pid)
 {
 	return process_started(pid) != 0;

@@ -23,6 +23,8 @@ uint64_t process_started(pid_t);
  * where that would be 0: who may not look sees nothing else.
  */
 bool process_ending(pid_t, int *status);
+/* Whether its first thread is stopped, by a signal or a tracer. */
+bool process_stopped(pid_t);
 /* Bytes that are resident and the process's own, not shared; 0: it is gone. */
 size_t own_memory(pid_t);
 

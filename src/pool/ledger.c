@@ -3,8 +3,11 @@
 #include "pool/ledger.h"
 
 #include "base/futex.h"
+#include "wait/lock.h"
 
 #include <signal.h>
+
+#define STEAL_MS 100
 
 static uint32_t waiting_at(const struct pool_desk *desk)
 {
@@ -29,10 +32,23 @@ static void finish_theft(struct ledger *ledger)
 	atomic_store(&ledger->theft.under_way, 0);
 }
 
-void ledger_lock(struct ledger *ledger)
+int ledger_lock(struct ledger *ledger, int64_t deadline)
 {
-	if (tine_lock_acquire(&ledger->lock, TINE_FOREVER) == -EOWNERDEAD)
+	/* Bound: the deadline. */
+	int err = tine_lock_acquire(&ledger->lock, deadline);
+
+	if (err && err != -EOWNERDEAD)
+		return err;
+	atomic_store(&ledger->held, atomic_load(&ledger->held) + 1);
+	if (err)
 		finish_theft(ledger);
+	return 0;
+}
+
+pid_t ledger_holder(struct ledger *ledger, uint32_t *held)
+{
+	*held = atomic_load(&ledger->held);
+	return (pid_t)(atomic_load(lock_word(&ledger->lock)) & FUTEX_TID_MASK);
 }
 
 void ledger_unlock(struct ledger *ledger)
@@ -44,7 +60,6 @@ void ledger_deal(struct ledger *ledger, const struct map *map, uint32_t jobs)
 {
 	uint64_t n = jobs, workers = ledger->workers;
 
-	ledger_lock(ledger);
 	ledger->map = *map;
 	ledger->failure = (tine_failure){ .index = SIZE_MAX };
 	atomic_store(&ledger->jobs, jobs);
@@ -65,9 +80,6 @@ void ledger_deal(struct ledger *ledger, const struct map *map, uint32_t jobs)
 		atomic_store(&ledger->desks[i].range,
 			     range_of(n * i / workers, n * (i + 1) / workers));
 	atomic_fetch_add(&ledger->turn, 1);
-	ledger_unlock(ledger);
-	/* Who is awake may be in a ticket, and not look for long. */
-	ledger_wake_one(ledger, ledger_has_tickets(ledger) ? 0 : ledger->workers);
 }
 
 static void withdraw_from(struct ledger *ledger, struct pool_desk *desk)
@@ -85,10 +97,8 @@ static void withdraw_from(struct ledger *ledger, struct pool_desk *desk)
 
 void ledger_withdraw(struct ledger *ledger)
 {
-	ledger_lock(ledger);
 	for (unsigned i = 0; i < ledger->workers; i++)
 		withdraw_from(ledger, &ledger->desks[i]);
-	ledger_unlock(ledger);
 }
 
 uint64_t ledger_done(const struct ledger *ledger)
@@ -272,7 +282,9 @@ bool desk_steal(struct ledger *ledger, unsigned self)
 	bool found = false;
 
 	while (!found && jobs_wait(ledger)) {
-		ledger_lock(ledger);
+		/* Bound: so long; there may be tickets to do instead. */
+		if (ledger_lock(ledger, tine_after(STEAL_MS)) != 0)
+			return false;
 		/* A deal may have come meanwhile. */
 		found = waiting_at(&ledger->desks[self]) > 0 ||
 			steal_from(ledger, self, fullest(ledger));
@@ -412,14 +424,22 @@ static struct ticket *oldest_waiting(struct ledger *ledger)
 
 struct ticket *ticket_take(struct ledger *ledger, unsigned id)
 {
+	struct pool_desk *desk = &ledger->desks[id];
 	struct ticket *ticket;
 	uint64_t waits;
 
-	do {
+	while ((ticket = oldest_waiting(ledger))) {
 		waits = ticket_word(WAITING, 0);
-		ticket = oldest_waiting(ledger);
-	} while (ticket && !atomic_compare_exchange_strong(&ticket->state, &waits,
-							   ticket_word(TAKEN, id)));
+		/* Before it is taken: its limit finds a worker that is stopped next. */
+		atomic_store(&desk->begun, tine_now());
+		atomic_store(&desk->ticket, ticket->number);
+		if (atomic_compare_exchange_strong(&ticket->state, &waits,
+						   ticket_word(TAKEN, id)))
+			break;
+	}
+	/* Another job may have come to lie there meanwhile, or none be left. */
+	if (atomic_load(&desk->ticket) != (ticket ? ticket->number : 0))
+		atomic_store(&desk->ticket, ticket ? ticket->number : 0);
 	return ticket;
 }
 

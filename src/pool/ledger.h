@@ -40,6 +40,27 @@
  * A worker is ended in a job (its limit, the deadline) by its parent, the nursery, and
  * only while it is stopped: so it cannot have gone on to the next job in between. Whether
  * it is to be ended is asked again then, since a later map may have a job of that name.
+ * What is taken up and not begun has a name as well, so that limits and deadlines find a
+ * worker that is stopped before its first job of a chunk.
+ *
+ * What a stop (SIGSTOP, a debugger, a freezer) leaves waiting, and for how long:
+ *
+ *	worker in a job, or with	its jobs wait for it, until a limit or the deadline;
+ *	jobs taken up			others steal what waits at its desk
+ *	worker with the lock		the nursery kills it as soon as somebody has to
+ *					wait: no job is running then, and none fails
+ *	worker asleep, or looking	nobody; the caller wakes another at its next glance
+ *	before a ticket's finish	the ticket waits, as a job does
+ *	between DONE and finished	the caller finds the ticket at its next glance
+ *	worker that is starting		its desk's jobs are stolen; when the caller looks,
+ *					the nursery kills it
+ *	nursery				deaths and limits wait until the caller looks, and
+ *					continues it, or kills it if that does not help
+ *	caller, also with the lock	all of the pool: it works for nobody else
+ *
+ * The lock is held for no call that blocks. held counts its holders, so that who waits
+ * can tell one that comes to no end from many that come one after the other. Whoever
+ * cannot have the lock does without what it is for; nobody goes on without it.
  *
  * Besides the map there may be tickets: jobs that were submitted one by one. A ticket's
  * state is one word:
@@ -85,6 +106,9 @@ struct pool_desk {
 	_Atomic uint64_t unwanted;
 	_Atomic int32_t unwanted_status;
 	_Atomic uint32_t strikes; /* the nursery: deaths in a row before it was ready */
+	uint64_t seen;		  /* the nursery: the job that it last saw, */
+	int64_t seen_since;	  /* since when, */
+	unsigned seen_stopped;	  /* and how often the worker did not stop, or start */
 	/* The nursery: it has ended the worker in this job, with this status. */
 	_Atomic uint64_t ended;
 	_Atomic int32_t ended_status;
@@ -151,6 +175,8 @@ struct ledger {
 	_Alignas(64) _Atomic uint32_t caller_waits; /* futex */
 	_Alignas(64) _Atomic uint64_t asleep[MAX_WORKERS / 64]; /* a bit for each desk */
 	_Alignas(64) tine_lock lock;
+	_Atomic uint32_t held;	 /* counts holders; the holder of the lock */
+	_Atomic uint32_t looked; /* counts answers to the caller's bytes; the nursery */
 	struct {
 		_Atomic uint32_t under_way;
 		uint32_t thief, victim, middle, high;
@@ -198,12 +224,19 @@ static inline bool is_running(uint64_t at)
 	return at & 1;
 }
 
+#define TICKET_JOB (UINT64_C(1) << 63)
+#define JOB_TO_BE  (UINT64_C(1) << 62) /* taken up, and not begun */
+
 /* Names the job at the desk, of the map or a ticket; 0: none. */
 static inline uint64_t job_of(const struct pool_desk *desk)
 {
 	uint64_t ticket = atomic_load(&desk->ticket), at = atomic_load(&desk->at);
 
-	return ticket ? UINT64_C(1) << 63 | ticket : is_running(at) ? at : 0;
+	if (ticket)
+		return TICKET_JOB | ticket;
+	if (is_running(at))
+		return at;
+	return range_low(atomic_load(&desk->range)) > index_of(at) ? JOB_TO_BE | at : 0;
 }
 
 /* How large its worker may be: what it was forked with is not of its making. */
@@ -254,10 +287,13 @@ static inline unsigned ticket_count(const struct ledger *ledger)
 
 /* ---- the ledger as a whole --------------------------------------------------------- */
 
-void ledger_lock(struct ledger *);
+/* 0, also after its holder's death; -ETIMEDOUT, or another error: it is not held. */
+int ledger_lock(struct ledger *, int64_t deadline);
 void ledger_unlock(struct ledger *);
+/* The process whose thread holds it, 0: none, and the how many-th holder that is. */
+pid_t ledger_holder(struct ledger *, uint32_t *held);
 
-/* Deals n jobs of the map out, and wakes a worker if all are asleep. */
+/* With the lock held: deals n jobs of the map out. */
 void ledger_deal(struct ledger *, const struct map *, uint32_t n);
 uint64_t ledger_done(const struct ledger *);
 /* The least failure among all desks, or NO_FAILURE. */
@@ -270,7 +306,7 @@ void ledger_wake_all(struct ledger *);
 bool ledger_has_work(const struct ledger *);
 /* Whether all jobs and tickets are done. */
 bool ledger_is_idle(const struct ledger *);
-/* Drops what nobody has taken up of a map that is cancelled. */
+/* With the lock held: drops what nobody has taken up of a map that is cancelled. */
 void ledger_withdraw(struct ledger *);
 /* How many workers sleep, or are about to. */
 unsigned ledger_asleep(const struct ledger *);

@@ -11,11 +11,11 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#define GRACE INT64_C(10000000) /* for running jobs, after the deadline */
-#define KEEP  ((size_t)64 << 20)
+#define GRACE	    INT64_C(10000000) /* for running jobs, after the deadline */
+#define KEEP	    ((size_t)64 << 20)
+#define FORGET_WAIT INT64_C(2000000000) /* for the lock, when all is lost */
 
 /* One call of tine_pool_map. */
 struct run {
@@ -59,14 +59,14 @@ static void end_running(tine_pool *pool, int status)
 
 	for (unsigned id = 0; id < ledger->workers; id++) {
 		struct pool_desk *desk = &ledger->desks[id];
-		uint64_t at = atomic_load(&desk->at);
+		uint64_t job = job_of(desk);
 
-		if (is_running(at)) {
+		if (job && !(job & TICKET_JOB)) {
 			atomic_store(&desk->unwanted_status, status);
-			atomic_store(&desk->unwanted, at);
+			atomic_store(&desk->unwanted, job);
 		}
 	}
-	send(pool->nursery.lifeline, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	pool_ask(pool);
 }
 
 /* The jobs that a search has left running have their grace. */
@@ -94,6 +94,17 @@ static void mind_deadline(struct run *run)
 	}
 }
 
+/* All workers may be busy for long, with what was submitted. */
+static void withdraw(struct ledger *ledger)
+{
+	/* Bound: so long; else at the next look. */
+	if (!atomic_load(&ledger->cancelled) ||
+	    ledger_lock(ledger, tine_now() + GRACE) != 0)
+		return;
+	ledger_withdraw(ledger);
+	ledger_unlock(ledger);
+}
+
 static int await_map(struct run *run)
 {
 	int64_t until;
@@ -106,9 +117,7 @@ static int await_map(struct run *run)
 			break;
 		mind_deadline(run);
 		mind_search(run);
-		/* All workers may be busy for long, with what was submitted. */
-		if (atomic_load(&run->pool->ledger->cancelled))
-			ledger_withdraw(run->pool->ledger);
+		withdraw(run->pool->ledger);
 		run->err = pool_mind_nursery(run->pool, &run->nurseries);
 		report(run);
 	} while (run->err == 0);
@@ -189,6 +198,30 @@ static void skip_dealt(struct run *run, uint32_t n)
 		map->status += n;
 }
 
+/* 0; -ETIMEDOUT: nothing was dealt. */
+static int deal_out(struct run *run, const struct map *map, uint32_t n, int64_t deadline)
+{
+	struct ledger *ledger = run->pool->ledger;
+	int err = pool_lock(run->pool, deadline, &run->nurseries);
+
+	if (err)
+		return err;
+	ledger_deal(ledger, map, n);
+	ledger_unlock(ledger);
+	/* Who is awake may be in a ticket, and not look for long. */
+	ledger_wake_one(ledger, ledger_has_tickets(ledger) ? 0 : ledger->workers);
+	return 0;
+}
+
+/* What is left when the deadline passes before it is dealt is dropped. */
+static int give_up(struct run *run)
+{
+	run->late = true;
+	atomic_store(&run->pool->ledger->cancelled, 1);
+	drop_rest(run);
+	return 0;
+}
+
 static int deal_all(struct run *run, int *failure)
 {
 	struct map *map = &run->map;
@@ -201,7 +234,11 @@ static int deal_all(struct run *run, int *failure)
 
 		for (uint32_t i = 0; map->retries && i < n; i++)
 			map->status[item_of(map, i)] = 0;
-		ledger_deal(ledger, map, n);
+		run->err = deal_out(run, map, n, run->deadline);
+		if (run->err == -ETIMEDOUT)
+			return run->err = give_up(run);
+		if (run->err)
+			break;
 		pool_have_watched(run->pool, map->job_ms || ledger->memory_per_worker);
 		if (await_map(run) != 0)
 			break;
@@ -218,11 +255,11 @@ static int deal_all(struct run *run, int *failure)
 	return run->err;
 }
 
-static void forget_jobs(struct ledger *ledger)
+static void forget_jobs(struct run *run)
 {
 	struct map none = { 0 };
 
-	ledger_deal(ledger, &none, 0);
+	deal_out(run, &none, 0, tine_now() + FORGET_WAIT);
 }
 
 static int check_map(const tine_pool *pool, const tine_task *task, const void *in,
@@ -355,7 +392,7 @@ static int work(struct run *run, int *failure)
 	err = deal_all(run, failure);
 	atomic_store(&run->pool->mapping, false);
 	if (err)
-		forget_jobs(ledger);
+		forget_jobs(run);
 	return err;
 }
 

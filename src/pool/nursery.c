@@ -16,6 +16,18 @@
  *	worker takes too long, or	the nursery looks at the clock while there are
  *					limits
  *	grows too large			and jobs, and ends it (end_doomed)
+ *	nursery is stopped		the owner continues it when it next looks (ten times
+ *					a second while it waits), and kills it if it stays
+ *					stopped, or lets a second pass without an answer
+ *	worker is stopped with the	when somebody has to wait for that, the nursery
+ *	ledger's lock in hand		looks twice, ten milliseconds apart, and kills it;
+ *					one that is not stopped has half a second
+ *	worker is stopped in a job	its limit ends it, or the owner's deadline
+ *	worker is stopped before it	when the owner asks a few times, it is killed
+ *	is ready, the spare, called
+ *	the spare is stopped, waiting	nobody misses it until it is called
+ *	owner is stopped		all goes on; the lock, if the owner has it, is
+ *					waited for until it goes on or dies
  *
  * Where the owner is large the nursery is, and keeps one process in reserve (spare.h).
  *
@@ -43,7 +55,11 @@
 #define PAUSE_MS     20
 #define TICK_MS	     50 /* between looks at workers' memory, at most; and at the clock */
 #define STOP_WAIT    10 /* milliseconds for a worker to stop */
-#define CALM_MS	     50 /* after a worker was seated, before a spare is forked */
+#define MOST_STOPS   20 /* that a worker did not follow, before it is killed all the same */
+#define MOST_LOOKS   3	 /* at a stopped worker that is not ready */
+#define LOOK_MS	     10	 /* between looks at who holds the lock */
+#define STUCK_MS     500 /* with the lock in hand, without being stopped */
+#define CALM_MS	     50	 /* after a worker was seated, before a spare is forked */
 #define LARGE	     ((size_t)64 << 20) /* its fork and end take a millisecond each */
 
 struct nursery {
@@ -53,6 +69,9 @@ struct nursery {
 	bool vacant;	      /* some desk waits for a worker */
 	int64_t starved;      /* kills for want of memory, so far; -1: not yet known */
 	int64_t calm;	      /* from when on, if nothing happens */
+	pid_t holder;	      /* of the lock, when last looked at */
+	uint32_t held;	      /* and the how many-th */
+	int64_t held_since;   /* as far as is known */
 	enum { UNKNOWN, SMALL, KEEPS_SPARE } size;
 };
 
@@ -166,6 +185,66 @@ static tine_exit exit_of(int status)
 				   : (tine_exit){ .code = WEXITSTATUS(status) };
 }
 
+static _Noreturn void close_down(struct nursery *nursery)
+{
+	struct ledger *ledger = nursery->ledger;
+
+	for (unsigned id = 0; id < ledger->workers; id++)
+		if (atomic_load(&ledger->desks[id].pid))
+			kill(atomic_load(&ledger->desks[id].pid), SIGKILL);
+	if (atomic_load(&ledger->spare))
+		kill(atomic_load(&ledger->spare), SIGKILL);
+	/* Bound: children of ours, killed; and the owner kills this process in the end. */
+	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+		;
+	for (unsigned id = 0; id < ledger->workers; id++)
+		atomic_store(&ledger->desks[id].pid, 0);
+	atomic_store(&ledger->spare, 0);
+	_exit(0);
+}
+
+static bool has_seat(const struct ledger *ledger, pid_t pid)
+{
+	for (unsigned id = 0; id < ledger->workers; id++)
+		if (atomic_load(&ledger->desks[id].pid) == pid)
+			return true;
+	return false;
+}
+
+/* Ends who is stopped, or stuck, with the lock. False: nobody to look at again soon. */
+static bool mind_lock(struct nursery *nursery)
+{
+	uint32_t held, still;
+	pid_t holder = ledger_holder(nursery->ledger, &held);
+	int64_t ms, now = tine_now();
+
+	if (holder != nursery->holder || held != nursery->held) {
+		nursery->holder = holder;
+		nursery->held = held;
+		nursery->held_since = now;
+	}
+	if (!holder || !has_seat(nursery->ledger, holder))
+		return false;
+	ms = (now - nursery->held_since) / 1000000;
+	if (ms >= STUCK_MS || (ms >= LOOK_MS && process_stopped(holder)))
+		/* Not if it was stopped a little later, in a job. */
+		if (ledger_holder(nursery->ledger, &still) == holder && still == held)
+			kill(holder, SIGKILL);
+	return true;
+}
+
+/* To mend the desk of one who died. */
+static void lock_ledger(struct nursery *nursery)
+{
+	int err;
+
+	/* Bound: workers are killed; else the owner has it, or its death frees it. */
+	while ((err = ledger_lock(nursery->ledger, tine_after(LOOK_MS))) == -ETIMEDOUT)
+		mind_lock(nursery);
+	if (err)
+		close_down(nursery);
+}
+
 static void bury_worker(struct nursery *nursery, pid_t pid, tine_exit how)
 {
 	struct ledger *ledger = nursery->ledger;
@@ -181,7 +260,7 @@ static void bury_worker(struct nursery *nursery, pid_t pid, tine_exit how)
 	desk = &ledger->desks[id];
 	atomic_store(&desk->pid, 0);
 	atomic_fetch_and(&ledger->asleep[id / 64], ~(UINT64_C(1) << id % 64));
-	ledger_lock(ledger);
+	lock_ledger(nursery);
 	desk_mend(ledger, id, how, job_of(desk) && was_starved(nursery, how));
 	ledger_unlock(ledger);
 	if (spare_missed(ledger, id)) {
@@ -219,6 +298,7 @@ static void bury_all(struct nursery *nursery)
 	int status;
 	pid_t pid;
 
+	/* Bound: it does not block. */
 	while (read(nursery->deaths, &info, sizeof(info)) > 0)
 		;
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
@@ -248,30 +328,43 @@ static bool stop(pid_t pid)
 			return false;
 		if (info.si_pid == pid)
 			return true;
+		/* Bound: a moment, and STOP_WAIT in all. */
 		nanosleep(&moment, NULL);
 	}
 	return false;
 }
 
 /* The status that the worker is to be ended with in its job; 0: let it go on. */
-static int doom(const struct ledger *ledger, const struct pool_desk *desk)
+static int doom(const struct ledger *ledger, struct pool_desk *desk)
 {
 	uint64_t job = job_of(desk);
-	int64_t limit = atomic_load(&desk->ticket) ? ledger->job_ms : ledger->map.job_ms;
+	int64_t limit = job & TICKET_JOB ? ledger->job_ms : ledger->map.job_ms;
 	size_t most = ledger->memory_per_worker;
+	int64_t begun = atomic_load(&desk->begun);
 
+	if (job != desk->seen) {
+		desk->seen = job;
+		desk->seen_since = tine_now();
+		desk->seen_stopped = 0;
+	}
 	if (!job)
 		return 0;
+	if (!(job & TICKET_JOB) && job & JOB_TO_BE)
+		begun = desk->seen_since;
 	if (job == atomic_load(&desk->unwanted))
 		return atomic_load(&desk->unwanted_status);
-	if (limit && (tine_now() - atomic_load(&desk->begun)) / 1000000 >= limit)
+	if (limit && (tine_now() - begun) / 1000000 >= limit)
 		return -ETIMEDOUT;
 	if (most && own_memory(atomic_load(&desk->pid)) > own_limit(desk, most))
 		return -ENOMEM;
 	return 0;
 }
 
-/* Only in that job: stopped, a worker cannot go on to the next between look and blow. */
+/*
+ * Only in that job: stopped, a worker cannot go on to the next between look and blow. One
+ * that does not stop, again and again, does not go on either: it is frozen, or a debugger
+ * has stopped it already.
+ */
 static void end_doomed(struct nursery *nursery)
 {
 	struct ledger *ledger = nursery->ledger;
@@ -283,14 +376,44 @@ static void end_doomed(struct nursery *nursery)
 
 		if (!pid || !doom(ledger, desk))
 			continue;
-		if (stop(pid) && (status = doom(ledger, desk)) != 0) {
+		if ((stop(pid) || ++desk->seen_stopped >= MOST_STOPS) &&
+		    (status = doom(ledger, desk)) != 0) {
 			atomic_store(&desk->ended_status, status);
 			atomic_store(&desk->ended, job_of(desk));
 			kill(pid, SIGKILL);
 		} else {
 			kill(pid, SIGCONT);
 		}
+		/* Each may take STOP_WAIT. */
+		atomic_fetch_add(&ledger->looked, 1);
 	}
+}
+
+/* Ends who is stopped before it was ready: others may wait for it to begin. */
+static void end_unready(struct nursery *nursery)
+{
+	struct ledger *ledger = nursery->ledger;
+
+	for (unsigned id = 0; id < ledger->workers; id++) {
+		struct pool_desk *desk = &ledger->desks[id];
+		pid_t pid = atomic_load(&desk->pid);
+
+		if (!pid || atomic_load(&desk->seat) != SEAT_STARTING)
+			continue;
+		if (!process_stopped(pid))
+			desk->seen_stopped = 0;
+		else if (++desk->seen_stopped >= MOST_LOOKS)
+			kill(pid, SIGKILL);
+	}
+}
+
+/* The owner has sent bytes. False: there is nothing to look at again soon. */
+static bool answer(struct nursery *nursery)
+{
+	atomic_fetch_add(&nursery->ledger->looked, 1);
+	end_doomed(nursery);
+	end_unready(nursery);
+	return mind_lock(nursery);
 }
 
 /* Milliseconds until the next look; -1: there is nothing to look at. */
@@ -316,23 +439,6 @@ static int tick(struct nursery *nursery)
 	return shortest < 1 ? 1 : shortest < TICK_MS ? (int)shortest : TICK_MS;
 }
 
-static _Noreturn void close_down(struct nursery *nursery)
-{
-	struct ledger *ledger = nursery->ledger;
-
-	for (unsigned id = 0; id < ledger->workers; id++)
-		if (atomic_load(&ledger->desks[id].pid))
-			kill(atomic_load(&ledger->desks[id].pid), SIGKILL);
-	if (atomic_load(&ledger->spare))
-		kill(atomic_load(&ledger->spare), SIGKILL);
-	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
-		;
-	for (unsigned id = 0; id < ledger->workers; id++)
-		atomic_store(&ledger->desks[id].pid, 0);
-	atomic_store(&ledger->spare, 0);
-	_exit(0);
-}
-
 int nursery_main(void *arg, int lifeline)
 {
 	struct nursery nursery = {
@@ -340,6 +446,7 @@ int nursery_main(void *arg, int lifeline)
 	};
 	struct pollfd polled[2] = { { .fd = lifeline, .events = POLLIN },
 				    { .events = POLLIN } };
+	bool suspicious = false;
 	sigset_t set;
 	char bytes[64];
 
@@ -362,13 +469,19 @@ int nursery_main(void *arg, int lifeline)
 			wait = TICK_MS;
 		if (nursery.vacant && (wait < 0 || wait > PAUSE_MS))
 			wait = PAUSE_MS;
+		if (suspicious && (wait < 0 || wait > LOOK_MS))
+			wait = LOOK_MS;
+		/* Bound: this is where the nursery waits for something to do. */
 		ready = poll(polled, 2, wait);
 
+		/* Bound: it does not block. */
 		if (polled[0].revents &&
 		    recv(lifeline, bytes, sizeof(bytes), MSG_DONTWAIT) == 0)
 			close_down(&nursery);
 		if (polled[0].revents)
-			end_doomed(&nursery);
+			suspicious = answer(&nursery);
+		else if (suspicious)
+			suspicious = mind_lock(&nursery);
 		if (polled[1].revents)
 			bury_all(&nursery);
 		if (ready == 0 && nursery.vacant)

@@ -49,9 +49,11 @@ static int await_seats(tine_pool *pool)
 {
 	struct ledger *ledger = pool->ledger;
 
-	while (!pool_doze(pool, all_seated, tine_now() + GLANCE))
+	while (!pool_doze(pool, all_seated, tine_now() + GLANCE)) {
 		if (pool_lost_nursery(pool))
 			return -TINE_ECRASH;
+		pool_rouse(pool);
+	}
 	for (unsigned id = 0; id < ledger->workers; id++)
 		if (ledger->desks[id].strikes > 0)
 			return ledger->desks[id].refusal ? ledger->desks[id].refusal

@@ -17,9 +17,13 @@ struct tine_pool {
 	_Atomic uint64_t submitted; /* tickets, and the number of the last */
 	_Atomic uint64_t delivered;
 	bool ordered;
-	bool brief;	/* the last wait was */
-	int64_t woke;	/* when a worker was woken for a job of a moment */
-	int64_t minded; /* when who does not wait last looked at the nursery */
+	bool brief;	  /* the last wait was */
+	int64_t woke;	  /* when a worker was woken for a job of a moment */
+	int64_t minded;	  /* when who does not wait last looked at the nursery */
+	int64_t roused;	  /* when it was last looked at whether the nursery is stopped */
+	int64_t stopped;  /* since when it was found so, or 0 */
+	int64_t asked;	  /* when the nursery was asked to look, or 0: it has */
+	uint32_t answers; /* then */
 	struct result
 		*results; /* brought home, but not yet asked for; the oldest first */
 	struct result **results_end;
@@ -42,6 +46,12 @@ typedef bool over_fn(const struct ledger *);
 bool pool_doze(tine_pool *, over_fn *over, int64_t until);
 /* 0: go on. Else nobody is left to work, and no jobs run. */
 int pool_mind_nursery(tine_pool *, int *died);
+/* Has nothing that is stopped hold up the pool, but jobs. */
+void pool_rouse(tine_pool *);
+/* The ledger's lock, also if its holder is stopped: 0; -ETIMEDOUT; else as above. */
+int pool_lock(tine_pool *, int64_t deadline, int *died);
+/* Has the nursery look who is to be ended, or is stopped in others' way. */
+void pool_ask(tine_pool *);
 /* Has the nursery look at the clock, if there are limits, from now on. */
 void pool_have_watched(tine_pool *, bool limits);
 /* Whether it has died and no other was started yet. */

@@ -15,6 +15,9 @@
 #define BRIEF	       INT64_C(200000) /* to sleep; about as long as all spins */
 #define FEW	       40	       /* one in so many, where sleep is not brief */
 #define MOST_NURSERIES 3	       /* that die in one map */
+#define ROUSE_EVERY    INT64_C(10000000)
+#define STOPPED_WAIT   INT64_C(30000000)   /* for a nursery to go on */
+#define ANSWER_WAIT    INT64_C(1000000000) /* for a nursery to look */
 
 uint64_t pool_uncalled(const tine_pool *pool)
 {
@@ -32,6 +35,7 @@ static void await(pid_t pid, int64_t deadline)
 {
 	struct timespec moment = { 0, 200000 };
 
+	/* Bound: the deadline. */
 	while (pid && process_alive(pid) && tine_now() < deadline)
 		nanosleep(&moment, NULL);
 }
@@ -45,17 +49,33 @@ static void await_workers(const struct ledger *ledger)
 	await(atomic_load(&ledger->spare), deadline);
 }
 
-static int restart_nursery(tine_pool *pool)
+/* The nursery that is dead cannot have ended what was to be ended. */
+static void end_unwanted(struct pool_desk *desk)
+{
+	uint64_t job = atomic_load(&desk->unwanted);
+
+	if (!job || job != job_of(desk))
+		return;
+	atomic_store(&desk->ended_status, atomic_load(&desk->unwanted_status));
+	atomic_store(&desk->ended, job);
+}
+
+/* last: it died too often, and the jobs of the map are dropped. */
+static int restart_nursery(tine_pool *pool, bool last)
 {
 	static const tine_exit killed = { .code = -1, .signal = SIGKILL };
 	struct ledger *ledger = pool->ledger;
 
 	child_release(&pool->nursery);
+	pool->stopped = pool->asked = 0;
 	await_workers(ledger);
-	ledger_lock(ledger);
+	/* Bound: so long; all who might hold it are dead, but a process in the kernel. */
+	if (ledger_lock(ledger, tine_now() + DEATH_WAIT) != 0)
+		return -TINE_ECRASH;
 	for (unsigned id = 0; id < ledger->workers; id++) {
 		struct pool_desk *desk = &ledger->desks[id];
 
+		end_unwanted(desk);
 		desk_mend(ledger, id, killed, false);
 		atomic_store(&desk->pid, 0);
 		atomic_store(&desk->seat, SEAT_EMPTY);
@@ -65,18 +85,21 @@ static int restart_nursery(tine_pool *pool)
 	atomic_store(&ledger->called, 0);
 	for (unsigned i = 0; i < MAX_WORKERS / 64; i++)
 		atomic_store(&ledger->asleep[i], 0);
+	if (last)
+		ledger_withdraw(ledger);
 	ledger_unlock(ledger);
 	return child_start(&pool->nursery, nursery_main, pool->ledger);
 }
 
 /* ---- waiting ----------------------------------------------------------------------- */
 
-static bool all_abandoned(const struct ledger *ledger)
+static unsigned count_seats(const struct ledger *ledger, enum seat seat)
 {
+	unsigned n = 0;
+
 	for (unsigned id = 0; id < ledger->workers; id++)
-		if (atomic_load(&ledger->desks[id].seat) != SEAT_ABANDONED)
-			return false;
-	return true;
+		n += atomic_load(&ledger->desks[id].seat) == seat;
+	return n;
 }
 
 /*
@@ -100,6 +123,7 @@ bool pool_doze(tine_pool *pool, over_fn *over, int64_t until)
 	}
 	begun = tine_now();
 	atomic_store(&ledger->caller_waits, 1);
+	/* Bound: until. */
 	if (!over(ledger))
 		futex_wait(&ledger->caller_waits, 1, until);
 	pool->brief = tine_now() - begun < BRIEF;
@@ -118,7 +142,52 @@ bool pool_lost_nursery(tine_pool *pool)
 void pool_have_watched(tine_pool *pool, bool limits)
 {
 	if (limits && !atomic_exchange(&pool->ledger->watched, 1))
-		send(pool->nursery.lifeline, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+		pool_ask(pool);
+}
+
+void pool_ask(tine_pool *pool)
+{
+	if (!pool->asked) {
+		pool->asked = tine_now();
+		pool->answers = atomic_load(&pool->ledger->looked);
+	}
+	/* Bound: it does not block. */
+	send(pool->nursery.lifeline, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/*
+ * A stopped nursery is continued: that costs no job. One that stays stopped (a debugger
+ * has it), or does not answer (it is frozen), is as good as dead.
+ */
+static void rouse_nursery(tine_pool *pool)
+{
+	int64_t now = tine_now();
+
+	if (atomic_load(&pool->ledger->looked) != pool->answers)
+		pool->asked = 0;
+	if (now - pool->roused < ROUSE_EVERY)
+		return;
+	pool->roused = now;
+	if (process_stopped(pool->nursery.pid))
+		kill(pool->nursery.pid, SIGCONT);
+	if (!process_stopped(pool->nursery.pid))
+		pool->stopped = 0;
+	else if (pool->stopped == 0)
+		pool->stopped = now;
+	if ((pool->stopped && now - pool->stopped >= STOPPED_WAIT) ||
+	    (pool->asked && now - pool->asked >= ANSWER_WAIT))
+		kill(pool->nursery.pid, SIGKILL);
+}
+
+void pool_rouse(tine_pool *pool)
+{
+	uint32_t held;
+
+	rouse_nursery(pool);
+	/* Whether these are stopped, their parent finds out. */
+	if (ledger_holder(pool->ledger, &held) ||
+	    count_seats(pool->ledger, SEAT_STARTING) > 0)
+		pool_ask(pool);
 }
 
 int pool_mind_nursery(tine_pool *pool, int *died)
@@ -127,16 +196,33 @@ int pool_mind_nursery(tine_pool *pool, int *died)
 
 	trace_glance(pool->trace);
 	if (pool_lost_nursery(pool)) {
-		int err = restart_nursery(pool);
+		bool last = ++*died > MOST_NURSERIES;
+		int err = restart_nursery(pool, last);
 
-		if (err || ++*died > MOST_NURSERIES)
+		if (err || last)
 			return err ? err : -TINE_ECRASH;
 	}
+	pool_rouse(pool);
 	/* The one who was awake to look for work may have been stopped. */
 	ledger_wake_one(ledger, 0);
-	if (!all_abandoned(ledger))
+	if (count_seats(ledger, SEAT_ABANDONED) < ledger->workers)
 		return 0;
 	return ledger->desks[0].refusal ? ledger->desks[0].refusal : -TINE_ECRASH;
+}
+
+int pool_lock(tine_pool *pool, int64_t deadline, int *died)
+{
+	for (;;) {
+		int64_t slice = tine_now() + ROUSE_EVERY;
+		/* Bound: the deadline. */
+		int err = ledger_lock(pool->ledger, slice < deadline ? slice : deadline);
+
+		if (err != -ETIMEDOUT || deadline <= slice)
+			return err;
+		err = pool_mind_nursery(pool, died);
+		if (err)
+			return err;
+	}
 }
 
 void pool_end_nursery(tine_pool *pool)
@@ -145,9 +231,10 @@ void pool_end_nursery(tine_pool *pool)
 	/* Somebody may have stopped it. */
 	if (child_wait(&pool->nursery, NULL, TINE_NOWAIT) == -ETIMEDOUT)
 		kill(pool->nursery.pid, SIGCONT);
+	/* Bound: twice as long; it is killed in between, and may be a debugger's to bury. */
 	if (child_wait(&pool->nursery, NULL, tine_now() + DEATH_WAIT) == -ETIMEDOUT) {
 		kill(pool->nursery.pid, SIGKILL);
-		child_wait(&pool->nursery, NULL, TINE_FOREVER);
+		child_wait(&pool->nursery, NULL, tine_now() + DEATH_WAIT);
 	}
 	await_workers(pool->ledger);
 	child_release(&pool->nursery);

@@ -148,7 +148,7 @@ static bool do_ticket(struct worker *worker)
 		return false;
 	if (atomic_load(&ledger->moments) == 0)
 		ledger_wake_one(ledger, worker->id);
-	begun = tine_now();
+	begun = atomic_load(&desk->begun);
 	TRACE(jobs_begin, worker->log, TRACE_TICKETS, ticket->name, 0, ticket->number,
 	      begun);
 	if (is_set(&ledger->dropped)) {
@@ -156,8 +156,6 @@ static bool do_ticket(struct worker *worker)
 	} else if (!is_mapped(worker, ticket->fn)) {
 		status = -EFAULT;
 	} else {
-		atomic_store(&desk->begun, begun);
-		atomic_store(&desk->ticket, ticket->number);
 		tine_cancel_word_ = (const uint32_t *)&ledger->dropped;
 		status = call_job(ticket->fn, ticket->cached, ticket->data.mem,
 				  ticket_result(ticket));
@@ -246,7 +244,10 @@ static void rest(struct worker *worker)
 	 * Who deals looks at asleep after it has dealt; we look at its deal after this.
 	 */
 	if (atomic_load(&ledger->turn) == worker->turn && !ledger_has_work(ledger))
-		/* While jobs come one by one, not everybody is woken for each. */
+		/*
+		 * While jobs come one by one, not everybody is woken for each.
+		 * Bound: the nursery, whose death kills this process.
+		 */
 		futex_wait(&worker->desk->wake, wake,
 			   ledger_has_tickets(ledger) ? tine_now() + NAP : TINE_FOREVER);
 	atomic_fetch_and(asleep, ~bit);

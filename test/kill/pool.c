@@ -37,7 +37,9 @@ static void deal(struct board *board)
 		atomic_store(&board->marks[i], 0);
 		board->status[i] = 1;
 	}
+	CHECK_EQ(ledger_lock(board->ledger, tine_after(2000)), 0);
 	ledger_deal(board->ledger, &board->map, JOBS);
+	ledger_unlock(board->ledger);
 }
 
 /* Does the job at its desk, steals one of the two at the other, and retires. */
@@ -55,7 +57,7 @@ static void nothing_is_lost(void *arg, long step)
 	struct ledger *ledger = board->ledger;
 	int crashed = 0;
 
-	ledger_lock(ledger);
+	CHECK_EQ(ledger_lock(ledger, tine_after(2000)), 0);
 	desk_mend(ledger, 0, (tine_exit){ .code = -1, .signal = SIGKILL }, false);
 	ledger_unlock(ledger);
 	for (int desk = 0; desk < DESKS; desk++)
@@ -147,7 +149,7 @@ static void mend_and_finish(struct ledger *ledger)
 {
 	struct ticket *ticket;
 
-	ledger_lock(ledger);
+	CHECK_EQ(ledger_lock(ledger, tine_after(2000)), 0);
 	desk_mend(ledger, 0, (tine_exit){ .code = -1, .signal = SIGKILL }, false);
 	ledger_unlock(ledger);
 	CHECK_EQ(job_of(&ledger->desks[0]), 0);
