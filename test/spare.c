@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The process that a large pool keeps in reserve. */
 #include "base/proc.h"
+#include "pool/pool.h"
 #include "process/child.h"
 #include "test.h"
 #include "wait/lock.h"
@@ -309,6 +310,35 @@ TEST(a_spare_that_is_stopped)
 			CHECK(map_one(pool, LASTS, 0, NULL) != spare);
 		CHECK(!test_alive(spare));
 	}
+	unmake(pool);
+}
+
+/* The next nursery is not to take that call for one of its own. */
+TEST(the_nursery_dies_before_the_spare_has_heard)
+{
+	tine_pool *pool;
+	pid_t worker, spare;
+	int64_t guard;
+
+	grow();
+	pool = make(2);
+	worker = map_one(pool, GOES_ON, 0, NULL);
+	spare = await_spare(0);
+	kill(spare, SIGSTOP);
+	kill(worker, SIGKILL);
+	guard = tine_after(20000);
+	while (!atomic_load(&pool->ledger->called)) {
+		CHECK(tine_now() < guard);
+		test_sleep_us(500);
+	}
+	kill(pool->nursery.pid, SIGKILL);
+	/* The map sees that it is dead, or the next does. */
+	while (tine_pool_map(pool, &task, &(int){ LASTS }, &worker, 1, NULL,
+			     TINE_FOREVER) != 0)
+		;
+	CHECK_EQ(atomic_load(&pool->ledger->called), 0);
+	await_spare(spare);
+	CHECK(map_one(pool, GOES_ON, 0, NULL) > 0);
 	unmake(pool);
 }
 
