@@ -24,17 +24,11 @@
 #define MOST_FETCHED 32 /* cells */
 #define LEAST_STRIDE 16
 
-/* Mistakes for the tests to find, in test/kill/queue.c, which is built with each. */
-#ifndef QUEUE_BUG
-#define QUEUE_BUG 0
-#endif
-enum { CLAIMS_LATE = 1, FREES_BEFORE_COPYING, FREES_BEFORE_HOLDING, SLEEPS_FOR_GOOD };
-
-#define CLOSE_MS   250 /* for a desk, where the call has no deadline */
-#define TEND_TURNS 64
-#define SPINS	   64 /* turns awake, in groups of */
-#define GROUP	   4  /* the last of which yields */
-#define YIELDS	   4
+#define CLOSE_MS     250 /* for a desk, where the call has no deadline */
+#define TEND_TURNS   64
+#define SPINS	     64 /* turns awake, in groups of */
+#define GROUP	     4	/* the last of which yields */
+#define YIELDS	     4
 
 /* ---- sitting down ------------------------------------------------------------------ */
 
@@ -148,8 +142,6 @@ static __attribute__((noinline)) int wait_a_little(tine_queue *queue,
 		return 0;
 	}
 	patience->joined = false;
-	if (QUEUE_BUG == SLEEPS_FOR_GOOD)
-		patience->nap.most = TINE_FOREVER / 2;
 	late = sleepers_nap(sleepers, patience->seen, &patience->nap, deadline);
 	trace_nap(&patience->nap);
 	if (late)
@@ -193,14 +185,10 @@ static inline uint64_t count_free(const tine_queue *queue, uint64_t first, uint6
 static inline bool claim(_Atomic uint64_t *end, _Atomic uint64_t *claims, uint64_t first,
 			 uint64_t n)
 {
-	if (QUEUE_BUG != CLAIMS_LATE)
-		atomic_store_explicit(claims, claim_of(first, n), memory_order_release);
+	atomic_store_explicit(claims, claim_of(first, n), memory_order_release);
 	if (atomic_compare_exchange_strong_explicit(
-		    end, &first, first + n, memory_order_acq_rel, memory_order_relaxed)) {
-		if (QUEUE_BUG == CLAIMS_LATE)
-			atomic_store(claims, claim_of(first, n));
+		    end, &first, first + n, memory_order_acq_rel, memory_order_relaxed))
 		return true;
-	}
 	atomic_store_explicit(claims, NO_CLAIM, memory_order_release);
 	return false;
 }
@@ -399,8 +387,6 @@ static inline ssize_t try_get(tine_queue *queue, struct desk *desk,
 		size_t len = word_len(
 			atomic_load_explicit(&cell->word, memory_order_relaxed));
 
-		if (QUEUE_BUG == FREES_BEFORE_COPYING)
-			set_free(queue, cell, first + i);
 		if (len > 0) {
 			got += pour(sink, buf, cell->data, len);
 			buf += sink->size;
@@ -520,8 +506,6 @@ static ssize_t try_lease(tine_queue *queue, struct desk *desk, const struct sink
 	}
 	cell = cell_of(queue, first);
 	len = word_len(atomic_load_explicit(&cell->word, memory_order_relaxed));
-	if (QUEUE_BUG == FREES_BEFORE_HOLDING)
-		set_free(queue, cell, first);
 	if (len > 0)
 		got = fill_box(queue, box, first, cell->data, len, sink);
 	else

@@ -673,7 +673,7 @@ static void kill_callers(void (*caller)(void *), long most, unsigned pause_us)
 		test_sleep_us(random_below(pause_us));
 		setpgid(pid, pid);
 		test_kill(pid);
-		deadline = tine_after(1000);
+		deadline = tine_after(test_patience(20000));
 		while (group_members(pid, left, 32) > 0)
 			if (tine_now() > deadline)
 				test_fail(__FILE__, __LINE__, "death %ld left process %d",

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Death of producers, consumers and sleepers: at every instruction of each call, and at
- * random, with an account of every message. Built with QUEUE_BUG=1 to 4 as well, with
- * mistakes in queue.c that these tests have to find.
+ * random, with an account of every message.
  */
 #include "queue/mend.h"
 #include "step.h"
 
 #include <limits.h>
 
-#define WAIT_MS 3000 /* until a survivor counts as blocked */
+#define WAIT_MS 20000 /* until a survivor counts as blocked */
 
 /* ---- at every instruction ---------------------------------------------------------- */
 
