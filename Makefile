@@ -6,11 +6,13 @@ PREFIX ?= /usr/local
 # Debian's own tools, whatever else comes first in the path.
 MESON  := PATH="/usr/bin:$$PATH" meson
 
-.PHONY: help run test bench lint asan tsan valgrind install uninstall clean
+.PHONY: help run test quick soak bench lint asan tsan valgrind install uninstall clean
 
 help:
 	@echo 'make run      build, and take the quick tour: a table, and a report with pictures'
-	@echo 'make test     build, and run every test'
+	@echo 'make test     build, and test: three minutes, with a sample of what is left to chance'
+	@echo 'make quick    build and test what has been changed, in seconds'
+	@echo 'make soak     every test, every instruction, lint, sanitizers (hours)'
 	@echo 'make bench    measure, beside other libraries and Python (minutes)'
 	@echo 'make lint     format, static checks, manual pages, exported names, gcc and clang'
 	@echo 'make asan     the tests under AddressSanitizer and UBSan'
@@ -45,6 +47,12 @@ test:
 	@$(MAKE) --no-print-directory build
 	@test/run $(BUILD) $(RESULTS)
 
+quick: $(BUILD)/build.ninja
+	@test/quick $(BUILD)
+
+soak:
+	@tools/all soak
+
 bench:
 	@tools/deps bench
 	@$(MAKE) --no-print-directory build
@@ -52,20 +60,20 @@ bench:
 	@bench/run --build $(BUILD)
 
 lint:
-	@tools/deps test
+	@tools/deps check
 	@$(MAKE) --no-print-directory build
 	@tools/lint $(BUILD)
 
 asan:
-	@tools/deps test
+	@tools/deps check
 	@tools/sanitize address
 
 tsan:
-	@tools/deps test
+	@tools/deps check
 	@tools/sanitize thread
 
 valgrind:
-	@tools/deps test
+	@tools/deps check
 	@tools/sanitize valgrind
 
 # Without tests, so that only what is installed is built.
