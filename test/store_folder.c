@@ -248,6 +248,117 @@ TEST(damaged_folders)
 	clean();
 }
 
+/* Whatever byte is changed: it is refused, or it works; nothing else happens. */
+static void open_damaged(void *arg)
+{
+	static char value[8192];
+	tine_store *store;
+	char key[16];
+	int err;
+
+	(void)arg;
+	alarm(20);
+	err = tine_store_open(&store, url, NULL);
+	CHECK(err == 0 || err == -EBADMSG);
+	for (int i = 0; !err && i < 300; i++) {
+		snprintf(key, sizeof(key), "key-%d", i);
+		tine_store_get(store, key, value, sizeof(value));
+		if (i % 3 == 0)
+			tine_store_del(store, key);
+		else
+			tine_store_set(store, key, value, 500);
+	}
+	_exit(err ? 1 : 0);
+}
+
+TEST(damage_is_no_death)
+{
+	unsigned random = (unsigned)test_seed();
+	static char value[6000];
+	int refused = 0, n = (int)test_scaled(300);
+	tine_store *store;
+	char *whole;
+	struct stat now;
+	int fd;
+
+	make();
+	store = open_store();
+	for (int i = 0; i < 300; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "key-%d", i);
+		CHECK_EQ(tine_store_set(store, key, value, i % 10 ? 300 : 6000), 0);
+	}
+	tine_store_free(store);
+	CHECK_EQ(stat(path_of("store/data.mdb"), &now), 0);
+	whole = malloc(now.st_size);
+	fd = open(path_of("store/data.mdb"), O_RDWR | O_CLOEXEC);
+	CHECK_EQ(read(fd, whole, now.st_size), now.st_size);
+	for (int i = 0; i < n; i++) {
+		int how;
+
+		/* In the heads of pages, and of first pages, for the most part. */
+		for (int j = 0; j < 3; j++) {
+			long at = rand_r(&random) % 60 * 4096 + rand_r(&random) % 160;
+			char byte = (char)rand_r(&random);
+
+			CHECK_EQ(pwrite(fd, &byte, 1, at), 1);
+		}
+		how = test_reap(test_fork(open_damaged, NULL));
+		CHECK(how == 0 || how == 1);
+		refused += how;
+		CHECK_EQ(pwrite(fd, whole, now.st_size, 0), now.st_size);
+		CHECK_EQ(ftruncate(fd, now.st_size), 0);
+	}
+	CHECK(refused > 0);
+	close(fd);
+	free(whole);
+	CHECK_EQ(open_error(url), 0);
+	clean();
+}
+
+/* The table of readers is of no use to who comes alone. */
+TEST(a_damaged_table_of_readers_is_made_anew)
+{
+	char junk[4096];
+	int fd;
+	tine_store *store;
+
+	make();
+	CHECK_EQ(open_error(url), 0);
+	memset(junk, 0x7f, sizeof(junk));
+	fd = open(path_of("store/lock.mdb"), O_WRONLY | O_CLOEXEC);
+	CHECK_EQ(pwrite(fd, junk, sizeof(junk), 0), sizeof(junk));
+	close(fd);
+	store = open_store();
+	CHECK_EQ(tine_store_set(store, "key", "x", 1), 0);
+	CHECK_EQ(tine_store_len(store, "key"), 1);
+	tine_store_free(store);
+	clean();
+}
+
+static void close_all(void *arg)
+{
+	tine_store *store = open_store();
+	int fds[32];
+
+	(void)arg;
+	CHECK_EQ(tine_store_set(store, "key", "x", 1), 0);
+	CHECK_EQ(close_range(3, ~0u, 0), 0);
+	for (int i = 0; i < 32; i++)
+		fds[i] = open("/dev/null", O_RDWR);
+	tine_store_free(store);
+	for (int i = 0; i < 32; i++)
+		CHECK(fcntl(fds[i], F_GETFD) >= 0);
+}
+
+TEST(descriptors_that_are_others_now_stay_open)
+{
+	make();
+	CHECK_EQ(test_reap(test_fork(close_all, NULL)), 0);
+	clean();
+}
+
 /* Half of the first pages: somebody died while he made it. */
 TEST(a_folder_half_made)
 {

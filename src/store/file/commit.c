@@ -34,9 +34,11 @@ int commit_mend(struct folder_shared *shared, int fd)
 
 	if (commit == 0)
 		return 0;
+	/* Bound: a regular file. */
 	if (pread(fd, &root, 8, at + ROOT_AT) != 8 ||
 	    pread(fd, &number, 8, at + NUMBER_AT) != 8)
 		return -EIO;
+	/* Bound: a regular file. */
 	if (number == commit && root == atomic_load(&shared->root_before) &&
 	    pwrite(fd, &before, 8, at + NUMBER_AT) != 8)
 		return -EIO;

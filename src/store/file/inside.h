@@ -53,6 +53,11 @@ int readers_check(struct folder *);
 int commit_mend(struct folder_shared *, int fd);
 int commit_noted(struct folder *, MDB_txn *);
 
+/* ---- check.c ----------------------------------------------------------------------- */
+
+/* 0; -EBADMSG: it is not what LMDB leaves. While nobody writes. */
+int check_whole(int fd, size_t size);
+
 /* ---- make.c ------------------------------------------------------------------------ */
 
 int folder_make(struct folder **out, const char *path, bool with_others,

@@ -112,6 +112,7 @@ static bool is_torn(int fd, off_t size)
 {
 	uint32_t magic = 0;
 
+	/* Bound: a regular file. */
 	return size < 2 * (off_t)lmdb_page_size() &&
 	       pread(fd, &magic, sizeof(magic), 16) == sizeof(magic) &&
 	       magic == 0xBEEFC0DE;
@@ -121,7 +122,7 @@ static bool is_torn(int fd, off_t size)
  * The length the file is to be mapped with; 0: it is to be made. mend: with the lock of
  * those who write.
  */
-static int check_data(const struct folder *folder, size_t *out, bool mend)
+static int check_data(const struct folder *folder, size_t *out, bool alone, bool mend)
 {
 	struct stat now;
 	bool made = atomic_load(&folder->shared->made) != 0;
@@ -134,6 +135,8 @@ static int check_data(const struct folder *folder, size_t *out, bool mend)
 		err = -errno;
 	else if (mend && now.st_size >= 2 * (off_t)lmdb_page_size())
 		err = commit_mend(folder->shared, fd);
+	if (!err && now.st_size > 0 && alone)
+		err = check_whole(fd, (size_t)now.st_size);
 	if (!err && now.st_size > 0)
 		err = lmdb_error(probe(folder->path, now.st_size, !made));
 	if (err == -EBADMSG && mend && !made && is_torn(fd, now.st_size)) {
@@ -236,7 +239,7 @@ static int open_env(struct folder *folder, bool alone, bool writing,
 		    struct patience *patience)
 {
 	size_t size = 0;
-	int rc, fd, err = check_data(folder, &size, writing);
+	int rc, fd, err = check_data(folder, &size, alone, writing);
 
 	err = err ? err : make_lock_file(folder, alone);
 	if (err)
@@ -315,6 +318,8 @@ static int check_folder(const char *path, bool with_others)
 	if (fstat(fd, &now) != 0)
 		err = -errno;
 	else if (now.st_size > 0 && !is_torn(fd, now.st_size))
+		err = check_whole(fd, (size_t)now.st_size);
+	if (!err && now.st_size > 0 && !is_torn(fd, now.st_size))
 		err = lmdb_error(probe(path, now.st_size, true));
 	close(fd);
 	return err;
