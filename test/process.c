@@ -4,8 +4,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 static int returns(void *arg)
 {
@@ -391,4 +394,49 @@ TEST(from_many_threads)
 		CHECK_EQ(pthread_create(&threads[i], NULL, starts_many, NULL), 0);
 	for (int i = 0; i < 4; i++)
 		pthread_join(threads[i], NULL);
+}
+
+static int stay(void *arg)
+{
+	(void)arg;
+	pause();
+	return 0;
+}
+
+static void all_are_open(void *arg)
+{
+	const int *fds = arg;
+
+	for (int i = 0; i < 8; i++)
+		CHECK(fcntl(fds[i], F_GETFD) >= 0);
+}
+
+/* What the program has opened since under the numbers of ours is the program's. */
+static void close_all_and_open(void *arg)
+{
+	tine_process *process;
+	int fds[8], handle;
+
+	(void)arg;
+	CHECK_EQ(tine_process_start(&process, stay, NULL, NULL), 0);
+	handle = tine_process_fd(process);
+	close_range(3, ~0U, 0);
+	for (int i = 0; i < 8; i++) {
+		/* Of the kinds that ours are. */
+		fds[i] = i % 2 ? eventfd(0, EFD_CLOEXEC)
+			       : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		CHECK(fds[i] >= 3);
+	}
+	CHECK(fds[7] >= handle);
+	CHECK_EQ(test_reap(test_fork(all_are_open, fds)), 0);
+	tine_process_free(process);
+	for (int i = 0; i < 8; i++) {
+		CHECK(fcntl(fds[i], F_GETFD) >= 0);
+		close(fds[i]);
+	}
+}
+
+TEST(what_a_program_closed_is_not_closed_again)
+{
+	CHECK_EQ(test_reap(test_fork(close_all_and_open, NULL)), 0);
 }

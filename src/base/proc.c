@@ -21,6 +21,7 @@ static bool read_proc(pid_t pid, const char *name, char *text, size_t size)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
+	/* Bound: a file of the kernel's, which is there. */
 	len = read(fd, text, size - 1);
 	close(fd);
 	text[len > 0 ? len : 0] = '\0';

@@ -36,6 +36,7 @@
 
 #include "base/cgroup.h"
 #include "base/futex.h"
+#include "base/limits.h"
 #include "wait/lock.h"
 
 #include <stdlib.h>
@@ -50,7 +51,7 @@
 #define MAGIC	       UINT64_C(0x3170616568656e74) /* layout 1 */
 #define UNIT	       ((size_t)64 << 10)
 #define LARGEST	       ((size_t)64 << 30)
-#define SMALLEST       ((size_t)16 << 20)
+#define SMALLEST       ((size_t)1 << 20)
 #define UNDER_VALGRIND ((size_t)2 << 30)
 #define GROW	       16 /* units */
 #define GIVE_BACK      ((size_t)1 << 20)
@@ -173,7 +174,7 @@ static void *reserve(size_t *span)
 	if (fd < 0)
 		return NULL;
 	for (*span = largest_span(); *span >= SMALLEST; *span /= 2) {
-		if (ftruncate(fd, *span) != 0)
+		if (!file_may_reach(*span) || ftruncate(fd, *span) != 0)
 			continue;
 		mem = mmap(NULL, *span, PROT_READ | PROT_WRITE,
 			   MAP_SHARED | MAP_NORESERVE, fd, 0);

@@ -37,11 +37,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 static pthread_mutex_t children_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct child *children;
 static int own_lifeline = -1; /* our end of the line to our parent, when tied */
+static struct own_end own_end;
 static _Thread_local struct child *starting;
 
 static void hold_children(void)
@@ -55,19 +58,63 @@ static void let_children_go(void)
 	pthread_mutex_unlock(&children_lock);
 }
 
+static struct own_end end_of(int fd)
+{
+	struct stat is;
+
+	return fd >= 0 && fstat(fd, &is) == 0 ? (struct own_end){ is.st_dev, is.st_ino }
+					      : (struct own_end){ 0 };
+}
+
+/* A socket's inode is its own. */
+static void close_end(int fd, struct own_end was)
+{
+	struct own_end is = end_of(fd);
+
+	if (was.inode && is.device == was.device && is.inode == was.inode)
+		close(fd);
+}
+
+/* Pidfds have one inode, with other descriptors, in kernels before 6.9. */
+static bool is_pidfd_of(int fd, pid_t pid)
+{
+	char path[64], text[512], *line;
+	ssize_t len;
+	int info;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	info = open(path, O_RDONLY | O_CLOEXEC);
+	if (info < 0)
+		return syscall(SYS_pidfd_send_signal, fd, 0, NULL, 0) == 0 ||
+		       errno != EBADF;
+	/* Bound: a file of the kernel's, which is there. */
+	len = read(info, text, sizeof(text) - 1);
+	close(info);
+	text[len > 0 ? len : 0] = '\0';
+	line = strstr(text, "\nPid:");
+	/* -1 once it is reaped. */
+	return line &&
+	       (strtol(line + 5, NULL, 10) == pid || strtol(line + 5, NULL, 10) == -1);
+}
+
+static void close_pidfd(const struct child *child)
+{
+	if (child->handle >= 0 && child->handle != child->lifeline &&
+	    is_pidfd_of(child->handle, child->pid))
+		close(child->handle);
+}
+
 static void forget_children(void)
 {
 	for (struct child *child = children; child; child = child->next) {
-		close(child->lifeline);
-		if (child->handle != child->lifeline && child->handle >= 0)
-			close(child->handle);
+		close_pidfd(child);
+		close_end(child->lifeline, child->end);
 		if (child->far_end >= 0 && child != starting)
 			close(child->far_end);
 		child->lifeline = child->handle = -1;
 	}
 	children = NULL;
-	if (own_lifeline >= 0)
-		close(own_lifeline);
+	close_end(own_lifeline, own_end);
 	own_lifeline = -1;
 	pthread_mutex_init(&children_lock, NULL);
 }
@@ -103,6 +150,7 @@ void leave(int code)
 
 static void list(struct child *child)
 {
+	/* Bound: this process's own threads, which hold it for no call that blocks. */
 	pthread_mutex_lock(&children_lock);
 	child->prev = NULL;
 	child->next = children;
@@ -114,6 +162,7 @@ static void list(struct child *child)
 
 static void unlist(struct child *child)
 {
+	/* Bound: as before a fork. */
 	pthread_mutex_lock(&children_lock);
 	if (child->prev)
 		child->prev->next = child->next;
@@ -151,6 +200,7 @@ static void hold_far_end(int far_end)
 	header->cmsg_type = SCM_RIGHTS;
 	header->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(header), &far_end, sizeof(int));
+	/* Bound: MSG_DONTWAIT. */
 	sendmsg(far_end, &message, MSG_DONTWAIT);
 }
 
@@ -159,6 +209,7 @@ static void release_far_end(int lifeline)
 {
 	char byte;
 
+	/* Bound: MSG_DONTWAIT. */
 	recv(lifeline, &byte, 1, MSG_DONTWAIT);
 }
 
@@ -184,6 +235,7 @@ int child_start(struct child *child, int (*main)(void *, int), void *arg)
 	if (omp_pause_resource_all)
 		omp_pause_resource_all(PAUSE_SOFT);
 	hold_far_end(ends[1]);
+	child->end = end_of(ends[0]);
 	list(child);
 	starting = child;
 	child->pid = fork_quietly();
@@ -194,6 +246,7 @@ int child_start(struct child *child, int (*main)(void *, int), void *arg)
 		__fpurge(stderr);
 		leave(main(arg, ends[1]));
 	}
+	/* Bound: this process's own threads, which hold it for no call that blocks. */
 	pthread_mutex_lock(&children_lock);
 	child->far_end = -1;
 	if (child->pid > 0)
@@ -216,8 +269,10 @@ void child_tie(int lifeline)
 	struct pollfd gone = { .fd = lifeline, .events = POLLIN };
 
 	own_lifeline = lifeline;
+	own_end = end_of(lifeline);
 	if (fcntl(lifeline, F_SETOWN, getpid()) != 0 ||
 	    fcntl(lifeline, F_SETSIG, SIGKILL) != 0 ||
+	    /* Bound: no time at all. */
 	    fcntl(lifeline, F_SETFL, O_ASYNC) != 0 || poll(&gone, 1, 0) != 0)
 		kill(getpid(), SIGKILL);
 }
@@ -253,8 +308,10 @@ static void wait_for_handle(const struct child *child, int64_t deadline)
 	int64_t left = deadline - tine_now();
 	struct timespec ts = timespec_of(left > 0 ? left : 0), moment = { 0, 1000000 };
 
+	/* Bound: the deadline. */
 	if (ppoll(&ended, 1, deadline == TINE_FOREVER ? NULL : &ts, NULL) > 0 &&
 	    child->handle == child->lifeline)
+		/* Bound: a millisecond. */
 		nanosleep(&moment, NULL);
 }
 
@@ -279,8 +336,7 @@ void child_release(struct child *child)
 	if (child->owner != getpid() || child->lifeline < 0)
 		return;
 	unlist(child);
-	if (child->handle != child->lifeline)
-		close(child->handle);
-	close(child->lifeline);
+	close_pidfd(child);
+	close_end(child->lifeline, child->end);
 	child->lifeline = child->handle = -1;
 }

@@ -6,13 +6,23 @@
 
 #include <signal.h>
 
+/*
+ * A descriptor and what it was: a program may close it, by closefrom(3), and have another
+ * of the number. Only what it was is closed.
+ */
+struct own_end {
+	dev_t device;
+	ino_t inode;
+};
+
 /* A child process, as its parent knows it. In the parent's own memory. */
 struct child {
 	pid_t pid, owner;
-	int lifeline; /* our end: closed by our death, which ends the child */
-	int handle;   /* polls readable when it has ended: a pidfd, or the lifeline */
-	int far_end;  /* the child's end, while it is being started; else -1 */
-	int ended;    /* 1: and how is known; -ECHILD: and nobody knows how */
+	int lifeline;	    /* our end: closed by our death, which ends the child */
+	struct own_end end; /* of the lifeline */
+	int handle;  /* polls readable when it has ended: a pidfd, or the lifeline */
+	int far_end; /* the child's end, while it is being started; else -1 */
+	int ended;   /* 1: and how is known; -ECHILD: and nobody knows how */
 	tine_exit how;
 	struct child *next, *prev;
 };

@@ -52,10 +52,19 @@ static void let_list_go(void)
 	pthread_mutex_unlock(&list_lock);
 }
 
+static void close_own(struct lockfd *file)
+{
+	struct stat is;
+
+	if (fstat(file->fd, &is) == 0 && is.st_dev == file->device &&
+	    is.st_ino == file->inode)
+		close(file->fd);
+}
+
 static void close_list(void)
 {
 	for (struct lockfd *file = list; file; file = file->next) {
-		close(file->fd);
+		close_own(file);
 		file->fd = -1;
 	}
 	list = NULL;
@@ -107,15 +116,19 @@ static int open_regular(int dirfd, const char *path)
 
 int lockfd_open(struct lockfd *file, int dirfd, const char *path)
 {
+	struct stat is;
 	int fd;
 
 	*file = (struct lockfd){ .fd = -1 };
 	if (atfork_error())
 		return atfork_error();
+	/* Bound: this process's own threads, which hold it while they open a file. */
 	pthread_mutex_lock(&list_lock);
 	fd = open_regular(dirfd, path);
-	if (fd >= 0) {
-		*file = (struct lockfd){ .fd = fd, .next = list };
+	if (fd >= 0 && fstat(fd, &is) == 0) {
+		*file = (struct lockfd){
+			.fd = fd, .device = is.st_dev, .inode = is.st_ino, .next = list
+		};
 		if (list)
 			list->prev = file;
 		list = file;
@@ -128,6 +141,7 @@ void lockfd_close(struct lockfd *file)
 {
 	if (file->fd < 0)
 		return;
+	/* Bound: this process's own threads, which hold it while they open a file. */
 	pthread_mutex_lock(&list_lock);
 	if (file->prev)
 		file->prev->next = file->next;
@@ -135,7 +149,7 @@ void lockfd_close(struct lockfd *file)
 		list = file->next;
 	if (file->next)
 		file->next->prev = file->prev;
-	close(file->fd);
+	close_own(file);
 	*file = (struct lockfd){ .fd = -1 };
 	pthread_mutex_unlock(&list_lock);
 }
@@ -162,7 +176,9 @@ int lockfd_acquire(struct lockfd *file, uint64_t byte, bool shared, int64_t dead
 	short type = shared ? F_RDLCK : F_WRLCK;
 	int64_t nap = SHORTEST_NAP;
 
+	/* Bound: none, as the caller asks for: until who has it lets go or dies. */
 	if (deadline == TINE_FOREVER)
+		/* Bound: none, as the caller asks for: until who has it lets go or dies. */
 		return set_lock(file, F_OFD_SETLKW, byte, type);
 	for (;;) {
 		int err = set_lock(file, F_OFD_SETLK, byte, type);
@@ -175,6 +191,7 @@ int lockfd_acquire(struct lockfd *file, uint64_t byte, bool shared, int64_t dead
 		if (deadline <= now)
 			return -ETIMEDOUT;
 		until = timespec_of(deadline - now > nap ? now + nap : deadline);
+		/* Bound: the nap, and the deadline. */
 		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
 		nap = nap < LONGEST_NAP / 2 ? 2 * nap : LONGEST_NAP;
 	}

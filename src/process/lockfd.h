@@ -13,7 +13,9 @@
  * whatever it forks. Used by one thread at a time; stays where it is while it is open.
  */
 struct lockfd {
-	int fd; /* -1: not open, or inherited from the process that opened it */
+	int fd;	      /* -1: not open, or inherited from the process that opened it */
+	dev_t device; /* what it was: the program may have closed it */
+	ino_t inode;
 	struct lockfd *next, *prev;
 };
 

@@ -30,6 +30,7 @@ ssize_t pass_message(int line, const void *head, size_t head_len, const char *re
 		header->cmsg_len = CMSG_LEN(n * sizeof(int));
 		memcpy(CMSG_DATA(header), fds, n * sizeof(int));
 	}
+	/* Bound: MSG_DONTWAIT. */
 	len = sendmsg(line, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 	return len < 0 ? -errno : len;
 }
@@ -43,6 +44,7 @@ ssize_t take_message(int line, void *head, size_t head_len, char *rest, size_t r
 				  .msg_iovlen = 2,
 				  .msg_control = control.bytes,
 				  .msg_controllen = CMSG_SPACE(*n * sizeof(int)) };
+	/* Bound: MSG_DONTWAIT. */
 	ssize_t len = recvmsg(line, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	struct cmsghdr *header = len < 0 ? NULL : CMSG_FIRSTHDR(&message);
 

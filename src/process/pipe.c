@@ -53,6 +53,7 @@ static int wait_until(int end, short events, int64_t deadline)
 
 	if (deadline == TINE_NOWAIT || left <= 0)
 		return -ETIMEDOUT;
+	/* Bound: the deadline. */
 	ppoll(&ready, 1, deadline == TINE_FOREVER ? NULL : &ts, NULL);
 	return 0;
 }
@@ -77,6 +78,7 @@ static int file_of(const char *bytes, size_t len)
 	if (file < 0)
 		return -errno;
 	while (len > 0) {
+		/* Bound: a file in memory. */
 		ssize_t n = write(file, bytes, len);
 
 		if (n < 0 && errno == EINTR)
@@ -98,6 +100,7 @@ static int read_file(int file, char *buf, size_t len)
 	off_t at = 0;
 
 	while (len > 0) {
+		/* Bound: a file in memory. */
 		ssize_t n = pread(file, buf + at, len, at);
 
 		if (n < 0 && errno == EINTR)
@@ -131,6 +134,7 @@ static int send_packet(int end, const char *bytes, size_t len, size_t of, int fi
 		control.align.cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(&control.align), &file, sizeof(file));
 	}
+	/* Bound: MSG_DONTWAIT. */
 	if (sendmsg(end, &packet, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
 		return 0;
 	switch (errno) {
@@ -209,6 +213,7 @@ static ssize_t get_packet(int end, struct iovec *parts, size_t n, int flags, int
 	}
 	do {
 		/* A reset is the end of a peer that had not read all; its own stands. */
+		/* Bound: MSG_DONTWAIT. */
 		len = recvmsg(end, &packet, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	} while (len < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (len < 0)

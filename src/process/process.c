@@ -139,6 +139,7 @@ void tine_process_free(tine_process *process)
 		return;
 	}
 	if (tine_process_kill(process, SIGKILL) == 0)
+		/* Bound: a child that was just killed by SIGKILL. */
 		tine_process_wait(process, NULL, TINE_FOREVER);
 	if (process->trace && process->child.ended)
 		trace_process_end(process->trace, process->child.how);

@@ -83,6 +83,7 @@ static bool begin_file(const char *given)
 	fd = make_file(path, trace_file->path);
 	if (fd < 0)
 		return false;
+	/* Bound: a regular file. */
 	if (fstat(fd, &stat) != 0 || pwrite(fd, "[\n]\n", 4, 0) != 4) {
 		close(fd);
 		return false;
@@ -147,6 +148,7 @@ bool trace_is_on(void)
 static bool write_at(int fd, const char *bytes, size_t len, uint64_t at)
 {
 	while (len > 0) {
+		/* Bound: a regular file. */
 		ssize_t n = pwrite(fd, bytes, len, (off_t)at);
 
 		if (n < 0 && errno == EINTR)

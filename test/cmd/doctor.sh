@@ -88,9 +88,16 @@ if command -v prlimit >/dev/null && [ -z "${ASAN_OPTIONS-}" ]; then
         grep -q 'to mend it: *raise the limit (ulimit -v unlimited)'
     result $? "little address space"
     prlimit --as=12000000 "$TINE" doctor >"$work/out" 2>"$work/err"
-    [ $? -eq 1 ] && grep -q '^  BAD   shared memory  *there is none' "$work/out" &&
-        grep -q '^  BAD   a pool of two  *does not work' "$work/out"
-    result $? "no address space"
+    [ $? -eq 1 ] && grep -q '^  BAD   shared memory  *at most [0-9.]* MiB' "$work/out" &&
+        grep -q '^  ok    a pool of two  *works' "$work/out"
+    result $? "hardly any address space"
+    prlimit --fsize=4194304 "$TINE" doctor >"$work/out" 2>"$work/err"
+    [ $? -eq 1 ] && grep -A1 '^  BAD   shared memory  *at most 4 MiB' "$work/out" |
+        grep -q 'to mend it: *raise the limit (ulimit -f unlimited)'
+    result $? "small files"
+    prlimit --fsize=65536 "$TINE" doctor >"$work/out" 2>"$work/err"
+    [ $? -eq 1 ] && grep -q '^  BAD   shared memory  *there is none' "$work/out"
+    result $? "no files to speak of"
     prlimit --nofile=40 "$TINE" doctor --json >"$work/out" 2>"$work/err"
     [ $? -eq 1 ] && found 'assert bad == ["descriptors"], bad'
     result $? "few descriptors"
