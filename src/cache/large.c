@@ -335,7 +335,7 @@ static int claim_row(tine_cache *cache, struct writing *writing)
 }
 
 /* What whoever wrote in this row had promised of the disk. */
-static int give_up(tine_cache *cache, unsigned row)
+static int give_up_row(tine_cache *cache, unsigned row)
 {
 	struct index_header *header = cache_header(cache);
 	uint64_t size = get_word(header->writing[row].size);
@@ -364,7 +364,7 @@ int large_reap(tine_cache *cache)
 		if (!get_word(header->writing[row].number) ||
 		    lockfd_acquire(&claim, WRITING + row, false, TINE_NOWAIT) != 0)
 			continue;
-		err = give_up(cache, row);
+		err = give_up_row(cache, row);
 		if (!err)
 			commit_changes(cache);
 		lockfd_release(&claim, WRITING + row);
@@ -392,7 +392,7 @@ int large_begin(tine_cache *cache, struct writing *writing, uint64_t size)
 	if (err)
 		return err;
 	if (get_word(header->writing[writing->row].number)) {
-		err = give_up(cache, writing->row);
+		err = give_up_row(cache, writing->row);
 		if (err)
 			goto undo;
 		commit_changes(cache);
@@ -496,7 +496,7 @@ int large_end(tine_cache *cache, struct writing *writing, bool keep)
 		return -ENOENT;
 	}
 	return keep ? change_word(cache, &header->writing[writing->row].number, 0)
-		    : give_up(cache, writing->row);
+		    : give_up_row(cache, writing->row);
 }
 
 void large_unclaim(struct writing *writing)

@@ -455,7 +455,7 @@ static uint64_t bytes_in_use(tine_cache *cache)
 }
 
 /* Of what is free, for a large file. */
-static int give_back(tine_cache *cache, uint64_t beside)
+static int give_blocks_back(tine_cache *cache, uint64_t beside)
 {
 	uint64_t max = get_word(cache_header(cache)->max_bytes), begun = cache_now();
 	int more = 1;
@@ -500,5 +500,5 @@ int log_room(tine_cache *cache, uint64_t record, uint64_t beside)
 		if ((int64_t)(cache_now() - begun) > SLICE)
 			return -EAGAIN;
 	}
-	return beside ? give_back(cache, beside) : 0;
+	return beside ? give_blocks_back(cache, beside) : 0;
 }
