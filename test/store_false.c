@@ -660,8 +660,10 @@ static void says_bomb(int fd, const char *command)
 {
 	if (strcmp(command, "TIME") == 0)
 		write_text(fd, right_answer(command, 0));
-	else
+	else if (call_number % 2)
 		write_text(fd, "*2147483647\r\n");
+	else
+		write_text(fd, "*50000\r\n");
 }
 
 /* Thirteen bytes are no reason to wait, nor for 16 GB. */
@@ -674,11 +676,18 @@ TEST(an_announcement_is_no_answer)
 
 	peer_start(&peer, says_bomb);
 	CHECK_EQ(tine_store_open(&store, peer.url, &patient), 0);
-	for (size_t i = 0; i < CALLS; i++) {
-		int64_t result = calls[i].run(store);
+	for (size_t i = 0; i < 2 * CALLS; i++) {
+		const struct call *call = &calls[i % CALLS];
+		int64_t result;
+
+		/* Those whose answers may be long wait for what may still come. */
+		if (i >= CALLS && (call->run == call_fields || call->run == call_keys))
+			continue;
+		snprintf(key, sizeof(key), MARK "%d", i < CALLS ? 1 : 2);
+		result = call->run(store);
 
 		CHECK(result == -EBADMSG || result == -EMSGSIZE || result == -ETIMEDOUT);
-		CHECK(result != -ETIMEDOUT || calls[i].run == call_wait);
+		CHECK(result != -ETIMEDOUT || call->run == call_wait);
 	}
 	tine_store_free(store);
 	peer_stop(&peer);
@@ -704,8 +713,14 @@ TEST(a_scan_without_an_end)
 static void tells_for_ever(int fd, const char *command)
 {
 	write_text(fd, right_answer(command, ':'));
-	if (strcmp(command, "SUBSCRIBE") == 0)
-		say_for_ever(fd, PUSH, 0);
+	if (strcmp(command, "SUBSCRIBE") == 0) {
+		static struct text text;
+
+		while (text.len + sizeof(PUSH) < 50000)
+			say(&text, PUSH);
+		text.bytes[text.len] = '\0';
+		say_for_ever(fd, text.bytes, 0);
+	}
 }
 
 static void answers_id(int fd, const char *command)
@@ -748,6 +763,28 @@ static void drips(int fd, const char *command)
 	say_for_ever(fd, "0123456789", 1000);
 }
 
+static void floods(int fd, const char *command)
+{
+	static char block[60000];
+
+	(void)command;
+	memset(block, 'x', sizeof(block) - 1);
+	write_text(fd, "$500000000\r\n");
+	say_for_ever(fd, block, 0);
+}
+
+TEST(many_bytes_buy_no_time)
+{
+	struct peer peer;
+	tine_store *store;
+
+	peer_start(&peer, floods);
+	CHECK_EQ(tine_store_open(&store, peer.url, &hasty), 0);
+	CHECK_EQ(tine_store_get(store, "key", NULL, 0), -ETIMEDOUT);
+	tine_store_free(store);
+	peer_stop(&peer);
+}
+
 TEST(bytes_buy_no_time)
 {
 	struct peer peer;
@@ -766,6 +803,27 @@ static void refuses_inside(int fd, const char *command)
 {
 	write_text(fd, strcmp(command, "EXEC") == 0 ? "*1\r\n-OOM command not allowed\r\n"
 						    : right_answer(command, ':'));
+}
+
+static void does_something_else(int fd, const char *command)
+{
+	write_text(fd, strcmp(command, "EXEC") == 0 ? "*1\r\n:1\r\n"
+						    : right_answer(command, ':'));
+}
+
+TEST(an_answer_to_another_question)
+{
+	static const tine_store_opts patient = { .connect_ms = 20000,
+						 .answer_ms = 20000 };
+	struct peer peer;
+	tine_store *store;
+
+	peer_start(&peer, does_something_else);
+	CHECK_EQ(tine_store_open(&store, peer.url, &patient), 0);
+	CHECK_EQ(tine_store_set(store, "key", large, sizeof(large)), -EBADMSG);
+	CHECK_EQ(tine_store_set(store, "key", "val", 3), -EBADMSG);
+	tine_store_free(store);
+	peer_stop(&peer);
 }
 
 TEST(an_error_inside_an_answer)
