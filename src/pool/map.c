@@ -214,7 +214,7 @@ static int deal_out(struct run *run, const struct map *map, uint32_t n, int64_t 
 }
 
 /* What is left when the deadline passes before it is dealt is dropped. */
-static int give_up(struct run *run)
+static int drop_undealt(struct run *run)
 {
 	run->late = true;
 	atomic_store(&run->pool->ledger->cancelled, 1);
@@ -236,7 +236,7 @@ static int deal_all(struct run *run, int *failure)
 			map->status[item_of(map, i)] = 0;
 		run->err = deal_out(run, map, n, run->deadline);
 		if (run->err == -ETIMEDOUT)
-			return run->err = give_up(run);
+			return run->err = drop_undealt(run);
 		if (run->err)
 			break;
 		pool_have_watched(run->pool, map->job_ms || ledger->memory_per_worker);

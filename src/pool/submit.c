@@ -247,7 +247,7 @@ int tine_pool_submit(tine_pool *pool, const tine_task *task, const void *in, uin
 }
 
 /* In the order of submission: the number that is to come; else 0, for any. */
-static uint64_t wanted(const tine_pool *pool)
+static uint64_t wanted_number(const tine_pool *pool)
 {
 	return pool->ordered ? atomic_load(&pool->delivered) + 1 : 0;
 }
@@ -255,7 +255,7 @@ static uint64_t wanted(const tine_pool *pool)
 static bool deliver_result(tine_pool *pool, void *out, tine_done *done)
 {
 	struct result **at = &pool->results, *result;
-	uint64_t number = wanted(pool);
+	uint64_t number = wanted_number(pool);
 
 	while (*at && number && (*at)->number != number)
 		at = &(*at)->next;
@@ -276,7 +276,7 @@ static bool deliver_ticket(tine_pool *pool, void *out, tine_done *done)
 {
 	struct ledger *ledger = pool->ledger;
 	struct ticket *tickets = atomic_load(&ledger->tickets), *oldest = NULL;
-	uint64_t number = wanted(pool);
+	uint64_t number = wanted_number(pool);
 
 	for (unsigned i = 0; i < ticket_count(ledger); i++)
 		if (state_of_ticket(&tickets[i]) == DONE &&
