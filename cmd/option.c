@@ -185,7 +185,7 @@ static int take_operands(const struct command *command, int argc, char **argv)
 			argv[i], i == 0 ? "no" : "no more");
 }
 
-/* The word that the last option was in; getopt_long() takes a beginning of a name for it. */
+/* The word that the last option was in: getopt_long() takes a beginning for a name. */
 static const char *last_word(char **argv)
 {
 	return optarg && optarg == argv[optind - 1] ? argv[optind - 2] : argv[optind - 1];

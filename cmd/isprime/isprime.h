@@ -26,8 +26,8 @@ struct flag {
 bool read_flag(const char *text, void *flag);
 
 /*
- * Before there are workers, who inherit them: what the flag needs, or all ways if they are
- * compared. poll: a store that it names is asked at each look, and its way is changed to
+ * Before there are workers, who inherit them: what the flag needs, or all ways if they
+ * are compared. poll: a store that it names is asked at each look, and its way is changed to
  * that. DONE, or an exit code.
  */
 int flags_make(struct flag *, bool compare, bool poll);
@@ -50,7 +50,7 @@ struct result {
 	double seconds;
 };
 
-/* Whether it is prime. Workers start for the first number that needs them. DONE, or not. */
+/* Whether it is prime. Workers start when a number needs them. DONE, or not. */
 int hunt(uint64_t number, enum way, unsigned workers, struct result *);
 /* With one process, and then in all ways: WAYS + 1 results. */
 int hunt_all_ways(uint64_t number, unsigned workers, struct result *);
