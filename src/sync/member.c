@@ -11,8 +11,9 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#define GRACE  INT64_C(1000000) /* for other threads, past a deadline */
-#define GROUP  64		/* records that are allocated at once */
+#define GRACE  INT64_C(1000000)	  /* for other threads, past a deadline */
+#define RELOOK INT64_C(100000000) /* at a process whose first thread has ended */
+#define GROUP  64		  /* records that are allocated at once */
 #define GROUPS (MEMBERS / GROUP)
 
 struct members {
@@ -123,7 +124,12 @@ static bool take_vacant(struct member *member, bool *buried)
 		return false;
 	if (!in_use(member))
 		return true;
+	if (err == 0 && tine_now() < atomic_load(&member->looked) + RELOOK) {
+		tine_lock_release(&member->alive);
+		return false;
+	}
 	if (lives(member)) {
+		atomic_store(&member->looked, tine_now());
 		tine_lock_release(&member->alive);
 		return false;
 	}
@@ -188,6 +194,7 @@ static struct member *enter_table(int64_t deadline)
 		raise_high(members, i + 1);
 		atomic_store(&member->pid, getpid());
 		atomic_store(&member->started, process_started(getpid()));
+		atomic_store(&member->looked, 0);
 		atomic_fetch_add(&member->life, 1);
 		atomic_store(&member_own_id, atomic_load(&member->life) * MEMBERS + i);
 		return member;

@@ -19,7 +19,8 @@
  *					this order
  *	burier dies			the next does it again: objects may be told twice
  *	the first thread ends alone	who looks finds the lock free and /proc says that
- *					the process lives: the lock is let go again
+ *					the process lives: the lock is let go again, and
+ *					/proc not asked for a tenth of a second
  *	executes a program		counts as alive until that ends
  */
 #ifndef TINE_MEMBER_H
@@ -52,6 +53,7 @@ struct member {
 	_Atomic uint64_t life;
 	_Atomic int32_t pid;
 	_Atomic uint64_t started; /* tells a process from a later one of its number */
+	_Atomic int64_t looked;	  /* when /proc last said that it lives */
 	struct tie ties[TIES];
 };
 
