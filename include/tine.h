@@ -186,10 +186,10 @@ typedef struct tine_cond {
 /*
  * Lets go of the lock, which this thread holds, sleeps until woken, and acquires the lock
  * again: 0, and also without a wake now and then, so test what you wait for in a loop.
- * -ETIMEDOUT: the lock is held as well, and so has been waited for, whatever the deadline:
- * until its holder lets go of it or dies. -EOWNERDEAD: as 0, but the lock comes from a dead
- * holder. -EPERM: this thread does not hold the lock. A recursive lock is let go of
- * wholly.
+ * -ETIMEDOUT: the lock is held as well, and so has been waited for, whatever the
+ * deadline: until its holder lets go of it or dies. -EOWNERDEAD: as 0, but the lock comes
+ * from a dead holder. -EPERM: this thread does not hold the lock. A recursive lock is let
+ * go of wholly.
  */
 int tine_cond_wait(tine_cond *, tine_lock *, int64_t deadline);
 int tine_cond_wake(tine_cond *, unsigned n); /* UINT_MAX: all. Always 0 */

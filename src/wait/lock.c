@@ -246,7 +246,7 @@ static __attribute__((noinline)) int wait_for_lock(tine_lock *lock, int64_t dead
 }
 
 /* Leaves so much room. */
-static inline int acquire(tine_lock *lock, int64_t deadline, int reserve)
+static inline int acquire_with_room(tine_lock *lock, int64_t deadline, int reserve)
 {
 	int err;
 
@@ -267,19 +267,19 @@ static inline int acquire(tine_lock *lock, int64_t deadline, int reserve)
 
 int tine_lock_acquire(tine_lock *lock, int64_t deadline)
 {
-	return acquire(lock, deadline, RESERVED);
+	return acquire_with_room(lock, deadline, RESERVED);
 }
 
 int lock_inner(tine_lock *lock, int64_t deadline)
 {
-	int err = acquire(lock, TINE_NOWAIT, 0);
+	int err = acquire_with_room(lock, TINE_NOWAIT, 0);
 	int64_t soonest;
 
 	if (err != -ETIMEDOUT)
 		return err;
 	soonest = tine_now() + GRACE;
 	/* Bound: the deadline, or GRACE. */
-	return acquire(lock, deadline > soonest ? deadline : soonest, 0);
+	return acquire_with_room(lock, deadline > soonest ? deadline : soonest, 0);
 }
 
 int tine_lock_release(tine_lock *lock)
