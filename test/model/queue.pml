@@ -36,8 +36,8 @@
  *	PLAIN_STORE	recovery stores the word, without compare-and-swap
  *	EARLY_FULL	a word is FULL before the copy is complete
  *	LATE_HELD	box HELD after word FREE
- *	LATE_BOXES	recovery settles a desk's boxes after its claims
- *	OWN_BOXES	it does not ask for boxes of other dead desks
+ *	LATE_BOXES	recovery settles boxes after claims
+ *	EACH_ALONE	it settles one dead desk after another, boxes and claims of each
  *	OLD_POSITION	the position of a box is read before its word
  *	RING_FIRST	a stray of the ring is taken before those in boxes
  *	EARLY_TAKEN	a stray's word is set before the message is out
@@ -55,7 +55,8 @@
  *
  * Left out: weak memory, threads of a process, lengths and -EMSGSIZE, deadlines, numbers
  * that wrap (positions, generations of boxes), a capacity that is no power of two, how
- * deaths are noticed (member.h), and making desks and boxes. Where claims to put, or to
+ * deaths are noticed (member.h), and making desks and boxes. Notes of strays (words.h) are
+ * left out too: here who inherits the lock counts the strays. Where claims to put, or to
  * get, are not what a configuration is about, they are one step. Who waits and tends is a
  * process of its own, and when he dies another takes over. Who waits looks when there is
  * something to see; looks in vain, which are many, would change nothing. A message is
@@ -63,10 +64,6 @@
  */
 
 /* ---- bounds ---------------------------------------------------------------------- */
-
-#ifdef LATE_BOXES
-#define OWN_BOXES
-#endif
 
 #if defined(PUTS)
 #define DESKS	3
@@ -188,6 +185,15 @@ byte putting[DESKS], getting[DESKS];
 /* The life that sits at the desk, 0: vacant; and the life of the record as last seen. */
 byte member[DESKS], life[DESKS];
 #define GONE(d)	(member[d] != 0 && member[d] != life[d])
+/* Of a recovery: 1 fallen, 2 its claims were looked at too. */
+byte fallen[DESKS];
+bool recovering;
+#define FALLEN(d) (fallen[d] != 0)
+#ifdef EACH_ALONE
+#define ITS_TURN(d, d_) ((d) == (d_))
+#else
+#define ITS_TURN(d, d_) (fallen[d] != 0)
+#endif
 
 #define PRODUCES 1
 #define IS_CLOSING 2
@@ -361,7 +367,7 @@ inline ask_living(puts) {
 	   }
 		atomic {
 			if
-			:: !GONE(j) -> lives = true; hind = j + 1; hputs = puts; hpos = p
+			:: !FALLEN(j) -> lives = true; hind = j + 1; hputs = puts; hpos = p
 			:: else
 			fi;
 			j++
@@ -379,16 +385,16 @@ inline ask_living(puts) {
 inline settle_boxes(d_) {
 	do
 	:: atomic {
-		b < BOX && !(box_desk[b] == d_ && IN_USE(b)) ->
+		b < BOX && !(IN_USE(b) && ITS_TURN(box_desk[b], d_)) ->
 		b++
 	   }
 	:: atomic {
-		b < BOX && box_desk[b] == d_ && box_state[b] == TAKING ->
+		b < BOX && ITS_TURN(box_desk[b], d_) && box_state[b] == TAKING ->
 		MAY_DIE;
 		box_state[b] = FREE; box_desk[b] = 0; b++
 	   }
 	:: atomic {
-		b < BOX && box_desk[b] == d_ && box_state[b] == HELD ->
+		b < BOX && ITS_TURN(box_desk[b], d_) && box_state[b] == HELD ->
 		p = box_position[b]
 	   }
 		STEP(if
@@ -404,21 +410,6 @@ inline settle_boxes(d_) {
 inline settle_boxes(d_) { skip }
 #endif
 
-/* Whether a dead one had it in a box already: then that is the one that comes back. */
-inline find_in_boxes() {
-#if defined(BOX) && !defined(OWN_BOXES)
-	do
-	:: atomic { b < BOX && box_state[b] != HELD -> b++ }
-	:: atomic { b < BOX && box_state[b] == HELD -> skip }
-		atomic { boxed = boxed || box_position[b] == p; b++ }
-	:: else -> break
-	od;
-	b = 0
-#else
-	skip
-#endif
-}
-
 /* The word of p by compare-and-swap. */
 inline settle(from, to) {
 	atomic {
@@ -431,12 +422,11 @@ inline settle(from, to) {
 			:: to == FULL -> SET(FULL, 0, p); put_by[IN(p)] = 0
 			fi
 		:: else
-		fi;
-		boxed = false
+		fi
 	}
 }
 
-/* settle_getting() */
+/* settle_claim() of a claim to get, and to put */
 inline settle_getting(d_) {
 	t = head;
 	do
@@ -453,8 +443,7 @@ inline settle_getting(d_) {
 			if
 			:: lives -> atomic { settled = false; lives = false }
 			:: else ->
-				find_in_boxes();
-				settle(FULL, (length[IN(p)] && !boxed -> STRAY : FREE))
+				settle(FULL, (length[IN(p)] -> STRAY : FREE))
 			fi
 		:: else
 		fi
@@ -463,7 +452,6 @@ inline settle_getting(d_) {
 	atomic { i = 0; p = 0; t = 0 }
 }
 
-/* settle_putting() */
 inline settle_putting(d_) {
 	t = tail;
 	do
@@ -512,16 +500,13 @@ inline nothing_open(d_) {
 #endif
 }
 
-/* recover() */
-inline recover(d_) {
+/* settle_fallen() */
+inline settle_fallen(d_) {
 	settled = true;
-#ifndef LATE_BOXES
+#ifdef EACH_ALONE
 	settle_boxes(d_);
 #endif
 	settle_getting(d_);
-#ifdef LATE_BOXES
-	settle_boxes(d_);
-#endif
 	settle_putting(d_);
 #ifdef ENDS
 	if
@@ -535,10 +520,53 @@ inline recover(d_) {
 #ifndef LATE_COUNT
 	count_strays();
 #endif
+	STEP(fallen[d_] = 2);
 	if
 	:: settled -> atomic { MAY_DIE; nothing_open(d_); member[d_] = 0 }
 	:: else
 	fi
+}
+
+/* recover(); may be left off at any step, as by a death. */
+inline recover() {
+	if
+	:: !recovering ->
+		atomic {
+			MAY_DIE;
+			x = 0;
+			do
+			:: x < DESKS -> fallen[x] = (GONE(x) -> 1 : 0); x++
+			:: else -> break
+			od;
+			x = 0
+		}
+		STEP(recovering = true)
+	:: else
+	fi;
+#if !defined(LATE_BOXES) && !defined(EACH_ALONE)
+	settle_boxes(DESKS);
+#endif
+	do
+	:: atomic { x < DESKS && !(fallen[x] == 1 && member[x] != 0) -> x++ }
+	:: atomic { x < DESKS && fallen[x] == 1 && member[x] != 0 -> skip }
+		settle_fallen(x);
+		x++
+	:: else -> break
+	od;
+	x = 0;
+#ifdef LATE_BOXES
+	settle_boxes(DESKS);
+	count_strays();
+#endif
+	atomic {
+		MAY_DIE;
+		do
+		:: x < DESKS -> fallen[x] = 0; x++
+		:: else -> break
+		od;
+		x = 0
+	}
+	STEP(recovering = false)
 }
 
 #define NONE 99
@@ -748,13 +776,13 @@ inline wake_all() { skip }
 
 #define LOCALS \
 	byte t, i, j, p, x, c, b, s, m, hind, hputs, hpos, deaths; \
-	bool locked, inherited, settled, lives, boxed, ended, joined, less
+	bool locked, inherited, settled, lives, ended, joined, less
 #define FORGET \
 	if :: locked -> lock = ORPHANED :: else fi; \
 	t = 0; i = 0; j = 0; p = 0; x = 0; c = 0; b = 0; s = 0; m = 0; \
 	hind = 0; hputs = 0; hpos = 0; deaths = 0; \
 	locked = false; inherited = false; settled = false; lives = false; \
-	boxed = false; joined = false; less = false
+	joined = false; less = false
 
 #ifdef FUTEX
 #define NO_SLEEPER noted[d] = 0; seen[d] = 0; asleep[d] = 0
@@ -1232,15 +1260,9 @@ again:
 	:: else -> goto again
 	fi;
 	take_lock();
-	do
-	:: atomic { x < DESKS && !GONE(x) -> x++ }
-	:: atomic { x < DESKS && GONE(x) -> skip }
-		recover(x);
-		x++
-	:: else -> break
-	od;
+	recover();
 	/* The desk of a tender who died has no claims. */
-	STEP(x = 0; tender_left = false);
+	STEP(tender_left = false);
 #ifdef LATE_COUNT
 	count_strays();
 #endif
@@ -1259,6 +1281,7 @@ dies:	atomic {
 /* sit_down(), with the record of one who died. */
 proctype newcomer(byte d)
 {
+	byte k;
 	LOCALS;
 again:
 	/* enter(): he is buried, if nobody has. */
@@ -1270,11 +1293,13 @@ again:
 	}
 sits:	take_lock();
 	/* queue_sit() */
-	settled = true;
-	if
-	:: member[d] != 0 -> recover(d)
-	:: else
-	fi;
+	/* Of a recovery that goes on already it may be no part. */
+	do
+	:: k < 2 && member[d] != 0 -> recover(); k++
+	:: else -> break
+	od;
+	k = 0;
+	settled = (member[d] == 0);
 	if
 	:: settled ->
 #ifdef LATE_COUNT
@@ -1289,6 +1314,7 @@ sits:	take_lock();
 #endif
 		STEP(putting[d] = 0);
 		STEP(getting[d] = 0);
+		STEP(fallen[d] = 0);
 		STEP(member[d] = life[d])
 	:: else
 	fi;
@@ -1317,6 +1343,7 @@ sits:	take_lock();
 dies:	atomic {
 		dead[d] = true;
 		seats = 0;
+		k = 0;
 		FORGET
 	}
 	/* Perhaps another comes. */
