@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Programs, and all that they start, end with whoever spawned them. */
+#include "naps.h"
 #include "process/program.h"
 #include "step.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -11,69 +11,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-
-/* An argument of sleep(1) that no other process has. */
-static char nap[32];
-static const char *name_nap(void)
-{
-	snprintf(nap, sizeof(nap), "7700.%d", getpid());
-	return nap;
-}
-
-static bool is_dead(int proc, const char *pid)
-{
-	char path[300], text[512] = "", *end;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/stat", pid);
-	fd = openat(proc, path, O_RDONLY);
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
-		*text = '\0';
-	if (fd >= 0)
-		close(fd);
-	end = strrchr(text, ')');
-	return !end || end[2] == 'Z' || end[2] == 'X';
-}
-
-/* How many processes have the nap among their arguments. */
-static int napping(void)
-{
-	DIR *all = opendir("/proc");
-	struct dirent *entry;
-	int n = 0;
-
-	while ((entry = readdir(all))) {
-		char path[300], text[4096];
-		ssize_t len = 0;
-		int fd;
-
-		snprintf(path, sizeof(path), "%s/cmdline", entry->d_name);
-		if (atoi(entry->d_name) <= 0 || atoi(entry->d_name) == getpid())
-			continue;
-		fd = openat(dirfd(all), path, O_RDONLY);
-		if (fd < 0)
-			continue;
-		len = read(fd, text, sizeof(text));
-		close(fd);
-		n += len > 0 && memmem(text, (size_t)len, nap, strlen(nap)) &&
-		     !is_dead(dirfd(all), entry->d_name);
-	}
-	closedir(all);
-	return n;
-}
-
-/* Waits until so many nap; fails when that never comes. */
-static void await_napping(int wanted)
-{
-	int64_t end = tine_after(20000);
-
-	while (napping() != wanted) {
-		if (tine_now() > end)
-			test_fail(__FILE__, __LINE__, "%d processes nap, not %d",
-				  napping(), wanted);
-		test_sleep_us(2000);
-	}
-}
 
 static tine_process *spawn(const char *const *argv)
 {

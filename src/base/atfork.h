@@ -17,6 +17,7 @@
  * that has a lock of one slot may take one of a later slot.
  */
 enum atfork_slot {
+	ATFORK_WORKER,
 	ATFORK_STORE_FILE,
 	ATFORK_STORE_REDIS,
 	ATFORK_CACHE,

@@ -29,6 +29,11 @@
  *	owner is stopped		all goes on; the lock, if the owner has it, is
  *					waited for until it goes on or dies
  *
+ * What a job starts, and leaves to live on, has the nursery for its parent once its own
+ * parents have ended: the nursery is a subreaper. When a worker has ended, the nursery
+ * kills what is not marked, in its environment, as of another that works; what has no
+ * mark is nobody's. Nothing outlives the nursery that it can see.
+ *
  * Where the owner is large the nursery is, and keeps one process in reserve (spare.h).
  *
  * A worker that cannot begin (its .init fails or crashes) is tried a few times, with a
@@ -41,9 +46,12 @@
 #include "pool/spare.h"
 #include "pool/worker.h"
 #include "process/child.h"
+#include "process/strays.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -58,15 +66,20 @@
 #define MOST_STOPS   20 /* that a worker did not follow, before it is killed all the same */
 #define MOST_LOOKS   3	 /* at a stopped worker that is not ready */
 #define LOOK_MS	     10	 /* between looks at who holds the lock */
+#define SWEEP_MS     5	 /* until what was killed has ended, and its children come up */
 #define STUCK_MS     500 /* with the lock in hand, without being stopped */
 #define CALM_MS	     50	 /* after a worker was seated, before a spare is forked */
 #define LARGE	     ((size_t)64 << 20) /* its fork and end take a millisecond each */
+
+/* A variable, by which it is known whose a stray is. */
+#define WORKER_MARK "TINE_WORKER"
 
 struct nursery {
 	struct ledger *ledger;
 	int lifeline, deaths; /* deaths: a signalfd */
 	sigset_t jobs_mask;   /* the caller's, for the workers */
 	bool vacant;	      /* some desk waits for a worker */
+	bool sweeping;	      /* something may be left of a worker that has ended */
 	int64_t starved;      /* kills for want of memory, so far; -1: not yet known */
 	int64_t calm;	      /* from when on, if nothing happens */
 	pid_t holder;	      /* of the lock, when last looked at */
@@ -88,9 +101,29 @@ static void default_handlers(void)
 		}
 	action = (struct sigaction){ .sa_handler = SIG_DFL };
 	sigaction(SIGCHLD, &action, NULL);
-	/* Ctrl-C is for the caller to answer: it may want the results so far. */
-	action.sa_handler = SIG_IGN;
+}
+
+static void leave_to_caller(int signal)
+{
+	(void)signal;
+}
+
+/*
+ * What Ctrl-C, a service manager or timeout(1) sends to the whole group is the caller's
+ * to answer: it may want the results so far. By handlers, and not ignored or blocked, so
+ * that a program that a job executes finds the defaults.
+ */
+static void spare_worker_signals(const sigset_t *jobs_mask)
+{
+	struct sigaction action = { .sa_handler = leave_to_caller,
+				    .sa_flags = SA_RESTART };
+	sigset_t mask = *jobs_mask;
+
 	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	sigdelset(&mask, SIGINT);
+	sigdelset(&mask, SIGTERM);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
 }
 
 /* In a child: it ends with the nursery, and has nothing of it. */
@@ -105,8 +138,12 @@ static void settle(const struct nursery *nursery, pid_t parent)
 
 static _Noreturn void be_worker(const struct nursery *nursery, unsigned id)
 {
+	char mark[48];
+
 	prctl(PR_SET_NAME, "tine-worker");
-	sigprocmask(SIG_SETMASK, &nursery->jobs_mask, NULL);
+	snprintf(mark, sizeof(mark), "%d.%d", getppid(), getpid());
+	setenv(WORKER_MARK, mark, 1);
+	spare_worker_signals(&nursery->jobs_mask);
 	/* Whoever had it is dead, or cannot die. */
 	tine_lock_acquire(&nursery->ledger->desks[id].life, TINE_NOWAIT);
 	leave(worker_main(nursery->ledger, id));
@@ -185,30 +222,74 @@ static tine_exit exit_of(int status)
 				   : (tine_exit){ .code = WEXITSTATUS(status) };
 }
 
-static _Noreturn void close_down(struct nursery *nursery)
-{
-	struct ledger *ledger = nursery->ledger;
-
-	for (unsigned id = 0; id < ledger->workers; id++)
-		if (atomic_load(&ledger->desks[id].pid))
-			kill(atomic_load(&ledger->desks[id].pid), SIGKILL);
-	if (atomic_load(&ledger->spare))
-		kill(atomic_load(&ledger->spare), SIGKILL);
-	/* Bound: children of ours, killed; and the owner kills this process in the end. */
-	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
-		;
-	for (unsigned id = 0; id < ledger->workers; id++)
-		atomic_store(&ledger->desks[id].pid, 0);
-	atomic_store(&ledger->spare, 0);
-	_exit(0);
-}
-
 static bool has_seat(const struct ledger *ledger, pid_t pid)
 {
 	for (unsigned id = 0; id < ledger->workers; id++)
 		if (atomic_load(&ledger->desks[id].pid) == pid)
 			return true;
 	return false;
+}
+
+/* True: there was something of a worker's that has ended. */
+static bool end_left_over(void *arg, pid_t child)
+{
+	const struct ledger *ledger = arg;
+	int nursery, worker;
+	char mark[48];
+
+	if (has_seat(ledger, child) || child == atomic_load(&ledger->spare) ||
+	    waitpid(child, NULL, WNOHANG) == child)
+		return false;
+	if (process_variable(child, WORKER_MARK, mark, sizeof(mark)) &&
+	    sscanf(mark, "%d.%d", &nursery, &worker) == 2 && nursery == getpid() &&
+	    has_seat(ledger, worker))
+		return false;
+	kill(-child, SIGKILL);
+	kill(child, SIGKILL);
+	return true;
+}
+
+/* Ends the children that are left, whatever they are. */
+static void end_children(struct ledger *ledger)
+{
+	struct timespec moment = { 0, 1000000 };
+
+	for (;;) {
+		each_child(end_left_over, ledger);
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+		if (waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD)
+			return;
+		/* Bound: a moment; and the owner kills this process in the end. */
+		nanosleep(&moment, NULL);
+	}
+}
+
+static void reap_killed(pid_t pid)
+{
+	/* Bound: it is a child of ours, and killed; the owner kills this in the end. */
+	while (pid && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+static _Noreturn void close_down(struct nursery *nursery)
+{
+	struct ledger *ledger = nursery->ledger;
+	pid_t spare = atomic_load(&ledger->spare);
+
+	for (unsigned id = 0; id < ledger->workers; id++)
+		if (atomic_load(&ledger->desks[id].pid))
+			kill(atomic_load(&ledger->desks[id].pid), SIGKILL);
+	if (spare)
+		kill(spare, SIGKILL);
+	for (unsigned id = 0; id < ledger->workers; id++)
+		reap_killed(atomic_load(&ledger->desks[id].pid));
+	reap_killed(spare);
+	for (unsigned id = 0; id < ledger->workers; id++)
+		atomic_store(&ledger->desks[id].pid, 0);
+	atomic_store(&ledger->spare, 0);
+	end_children(ledger);
+	_exit(0);
 }
 
 /* Ends who is stopped, or stuck, with the lock. False: nobody to look at again soon. */
@@ -301,8 +382,10 @@ static void bury_all(struct nursery *nursery)
 	/* Bound: it does not block. */
 	while (read(nursery->deaths, &info, sizeof(info)) > 0)
 		;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		bury_worker(nursery, pid, exit_of(status));
+		nursery->sweeping = true;
+	}
 	bury_ending(nursery);
 }
 
@@ -451,6 +534,7 @@ int nursery_main(void *arg, int lifeline)
 	char bytes[64];
 
 	prctl(PR_SET_NAME, "tine-nursery");
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	sigfillset(&set);
 	sigprocmask(SIG_SETMASK, &set, &nursery.jobs_mask);
 	default_handlers();
@@ -471,6 +555,8 @@ int nursery_main(void *arg, int lifeline)
 			wait = PAUSE_MS;
 		if (suspicious && (wait < 0 || wait > LOOK_MS))
 			wait = LOOK_MS;
+		if (nursery.sweeping && (wait < 0 || wait > SWEEP_MS))
+			wait = SWEEP_MS;
 		/* Bound: this is where the nursery waits for something to do. */
 		ready = poll(polled, 2, wait);
 
@@ -484,6 +570,8 @@ int nursery_main(void *arg, int lifeline)
 			suspicious = mind_lock(&nursery);
 		if (polled[1].revents)
 			bury_all(&nursery);
+		if (nursery.sweeping)
+			nursery.sweeping = each_child(end_left_over, nursery.ledger) > 0;
 		if (ready == 0 && nursery.vacant)
 			seat_vacant(&nursery);
 		else if (ready == 0 && nursery.starved < 0)

@@ -2,6 +2,7 @@
 /* A worker: does what lies at its desk, then steals, then sleeps. See ledger.h. */
 #include "pool/worker.h"
 
+#include "base/atfork.h"
 #include "base/cpus.h"
 #include "base/futex.h"
 #include "base/proc.h"
@@ -52,9 +53,36 @@ static bool is_mapped(struct worker *worker, tine_fn *fn)
 	return worker->mapped == fn;
 }
 
+/* This process was forked by a job: whatever returns here, the worker answers. */
+static bool is_stray;
+
+static void become_stray(void)
+{
+	is_stray = true;
+}
+
+FILL_ATFORK static void fill_worker_slot(void)
+{
+	atfork_fill(ATFORK_WORKER, &(struct atfork){ .in_child = become_stray });
+}
+
+static tine_fn *called_fn;
+
+static int call_once(const void *in, void *out)
+{
+	int status = called_fn(in, out);
+
+	if (is_stray)
+		_exit(1);
+	return status;
+}
+
 static int call_job(tine_fn *fn, const struct cached *cached, const void *in, void *out)
 {
-	int status = cached ? cached_call(cached, fn, in, out) : fn(in, out);
+	int status;
+
+	called_fn = fn;
+	status = cached ? cached_call(cached, call_once, in, out) : call_once(in, out);
 
 	/* What it printed is out before anybody hears that it is done. */
 	if (__fpending(stdout) > 0)
@@ -270,7 +298,10 @@ int worker_main(struct ledger *ledger, unsigned id)
 		atomic_store(&worker.desk->born, own_memory(getpid()));
 	if (cpus_sharers < MAX_WORKERS)
 		cpus_sharers *= ledger->workers;
+	is_stray = false;
 	err = ledger->init ? ledger->init(ledger->init_arg) : 0;
+	if (is_stray)
+		_exit(1);
 	if (err) {
 		atomic_store(&worker.desk->refusal, err < 0 ? err : -EINVAL);
 		return 1;
