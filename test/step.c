@@ -76,16 +76,17 @@ static int poke(pid_t pid, uintptr_t address, unsigned char byte)
 {
 	uintptr_t at = address & ~(uintptr_t)7;
 	unsigned shift = 8 * (unsigned)(address & 7);
-	long word;
+	unsigned long word;
 
 	errno = 0;
-	word = ptrace(PTRACE_PEEKTEXT, pid, (void *)at, NULL);
+	word = (unsigned long)ptrace(PTRACE_PEEKTEXT, pid, (void *)at, NULL);
 	if (errno)
 		return -1;
 	if (ptrace(PTRACE_POKETEXT, pid, (void *)at,
-		   (void *)((word & ~(0xffL << shift)) | (long)byte << shift)) != 0)
+		   (void *)((word & ~(0xffUL << shift)) | (unsigned long)byte
+								  << shift)) != 0)
 		return -1;
-	return (int)((unsigned long)word >> shift & 0xff);
+	return (int)(word >> shift & 0xff);
 }
 
 #ifdef __x86_64__
