@@ -17,6 +17,8 @@ bool process_alive(pid_t);
  */
 uint64_t process_started(pid_t);
 #define STARTED_SOMETIME 1 /* it is alive, and no more can be found out */
+/* Whether its only thread is about to end, or has, and will be gone in a moment. */
+bool process_exiting(pid_t);
 /*
  * Whether its only thread has ended, though its memory may yet have to be given back: it
  * is not to be waited for still. Also its status, as waitpid(2) will tell it. False too

@@ -119,6 +119,7 @@ static bool lives(const struct member *member)
 static bool take_vacant(struct member *member, bool *buried)
 {
 	int err = tine_lock_acquire(&member->alive, TINE_NOWAIT);
+	bool ends;
 
 	if (err && err != -EOWNERDEAD)
 		return false;
@@ -128,8 +129,11 @@ static bool take_vacant(struct member *member, bool *buried)
 		tine_lock_release(&member->alive);
 		return false;
 	}
+	/* Its lock is free before it is gone: who looks soon again is to see that. */
+	ends = process_exiting(atomic_load(&member->pid));
 	if (lives(member)) {
-		atomic_store(&member->looked, tine_now());
+		if (!ends)
+			atomic_store(&member->looked, tine_now());
 		tine_lock_release(&member->alive);
 		return false;
 	}
