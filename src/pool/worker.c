@@ -68,7 +68,7 @@ FILL_ATFORK static void fill_worker_slot(void)
 
 static tine_fn *called_fn;
 
-static int call_once(const void *in, void *out)
+static int call_function(const void *in, void *out)
 {
 	int status = called_fn(in, out);
 
@@ -82,7 +82,8 @@ static int call_job(tine_fn *fn, const struct cached *cached, const void *in, vo
 	int status;
 
 	called_fn = fn;
-	status = cached ? cached_call(cached, call_once, in, out) : call_once(in, out);
+	status = cached ? cached_call(cached, call_function, in, out)
+			: call_function(in, out);
 
 	/* What it printed is out before anybody hears that it is done. */
 	if (__fpending(stdout) > 0)

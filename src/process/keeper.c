@@ -193,7 +193,7 @@ static int await_answer(const struct keeper *keeper, struct answer *answer, int 
 }
 
 /* The mutex is held. What the keeper says, or why it says nothing any more. */
-static int ask_keeper(struct keeper *keeper, const struct request *request,
+static int ask_keeper(struct keeper *keeper, const struct keeper_request *request,
 		      const char *strings, const int *fds, size_t n,
 		      struct answer *answer, int *fd)
 {
@@ -226,7 +226,7 @@ static void lock_keepers(void)
 	pthread_mutex_lock(&keeper_mutex);
 }
 
-int keeper_spawn(struct keeper **out, struct request *request, const char *strings,
+int keeper_spawn(struct keeper **out, struct keeper_request *request, const char *strings,
 		 const int *fds, size_t n, pid_t *pid, int *pidfd)
 {
 	struct answer answer;
@@ -244,7 +244,7 @@ int keeper_spawn(struct keeper **out, struct request *request, const char *strin
 	}
 	/* The kernel drops a descriptor that this process has no room for. */
 	if (!err && fd < 0) {
-		struct request end = { .kind = KEEPER_END, .pid = answer.pid };
+		struct keeper_request end = { .kind = KEEPER_END, .pid = answer.pid };
 
 		ask_keeper(keepers, &end, NULL, NULL, 0, &answer, &fd);
 		keepers->uses--;
@@ -255,7 +255,7 @@ int keeper_spawn(struct keeper **out, struct request *request, const char *strin
 	return err;
 }
 
-static int ask_of(struct keeper *keeper, const struct request *request,
+static int ask_of(struct keeper *keeper, const struct keeper_request *request,
 		  struct answer *answer)
 {
 	int err, unused;
@@ -268,7 +268,9 @@ static int ask_of(struct keeper *keeper, const struct request *request,
 
 int keeper_kill(struct keeper *keeper, pid_t pid, int signal)
 {
-	struct request request = { .kind = KEEPER_KILL, .pid = pid, .signal = signal };
+	struct keeper_request request = { .kind = KEEPER_KILL,
+					  .pid = pid,
+					  .signal = signal };
 	struct answer answer;
 
 	return ask_of(keeper, &request, &answer);
@@ -276,14 +278,14 @@ int keeper_kill(struct keeper *keeper, pid_t pid, int signal)
 
 int keeper_look(struct keeper *keeper, pid_t pid, struct answer *answer)
 {
-	struct request request = { .kind = KEEPER_LOOK, .pid = pid };
+	struct keeper_request request = { .kind = KEEPER_LOOK, .pid = pid };
 
 	return ask_of(keeper, &request, answer);
 }
 
 void keeper_end(struct keeper *keeper, pid_t pid)
 {
-	struct request request = { .kind = KEEPER_END, .pid = pid };
+	struct keeper_request request = { .kind = KEEPER_END, .pid = pid };
 	struct answer answer;
 
 	ask_of(keeper, &request, &answer);
@@ -295,7 +297,7 @@ void keeper_end(struct keeper *keeper, pid_t pid)
 
 int keeper_tie(int pidfd)
 {
-	struct request request = { .kind = KEEPER_TIE };
+	struct keeper_request request = { .kind = KEEPER_TIE };
 	struct answer answer;
 	int err, unused;
 

@@ -7,7 +7,7 @@
 struct keeper;
 
 /* What is said to a keeper. */
-struct request {
+struct keeper_request {
 	enum { KEEPER_SPAWN, KEEPER_KILL, KEEPER_LOOK, KEEPER_END, KEEPER_TIE } kind;
 	int signal;
 	pid_t pid;	     /* of the program */
@@ -37,8 +37,8 @@ struct answer {
  * are. The first call starts the process's keeper; the pidfd is the caller's to close,
  * and keeper_end() has to follow.
  */
-int keeper_spawn(struct keeper **, struct request *, const char *strings, const int *fds,
-		 size_t n, pid_t *pid, int *pidfd);
+int keeper_spawn(struct keeper **, struct keeper_request *, const char *strings,
+		 const int *fds, size_t n, pid_t *pid, int *pidfd);
 /* A signal for its process group. -ESRCH: it has ended. */
 int keeper_kill(struct keeper *, pid_t pid, int signal);
 /* How it ended, and what it used; -EAGAIN: it has not. */

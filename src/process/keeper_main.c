@@ -178,7 +178,7 @@ static void settle_signals(void)
 /* ---- programs ---------------------------------------------------------------------- */
 
 /* What is to be executed; read by the child, which writes refusal. */
-struct program {
+struct execution {
 	char **argv, **env;
 	const int *fds;
 	pid_t keeper;
@@ -188,7 +188,7 @@ struct program {
 /* The sanitizer would mark its stack, which becomes another program's. */
 __attribute__((no_sanitize_address)) static int be_program(void *arg)
 {
-	struct program *program = arg;
+	struct execution *program = arg;
 	sigset_t none;
 
 	setpgid(0, 0);
@@ -214,7 +214,7 @@ refuse:
  * The child has this memory until it executes, and a stack of its own: execvpe(3) copies
  * the arguments for a script without "#!".
  */
-static pid_t fork_program(struct program *program, size_t argc)
+static pid_t fork_program(struct execution *program, size_t argc)
 {
 	size_t size = PROGRAM_STACK + argc * sizeof(char *);
 	char *stack = mmap(NULL, size, PROT_READ | PROT_WRITE,
@@ -251,7 +251,7 @@ static int make_room(struct keeping *keeping)
 	return 0;
 }
 
-static int spawn_program(struct keeping *keeping, struct program *program, size_t argc,
+static int spawn_program(struct keeping *keeping, struct execution *program, size_t argc,
 			 struct answer *answer, int *pidfd)
 {
 	int err = make_room(keeping);
@@ -291,7 +291,7 @@ static void fill_table(char **table, char **string, size_t n)
 }
 
 /* Whether there are so many strings in so many bytes. */
-static bool strings_agree(const struct request *request, const char *strings)
+static bool strings_agree(const struct keeper_request *request, const char *strings)
 {
 	size_t n = 0;
 
@@ -301,11 +301,11 @@ static bool strings_agree(const struct request *request, const char *strings)
 	       strings[request->len - 1] == '\0';
 }
 
-static int spawn_from(struct keeping *keeping, const struct request *request,
+static int spawn_from(struct keeping *keeping, const struct keeper_request *request,
 		      char *strings, const int *fds, struct answer *answer, int *pidfd)
 {
 	size_t pointers = (size_t)request->argc + request->envc + 3;
-	struct program program = { .fds = fds, .keeper = getpid() };
+	struct execution program = { .fds = fds, .keeper = getpid() };
 	char mark[MARK_SIZE];
 	char **table;
 	int err;
@@ -329,7 +329,7 @@ static int spawn_from(struct keeping *keeping, const struct request *request,
 }
 
 /* Of strings that were too long for a message. */
-static int spawn_from_file(struct keeping *keeping, const struct request *request,
+static int spawn_from_file(struct keeping *keeping, const struct keeper_request *request,
 			   const int *fds, struct answer *answer, int *pidfd)
 {
 	char *strings = mmap(NULL, request->len, PROT_READ | PROT_WRITE, MAP_PRIVATE,
@@ -521,7 +521,7 @@ static int kill_program(const struct keeping *keeping, pid_t pid, int signal)
 }
 
 /* The kernel drops descriptors that there is no room for. */
-static int serve_request(struct keeping *keeping, const struct request *request,
+static int serve_request(struct keeping *keeping, const struct keeper_request *request,
 			 char *strings, int *fds, size_t n, struct answer *answer,
 			 int *pidfd)
 {
@@ -548,7 +548,7 @@ static int serve_request(struct keeping *keeping, const struct request *request,
 static void take_request(struct keeping *keeping)
 {
 	static char strings[MOST_SAID];
-	struct request request;
+	struct keeper_request request;
 	struct answer answer = { 0 };
 	int fds[MOST_PASSED], pidfd = -1;
 	size_t n = MOST_PASSED;

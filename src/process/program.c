@@ -45,7 +45,7 @@ static void pack_string(struct packed *packed, const char *string)
 
 /* Arguments, and the variables: those given, and the caller's others. */
 static void pack_command(struct packed *packed, const tine_command *command,
-			 struct request *request)
+			 struct keeper_request *request)
 {
 	request->argc = request->envc = 0;
 	for (const char *const *at = command->argv; *at; at++, request->argc++)
@@ -98,7 +98,7 @@ static bool command_is_valid(const tine_command *command)
 /* Asks for it: fds has the four descriptors, and room for a fifth. */
 static int ask_for(struct program *program, const tine_command *command, int *fds)
 {
-	struct request request = { .kind = KEEPER_SPAWN };
+	struct keeper_request request = { .kind = KEEPER_SPAWN };
 	struct packed packed = { NULL, 0 };
 	size_t n = MOST_PASSED - 1;
 	int err;

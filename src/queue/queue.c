@@ -99,7 +99,7 @@ static inline void leave_desk(struct desk *desk)
 
 /* ---- waiting ----------------------------------------------------------------------- */
 
-struct patience {
+struct waiting {
 	unsigned turn;
 	uint32_t seen; /* the sleepers' turn, once it has joined them */
 	bool joined;
@@ -110,7 +110,7 @@ struct patience {
 /* Called after each attempt that got nothing: 0: try again; -ETIMEDOUT. */
 static __attribute__((noinline)) int wait_a_little(tine_queue *queue,
 						   struct sleepers *sleepers,
-						   struct patience *patience,
+						   struct waiting *patience,
 						   int64_t deadline)
 {
 	int64_t now;
@@ -234,7 +234,7 @@ static inline int may_put(tine_queue *queue, struct desk *desk)
 static ssize_t put(tine_queue *queue, const char *messages, size_t len, size_t n,
 		   int64_t deadline)
 {
-	struct patience patience = { .nap.most = FIRST_NAP };
+	struct waiting patience = { .nap.most = FIRST_NAP };
 	size_t done = 0;
 	struct desk *desk;
 	ssize_t got;
@@ -604,7 +604,7 @@ static ssize_t attempt(tine_queue *queue, struct desk *desk, const struct sink *
 
 static ssize_t get(tine_queue *queue, const struct sink *sink, int64_t deadline)
 {
-	struct patience patience = { .nap.most = FIRST_NAP };
+	struct waiting patience = { .nap.most = FIRST_NAP };
 	struct desk *desk;
 	ssize_t got;
 	int err = find_desk(queue, &desk, deadline);

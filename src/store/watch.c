@@ -72,6 +72,7 @@ static _Noreturn void follow_on(tine_store *store, const struct watch *watch,
 	for (;;) {
 		struct timespec ts = timespec_of(pause * 1000000);
 
+		/* Bound: none; this process is for that, and ends with its creator. */
 		if (follow(store, watch, &version, TINE_FOREVER) == 0) {
 			pause = FIRST_PAUSE;
 			continue;

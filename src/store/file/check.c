@@ -173,7 +173,7 @@ static const unsigned char *find_first(const unsigned char *map, size_t page)
 	return first[read64(first[0] + 128) < read64(first[1] + 128)];
 }
 
-static int check_map(struct check *check, size_t size)
+static int check_pages_mapped(struct check *check, size_t size)
 {
 	const unsigned char *first = find_first(check->map, check->page);
 	bool whole;
@@ -204,7 +204,7 @@ int check_whole(int fd, size_t size)
 	if (map == MAP_FAILED)
 		return -errno;
 	check.map = map;
-	err = check_map(&check, size);
+	err = check_pages_mapped(&check, size);
 	munmap(map, size);
 	return err;
 }

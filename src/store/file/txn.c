@@ -94,7 +94,7 @@ static bool has_room(struct folder *folder, size_t need)
 }
 
 /* Pages that LMDB will use again: in its first table each number of them is followed by them. */
-static int count_free(MDB_txn *txn, void *arg)
+static int count_free_pages(MDB_txn *txn, void *arg)
 {
 	MDB_cursor *cursor;
 	MDB_val key, data;
@@ -165,7 +165,7 @@ int folder_write(struct folder_handle *handle, int (*change)(MDB_txn *, void *ar
 			return lmdb_error(rc);
 		err = folder_grow(handle->folder, had, wanted(rc, need), patience);
 		if (err == -ENOSPC && !may_have_all) {
-			err = folder_read(handle, count_free, &n_free, patience);
+			err = folder_read(handle, count_free_pages, &n_free, patience);
 			if (!err && n_free < pages_for(need))
 				err = -ENOSPC;
 			may_have_all = true;

@@ -288,6 +288,7 @@ int session_new(struct session **out, const struct store_address *address)
 	err = trust_new(&session->trust, address);
 	if (err)
 		goto free_session;
+	/* Bound: the address's connect_ms. */
 	err = session_open_line(session, &session->main, TINE_FOREVER);
 	if (err)
 		goto free_trust;
