@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 static int square(const void *in, void *out)
 {
@@ -768,4 +769,79 @@ TEST(descriptors_of_the_parent_do_not_grow)
 		CHECK_EQ(map(pool, dies, in, out, 2, NULL), -TINE_ECRASH);
 	CHECK_EQ(test_descriptors(), before);
 	tine_pool_free(pool);
+}
+
+/* ---- a caller that closes all its descriptors -------------------------------------- */
+
+enum { OWN = 24 };
+
+/* All that is open is closed, and pairs of sockets have the numbers. */
+static void replace_descriptors(int *own)
+{
+	for (int fd = 3; fd < 64; fd++)
+		close(fd);
+	for (int i = 0; i < OWN; i += 2)
+		CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, own + i), 0);
+}
+
+/* Open, with nothing to read, and not at their end. */
+static void own_are_untouched(const int *own)
+{
+	for (int i = 0; i < OWN; i++) {
+		char byte;
+
+		CHECK_EQ(recv(own[i], &byte, 1, MSG_DONTWAIT), -1);
+		CHECK_EQ(errno, EAGAIN);
+	}
+}
+
+static void close_own(const int *own)
+{
+	for (int i = 0; i < OWN; i++)
+		close(own[i]);
+}
+
+static void close_and_free(void *arg)
+{
+	tine_pool *pool = make(2);
+	int own[OWN];
+
+	(void)arg;
+	replace_descriptors(own);
+	tine_pool_free(pool);
+	own_are_untouched(own);
+	_exit(0);
+}
+
+static void close_and_map(void *arg)
+{
+	tine_pool_opts opts = { .workers = 2, .memory_per_worker = (size_t)1 << 40 };
+	long in[100], out[100];
+	tine_pool *pool;
+	int own[OWN];
+
+	(void)arg;
+	CHECK_EQ(tine_pool_new(&pool, &opts), 0);
+	replace_descriptors(own);
+	for (int i = 0; i < 100; i++)
+		in[i] = i;
+	/* Jobs that were begun when the nursery ended fail; later ones do not. */
+	for (int err = -1; err;) {
+		err = map(pool, square, in, out, 100, NULL);
+		CHECK(err == 0 || err == -TINE_ECRASH);
+	}
+	for (int i = 0; i < 100; i++)
+		CHECK_EQ(out[i], (long)i * i);
+	own_are_untouched(own);
+	tine_pool_free(pool);
+	own_are_untouched(own);
+	close_own(own);
+	_exit(0);
+}
+
+TEST(a_caller_that_closes_all_its_descriptors)
+{
+	CHECK_EQ(test_reap(test_fork(close_and_free, NULL)), 0);
+	CHECK_EQ(test_reap(test_fork(close_and_map, NULL)), 0);
+	test_grows_no_further();
 }

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 static tine_process *spawn(const char *const *argv)
@@ -547,6 +548,56 @@ TEST(an_owner_that_closes_all_its_descriptors)
 	snprintf(nap, sizeof(nap), "7700.%d", pid);
 	CHECK_EQ(test_reap(pid), 0);
 	await_napping(0);
+}
+
+static int wait_for_the_end(void *arg)
+{
+	for (;;)
+		pause();
+	return arg != NULL;
+}
+
+/* Pairs of sockets have the numbers of all that was open. */
+static void replace_descriptors(int *own, int n)
+{
+	for (int fd = 3; fd < 64; fd++)
+		close(fd);
+	for (int i = 0; i < n; i += 2)
+		CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, own + i), 0);
+}
+
+static void close_and_wait(void *arg)
+{
+	int own[20];
+	tine_process *child, *killed, *spawned;
+	tine_exit how;
+
+	(void)arg;
+	name_nap();
+	spawned = spawn((const char *const[]){ "sleep", nap, NULL });
+	CHECK_EQ(tine_process_start(&child, wait_for_the_end, NULL, NULL), 0);
+	CHECK_EQ(tine_process_start(&killed, wait_for_the_end, NULL, NULL), 0);
+	replace_descriptors(own, 20);
+	/* What ends with its parent ends with the line to it. */
+	how = wait_for(child);
+	CHECK_EQ(how.signal, SIGKILL);
+	tine_process_free(child);
+	tine_process_free(killed);
+	CHECK(tine_process_wait(spawned, NULL, tine_after(10)) < 0);
+	tine_process_free(spawned);
+	await_napping(0);
+	for (int i = 0; i < 20; i++) {
+		char byte;
+
+		CHECK_EQ(recv(own[i], &byte, 1, MSG_DONTWAIT), -1);
+		CHECK_EQ(errno, EAGAIN);
+	}
+	_exit(0);
+}
+
+TEST(what_was_opened_in_place_of_the_librarys_stays_open)
+{
+	CHECK_EQ(test_reap(test_fork(close_and_wait, NULL)), 0);
 }
 
 TEST(nothing_runs_with_the_rights_of_before)

@@ -9,8 +9,6 @@
 #include "base/proc.h"
 #include "pool/nursery.h"
 
-#include <sys/socket.h>
-
 #define DEATH_WAIT     INT64_C(2000000000)
 #define BRIEF	       INT64_C(200000) /* to sleep; about as long as all spins */
 #define FEW	       40	       /* one in so many, where sleep is not brief */
@@ -151,8 +149,7 @@ void pool_ask(tine_pool *pool)
 		pool->asked = tine_now();
 		pool->answers = atomic_load(&pool->ledger->looked);
 	}
-	/* Bound: it does not block. */
-	send(pool->nursery.lifeline, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	child_nudge(&pool->nursery);
 }
 
 /*
@@ -227,7 +224,7 @@ int pool_lock(tine_pool *pool, int64_t deadline, int *died)
 
 void pool_end_nursery(tine_pool *pool)
 {
-	shutdown(pool->nursery.lifeline, SHUT_RDWR);
+	child_hang_up(&pool->nursery);
 	/* Somebody may have stopped it. */
 	if (child_wait(&pool->nursery, NULL, TINE_NOWAIT) == -ETIMEDOUT)
 		kill(pool->nursery.pid, SIGCONT);

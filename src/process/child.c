@@ -58,7 +58,7 @@ static void let_children_go(void)
 	pthread_mutex_unlock(&children_lock);
 }
 
-static struct own_end end_of(int fd)
+struct own_end end_of(int fd)
 {
 	struct stat is;
 
@@ -67,21 +67,28 @@ static struct own_end end_of(int fd)
 }
 
 /* A socket's inode is its own. */
-static void close_end(int fd, struct own_end was)
+static bool is_end(int fd, struct own_end was)
 {
 	struct own_end is = end_of(fd);
 
-	if (was.inode && is.device == was.device && is.inode == was.inode)
+	return was.inode && is.device == was.device && is.inode == was.inode;
+}
+
+static void close_end(int fd, struct own_end was)
+{
+	if (is_end(fd, was))
 		close(fd);
 }
 
 /* Pidfds have one inode, with other descriptors, in kernels before 6.9. */
-static bool is_pidfd_of(int fd, pid_t pid)
+bool is_pidfd_of(int fd, struct own_end was, pid_t pid)
 {
 	char path[64], text[512], *line;
 	ssize_t len;
 	int info;
 
+	if (!is_end(fd, was))
+		return false;
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
 	info = open(path, O_RDONLY | O_CLOEXEC);
 	if (info < 0)
@@ -97,20 +104,25 @@ static bool is_pidfd_of(int fd, pid_t pid)
 	       (strtol(line + 5, NULL, 10) == pid || strtol(line + 5, NULL, 10) == -1);
 }
 
-static void close_pidfd(const struct child *child)
+void close_pidfd(int fd, struct own_end was, pid_t pid)
 {
-	if (child->handle >= 0 && child->handle != child->lifeline &&
-	    is_pidfd_of(child->handle, child->pid))
-		close(child->handle);
+	if (is_pidfd_of(fd, was, pid))
+		close(fd);
+}
+
+static void close_handle(const struct child *child)
+{
+	if (child->handle != child->lifeline)
+		close_pidfd(child->handle, child->handle_was, child->pid);
 }
 
 static void forget_children(void)
 {
 	for (struct child *child = children; child; child = child->next) {
-		close_pidfd(child);
-		close_end(child->lifeline, child->end);
-		if (child->far_end >= 0 && child != starting)
-			close(child->far_end);
+		close_handle(child);
+		close_end(child->lifeline, child->was);
+		if (child != starting)
+			close_end(child->far_end, child->far_was);
 		child->lifeline = child->handle = -1;
 	}
 	children = NULL;
@@ -235,7 +247,8 @@ int child_start(struct child *child, int (*main)(void *, int), void *arg)
 	if (omp_pause_resource_all)
 		omp_pause_resource_all(PAUSE_SOFT);
 	hold_far_end(ends[1]);
-	child->end = end_of(ends[0]);
+	child->was = end_of(ends[0]);
+	child->far_was = end_of(ends[1]);
 	list(child);
 	starting = child;
 	child->pid = fork_quietly();
@@ -251,12 +264,13 @@ int child_start(struct child *child, int (*main)(void *, int), void *arg)
 	child->far_end = -1;
 	if (child->pid > 0)
 		child->handle = open_pidfd(child->pid);
+	child->handle_was = end_of(child->handle);
 	if (child->handle < 0) {
 		child->handle = child->lifeline;
 		release_far_end(child->lifeline);
 	}
 	pthread_mutex_unlock(&children_lock);
-	close(ends[1]);
+	close_end(ends[1], child->far_was);
 	if (child->pid < 0) {
 		child_release(child);
 		return child->pid;
@@ -299,8 +313,16 @@ static int reap(struct child *child)
 	return 0;
 }
 
+static bool has_handle(const struct child *child)
+{
+	return child->handle == child->lifeline
+		       ? is_end(child->handle, child->was)
+		       : is_pidfd_of(child->handle, child->handle_was, child->pid);
+}
+
 /*
- * The lifeline ends a little before the process does, and may be closed by the program.
+ * The lifeline ends a little before the process does; and the program may have closed
+ * either descriptor, and have another of the number.
  */
 static void wait_for_handle(const struct child *child, int64_t deadline)
 {
@@ -309,8 +331,9 @@ static void wait_for_handle(const struct child *child, int64_t deadline)
 	struct timespec ts = timespec_of(left > 0 ? left : 0), moment = { 0, 1000000 };
 
 	/* Bound: the deadline. */
-	if (ppoll(&ended, 1, deadline == TINE_FOREVER ? NULL : &ts, NULL) > 0 &&
-	    child->handle == child->lifeline)
+	if (!has_handle(child) ||
+	    (ppoll(&ended, 1, deadline == TINE_FOREVER ? NULL : &ts, NULL) > 0 &&
+	     child->handle == child->lifeline))
 		/* Bound: a millisecond. */
 		nanosleep(&moment, NULL);
 }
@@ -331,12 +354,25 @@ int child_wait(struct child *child, tine_exit *how, int64_t deadline)
 	return 0;
 }
 
+void child_nudge(const struct child *child)
+{
+	if (is_end(child->lifeline, child->was))
+		/* Bound: it does not block. */
+		send(child->lifeline, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void child_hang_up(const struct child *child)
+{
+	if (is_end(child->lifeline, child->was))
+		shutdown(child->lifeline, SHUT_RDWR);
+}
+
 void child_release(struct child *child)
 {
 	if (child->owner != getpid() || child->lifeline < 0)
 		return;
 	unlist(child);
-	close_pidfd(child);
-	close_end(child->lifeline, child->end);
+	close_handle(child);
+	close_end(child->lifeline, child->was);
 	child->lifeline = child->handle = -1;
 }

@@ -18,11 +18,11 @@ struct own_end {
 /* A child process, as its parent knows it. In the parent's own memory. */
 struct child {
 	pid_t pid, owner;
-	int lifeline;	    /* our end: closed by our death, which ends the child */
-	struct own_end end; /* of the lifeline */
-	int handle;  /* polls readable when it has ended: a pidfd, or the lifeline */
-	int far_end; /* the child's end, while it is being started; else -1 */
-	int ended;   /* 1: and how is known; -ECHILD: and nobody knows how */
+	int lifeline; /* our end: closed by our death, which ends the child */
+	int handle;   /* polls readable when it has ended: a pidfd, or the lifeline */
+	int far_end;  /* the child's end, while it is being started; else -1 */
+	struct own_end was, handle_was, far_was;
+	int ended; /* 1: and how is known; -ECHILD: and nobody knows how */
 	tine_exit how;
 	struct child *next, *prev;
 };
@@ -37,10 +37,19 @@ int child_start(struct child *, int (*main)(void *arg, int lifeline), void *arg)
 void child_tie(int lifeline);
 /* As tine_process_wait. */
 int child_wait(struct child *, tine_exit *how, int64_t deadline);
+/* Sends a byte on the lifeline, if it is still open. */
+void child_nudge(const struct child *);
+/* Ends the lifeline, if it is still open. */
+void child_hang_up(const struct child *);
 /*
  * Lets go of the descriptors. Does not end the child, but where child_tie() was called.
  */
 void child_release(struct child *);
+
+/* Closes a pidfd of that process, if that is what is open there. */
+void close_pidfd(int fd, struct own_end was, pid_t);
+bool is_pidfd_of(int fd, struct own_end was, pid_t);
+struct own_end end_of(int fd);
 
 /* Forks with every signal blocked until it is over; the child gets the caller's mask. */
 pid_t fork_quietly(void);

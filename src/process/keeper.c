@@ -5,8 +5,9 @@
  * What it does itself is in keeper_main.c.
  *
  * A request is one message on a socket pair: what to do, strings and descriptors. Each has
- * one answer, and a mutex keeps threads apart. They share no memory. The keeper is a clone(2) that sends no signal when it ends, so that neither
- * SIGCHLD nor the owner's wait(2) tells of it.
+ * one answer, and a mutex keeps threads apart. They share no memory. The keeper is a
+ * clone(2) that sends no signal when it ends, so that neither SIGCHLD nor the owner's
+ * wait(2) tells of it.
  *
  *	owner dies			the keeper has a pidfd of it: it kills its
  *					children until there are none, and ends
@@ -80,15 +81,18 @@ FILL_ATFORK static void fill_keepers_slot(void)
 	atfork_fill(ATFORK_KEEPERS, &(struct atfork){ .in_child = forget_keepers });
 }
 
+/* One that cannot be asked any more goes on until its owner ends. */
 static void drop_keeper(struct keeper *keeper)
 {
-	if (keeper->pid) {
+	bool is_ours = keeper->line >= 0 && line_is_ours(keeper);
+
+	if (keeper->pid && is_ours) {
 		kill(keeper->pid, SIGKILL);
 		/* Bound: it is being killed. */
 		while (waitpid(keeper->pid, NULL, __WALL) < 0 && errno == EINTR)
 			;
 	}
-	if (keeper->line >= 0 && line_is_ours(keeper))
+	if (is_ours)
 		close(keeper->line);
 	keeper->pid = 0;
 	keeper->line = -1;
@@ -287,9 +291,16 @@ void keeper_end(struct keeper *keeper, pid_t pid)
 {
 	struct keeper_request request = { .kind = KEEPER_END, .pid = pid };
 	struct answer answer;
+	int unused;
 
-	ask_of(keeper, &request, &answer);
 	lock_keepers();
+	/*
+	 * Where it cannot be asked any more, it goes on: so the number is its program's
+	 * still. What that has left ends with this process.
+	 */
+	if (ask_keeper(keeper, &request, NULL, NULL, 0, &answer, &unused) == -EPIPE &&
+	    keeper->pid)
+		kill(-pid, SIGKILL);
 	keeper->uses--;
 	tidy_keepers();
 	pthread_mutex_unlock(&keeper_mutex);

@@ -120,6 +120,7 @@ static int ask_for(struct program *program, const tine_command *command, int *fd
 	err = keeper_spawn(&program->keeper, &request,
 			   n == MOST_PASSED ? NULL : packed.at, fds, n, &program->pid,
 			   &program->pidfd);
+	program->pidfd_was = end_of(program->pidfd);
 	if (n == MOST_PASSED)
 		close(fds[n - 1]);
 free_strings:
@@ -155,17 +156,26 @@ close_null:
 	return err;
 }
 
+static bool has_pidfd(const struct program *program)
+{
+	return is_pidfd_of(program->pidfd, program->pidfd_was, program->pid);
+}
+
 /* 0: it has ended; -ETIMEDOUT: not yet. */
 static int look_for_end(struct program *program)
 {
 	struct pollfd ended = { .fd = program->pidfd, .events = POLLIN };
 	struct answer answer;
+	int err;
 
 	/* Bound: it only looks. */
-	if (program->ended || poll(&ended, 1, 0) == 0)
+	if (program->ended || (poll(&ended, 1, 0) == 0 && has_pidfd(program)))
 		return program->ended ? 0 : -ETIMEDOUT;
 	/* Bound: ANSWER_MS. The program is a zombie, and the keeper knows. */
-	if (keeper_look(program->keeper, program->pid, &answer) != 0) {
+	err = keeper_look(program->keeper, program->pid, &answer);
+	if (err == -EAGAIN)
+		return -ETIMEDOUT;
+	if (err) {
 		program->ended = -ECHILD;
 		return 0;
 	}
@@ -183,11 +193,16 @@ int program_wait(struct program *program, tine_exit *how, int64_t deadline)
 		struct pollfd ended = { .fd = program->pidfd, .events = POLLIN };
 		int64_t left = deadline - tine_now();
 		struct timespec ts = timespec_of(left > 0 ? left : 0);
+		struct timespec moment = { 0, 1000000 };
 
 		if (left <= 0)
 			return -ETIMEDOUT;
-		/* Bound: the caller's deadline. */
-		ppoll(&ended, 1, deadline == TINE_FOREVER ? NULL : &ts, NULL);
+		if (has_pidfd(program))
+			/* Bound: the caller's deadline. */
+			ppoll(&ended, 1, deadline == TINE_FOREVER ? NULL : &ts, NULL);
+		else
+			/* Bound: a millisecond. */
+			nanosleep(&moment, NULL);
 	}
 	if (program->ended < 0)
 		return program->ended;
@@ -220,5 +235,5 @@ void program_free(struct program *program)
 	if (program->owner != getpid())
 		return; /* a child's copy */
 	keeper_end(program->keeper, program->pid);
-	close(program->pidfd);
+	close_pidfd(program->pidfd, program->pidfd_was, program->pid);
 }

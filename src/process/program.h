@@ -2,7 +2,7 @@
 #ifndef TINE_PROGRAM_H
 #define TINE_PROGRAM_H
 
-#include "base/export.h"
+#include "process/child.h"
 
 struct keeper;
 
@@ -10,6 +10,7 @@ struct keeper;
 struct program {
 	struct keeper *keeper;
 	int pidfd;
+	struct own_end pidfd_was; /* the program may have closed it */
 	pid_t owner, pid;
 	int ended; /* 1: and how is known; -ECHILD: and is not */
 	tine_exit how;
