@@ -438,7 +438,7 @@ static void end_keeper(tine_manager *manager)
 {
 	tine_exit how = { .code = -1 };
 
-	shutdown(manager->keeper.lifeline, SHUT_RDWR);
+	child_hang_up(&manager->keeper);
 	if (child_wait(&manager->keeper, &how, tine_after(END_MS)) == -ETIMEDOUT) {
 		kill(manager->keeper.pid, SIGKILL);
 		/* Bound: it was killed. */
