@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stopped sem|queue|cache|pool TIMES: a process is stopped (SIGSTOP) at a random moment in
- * calls of an object, and another calls it with a deadline of 20 ms. Prints how many
+ * stopped sem|queue|cache|pool TIMES: a process is stopped (SIGSTOP) at a random moment
+ * in calls of an object, and another calls it with a deadline of 20 ms. Prints how many
  * milliseconds late the latest of TIMES calls came back, and 0 if none was late.
  */
 #include "bench.h"

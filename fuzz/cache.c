@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A cache's folder that was written over, then opened and used: whatever it gives is right.
+ * A cache's folder that was written over, then opened and used: whatever it gives is
+ * right.
  *
- * Of the input, the first byte says what is done before; the rest are edits of the folder's
- * files as they were made: a file, a place in it, how many bytes, and the bytes; or its new
- * length. No file is cut short while it is open: that is death by SIGBUS, and is said.
+ * Of the input, the first byte says what is done before; the rest are edits of the
+ * folder's files as they were made: a file, a place in it, how many bytes, and the bytes;
+ * or its new length. No file is cut short while it is open: that is death by SIGBUS, and
+ * is said.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A store's folder that was written over, then opened and used: it is refused, or whatever
- * it gives is no death. The input is edits of the data file as it was made: a place, two
- * bytes, and the byte that stands there.
+ * A store's folder that was written over, then opened and used: it is refused, or
+ * whatever it gives is no death. The input is edits of the data file as it was made: a
+ * place, two bytes, and the byte that stands there.
  */
 #include "store/file/inside.h"
 

@@ -265,8 +265,8 @@ typedef struct tine_command {
 	const char *const *env;	 /* "NAME=value", ends with NULL; over the caller's */
 	const char *folder;	 /* in which it runs; NULL: the caller's */
 	/*
-	 * Three descriptors of the caller's, which become 0, 1 and 2; -1: /dev/null. NULL:
-	 * /dev/null and the caller's 1 and 2. The program inherits no others.
+	 * Three descriptors of the caller's, which become 0, 1 and 2; -1: /dev/null.
+	 * NULL: /dev/null and the caller's 1 and 2. The program inherits no others.
 	 */
 	const int *fds;
 	uint64_t reserved[4];
@@ -563,11 +563,12 @@ void tine_progress_bar(void *stream, size_t done, size_t total);
  * its bytes: zero it first.
  *
  * Each entry has a checksum. What was scribbled over is a miss; what is beyond mending is
- * begun anew. The checksum of a value over 16 KiB, which is a file, is asked when the file
- * was changed since it was written, and not while it is mapped. Nobody may cut a file of
- * the cache short while it is open: that is death by SIGBUS. A process may die at any
- * instruction of any call: the others go on, and every entry there is, is right. Nothing
- * is synced to the disk: a power cut may cost entries, and never makes a wrong one.
+ * begun anew. The checksum of a value over 16 KiB, which is a file, is asked when the
+ * file was changed since it was written, and not while it is mapped. Nobody may cut a
+ * file of the cache short while it is open: that is death by SIGBUS. A process may die at
+ * any instruction of any call: the others go on, and every entry there is, is right.
+ * Nothing is synced to the disk: a power cut may cost entries, and never makes a wrong
+ * one.
  *
  * Beside a process that is stopped in the middle of a change: a call computes its result
  * by its deadline and does not keep it, a get is a miss after at most 500 ms, and the
@@ -592,11 +593,11 @@ typedef struct tine_cache_opts {
 /*
  * dir NULL: $TINE_CACHE, else $XDG_CACHE_HOME/tine, else ~/.cache/tine. It is made, with
  * the folders above it, mode 0700. 0; 1: what was there was damaged beyond mending, and
- * the cache begins anew. -EPERM: the folder, or a file in it, belongs to another user than
- * the effective one, or others can write it, and .shared is not set; -ELOOP: it is a
- * symbolic link; -ENOTEMPTY: it is no cache, and there is something in it; -EPROTO: another
- * version of tine made it; -ENOENT: no dir, and no home either; -EROFS, -EACCES, -ENOSPC,
- * -ETIMEDOUT. With .shared the mode is that of the umask.
+ * the cache begins anew. -EPERM: the folder, or a file in it, belongs to another user
+ * than the effective one, or others can write it, and .shared is not set; -ELOOP: it is a
+ * symbolic link; -ENOTEMPTY: it is no cache, and there is something in it; -EPROTO:
+ * another version of tine made it; -ENOENT: no dir, and no home either; -EROFS, -EACCES,
+ * -ENOSPC, -ETIMEDOUT. With .shared the mode is that of the umask.
  */
 int tine_cache_open(tine_cache **out, const char *dir, const tine_cache_opts *);
 /*
@@ -621,7 +622,8 @@ void tine_cache_release(tine_cache *, const void *val);
  * its task fails, the next takes over. What the task returned, then or now, goes to
  * *status (may be NULL); below 0 nothing is kept, and the call returns it as well. A
  * result that cannot be kept, for whatever reason, is delivered all the same. -ETIMEDOUT:
- * another still computes it; -ENOMEM; -EDEADLK: this thread is computing that very result.
+ * another still computes it; -ENOMEM; -EDEADLK: this thread is computing that very
+ * result.
  */
 int tine_cache_call(tine_cache *, const tine_task *, const void *in, void *out,
 		    int *status, int64_t deadline);
@@ -724,7 +726,7 @@ typedef struct tine_store tine_store;
 
 typedef struct tine_store_opts {
 	unsigned connect_ms; /* for a connection to a server; 0: 800 */
-	/* for a whole call on a server, or to wait for other users of a folder; 0: 5000 */
+	/* for a whole call on a server, or to wait for users of a folder; 0: 5000 */
 	unsigned answer_ms;
 	uint64_t reserved[6];
 } tine_store_opts;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Whose folder a cache may lie in, and what it does where the system has little to give. */
+/*
+ * Whose folder a cache may lie in, and what it does where the system has little to give.
+ */
 #include "cache_use.h"
 
 #include "cache/slots.h"

@@ -312,9 +312,9 @@ static bool own_names;		 /* /dev/shm is this program's */
 static char temporary[PATH_MAX]; /* the folder for files that pass, or "" */
 
 /*
- * What others do with names in /dev/shm does not matter then, and what is left there is this
- * program's. Who may not have a mount namespace does without: in a user namespace the
- * owners of folders would be others than they are.
+ * What others do with names in /dev/shm does not matter then, and what is left there is
+ * this program's. Who may not have a mount namespace does without: in a user namespace
+ * the owners of folders would be others than they are.
  */
 static void take_names(void)
 {

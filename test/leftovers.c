@@ -125,7 +125,7 @@ TEST(programs_that_a_job_has_spawned_end_with_its_worker)
 	tine_pool_free(pool);
 }
 
-/* ---- a job that returns twice ------------------------------------------------------- */
+/* ---- a job that returns twice ------------------------------------------------------ */
 
 static int return_twice(const void *in, void *out)
 {
@@ -162,7 +162,7 @@ TEST(a_job_that_returns_twice_answers_once)
 	tine_pool_free(pool);
 }
 
-/* ---- signals ------------------------------------------------------------------------ */
+/* ---- signals ----------------------------------------------------------------------- */
 
 static int signals_of_program(const void *in, void *out)
 {

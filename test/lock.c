@@ -271,7 +271,7 @@ TEST(a_killed_holder_of_many_is_followed_by_a_holder_of_one)
 	tine_shared_free(lock);
 }
 
-/* ---- what the kernel does not hand on ------------------------------------------------ */
+/* ---- what the kernel does not hand on ---------------------------------------------- */
 
 enum { MANY = 2100 };
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A process that lives long needs no more than a young one: 1e7 jobs, 1e4 of them deaths. */
+/*
+ * A process that lives long needs no more than a young one: 1e7 jobs, 1e4 of them deaths.
+ */
 #include "memory/heap.h"
 #include "test.h"
 

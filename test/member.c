@@ -311,7 +311,9 @@ TEST(more_than_a_group)
 
 static _Atomic bool lingers, in_first_call;
 
-/* The program's own open(2), which the library's calls come to: it holds a window open. */
+/*
+ * The program's own open(2), which the library's calls come to: it holds a window open.
+ */
 int open(const char *path, int flags, ...)
 {
 	int mode = 0;

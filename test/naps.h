@@ -58,10 +58,13 @@ static inline int napping(void)
 	return n;
 }
 
-/* Waits until so many nap; fails when that never comes. */
+/*
+ * Waits until so many nap, for a program has its arguments only some time after it was
+ * spawned; fails when that never comes.
+ */
 static inline void await_napping(int wanted)
 {
-	int64_t end = tine_after(20000);
+	int64_t end = tine_after(test_patience(20000));
 
 	while (napping() != wanted) {
 		if (tine_now() > end)

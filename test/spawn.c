@@ -109,7 +109,7 @@ TEST(one_that_runs)
 	CHECK_EQ(tine_process_wait(process, NULL, tine_after(20)), -ETIMEDOUT);
 	CHECK_EQ(tine_process_usage(process, &usage), -EAGAIN);
 	CHECK_EQ(poll(&polled, 1, 0), 0);
-	CHECK_EQ(napping(), 1);
+	await_napping(1);
 	CHECK_EQ(kill(tine_process_pid(process), 0), 0);
 	CHECK_EQ(getpgid(tine_process_pid(process)), tine_process_pid(process));
 	CHECK_EQ(tine_process_kill(process, 9999), -EINVAL);
@@ -204,7 +204,9 @@ TEST(arguments_may_be_long)
 	free(word);
 }
 
-/* Six processes, in groups and sessions of their own, one that ignores and one stopped. */
+/*
+ * Six processes, in groups and sessions of their own, one that ignores and one stopped.
+ */
 static const char *const litter =
 	"(setsid nohup sh -c \"sleep $1 & sleep $1 & wait\" sh $1 >/dev/null 2>&1 &);"
 	"(trap '' TERM HUP INT; exec sleep $1) & (sh -c \"kill -STOP \\$\\$; sleep $1\" "
@@ -412,7 +414,7 @@ TEST(few_descriptors)
 		n += err == 0;
 	} while (!err);
 	CHECK_EQ(err, -EMFILE);
-	CHECK_EQ(napping(), n);
+	await_napping(n);
 	while (n > 0)
 		tine_process_free(kept[--n]);
 	CHECK_EQ(napping(), 0);
@@ -514,11 +516,11 @@ TEST(it_outlives_the_thread_that_spawned_it)
 	test_opens_no_further();
 	test_sleep_us(20000);
 	CHECK_EQ(tine_process_wait(process, NULL, TINE_NOWAIT), -ETIMEDOUT);
-	CHECK_EQ(napping(), 1);
+	await_napping(1);
 	/* Of this one's two descriptors one was there when they were counted. */
 	tine_process_free(process);
 	process = spawn((const char *const[]){ "sleep", nap, NULL });
-	CHECK_EQ(napping(), 1);
+	await_napping(1);
 	tine_process_free(process);
 	open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
@@ -541,7 +543,7 @@ TEST(an_owner_that_closes_all_its_descriptors)
 		other = spawn((const char *const[]){ "true", NULL });
 		CHECK_EQ(wait_for(other).code, 0);
 		tine_process_free(other);
-		CHECK_EQ(napping(), 1);
+		await_napping(1);
 		CHECK_EQ(fcntl(own, F_GETFD), 0);
 		_exit(0);
 	}

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A call that ends, or is stopped, after a chosen one of its instructions. The call is made
- * in a child, again and again; between two lives the test process looks at what is left.
+ * A call that ends, or is stopped, after a chosen one of its instructions. The call is
+ * made in a child, again and again; between two lives the test process looks at what is
+ * left.
  *
- * How the k-th instruction is reached: one life is taken an instruction at a time, and the
- * addresses are noted. In the others a breakpoint stands at the k-th of them, or at one
- * shortly before it that is passed more seldom, and the child runs there. So the time is
- * that of n steps and n short lives, not of n * n / 2 steps. A life that takes another path
- * and ends before is not lost in silence: the next one is walked to that step, and when that
- * comes again, a new path is noted.
+ * How the k-th instruction is reached: one life is taken an instruction at a time, and
+ * the addresses are noted. In the others a breakpoint stands at the k-th of them, or at
+ * one shortly before it that is passed more seldom, and the child runs there. So the time
+ * is that of n steps and n short lives, not of n * n / 2 steps. A life that takes another
+ * path and ends before is not lost in silence: the next one is walked to that step, and
+ * when that comes again, a new path is noted.
  *
  * Which instructions: all of them under TEST_SOAK=1 (make soak); else a sample, one from
  * each of some 150 sections of the path, others in each run (TEST_SEED repeats one).
@@ -27,8 +28,8 @@ struct steps {
 
 /*
  * Runs fn in a child again and again, and kills it after its first instruction, after its
- * second, and so on. after() must expect that fn came to its end as well: that is the last
- * death. How many instructions there are.
+ * second, and so on. after() must expect that fn came to its end as well: that is the
+ * last death. How many instructions there are.
  */
 long test_kill_each_step(const struct steps *, void *arg);
 /* Not more often than after every n-th, but for make soak. */
@@ -44,10 +45,10 @@ struct stops {
 };
 
 /*
- * As test_kill_each_step(), but the child is stopped, as by SIGSTOP and not by a debugger,
- * so that who sends it SIGKILL or SIGCONT has it die or go on. Then beside() is called,
- * which makes the call under test by test_call_beside(). When that has returned, the
- * child is sent SIGCONT and waited for, and after() looks at what both have done.
+ * As test_kill_each_step(), but the child is stopped, as by SIGSTOP and not by a
+ * debugger, so that who sends it SIGKILL or SIGCONT has it die or go on. Then beside() is
+ * called, which makes the call under test by test_call_beside(). When that has returned,
+ * the child is sent SIGCONT and waited for, and after() looks at what both have done.
  */
 long test_stop_each_step(const struct stops *, void *arg);
 long test_stop_some_steps(const struct stops *, void *arg, long n);

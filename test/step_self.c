@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The stepping itself: that lives end where they are said to, and stop for others to see. */
+/*
+ * The stepping itself: that lives end where they are said to, and stop for others to see.
+ */
 #include "step.h"
 
 enum { WORDS = 12 };
@@ -116,7 +118,10 @@ static void forget(void *arg, long step)
 	struct scene *scene = arg;
 
 	(void)step;
-	/* By death in the middle its child is this process's, as of a subreaper; or of init. */
+	/*
+	 * By death in the middle its child is this process's, as of a subreaper; or of
+	 * init.
+	 */
 	scene->whole += atomic_exchange(&scene->forked, 0);
 }
 

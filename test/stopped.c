@@ -18,7 +18,7 @@ static void be_member(void *arg)
 	CHECK(member_self() != NULL);
 }
 
-/* ---- semaphore ---------------------------------------------------------------------- */
+/* ---- semaphore --------------------------------------------------------------------- */
 
 static const tine_sem_opts signals = { .signals = true };
 
@@ -100,7 +100,7 @@ TEST_LIMIT(a_semaphore_of_signals, 600)
 	tine_shared_free(sem);
 }
 
-/* ---- barrier ------------------------------------------------------------------------ */
+/* ---- barrier ----------------------------------------------------------------------- */
 
 /* Those that came before have ended, which is told once. */
 static void come_alone(void *barrier)
@@ -123,18 +123,33 @@ static void wait_beside(void *barrier, long step)
 	test_call_beside(wait_in_vain, barrier);
 }
 
+/* So that there is always one to bury, and the same way to go. */
+static void be_member_beside_a_dead_one(void *barrier)
+{
+	be_member(NULL);
+	CHECK_EQ(test_reap(test_fork(wait_in_vain, barrier)), 0);
+}
+
+static void bury(void *barrier, long step)
+{
+	(void)barrier;
+	(void)step;
+	members_sweep();
+}
+
 TEST_LIMIT(a_barrier, 600)
 {
 	tine_barrier *barrier = tine_shared_new(1, sizeof(*barrier));
 
-	stop_some_steps(&(struct stops){ .before = be_member,
+	stop_some_steps(&(struct stops){ .before = be_member_beside_a_dead_one,
 					 .fn = come_alone,
-					 .beside = wait_beside },
-			barrier, 50);
+					 .beside = wait_beside,
+					 .after = bury },
+			barrier, 200);
 	tine_shared_free(barrier);
 }
 
-/* ---- memory ------------------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------------------ */
 
 struct blocks {
 	void *small, *large;
@@ -208,7 +223,7 @@ TEST_LIMIT(the_heap, 600)
 	tine_shared_free(blocks);
 }
 
-/* ---- first calls and forks ---------------------------------------------------------- */
+/* ---- first calls and forks --------------------------------------------------------- */
 
 static void become_member(void *sem)
 {
@@ -216,7 +231,9 @@ static void become_member(void *sem)
 	CHECK_EQ(tine_sem_post(sem, 1), 0);
 }
 
-/* In the process that makes the call: a fork beside a thread that waits for the stopped. */
+/*
+ * In the process that makes the call: a fork beside a thread that waits for the stopped.
+ */
 static void *wait_in_thread(void *sem)
 {
 	int err = tine_sem_wait(sem, tine_after(300));

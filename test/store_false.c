@@ -441,11 +441,13 @@ static int any_field(void *arg, const char *name, const void *val, size_t len)
 	volatile char sum = 0;
 
 	for (size_t i = 0; i < len; i++)
-		sum ^= ((const char *)val)[i];
+		sum = (char)(sum ^ ((const char *)val)[i]);
 	return any(arg, name);
 }
 
-/* At most that is written which was there; what a length says is not above what may be. */
+/*
+ * At most that is written which was there; what a length says is not above what may be.
+ */
 static int64_t into(ssize_t (*get)(tine_store *, void *buf, size_t size),
 		    tine_store *store)
 {

@@ -27,8 +27,8 @@ bool read_flag(const char *text, void *flag);
 
 /*
  * Before there are workers, who inherit them: what the flag needs, or all ways if they
- * are compared. poll: a store that it names is asked at each look, and its way is changed to
- * that. DONE, or an exit code.
+ * are compared. poll: a store that it names is asked at each look, and its way is changed
+ * to that. DONE, or an exit code.
  */
 int flags_make(struct flag *, bool compare, bool poll);
 void flags_free(void);

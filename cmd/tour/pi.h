@@ -13,7 +13,9 @@ struct part {
 	uint64_t stream, points;
 };
 
-/* A job: how many of a part's points lie in the circle. in: struct part; out: uint64_t. */
+/*
+ * A job: how many of a part's points lie in the circle. in: struct part; out: uint64_t.
+ */
 int points_inside(const void *in, void *out);
 
 /* Has PARTS jobs done by so many workers; 0, or a negative error. */

@@ -4,7 +4,9 @@
 
 #include "tour/tour.h"
 
-/* The line of JSON by which a Python program says what it found. 0; else run->note says. */
+/*
+ * The line of JSON by which a Python program says what it found. 0; else run->note says.
+ */
 int said_parse(struct tour_run *, const char *text);
 
 #endif

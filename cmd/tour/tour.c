@@ -72,7 +72,9 @@ static int write_all(int fd, const char *text, size_t len)
 	return 0;
 }
 
-/* Beside it, and then in its place, so that whoever reads it sees all of it, or the old. */
+/*
+ * Beside it, and then in its place, so that whoever reads it sees all of it, or the old.
+ */
 static int replace_file(const char *path, const char *text, size_t len, mode_t mode)
 {
 	char *beside;

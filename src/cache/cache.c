@@ -207,7 +207,9 @@ static struct slot *slot_of(tine_cache *cache, const struct cache_key *key)
 	return chain_find(cache, key->hash, NULL, &steps);
 }
 
-/* Makes the record an entry, in place of another; size: of its file; born: as the file. */
+/*
+ * Makes the record an entry, in place of another; size: of its file; born: as the file.
+ */
 static int make_entry(tine_cache *cache, const struct cache_key *key,
 		      struct record *record, const void *val, uint64_t size,
 		      uint64_t born)
@@ -276,8 +278,8 @@ static int room_for(tine_cache *cache, uint64_t record, uint64_t beside)
 }
 
 /*
- * Others have a turn. 0: try again: this put has made some room, and goes on (-EAGAIN), or
- * it waits for what others write (-EBUSY), until the deadline or for PATIENCE_MS.
+ * Others have a turn. 0: try again: this put has made some room, and goes on (-EAGAIN),
+ * or it waits for what others write (-EBUSY), until the deadline or for PATIENCE_MS.
  */
 static int let_others(int err, int64_t deadline, int64_t *patience)
 {

@@ -117,7 +117,9 @@ static int call_once(tine_cache *cache, const struct cache_key *key,
 	/* Bound: the caller's deadline, for another that computes it. */
 	if (!err)
 		err = lockfd_acquire(&turn, FLIGHT | key->hash[0] >> 2, false, deadline);
-	/* Without a turn, as in a folder that was removed, it is computed all the same. */
+	/*
+	 * Without a turn, as in a folder that was removed, it is computed all the same.
+	 */
 	if (err != -ETIMEDOUT) {
 		err = !err && take_result(cache, key, task, out, status, deadline);
 		if (!err)

@@ -169,7 +169,9 @@ static bool sum_is_right(const struct large *large)
 	return large->sum == record_sum(&record, hash);
 }
 
-/* Maps the file of an entry: 0, -ENOENT, -EUCLEAN, or as mmap(2). born 0: reads it all. */
+/*
+ * Maps the file of an entry: 0, -ENOENT, -EUCLEAN, or as mmap(2). born 0: reads it all.
+ */
 static int map_large(tine_cache *cache, const struct record *record, uint64_t born,
 		     const struct large **out, uint64_t *size)
 {

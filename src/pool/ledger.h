@@ -45,11 +45,12 @@
  *
  * What a stop (SIGSTOP, a debugger, a freezer) leaves waiting, and for how long:
  *
- *	worker in a job, or with	its jobs wait for it, until a limit or the deadline;
- *	jobs taken up			others steal what waits at its desk
+ *	worker in a job, or with	its jobs wait for it, until a limit or the
+ *	jobs taken up			deadline; others steal what waits at its desk
  *	worker with the lock		the nursery kills it as soon as somebody has to
  *					wait: no job is running then, and none fails
- *	worker asleep, or looking	nobody; the caller wakes another at its next glance
+ *	worker asleep, or looking	nobody; the caller wakes another at its next
+ *					glance
  *	before a ticket's finish	the ticket waits, as a job does
  *	between DONE and finished	the caller finds the ticket at its next glance
  *	worker that is starting		its desk's jobs are stolen; when the caller looks,

@@ -16,9 +16,10 @@
  *	worker takes too long, or	the nursery looks at the clock while there are
  *					limits
  *	grows too large			and jobs, and ends it (end_doomed)
- *	nursery is stopped		the owner continues it when it next looks (ten times
- *					a second while it waits), and kills it if it stays
- *					stopped, or lets a second pass without an answer
+ *	nursery is stopped		the owner continues it when it next looks (ten
+ *					times a second while it waits), and kills it if it
+ *					stays stopped, or lets a second pass without an
+ *					answer
  *	worker is stopped with the	when somebody has to wait for that, the nursery
  *	ledger's lock in hand		looks twice, ten milliseconds apart, and kills it;
  *					one that is not stopped has half a second
@@ -61,9 +62,9 @@
 
 #define MOST_STRIKES 3
 #define PAUSE_MS     20
-#define TICK_MS	     50 /* between looks at workers' memory, at most; and at the clock */
-#define STOP_WAIT    10 /* milliseconds for a worker to stop */
-#define MOST_STOPS   20 /* that a worker did not follow, before it is killed all the same */
+#define TICK_MS	     50	 /* between looks at workers' memory, at most; and at the clock */
+#define STOP_WAIT    10	 /* milliseconds for a worker to stop */
+#define MOST_STOPS   20	 /* that a worker did not follow, before it is killed */
 #define MOST_LOOKS   3	 /* at a stopped worker that is not ready */
 #define LOOK_MS	     10	 /* between looks at who holds the lock */
 #define SWEEP_MS     5	 /* until what was killed has ended, and its children come up */

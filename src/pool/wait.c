@@ -228,7 +228,9 @@ void pool_end_nursery(tine_pool *pool)
 	/* Somebody may have stopped it. */
 	if (child_wait(&pool->nursery, NULL, TINE_NOWAIT) == -ETIMEDOUT)
 		kill(pool->nursery.pid, SIGCONT);
-	/* Bound: twice as long; it is killed in between, and may be a debugger's to bury. */
+	/*
+	 * Bound: twice as long; it is killed in between, and may be a debugger's to bury.
+	 */
 	if (child_wait(&pool->nursery, NULL, tine_now() + DEATH_WAIT) == -ETIMEDOUT) {
 		kill(pool->nursery.pid, SIGKILL);
 		child_wait(&pool->nursery, NULL, tine_now() + DEATH_WAIT);

@@ -216,7 +216,9 @@ static void hold_far_end(int far_end)
 	sendmsg(far_end, &message, MSG_DONTWAIT);
 }
 
-/* Takes it back: the end of the child is seen at the lifeline, where there is no pidfd. */
+/*
+ * Takes it back: the end of the child is seen at the lifeline, where there is no pidfd.
+ */
 static void release_far_end(int lifeline)
 {
 	char byte;

@@ -4,8 +4,8 @@
  * programs for its owner, and ends them and all that they started when the owner is gone.
  * What it does itself is in keeper_main.c.
  *
- * A request is one message on a socket pair: what to do, strings and descriptors. Each has
- * one answer, and a mutex keeps threads apart. They share no memory. The keeper is a
+ * A request is one message on a socket pair: what to do, strings and descriptors. Each
+ * has one answer, and a mutex keeps threads apart. They share no memory. The keeper is a
  * clone(2) that sends no signal when it ends, so that neither SIGCHLD nor the owner's
  * wait(2) tells of it.
  *
@@ -233,7 +233,7 @@ static void lock_keepers(void)
 int keeper_spawn(struct keeper **out, struct keeper_request *request, const char *strings,
 		 const int *fds, size_t n, pid_t *pid, int *pidfd)
 {
-	struct answer answer;
+	struct answer answer = { 0 };
 	int err, fd = -1;
 
 	lock_keepers();

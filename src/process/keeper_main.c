@@ -430,7 +430,9 @@ static bool end_stray(void *arg, pid_t child)
 		return false;
 	if (sweep->spawned && !owns_stray(sweep->keeping, sweep->spawned, child))
 		return false;
-	/* At once, where it leads a group: a member could fork while others are killed. */
+	/*
+	 * At once, where it leads a group: a member could fork while others are killed.
+	 */
 	kill(-child, SIGKILL);
 	kill(child, SIGKILL);
 	return true;

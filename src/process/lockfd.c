@@ -178,7 +178,9 @@ int lockfd_acquire(struct lockfd *file, uint64_t byte, bool shared, int64_t dead
 
 	/* Bound: none, as the caller asks for: until who has it lets go or dies. */
 	if (deadline == TINE_FOREVER)
-		/* Bound: none, as the caller asks for: until who has it lets go or dies. */
+		/*
+		 * Bound: none, as the caller asks for: until who has it lets go or dies.
+		 */
 		return set_lock(file, F_OFD_SETLKW, byte, type);
 	for (;;) {
 		int err = set_lock(file, F_OFD_SETLK, byte, type);

@@ -21,8 +21,9 @@ struct lockfd {
 
 /*
  * Opens the file, as openat(2), and makes it, with mode 0600 and the umask, where there
- * is none; a symbolic link is followed, but to no file is -ELOOP. For reading and writing, CLOEXEC. -ENODEV: no
- * regular file; else as open(2). On failure it is as closed.
+ * is none; a symbolic link is followed, but to no file is -ELOOP. For reading and
+ * writing, CLOEXEC. -ENODEV: no regular file; else as open(2). On failure it is as
+ * closed.
  */
 int lockfd_open(struct lockfd *, int dirfd, const char *path);
 /*

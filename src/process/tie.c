@@ -39,7 +39,10 @@ int tine_process_tie(void)
 
 	if (pidfd < 0 && errno != ESRCH)
 		return -errno;
-	/* Bound: it only looks. The number may be another's by now; its own is that of who is our parent. */
+	/*
+	 * Bound: it only looks. The number may be another's by now; its own is that of
+	 * who is our parent.
+	 */
 	if (pidfd < 0 || getppid() != of || poll(&gone, 1, 0) != 0)
 		kill(getpid(), SIGKILL);
 	err = keeper_tie(pidfd);

@@ -45,17 +45,19 @@
  *	   desk is vacant
  *	4. no desk is marked any more
  *
- * All boxes come before any claim: a message that is FULL and in a box of a dead one would
- * come back twice. The living are asked for their claims before a word is looked at: who
- * does not name a position then, and it is passed, will not be at it later. All of it may
- * be done twice, and it may end between any two steps, by a death or by a deadline: the
- * marks stay, the boxes that were looked at are counted, and the next goes on there.
+ * All boxes come before any claim: a message that is FULL and in a box of a dead one
+ * would come back twice. The living are asked for their claims before a word is looked
+ * at: who does not name a position then, and it is passed, will not be at it later. All
+ * of it may be done twice, and it may end between any two steps, by a death or by a
+ * deadline: the marks stay, the boxes that were looked at are counted, and the next goes
+ * on there.
  *
  * STRAY words come and go under the lock alone, and each such change is noted before: the
- * word, its two values, and what the count of strays is afterwards. Of what dies there the
- * next to get the lock, with -EOWNERDEAD, sees by the word whether it was done, and sets
- * the count. A STRAY is taken message out first, and the word second; when it moves from
- * the ring to a box the note names that too, and if the box says HELD the word is freed.
+ * word, its two values, and what the count of strays is afterwards. Of what dies there
+ * the next to get the lock, with -EOWNERDEAD, sees by the word whether it was done, and
+ * sets the count. A STRAY is taken message out first, and the word second; when it moves
+ * from the ring to a box the note names that too, and if the box says HELD the word is
+ * freed.
  *
  * Invariants: cells of [head, tail) are FULL, or FREE and named by a desk. Cells before
  * head are FREE of the next round, STRAY, or FULL and named by a desk. The message of a

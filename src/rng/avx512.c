@@ -10,7 +10,10 @@ AVX512 static inline __m512i xor3(__m512i a, __m512i b, __m512i c)
 	return _mm512_ternarylogic_epi64(a, b, c, 0x96);
 }
 
-/* As last_avx2() in avx2.c. The low 11 bits that do not count are cleared, and not shifted out. */
+/*
+ * As last_avx2() in avx2.c. The low 11 bits that do not count are cleared, and not
+ * shifted out.
+ */
 AVX512 static inline __m512d last_avx512(__m512i product, __m512i word, __m512i key)
 {
 	__m512i swapped = _mm512_rol_epi64(product, 32);

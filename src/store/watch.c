@@ -10,9 +10,9 @@
  *	the server is away		the event stays as it is, and it tries again, with
  *					pauses; a lost connection counts as a change, so
  *					that then the key is looked at
- *	it is stopped			the event stays as it is; the creator waits for its
- *					first report no longer than its calls may take, and
- *					to end it kills it
+ *	it is stopped			the event stays as it is; the creator waits for
+ *					its first report no longer than its calls may
+ *					take, and to end it kills it
  *	the creator forks		the child's copy of the handle watches nothing
  */
 #include "store/store.h"
@@ -159,8 +159,8 @@ static void unlink_watch(struct watch **at)
 }
 
 /*
- * What it reports. All its calls have limits, and it is not waited for longer than they may
- * take together: it may have been stopped.
+ * What it reports. All its calls have limits, and it is not waited for longer than they
+ * may take together: it may have been stopped.
  */
 static int await_report(const struct watch *watch, int report)
 {

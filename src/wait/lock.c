@@ -21,10 +21,10 @@
  *
  *	locks past the 2048th on a list		refused before: each thread counts its own
  *	those that follow, on the list, one	the holder's thread id is no thread's any
- *	whose memory is gone; those of a copy	more: a waiter that sees so puts "its owner
- *	of the memory				died" in its place
- *	held when the machine went down, in	the place's boot is another: the same, before
- *	a file					the lock is used at all
+ *	whose memory is gone; those of a copy	more: a waiter that sees so puts "its
+ *	of the memory				owner died" in its place
+ *	held when the machine went down, in	the place's boot is another: the same,
+ *	a file					before the lock is used
  *	held by a thread that another PID	refused: the place's namespace is another
  *	namespace has under another number
  *

@@ -37,7 +37,8 @@ goes_wrong() {
 
 runs 0 doctor && [ ! -s "$work/err" ] && grep -qx 'Nothing here would go wrong\.' "$work/out"
 result $? "a machine on which tests run is well"
-! grep -nE '^.{91,}|	| $' "$work/out"
+# Wherever the tests are run.
+! sed "s|$work|/tmp|g" "$work/out" | grep -nE '^.{91,}|	| $'
 result $? "lines are short"
 # A section, and the columns below it.
 ! grep -vE '^$|^[a-z][a-z ]*$|^  (ok  |note|BAD |    )  .{16} [^ ]|^Nothing' "$work/out"

@@ -2,10 +2,10 @@
 /*
  * Whether a data file is what LMDB leaves. LMDB believes each page: a damaged one has it
  * read beyond the map, or go round for ever. So who opens a folder that nobody else has
- * open looks at every page that is in use, once: that it is the page it is taken for, that
- * what it points to lies in it, and that no page is used twice, or used and free. That is
- * bounded by the length of the file. Bytes that are changed within a key or a value are
- * not noticed.
+ * open looks at every page that is in use, once: that it is the page it is taken for,
+ * that what it points to lies in it, and that no page is used twice, or used and free.
+ * That is bounded by the length of the file. Bytes that are changed within a key or a
+ * value are not noticed.
  */
 #include "store/file/inside.h"
 
@@ -31,7 +31,8 @@ struct check {
 	const unsigned char *map;
 	size_t page, last; /* the last that is used */
 	unsigned char *seen;
-	bool is_free; /* LMDB's table of free pages: each value is a number of them, and they */
+	/* LMDB's table of free pages: each value is a number of them, and they. */
+	bool is_free;
 };
 
 static uint16_t read16(const unsigned char *at)

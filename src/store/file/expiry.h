@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * When keys end. A key whose time is over is taken for absent by all who look; each writer
- * deletes a few of them for good. tine.wake says when it is worth while to look for one.
+ * When keys end. A key whose time is over is taken for absent by all who look; each
+ * writer deletes a few of them for good. tine.wake says when it is worth while to look
+ * for one.
  */
 #ifndef TINE_STORE_EXPIRY_H
 #define TINE_STORE_EXPIRY_H

@@ -16,8 +16,9 @@
  * disk is an error and not SIGBUS. The file is as long as the largest map that anybody
  * has of it. LMDB sets its length to that of each new map, and would cut off the pages
  * that another process is writing in a larger one; so nobody maps it but with the length
- * that it has, and while holding the shape's lock (locks.c). A process that lacks room, or meets pages beyond its
- * map, waits until its other threads are in no transaction (the gate), and maps it anew.
+ * that it has, and while holding the shape's lock (locks.c). A process that lacks room,
+ * or meets pages beyond its map, waits until its other threads are in no transaction (the
+ * gate), and maps it anew.
  *
  *	dies while the file is made	it has both first pages, or it is emptied by the
  *					next, or it has no mark yet, and gets one

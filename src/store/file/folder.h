@@ -43,7 +43,9 @@ struct folder_handle {
 	MDB_dbi dbi;
 };
 
-/* All: -ETIMEDOUT: another process, perhaps a stopped one, was in the way all the while. */
+/*
+ * All: -ETIMEDOUT: another process, perhaps a stopped one, was in the way all the while.
+ */
 /* with_others: other users are trusted. */
 int folder_open(struct folder_handle *, const char *path, bool with_others,
 		struct patience *);
@@ -52,8 +54,8 @@ void folder_close(struct folder_handle *);
  * Runs look(txn, arg) on a snapshot, or change(txn, arg) in a transaction that is
  * committed if it returns 0. Both may be run again from the start. They return 0, a code
  * of LMDB's, or a negative errno value, and these only the latter. need: bytes that the
- * change wants at once, or NEEDS_NONE: it frees more than it takes, and may have the pages
- * that are kept for that, so that a full folder can be emptied.
+ * change wants at once, or NEEDS_NONE: it frees more than it takes, and may have the
+ * pages that are kept for that, so that a full folder can be emptied.
  */
 #define NEEDS_NONE SIZE_MAX
 int folder_read(struct folder_handle *, int (*look)(MDB_txn *, void *arg), void *arg,

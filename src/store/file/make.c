@@ -154,8 +154,8 @@ static int check_data(const struct folder *folder, size_t *out, bool alone, bool
 }
 
 /*
- * LMDB makes it sparse. Nobody here has it open yet, so that closing it does no harm. What
- * is in it when nobody has the folder open is of no use, and may be damaged.
+ * LMDB makes it sparse. Nobody here has it open yet, so that closing it does no harm.
+ * What is in it when nobody has the folder open is of no use, and may be damaged.
  */
 static int make_lock_file(const struct folder *folder, bool alone)
 {

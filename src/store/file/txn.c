@@ -81,7 +81,9 @@ static size_t pages_for(size_t need)
 {
 	size_t pages = need / lmdb_page_size() + 1;
 
-	/* One that is large meets the end of the map by itself, if there is too little. */
+	/*
+	 * One that is large meets the end of the map by itself, if there is too little.
+	 */
 	return (pages < LARGE_PAGES ? pages : LARGE_PAGES) + KEPT_PAGES;
 }
 
@@ -93,7 +95,10 @@ static bool has_room(struct folder *folder, size_t need)
 	return info.me_last_pgno + pages_for(need) < info.me_mapsize / lmdb_page_size();
 }
 
-/* Pages that LMDB will use again: in its first table each number of them is followed by them. */
+/*
+ * Pages that LMDB will use again: in its first table each number of them is followed by
+ * them.
+ */
 static int count_free_pages(MDB_txn *txn, void *arg)
 {
 	MDB_cursor *cursor;

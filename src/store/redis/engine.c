@@ -24,11 +24,11 @@
  *					before it was sent.
  *	no answer in time, or the	-ETIMEDOUT; the connection is closed, or the late
  *	server is stopped		answer would be taken for the next one's. Of what
- *					does harm twice nobody knows whether it was or will
- *					be done; but from a list nothing is taken that
- *					nobody waits for (list.c)
- *	server says what no Redis	-EBADMSG, or -EMSGSIZE; what is not asked for is not
- *	does, or says it for ever	allocated, and the time is not longer for it
+ *					does harm twice nobody knows whether it was or
+ *					will be done; but from a list nothing is taken
+ *					that nobody waits for (list.c)
+ *	server says what no Redis	-EBADMSG, or -EMSGSIZE; for what is not
+ *	does, or says it for ever	asked nothing is allocated, and no time is given
  *	server loads or runs a script	it has done nothing; it is asked again until the
  *					time for answers is over
  *	caller dies before it has sent	nothing was done

@@ -18,7 +18,9 @@ struct line {
 	int64_t answer;	 /* nanoseconds that a read waits by itself */
 	struct tls *tls; /* or NULL */
 	size_t most;	 /* bytes of an answer */
-	/* It may be a string of up to TINE_STORE_VALUE_MAX, of which so much is wanted. */
+	/*
+	 * It may be a string of up to TINE_STORE_VALUE_MAX, of which so much is wanted.
+	 */
 	bool takes_value;
 	size_t wanted;
 	/* What has come: the answer, and what lies behind it. */

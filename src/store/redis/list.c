@@ -55,7 +55,9 @@ static int learn_time(struct session *session)
 	return 0;
 }
 
-/* The last moment, in milliseconds of the server's clock, at which it may take an item. */
+/*
+ * The last moment, in milliseconds of the server's clock, at which it may take an item.
+ */
 static int64_t last_moment(const struct session *session)
 {
 	int64_t margin = (session->until - tine_now()) / 4;
@@ -99,10 +101,10 @@ static ssize_t pop_now(struct session *session, const char *list, void *buf, siz
 }
 
 /*
- * BLPOP would take what is too long for the caller, and what it takes after the caller has
- * given up is lost. So the server takes nothing after a moment that it knows: one that was
- * stopped, and goes on, finds that it is too late. One whose clock was set may find that
- * with time left, and is asked once more.
+ * BLPOP would take what is too long for the caller, and what it takes after the caller
+ * has given up is lost. So the server takes nothing after a moment that it knows: one
+ * that was stopped, and goes on, finds that it is too late. One whose clock was set may
+ * find that with time left, and is asked once more.
  */
 ssize_t redis_pop(tine_store *store, const char *list, void *buf, size_t size,
 		  int64_t deadline)
