@@ -445,7 +445,7 @@ TEST(each_once_and_in_the_order_of_its_producer)
 		for (enum how how = ONE; how <= MIXED; how++) {
 			struct traffic *traffic = begin_traffic(
 				capacities[c], PRODUCERS, how,
-				test_scaled(capacities[c] < 4 ? 500 : 4000));
+				test_scaled(capacities[c] < 4 ? 250 : 2000));
 			pid_t pids[PRODUCERS + CONSUMERS];
 
 			for (int i = 0; i < PRODUCERS + CONSUMERS; i++)
@@ -498,7 +498,7 @@ TEST(threads_are_producers_and_consumers)
 {
 	for (size_t c = 0; c < CAPACITIES; c++)
 		for (enum how how = ONE; how <= MIXED; how++) {
-			uint32_t each = test_scaled(capacities[c] < 4 ? 500 : 3000);
+			uint32_t each = test_scaled(capacities[c] < 4 ? 200 : 1000);
 			struct traffic *traffic = begin_traffic(capacities[c], 1, how,
 								each);
 			pid_t pid;
@@ -572,16 +572,16 @@ enum wait {
 	CLOSE_FOR_END,
 	CLOSE_FOR_PUT
 };
-enum { WAITS = CLOSE_FOR_PUT + 1, ROUNDS = 8 };
+enum { WAITS = CLOSE_FOR_PUT + 1 };
 
 struct sleeper {
 	tine_queue *queue;
 	enum wait wait;
 	tine_lease id;
-	int64_t woke;
+	_Atomic int woke;
 };
 
-static void sleep_and_tell_when(void *arg)
+static void sleep_and_tell(void *arg)
 {
 	struct sleeper *sleeper = arg;
 	tine_queue *queue = sleeper->queue;
@@ -604,13 +604,15 @@ static void sleep_and_tell_when(void *arg)
 		CHECK_EQ(put(queue, 2, TINE_FOREVER), -EPIPE);
 		break;
 	}
-	sleeper->woke = tine_now();
+	atomic_store(&sleeper->woke, 1);
 }
 
 static void prepare(struct sleeper *sleeper, enum wait wait)
 {
 	tine_queue *queue = make(1, 1);
 
+	/* Nobody looks by itself before the test has failed. */
+	queue->nap = INT64_C(600000000000);
 	*sleeper = (struct sleeper){ .queue = queue, .wait = wait };
 	if (wait != PUT_FOR_GET && wait != CLOSE_FOR_END)
 		CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
@@ -642,38 +644,44 @@ static void wake(struct sleeper *sleeper)
 	}
 }
 
-/*
- * Who has slept for 150 ms looks by itself every 100 ms only, and not 150 ms after it
- * fell asleep: if most are soon awake, they were woken.
- */
+static bool is_asleep(const struct sleeper *sleeper, pid_t pid)
+{
+	struct sleepers *items = &sleeper->queue->items, *room = &sleeper->queue->room;
+	char path[64], state = 0;
+	FILE *file;
+
+	if (!sleepers_any(items) && !sleepers_any(room))
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	file = fopen(path, "r");
+	CHECK(file);
+	CHECK_EQ(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
+	fclose(file);
+	return state == 'S';
+}
+
 TEST(who_sleeps_is_woken)
 {
 	struct sleeper *sleepers = tine_shared_new(WAITS, sizeof(*sleepers));
-	int soon[WAITS] = { 0 };
+	int64_t guard = SOON;
+	pid_t pids[WAITS];
 
-	for (int round = 0; round < ROUNDS; round++) {
-		int64_t then[WAITS];
-		pid_t pids[WAITS];
-
-		for (int i = 0; i < WAITS; i++) {
-			prepare(&sleepers[i], i);
-			pids[i] = test_fork(sleep_and_tell_when, &sleepers[i]);
-		}
-		test_sleep_us(150000);
-		for (int i = 0; i < WAITS; i++) {
-			then[i] = tine_now();
-			wake(&sleepers[i]);
-		}
-		for (int i = 0; i < WAITS; i++) {
-			CHECK_EQ(test_reap(pids[i]), 0);
-			soon[i] += sleepers[i].woke - then[i] < 20000000;
-			tine_queue_free(sleepers[i].queue);
-		}
+	for (int i = 0; i < WAITS; i++) {
+		prepare(&sleepers[i], i);
+		pids[i] = test_fork(sleep_and_tell, &sleepers[i]);
 	}
-	for (int i = 0; i < WAITS; i++)
-		if (soon[i] < ROUNDS * 5 / 8)
-			test_fail(__FILE__, __LINE__, "wait %d: %d were woken", i,
-				  soon[i]);
+	for (int i = 0; i < WAITS; i++) {
+		while (!is_asleep(&sleepers[i], pids[i])) {
+			CHECK(tine_now() < guard);
+			test_sleep_us(1000);
+		}
+		wake(&sleepers[i]);
+	}
+	for (int i = 0; i < WAITS; i++) {
+		wait_for(&sleepers[i].woke, 1);
+		CHECK_EQ(test_reap(pids[i]), 0);
+		tine_queue_free(sleepers[i].queue);
+	}
 	tine_shared_free(sleepers);
 }
 

@@ -671,6 +671,56 @@ TEST(what_the_living_are_at_is_left_to_them)
 	free_holder(holder);
 }
 
+/* Was slower than somebody who has died since, and has not yet taken its claim back. */
+static void want_the_next(void *arg)
+{
+	struct holder *holder = arg;
+	tine_queue *queue = holder->queue;
+	struct desk *desk = own_desk(queue);
+
+	atomic_store(&desk->putting, claim_of(atomic_load(&queue->tail), 1));
+	atomic_store(&desk->getting, claim_of(atomic_load(&queue->head), 1));
+	atomic_fetch_add(&holder->held, 1);
+	wait_for(&holder->go, 1);
+	atomic_store(&desk->putting, NO_CLAIM);
+	atomic_store(&desk->getting, NO_CLAIM);
+	atomic_fetch_add(&holder->held, 1);
+	wait_for(&holder->go, 2);
+}
+
+/* Then nobody is left who could end what the dead one had begun. */
+static void settled_when_let_go(void (*die)(void *), int64_t first, int64_t then)
+{
+	struct holder *holder = make_holder(4, 1000);
+	tine_queue *queue = holder->queue;
+	pid_t pid;
+
+	if (first == then)
+		CHECK_EQ(put(queue, first, TINE_NOWAIT), 0);
+	pid = start_holder(holder, want_the_next);
+	killed_in(die, queue);
+	for (int i = 0; i < 2; i++) {
+		tend(queue);
+		CHECK_EQ(get(queue, TINE_NOWAIT), -ETIMEDOUT);
+	}
+	if (first != then)
+		CHECK_EQ(put(queue, then, TINE_NOWAIT), 0);
+	CHECK_EQ(get(queue, TINE_NOWAIT), -ETIMEDOUT);
+	atomic_store(&holder->go, 1);
+	wait_for(&holder->held, 2);
+	CHECK_EQ(get(queue, SOON), then);
+	CHECK_EQ(get(queue, TINE_NOWAIT), -ETIMEDOUT);
+	atomic_store(&holder->go, 2);
+	CHECK_EQ(test_reap(pid), 0);
+	free_holder(holder);
+}
+
+TEST(what_the_living_let_go_is_settled)
+{
+	settled_when_let_go(die_at_the_first_put, 1, 2);
+	settled_when_let_go(die_getting, 3, 3);
+}
+
 /* Of a thread of a process that closes meanwhile, say. */
 TEST(the_end_waits_for_a_message_half_put)
 {
@@ -1051,6 +1101,52 @@ TEST(who_is_new_beside_a_stopped_one_is_told_by_its_deadline)
 	kill(pid, SIGCONT);
 	CHECK_EQ(test_reap(pid), 0);
 	CHECK_EQ(put(holder->queue, 1, TINE_NOWAIT), 0);
+	free_holder(holder);
+}
+
+static void hold_until_told(void *arg)
+{
+	struct holder *holder = arg;
+
+	hold(holder);
+	wait_for(&holder->go, 1);
+	raise(SIGKILL);
+}
+
+static void look_after_the_dead(void *arg)
+{
+	struct holder *holder = arg;
+
+	CHECK_EQ(get(holder->queue, TINE_NOWAIT), -ETIMEDOUT);
+	atomic_fetch_add(&holder->held, 1);
+	wait_for(&holder->go, 2);
+	tend(holder->queue);
+	CHECK_EQ(get(holder->queue, tine_after(20)), -ETIMEDOUT);
+	atomic_fetch_add(&holder->held, 1);
+}
+
+/* What the dead one had waits for who is stopped, and nobody else does. */
+TEST(who_looks_after_the_dead_does_not_wait_for_a_stopped_one)
+{
+	struct holder *holder = make_holder(4, 1000);
+	tine_queue *queue = holder->queue;
+	pid_t dead, looks, stopped;
+	int how;
+
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	dead = start_holder(holder, hold_until_told);
+	looks = test_fork(look_after_the_dead, holder);
+	wait_for(&holder->held, 2);
+	stopped = test_fork(stop_with_the_lock, holder);
+	CHECK(waitpid(stopped, &how, WUNTRACED) == stopped && WIFSTOPPED(how));
+	atomic_store(&holder->go, 1);
+	CHECK_EQ(test_reap(dead), -SIGKILL);
+	atomic_store(&holder->go, 2);
+	wait_for(&holder->held, 4);
+	CHECK_EQ(test_reap(looks), 0);
+	kill(stopped, SIGCONT);
+	CHECK_EQ(test_reap(stopped), 0);
+	CHECK_EQ(get(queue, SOON), 1);
 	free_holder(holder);
 }
 

@@ -137,6 +137,8 @@ static __attribute__((noinline)) int wait_a_little(tine_queue *queue,
 		return 0;
 	}
 	if (!patience->joined) {
+		if (patience->nap.most == 0)
+			patience->nap.most = queue->nap;
 		patience->seen = sleepers_join(sleepers);
 		patience->joined = true;
 		return 0;
@@ -234,7 +236,7 @@ static inline int may_put(tine_queue *queue, struct desk *desk)
 static ssize_t put(tine_queue *queue, const char *messages, size_t len, size_t n,
 		   int64_t deadline)
 {
-	struct waiting patience = { .nap.most = FIRST_NAP };
+	struct waiting patience = { 0 };
 	size_t done = 0;
 	struct desk *desk;
 	ssize_t got;
@@ -604,7 +606,7 @@ static ssize_t attempt(tine_queue *queue, struct desk *desk, const struct sink *
 
 static ssize_t get(tine_queue *queue, const struct sink *sink, int64_t deadline)
 {
-	struct waiting patience = { .nap.most = FIRST_NAP };
+	struct waiting patience = { 0 };
 	struct desk *desk;
 	ssize_t got;
 	int err = find_desk(queue, &desk, deadline);
@@ -767,6 +769,7 @@ int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *opts
 	queue->mask = shape.mask;
 	queue->producers = shape.producers;
 	queue->spins = affine_processors() > 1 ? SPINS : 0;
+	queue->nap = FIRST_NAP;
 	queue->cells = (char *)queue + head;
 	for (uint64_t i = 0; i <= queue->mask; i++)
 		atomic_store_explicit(&cell_of(queue, i)->word, cell_word(FREE, 0, i),

@@ -155,6 +155,7 @@ struct tine_queue {
 	size_t max_len, stride, box_stride;
 	uint64_t capacity, mask; /* messages; cells - 1 */
 	unsigned producers, spins;
+	int64_t nap; /* the first, of who waits */
 	char *cells;
 	/* Rarely written. */
 	_Alignas(64) _Atomic(char *) boxes; /* as many as messages; at the first lease */
