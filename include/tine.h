@@ -45,7 +45,8 @@
 extern "C" {
 #endif
 
-#define TINE_VERSION "0.1.0"
+#define TINE_VERSION	    "0.1.0"
+#define TINE_VERSION_NUMBER 100 /* 10,000 * major + 100 * minor + patch, for #if */
 const char *tine_version(void); /* of the library that runs, not of this header */
 
 #define TINE_ECRASH 5001 /* the process doing the work died */
@@ -174,9 +175,9 @@ int tine_event_clear(tine_event *);
 int tine_event_wait(tine_event *, int64_t deadline);
 
 /* One load, free in an inner loop. What was written before the set is visible after. */
-static inline bool tine_event_is_set(const tine_event *event)
+inline bool tine_event_is_set(const tine_event *event)
 {
-	return __atomic_load_n(&event->priv[0], __ATOMIC_ACQUIRE) & 1;
+	return event && (__atomic_load_n(&event->priv[0], __ATOMIC_ACQUIRE) & 1);
 }
 
 typedef struct tine_cond {
@@ -539,7 +540,7 @@ int tine_pool_cancel(tine_pool *);
 
 /* Inside a job: whether its results are no longer wanted. Cheap enough for every turn. */
 extern const uint32_t *tine_cancel_word_;
-static inline bool tine_cancelled(void)
+inline bool tine_cancelled(void)
 {
 	return __atomic_load_n(tine_cancel_word_, __ATOMIC_RELAXED) != 0;
 }

@@ -49,7 +49,11 @@ TEST(unknown_codes_have_a_text)
 
 TEST(version_is_that_of_the_header)
 {
+	int major, minor, patch;
+
 	CHECK(strcmp(tine_version(), TINE_VERSION) == 0);
+	CHECK_EQ(sscanf(TINE_VERSION, "%d.%d.%d", &major, &minor, &patch), 3);
+	CHECK_EQ(10000 * major + 100 * minor + patch, TINE_VERSION_NUMBER);
 }
 
 TEST(deadlines_saturate)

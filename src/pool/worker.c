@@ -21,6 +21,8 @@
 
 static const uint32_t never_cancelled;
 const uint32_t *tine_cancel_word_ = &never_cancelled;
+/* For those who cannot inline it. */
+extern inline bool tine_cancelled(void);
 
 struct worker {
 	struct ledger *ledger;

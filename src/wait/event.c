@@ -19,6 +19,9 @@
 #define TURN	4u
 #define RELOOK	INT64_C(100000000)
 
+/* For those who cannot inline it. */
+extern inline bool tine_event_is_set(const tine_event *event);
+
 static _Atomic uint32_t *event_word(tine_event *event)
 {
 	return (_Atomic uint32_t *)&event->priv[0];
