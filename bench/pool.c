@@ -138,8 +138,8 @@ static double submit(unsigned workers)
 		if (tine_pool_submit(pool, &nothing_task, NULL, i, TINE_NOWAIT) == 0)
 			i++;
 		else
-			tine_pool_next(pool, NULL, &done, TINE_FOREVER);
-	while (tine_pool_next(pool, NULL, &done, TINE_FOREVER) == 1)
+			tine_pool_next(pool, NULL, 0, &done, TINE_FOREVER);
+	while (tine_pool_next(pool, NULL, 0, &done, TINE_FOREVER) == 1)
 		;
 	begun = seconds_now() - begun;
 	tine_pool_free(pool);
@@ -191,7 +191,9 @@ static int whoever(const void *in, void *out)
 
 static double replace(size_t mebibytes, bool calm)
 {
-	static const tine_task task = { "whoever", whoever, 0, sizeof(pid_t), 0 };
+	static const tine_task task = { .name = "whoever",
+					.fn = whoever,
+					.out_size = sizeof(pid_t) };
 	char *ballast = malloc(mebibytes << 20 | 1);
 	const int kills = calm ? KILLS / 5 : KILLS;
 	double took = 0;

@@ -16,6 +16,7 @@
 
 #define DEADLINE_MS 20
 
+static const tine_sem_opts held = { .held = true };
 static tine_sem *sem;
 static tine_queue *queue;
 static tine_cache *cache;
@@ -78,7 +79,7 @@ static void make(const char *what)
 {
 	sem = tine_shared_new(1, sizeof(*sem));
 	workers = tine_shared_new(1001, sizeof(*workers));
-	if (!sem || !workers || tine_sem_post(sem, 1))
+	if (!sem || !workers || tine_sem_init(sem, &held) || tine_sem_post(sem, 1))
 		die(1, "no semaphore");
 	if (tine_queue_new(&queue, sizeof(long), NULL))
 		die(1, "no queue");

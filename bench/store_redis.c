@@ -116,7 +116,7 @@ static void tine_batch(void)
 	tine_store_item items[BATCH];
 
 	for (int i = 0; i < BATCH; i++)
-		items[i] = (tine_store_item){ keys[i], value, LEN };
+		items[i] = (tine_store_item){ .key = keys[i], .val = value, .len = LEN };
 	check(tine_store_set_all(store, items, BATCH) == 0, "set_all");
 }
 

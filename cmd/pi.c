@@ -80,8 +80,10 @@ static int count_block(const void *in, void *out)
 }
 
 /* The name is one among those of other programs in a cache. */
-static const tine_task count_task = { "tine-pi", count_block, sizeof(struct block),
-				      sizeof(uint64_t), 0 };
+static const tine_task count_task = { .name = "tine-pi",
+				      .fn = count_block,
+				      .in_size = sizeof(struct block),
+				      .out_size = sizeof(uint64_t) };
 
 static uint64_t count_blocks(void)
 {

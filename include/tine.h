@@ -8,12 +8,16 @@
  *             to. On failure outputs are left as they were.
  *  Deadlines. A call that can block takes a deadline last: nanoseconds on
  *             CLOCK_MONOTONIC. TINE_NOWAIT lies in the past, TINE_FOREVER never comes;
- *             past it: -ETIMEDOUT.
- *  Options.   A NULL options pointer, or a zero member, means the default. Every options
- *             struct ends in a reserved tail that must be zero (else -EINVAL).
+ *             past it: -ETIMEDOUT. A number below a second, as of milliseconds, is no
+ *             deadline: -EINVAL; tine_after(ms) makes one.
+ *  Options.   A NULL options pointer, or a zero member, means the default. Structs have
+ *             room for later members: what is called reserved must be zero in those that
+ *             the caller fills in (else -EINVAL), and is zero in those that tine does.
  *  Ownership. What x_new(), x_open() or x_start() made, x_free() releases; x_free(NULL)
  *             does nothing. Bytes passed in are copied before the call returns.
  *             Exceptions say so.
+ *  NULL       for an object that a call is about is -EINVAL, and where no int is returned
+ *             0, false or NULL; to free it does nothing. (A tine_rng is data, no object.)
  *  Family.    The process that first calls tine and all it forks later are a family. They
  *             share one memory at one address: what tine_shared_new() returns is valid in
  *             every member, made before the fork or after it, so a pointer to it may be
@@ -52,6 +56,8 @@ const char *tine_version(void); /* of the library that runs, not of this header 
 #define TINE_ECRASH 5001 /* the process doing the work died */
 #define TINE_EKIND  5002 /* what is stored under that key is of another kind */
 #define TINE_ECERT  5003 /* a server's certificate is not to be trusted */
+#define TINE_ELIMIT 5004 /* the job was ended for a limit of time or memory */
+#define TINE_EHOST  5005 /* no host has this task; for later versions */
 
 /* Text for a code of tine's or the system's, of either sign. Static, never NULL. */
 const char *tine_strerror(int err);
@@ -110,9 +116,12 @@ void tine_shared_unmap(void *mem);
  * ----
  */
 
+/* Of alignas there are two, C's and C++'s. */
+#define TINE_LINE_ __attribute__((__aligned__(64)))
+
 typedef struct tine_lock {
 	uint64_t priv[8];
-} tine_lock;
+} TINE_LINE_ tine_lock;
 
 /*
  * Mutual exclusion between threads of any processes of the family.
@@ -128,6 +137,7 @@ int tine_lock_release(tine_lock *); /* 0, or -EPERM: this thread does not hold i
 
 typedef struct tine_lock_opts {
 	bool recursive; /* its holder may acquire it again; released as many times */
+	uint8_t reserved8[7];
 	uint64_t reserved[3];
 } tine_lock_opts;
 
@@ -140,33 +150,36 @@ int tine_lock_init(tine_lock *, const tine_lock_opts *);
 
 typedef struct tine_sem {
 	uint64_t priv[16];
-} tine_sem;
+} TINE_LINE_ tine_sem;
 
 typedef struct tine_sem_opts {
-	bool signals; /* permits are signals: who takes one does not hold it */
+	bool held; /* a process holds the permits that it takes, until it posts or ends */
+	uint8_t reserved8[7];
 	uint64_t reserved[3];
 } tine_sem_opts;
 
 /* Only for a semaphore that is to differ from a zeroed one, as tine_lock_init(). */
 int tine_sem_init(tine_sem *, const tine_sem_opts *);
 /*
- * Gives n permits: first it gives back those that this process holds, the rest are new.
- * -EOVERFLOW: there would be more than INT_MAX, and none was given. Where another process
- * is stopped in a call it takes 20 ms, and where permits are signals no longer than ever.
+ * Gives n permits. With .held, first it gives back those that this process holds, and the
+ * rest are new. -EOVERFLOW: there would be more than INT_MAX, and none was given. Beside
+ * a process that is stopped in a call it takes 20 ms with .held, and else no longer than
+ * ever.
  */
 int tine_sem_post(tine_sem *, unsigned n);
 /*
- * Takes a permit: 0. This process, whatever its threads, holds it until it posts. What a
- * process holds when it ends comes back: to who finds none left, at once, and to who
- * sleeps, within a tenth of a second. Unless it ended in order (exit, or a tine_process's
- * return) one that takes a permit then gets -EOWNERDEAD, and holds it too. -ETIMEDOUT;
- * -EAGAIN: this process is at 32 barriers and semaphores already; -ENOMEM.
+ * Takes a permit: 0; -ETIMEDOUT. With .held this process, whatever its threads, holds it
+ * until it posts. What a process holds when it ends comes back: at once to a process that
+ * finds none left, and within a tenth of a second to one that sleeps. Unless it ended in
+ * order (exit, or a tine_process's return) one that takes a permit then gets -EOWNERDEAD,
+ * and holds it too. Then also -EAGAIN: this process is at 32 barriers and semaphores
+ * already; -ENOMEM.
  */
 int tine_sem_wait(tine_sem *, int64_t deadline);
 
 typedef struct tine_event {
 	uint32_t priv[16];
-} tine_event;
+} TINE_LINE_ tine_event;
 
 /* Set it, and wake all who wait. Cheap when it is set already. Always 0. */
 int tine_event_set(tine_event *);
@@ -182,7 +195,7 @@ inline bool tine_event_is_set(const tine_event *event)
 
 typedef struct tine_cond {
 	uint32_t priv[16];
-} tine_cond;
+} TINE_LINE_ tine_cond;
 
 /*
  * Lets go of the lock, which this thread holds, sleeps until woken, and acquires the lock
@@ -197,7 +210,7 @@ int tine_cond_wake(tine_cond *, unsigned n); /* UINT_MAX: all. Always 0 */
 
 typedef struct tine_barrier {
 	uint64_t priv[8];
-} tine_barrier;
+} TINE_LINE_ tine_barrier;
 
 /*
  * Waits until so many parties wait: 1 in the last to come, 0 in the others. The same
@@ -247,6 +260,7 @@ typedef struct tine_process_opts {
 typedef struct tine_exit {
 	int code;   /* 0 to 255, or -1 when a signal ended it */
 	int signal; /* the signal that ended it, or 0 */
+	uint64_t reserved[3];
 } tine_exit;
 
 /*
@@ -336,6 +350,7 @@ typedef struct tine_queue tine_queue;
 typedef struct tine_queue_opts {
 	size_t capacity;    /* messages it holds; 1024, or fewer, to stay below 64 MiB */
 	unsigned producers; /* closes that end the stream; 1 */
+	uint8_t reserved8[4];
 	uint64_t reserved[6];
 } tine_queue_opts;
 
@@ -425,10 +440,12 @@ typedef struct tine_task {
 	tine_fn *fn;
 	size_t in_size, out_size;
 	unsigned version; /* change it when the results change */
+	uint8_t reserved8[4];
+	uint64_t reserved[3];
 } tine_task;
 /* clang-format off */
-#define TINE_TASK(fn, In, Out) { #fn, fn, sizeof(In), sizeof(Out), 0 }
-#define TINE_TASK_IN(fn, In)   { #fn, fn, sizeof(In), 0, 0 }
+#define TINE_TASK(fn, In, Out) { #fn, fn, sizeof(In), sizeof(Out), 0, { 0 }, { 0 } }
+#define TINE_TASK_IN(fn, In)   { #fn, fn, sizeof(In), 0, 0, { 0 }, { 0 } }
 /* clang-format on */
 
 typedef struct tine_pool tine_pool;
@@ -441,25 +458,30 @@ typedef struct tine_pool_opts {
 	int (*init)(void *arg); /* runs first in each worker; non-zero: it cannot work */
 	void *init_arg;
 	/* Of jobs that are submitted; for those of a map, tine_map_opts says. */
+	tine_cache *cache; /* as in tine_map_opts */
+	int64_t job_ms;	   /* the longest a job may run; no limit */
 	unsigned retries;  /* times a job is tried again when its worker died; 0 */
 	bool ordered;	   /* results come in the order of submission; as they are done */
-	int64_t job_ms;	   /* the longest a job may run; no limit */
-	tine_cache *cache; /* as in tine_map_opts */
+	uint8_t reserved8[3];
 	uint64_t reserved[5];
 } tine_pool_opts;
+
+#define TINE_LIMIT_TIME	  1
+#define TINE_LIMIT_MEMORY 2
 
 /* Why a worker died in a job. */
 typedef struct tine_failure {
 	size_t index;  /* of the job */
-	int status;    /* of the job: -TINE_ECRASH, -ETIMEDOUT, -ENOMEM, or -ECANCELED */
-	tine_exit how; /* of the worker */
 	size_t deaths; /* of workers in jobs of this map, those tried again counted too */
+	tine_exit how; /* of the worker */
+	int status;    /* of the job: -TINE_ECRASH, -TINE_ELIMIT, or -ECANCELED */
+	int limit;     /* for which it was ended, TINE_LIMIT_TIME or _MEMORY; else 0 */
+	uint64_t reserved[4];
 } tine_failure;
 
 typedef struct tine_map_opts {
 	size_t chunk;	       /* jobs a worker takes at a time; adaptive */
 	int *status;	       /* receives the n return values */
-	unsigned retries;      /* times a job is tried again when its worker died; 0 */
 	int64_t job_ms;	       /* the longest a job may run; no limit */
 	size_t hits;	       /* find: how many end the search; 1 */
 	int64_t grace_ms;      /* find: after the last hit, for jobs that run; no limit */
@@ -472,13 +494,17 @@ typedef struct tine_map_opts {
 	 * where items are alike, and kept: by tine_cache_call() in the workers.
 	 */
 	tine_cache *cache;
+	unsigned retries; /* times a job is tried again when its worker died; 0 */
+	uint8_t reserved8[4];
 	uint64_t reserved[7];
 } tine_map_opts;
 
 typedef struct tine_done {
 	uint64_t tag;
-	int status;    /* what the job returned, or as of a job of a map */
 	tine_exit how; /* its worker ended, if it died in the job; else zeros */
+	int status;    /* what the job returned, or as of a job of a map */
+	int limit;     /* as in a tine_failure */
+	uint64_t reserved[4];
 } tine_done;
 
 /*
@@ -497,10 +523,11 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *);
  * unless they lie in it already (tine_shared_new), when the jobs work in place.
  *
  * A job whose worker died has status -TINE_ECRASH, after .retries more attempts; one that
- * ran for .job_ms, or that the deadline found running, -ETIMEDOUT; one whose worker grew
- * beyond .memory_per_worker, or was killed by the system for want of memory, -ENOMEM; one
- * dropped by cancel or the deadline -ECANCELED. out[i] of these is unspecified; their
- * workers were ended and replaced. All others ran once to the end.
+ * was ended for a limit -TINE_ELIMIT: of time, when it ran for .job_ms, or the deadline
+ * found it running; of memory, when its worker grew beyond .memory_per_worker, or was
+ * killed by the system for want of memory; one dropped by cancel or the deadline
+ * -ECANCELED. out[i] of these is unspecified; their workers were ended and replaced. All
+ * others ran once to the end.
  *
  * Past the deadline workers still in a job are killed and replaced; the call returns
  * -ETIMEDOUT. When cancelled: -ECANCELED. -ENOMEM, -EINVAL: nothing ran.
@@ -525,10 +552,11 @@ int tine_pool_find(tine_pool *, const tine_task *, const void *in, void *out, si
 int tine_pool_submit(tine_pool *, const tine_task *, const void *in, uint64_t tag,
 		     int64_t deadline);
 /*
- * 1 and a job that is done, with the result in out (as large as its task's out_size;
- * NULL: not wanted); 0: none is left. -ETIMEDOUT.
+ * 1 and a job that is done, with the result, its task's out_size bytes, in out, which has
+ * size bytes (NULL: it is not wanted); 0: none is left. -EMSGSIZE: size is too small, and
+ * the job stays to be taken. -ETIMEDOUT.
  */
-int tine_pool_next(tine_pool *, void *out, tine_done *, int64_t deadline);
+int tine_pool_next(tine_pool *, void *out, size_t size, tine_done *, int64_t deadline);
 
 /*
  * Drops what has not begun of the map or of what was submitted, and tells what has
@@ -588,6 +616,7 @@ typedef struct tine_cache_opts {
 	int64_t max_age_ms; /* older entries are not found by this handle; 0: no limit */
 	bool existing;	    /* make nothing: -ENOENT where there is no cache */
 	bool shared;	    /* others may own or write the folder and its files */
+	uint8_t reserved8[6];
 	uint64_t reserved[5];
 } tine_cache_opts;
 
@@ -635,15 +664,18 @@ typedef struct tine_cache_stats {
 	uint64_t entries, bytes, max_bytes;
 	uint64_t hits, misses, evictions; /* since the cache was begun */
 	uint64_t restarts;		  /* times it was begun anew, for damage */
+	uint64_t reserved[9];
 } tine_cache_stats;
 int tine_cache_stat(tine_cache *, tine_cache_stats *);
 
 typedef struct tine_cache_entry {
 	const char *task; /* NULL: a key of the caller's own */
-	unsigned version;
-	const void *key; /* or the input */
+	const void *key;  /* or the input */
 	size_t len, val_len;
 	int64_t born, used; /* nanoseconds since 1970 */
+	unsigned version;   /* of the task */
+	uint8_t reserved8[4];
+	uint64_t reserved[4];
 } tine_cache_entry;
 /*
  * Calls each(arg, entry) for the entries, in no order, until it returns other than 0,
@@ -708,18 +740,18 @@ void tine_rng_fill(tine_rng *, double *out, size_t n);
  * A handle is used by one thread at a time. A child that inherits it may use it, and gets
  * a connection of its own. A process that dies in a call leaves all of it done, or none.
  *
- * Every call: -ECONNREFUSED, -ECONNRESET, -ETIMEDOUT: the server is not there, is gone or
- * does not answer; what does no harm twice is tried once more on a new connection, and
- * the next call connects anew. A call on a server ends by its deadline; one without a
- * deadline, or whose deadline has passed, asks once and ends within answer_ms, and 100 ns
- * for each byte of the value, or of the room for one, that the caller has. After
- * -ECONNRESET or -ETIMEDOUT of add, swap, push and del nobody knows whether the server
- * has done it; pop has taken nothing after -ETIMEDOUT. Of a folder -ETIMEDOUT: another
- * process, perhaps a stopped one, was in the way for answer_ms, or until the deadline;
- * nothing was done. -EACCES: user, password or permission; -EROFS: a replica, or a disk
- * that is read-only; -EREMOTE: the key is elsewhere in a cluster; -ENOMEM, -ENOSPC: no
- * room; -EBADMSG: no Redis server (or none with TLS), or a folder that is damaged or
- * another's; -TINE_ECERT: the server's certificate.
+ * Every call: -ECONNREFUSED, -ECONNRESET, -ETIMEDOUT: the server is not there, is gone
+ * or does not answer; what does no harm twice is tried once more on a new connection,
+ * and the next call connects anew. A call on a server ends by its deadline; one without
+ * a deadline, or whose deadline has passed, asks once and ends within answer_ms, and 100
+ * ns for each byte of the value, or of the room for one, that the caller has. After
+ * -ECONNRESET or -ETIMEDOUT of add, compare_set, append and del nobody knows whether the
+ * server has done it; take has taken nothing after -ETIMEDOUT. Of a folder -ETIMEDOUT:
+ * another process, perhaps a stopped one, was in the way for answer_ms, or until the
+ * deadline; nothing was done. -EACCES: user, password or permission; -EROFS: a replica,
+ * or a disk that is read-only; -EREMOTE: the key is elsewhere in a cluster; -ENOMEM,
+ * -ENOSPC: no room; -EBADMSG: no Redis server (or none with TLS), or a folder that is
+ * damaged or another's; -TINE_ECERT: the server's certificate.
  */
 typedef struct tine_store tine_store;
 #define TINE_STORE_KEY_MAX   255
@@ -751,6 +783,7 @@ typedef struct tine_store_item {
 	const char *key;
 	const void *val;
 	size_t len;
+	uint64_t reserved;
 } tine_store_item;
 int tine_store_set_all(tine_store *, const tine_store_item *, size_t n);
 /*
@@ -763,19 +796,19 @@ int tine_store_add(tine_store *, const char *key, int64_t by, int64_t *now);
  * Sets the value if it is old, else -EAGAIN. old NULL: if there is none; val NULL:
  * deletes it.
  */
-int tine_store_swap(tine_store *, const char *key, const void *old, size_t old_len,
-		    const void *val, size_t len);
+int tine_store_compare_set(tine_store *, const char *key, const void *old, size_t old_len,
+			   const void *val, size_t len);
 
 /* Appends to a list, which is made. */
-int tine_store_push(tine_store *, const char *list, const void *val, size_t len);
+int tine_store_append(tine_store *, const char *list, const void *val, size_t len);
 /*
  * Takes the first of a list: its length. Waits until there is one, and who waits longest
  * need not be first. -EMSGSIZE: it is longer than size, and stays. An empty list is none.
  * With TINE_NOWAIT it waits for no item, and at most a millisecond while another process
  * writes to a folder: -ETIMEDOUT may then be said of a list that has items.
  */
-ssize_t tine_store_pop(tine_store *, const char *list, void *buf, size_t size,
-		       int64_t deadline);
+ssize_t tine_store_take(tine_store *, const char *list, void *buf, size_t size,
+			int64_t deadline);
 
 int tine_store_put_field(tine_store *, const char *dict, const char *field,
 			 const void *val, size_t len);
@@ -799,7 +832,7 @@ ssize_t tine_store_len(tine_store *, const char *key);
 /* Whatever it is; -ENOENT. */
 int tine_store_del(tine_store *, const char *key);
 /*
- * The key ceases to be so many milliseconds from now; 0: never. Who sets it or swaps it
+ * The key ceases to be so many milliseconds from now; 0: never. Who sets it
  * ends that as well, all other calls leave it. -ENOENT; -EINVAL: below 0.
  */
 int tine_store_expire(tine_store *, const char *key, int64_t ms);

@@ -1035,7 +1035,9 @@ static int compute(const void *in, void *out)
 	return 0;
 }
 
-static const tine_task compute_task = { "compute", compute, 8, 100000, 0 };
+static const tine_task compute_task = {
+	.name = "compute", .fn = compute, .in_size = 8, .out_size = 100000
+};
 
 static void on_small_disk(void *arg)
 {
@@ -1143,8 +1145,12 @@ static int length(const void *in, void *out)
 }
 
 static const tine_task twice_task = TINE_TASK(twice, int, int);
-static const tine_task twice_next = { "twice", twice, sizeof(int), sizeof(int), 1 };
-static const tine_task length_task = { "length", length, 0, 0, 3 };
+static const tine_task twice_next = { .name = "twice",
+				      .fn = twice,
+				      .in_size = sizeof(int),
+				      .out_size = sizeof(int),
+				      .version = 1 };
+static const tine_task length_task = { .name = "length", .fn = length, .version = 3 };
 
 static void fill(tine_cache *cache)
 {

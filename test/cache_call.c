@@ -99,7 +99,9 @@ static int answer(const void *in, void *out)
 	return returned;
 }
 
-static const tine_task answer_task = { "answer", answer, 4, 4, 0 };
+static const tine_task answer_task = {
+	.name = "answer", .fn = answer, .in_size = 4, .out_size = 4
+};
 
 TEST(what_it_returned_is_kept)
 {
@@ -167,8 +169,14 @@ TEST(name_version_and_input_are_the_key)
 				for (int number = 0; number < 3; number++)
 					for (size_t size = 4; size < 7; size++) {
 						tine_task task = {
-							names[name], answer, size, 4,
-							version ? UINT32_MAX - version : 0
+							.name = names[name],
+							.fn = answer,
+							.in_size = size,
+							.out_size = 4,
+							.version =
+								version ? UINT32_MAX -
+										  version
+									: 0
 						};
 
 						in[0] = (char)number;
@@ -189,7 +197,9 @@ static bool no_padding_counts(tine_cache *cache, char padding)
 		char letter;
 		int number;
 	} in;
-	tine_task task = { "padded", answer, sizeof(in), 4, 0 };
+	tine_task task = {
+		.name = "padded", .fn = answer, .in_size = sizeof(in), .out_size = 4
+	};
 	int out;
 
 	memset(&in, padding, sizeof(in));
@@ -273,8 +283,11 @@ TEST(inputs_and_results_of_any_size)
 	CHECK(in && out);
 	for (int i = 0; i < 7; i++)
 		for (int j = 0; j < 7; j++) {
-			tine_task task = { "enlarge", enlarge, sizes[i], 3 * sizes[j],
-					   (unsigned)(i * 7 + j) };
+			tine_task task = { .name = "enlarge",
+					   .fn = enlarge,
+					   .in_size = sizes[i],
+					   .out_size = 3 * sizes[j],
+					   .version = (unsigned)(i * 7 + j) };
 
 			large_in = sizes[i];
 			large_out = 3 * sizes[j];
@@ -300,7 +313,9 @@ TEST(too_large_is_delivered_all_the_same)
 {
 	tine_cache *cache = opened(2 * MIB);
 	char *in = calloc(1, 8), *out = malloc(4 * MIB);
-	tine_task task = { "enlarge", enlarge, 8, 4 * MIB, 0 };
+	tine_task task = {
+		.name = "enlarge", .fn = enlarge, .in_size = 8, .out_size = 4 * MIB
+	};
 
 	CHECK(in && out);
 	large_in = 8;
@@ -324,8 +339,8 @@ TEST(too_large_is_delivered_all_the_same)
 TEST(errors_leave_the_output)
 {
 	tine_cache *cache = opened(4 * MIB);
-	tine_task nameless = { NULL, answer, 4, 4, 0 };
-	tine_task idle = { "idle", NULL, 4, 4, 0 };
+	tine_task nameless = { .name = NULL, .fn = answer, .in_size = 4, .out_size = 4 };
+	tine_task idle = { .name = "idle", .fn = NULL, .in_size = 4, .out_size = 4 };
 	int in = 1, out = 77, status = 78;
 
 	CHECK_EQ(tine_cache_call(NULL, &answer_task, &in, &out, &status, TINE_FOREVER),
@@ -350,7 +365,9 @@ TEST(errors_leave_the_output)
 TEST(no_memory)
 {
 	tine_cache *cache = opened(16 * MIB);
-	tine_task task = { "enlarge", enlarge, 8, 100000, 0 };
+	tine_task task = {
+		.name = "enlarge", .fn = enlarge, .in_size = 8, .out_size = 100000
+	};
 	char *out = malloc(100000);
 
 	CHECK(out);

@@ -48,7 +48,9 @@ static int compute(const void *in, void *out)
 	return 3;
 }
 
-static const tine_task task = { "compute", compute, 8, 500, 1 };
+static const tine_task task = {
+	.name = "compute", .fn = compute, .in_size = 8, .out_size = 500, .version = 1
+};
 
 /* Of every third a large one. */
 static size_t length_of(uint64_t key)

@@ -198,10 +198,10 @@ TEST(a_job_without_end)
 	CHECK_EQ(map(30, NULL), 0);
 	in[33].number = HANGS;
 	CHECK_EQ(tine_pool_map(pool, &task, in, out, 60, &opts, tine_after(30000)),
-		 -ETIMEDOUT);
+		 -TINE_ELIMIT);
 	for (int i = 0; i < 60; i++)
 		if (i == 33)
-			CHECK_EQ(status[i], -ETIMEDOUT);
+			CHECK_EQ(status[i], -TINE_ELIMIT);
 		else
 			check(i);
 	/* Nobody waits for the dead. */
@@ -225,7 +225,7 @@ TEST(past_the_deadline_there_is_what_was_kept)
 		if (i < 30)
 			check(i);
 		else
-			CHECK(status[i] == -ETIMEDOUT || status[i] == -ECANCELED);
+			CHECK(status[i] == -TINE_ELIMIT || status[i] == -ECANCELED);
 	end();
 }
 
@@ -324,7 +324,8 @@ static void submitted(bool ordered)
 			       tine_pool_submit(pool, &task, &in[submitted],
 						(uint64_t)submitted, TINE_NOWAIT) == 0)
 				submitted++;
-			CHECK_EQ(tine_pool_next(pool, &result, &done, tine_after(20000)),
+			CHECK_EQ(tine_pool_next(pool, &result, sizeof(result), &done,
+						tine_after(20000)),
 				 1);
 			CHECK(done.tag < N && !seen[done.tag]);
 			CHECK(!ordered || done.tag == (uint64_t)taken);
@@ -337,7 +338,9 @@ static void submitted(bool ordered)
 			}
 			taken++;
 		}
-		CHECK_EQ(tine_pool_next(pool, &result, &done, TINE_NOWAIT), 0);
+		CHECK_EQ(
+			tine_pool_next(pool, &result, sizeof(result), &done, TINE_NOWAIT),
+			0);
 		CHECK_EQ(*runs, round ? N / 10 : N);
 	}
 	end();

@@ -206,9 +206,13 @@ static int doubled_large(const void *in, void *out)
 	return 0;
 }
 
-static const tine_task small_task = { "small", doubled, sizeof(int), sizeof(int), 0 };
-static const tine_task large_task = { "large", doubled_large, sizeof(int),
-				      sizeof(struct large_result), 0 };
+static const tine_task small_task = {
+	.name = "small", .fn = doubled, .in_size = sizeof(int), .out_size = sizeof(int)
+};
+static const tine_task large_task = { .name = "large",
+				      .fn = doubled_large,
+				      .in_size = sizeof(int),
+				      .out_size = sizeof(struct large_result) };
 static struct large_result results[4];
 
 /* How often a result was there. */

@@ -18,7 +18,8 @@ TEST(either_sign_has_the_same_text)
 TEST(codes_with_a_meaning_here_say_that)
 {
 	CHECK(strstr(tine_strerror(-ETIMEDOUT), "deadline"));
-	CHECK(strstr(tine_strerror(-ETIMEDOUT), "limit"));
+	CHECK(strstr(tine_strerror(-TINE_ELIMIT), "limit"));
+	CHECK(strstr(tine_strerror(-TINE_EHOST), "host"));
 	CHECK(strstr(tine_strerror(-ECANCELED), "cancelled"));
 	CHECK(strstr(tine_strerror(-EFAULT), "function"));
 	CHECK(strstr(tine_strerror(-EPERM), "belongs to"));

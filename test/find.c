@@ -42,7 +42,10 @@ static long *numbers(long n)
 static int find(tine_pool *pool, tine_fn *fn, const long *in, long *out, size_t n,
 		size_t *index, const tine_map_opts *opts)
 {
-	tine_task task = { "task", fn, sizeof(*in), out ? sizeof(*out) : 0, 0 };
+	tine_task task = { .name = "task",
+			   .fn = fn,
+			   .in_size = sizeof(*in),
+			   .out_size = out ? sizeof(*out) : 0 };
 
 	return tine_pool_find(pool, &task, in, out, n, index, opts, TINE_FOREVER);
 }
@@ -50,7 +53,7 @@ static int find(tine_pool *pool, tine_fn *fn, const long *in, long *out, size_t 
 static int map(tine_pool *pool, tine_fn *fn, const long *in, size_t n,
 	       const tine_map_opts *opts)
 {
-	tine_task task = { "task", fn, sizeof(*in), 0, 0 };
+	tine_task task = { .name = "task", .fn = fn, .in_size = sizeof(*in) };
 
 	return tine_pool_map(pool, &task, in, NULL, n, opts, TINE_FOREVER);
 }
@@ -268,7 +271,10 @@ TEST(no_blow_falls_on_a_later_map)
 
 	for (int round = 0; round < 60; round++) {
 		int way = round >= 10;
-		tine_task task = { "then", then[way], sizeof(long), sizeof(long), 0 };
+		tine_task task = { .name = "then",
+				   .fn = then[way],
+				   .in_size = sizeof(long),
+				   .out_size = sizeof(long) };
 
 		in[1] = way ? 5000 + round % 25 * 700 : 40000;
 		atomic_store(&board->begun, 0);
@@ -432,7 +438,8 @@ static void finds_in_a_child(void *pool)
 TEST(bad_arguments)
 {
 	tine_pool *pool = make(1);
-	tine_task task = TINE_TASK_IN(as_told, long), no_fn = { "none", NULL, 8, 0, 0 };
+	tine_task task = TINE_TASK_IN(as_told, long),
+		  no_fn = { .name = "none", .fn = NULL, .in_size = 8 };
 	tine_map_opts hits = { .hits = 1 }, grace = { .grace_ms = 1 },
 		      job_ms = { .job_ms = -1 }, less_grace = { .grace_ms = -1 },
 		      tail = { .reserved = { [6] = 1 } };
@@ -540,16 +547,16 @@ TEST(the_deadline)
 		tine_pool_find(pool, &task, deaf, NULL, 4, &index, &opts, tine_after(50)),
 		-ETIMEDOUT);
 	CHECK_EQ(index, 9);
-	CHECK_EQ(count(status, 4, -ETIMEDOUT), 2);
+	CHECK_EQ(count(status, 4, -TINE_ELIMIT), 2);
 	CHECK_EQ(count(status, 4, -ECANCELED), 2);
-	CHECK_EQ(failure.status, -ETIMEDOUT);
+	CHECK_EQ(failure.status, -TINE_ELIMIT);
 	/* One of the two that are wanted, and then it passes. */
 	atomic_store(&board->begun, 0);
 	CHECK_EQ(tine_pool_find(pool, &task, one_hit, NULL, 2, &index, &opts,
 				tine_after(300)),
 		 1);
 	CHECK_EQ(index, 0);
-	CHECK_EQ(status[1], -ETIMEDOUT);
+	CHECK_EQ(status[1], -TINE_ELIMIT);
 	/* It has passed: none is told of an earlier search. */
 	index = 9;
 	CHECK_EQ(tine_pool_find(pool, &task, deaf, NULL, 4, &index, &opts, TINE_NOWAIT),

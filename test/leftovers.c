@@ -116,7 +116,7 @@ static int spawn_and_crash(const void *in, void *out)
 
 TEST(programs_that_a_job_has_spawned_end_with_its_worker)
 {
-	static const tine_task task = { "spawn", spawn_and_crash, 0, 0, 0 };
+	static const tine_task task = { .name = "spawn", .fn = spawn_and_crash };
 	tine_pool *pool = make_pool(1);
 
 	CHECK_EQ(tine_pool_map(pool, &task, NULL, NULL, 1, NULL, tine_after(20000)),
@@ -179,8 +179,9 @@ static int signals_of_program(const void *in, void *out)
 
 TEST(what_a_job_executes_finds_signals_at_their_defaults)
 {
-	static const tine_task task = { "signals", signals_of_program, 0,
-					sizeof(unsigned long), 0 };
+	static const tine_task task = { .name = "signals",
+					.fn = signals_of_program,
+					.out_size = sizeof(unsigned long) };
 	unsigned long ignored = 0, mask = 1ul << (SIGINT - 1) | 1ul << (SIGTERM - 1);
 	tine_pool *pool;
 	sigset_t set;
@@ -213,7 +214,7 @@ static int sleep_a_little(const void *in, void *out)
 
 TEST(a_signal_for_the_group_is_the_callers_to_answer)
 {
-	static const tine_task task = { "sleep", sleep_a_little, 0, 0, 0 };
+	static const tine_task task = { .name = "sleep", .fn = sleep_a_little };
 	static const int signals[] = { SIGINT, SIGTERM };
 
 	for (int i = 0; i < 2; i++) {

@@ -95,6 +95,30 @@ static void forget(void)
 
 /* ---- time -------------------------------------------------------------------------- */
 
+static int returns_codes(const void *in, void *out)
+{
+	(void)out;
+	return *(const long *)in % 2 ? -ETIMEDOUT : -ENOMEM;
+}
+
+/* A job may return what the system says; that it was ended is another thing. */
+TEST(what_a_job_returns_is_no_limit)
+{
+	tine_pool *pool = make(2);
+	tine_task task = TINE_TASK_IN(returns_codes, long);
+	long in[4] = { 0, 1, 2, 3 };
+	int status[4];
+	tine_failure failure = { .limit = 7 };
+	tine_map_opts opts = { .status = status, .failure = &failure };
+
+	CHECK_EQ(tine_pool_map(pool, &task, in, NULL, 4, &opts, TINE_FOREVER), -ENOMEM);
+	for (int i = 0; i < 4; i++)
+		CHECK_EQ(status[i], i % 2 ? -ETIMEDOUT : -ENOMEM);
+	CHECK_EQ(failure.index, 4);
+	CHECK_EQ(failure.limit, 0);
+	unmake(pool);
+}
+
 /* One worker, which goes on with the jobs before and after. */
 TEST(one_job_over_its_time)
 {
@@ -109,14 +133,15 @@ TEST(one_job_over_its_time)
 		in[4].us = 60000000;
 		opts.chunk = chunk;
 		forget();
-		CHECK_EQ(map(pool, in, 10, &opts), -ETIMEDOUT);
+		CHECK_EQ(map(pool, in, 10, &opts), -TINE_ELIMIT);
 		for (int i = 0; i < 10; i++) {
-			CHECK_EQ(status[i], i == 4 ? -ETIMEDOUT : 0);
+			CHECK_EQ(status[i], i == 4 ? -TINE_ELIMIT : 0);
 			CHECK_EQ(board->begun[i], 1);
 			CHECK_EQ(board->finished[i], i != 4);
 		}
 		CHECK_EQ(failure.index, 4);
-		CHECK_EQ(failure.status, -ETIMEDOUT);
+		CHECK_EQ(failure.status, -TINE_ELIMIT);
+		CHECK_EQ(failure.limit, TINE_LIMIT_TIME);
 		CHECK_EQ(failure.how.code, -1);
 		CHECK_EQ(failure.how.signal, SIGKILL);
 		CHECK_EQ(failure.deaths, 1);
@@ -172,14 +197,14 @@ TEST(jobs_about_as_long_as_the_limit)
 					       : 8000;
 		opts.chunk = round % 3 * 10;
 		forget();
-		CHECK_EQ(map(pool, in, MANY, &opts), -ETIMEDOUT);
+		CHECK_EQ(map(pool, in, MANY, &opts), -TINE_ELIMIT);
 		for (int i = 0; i < MANY; i++) {
 			CHECK_EQ(board->begun[i], 1);
-			CHECK(status[i] == 0 || status[i] == -ETIMEDOUT);
+			CHECK(status[i] == 0 || status[i] == -TINE_ELIMIT);
 			if (status[i] == 0)
 				CHECK_EQ(board->finished[i], 1);
 			if (i % 10 == 7)
-				CHECK_EQ(status[i], -ETIMEDOUT);
+				CHECK_EQ(status[i], -TINE_ELIMIT);
 			ended += status[i] != 0;
 			innocent += status[i] != 0 && i % 2 == 0;
 		}
@@ -211,7 +236,7 @@ TEST(a_limit_is_of_one_map)
 		in[0].us = round % 10 == 9 ? 60000000 : 0;
 		in[1].us = 0;
 		test_sleep_us(round % 10 * 500);
-		CHECK_EQ(map(pool, in, 2, &limited), round % 10 == 9 ? -ETIMEDOUT : 0);
+		CHECK_EQ(map(pool, in, 2, &limited), round % 10 == 9 ? -TINE_ELIMIT : 0);
 	}
 	unmake(pool);
 }
@@ -274,7 +299,7 @@ TEST(attempts_without_a_status)
 	number(in, N);
 	in[9].us = 60000000;
 	opts.job_ms = 100;
-	CHECK_EQ(map(pool, in, N, &opts), -ETIMEDOUT);
+	CHECK_EQ(map(pool, in, N, &opts), -TINE_ELIMIT);
 	CHECK_EQ(board->begun[9], 1);
 	CHECK_EQ(failure.deaths, 1);
 	/* Many at once, each of them. */
@@ -338,14 +363,14 @@ TEST(a_job_that_grows)
 	in[4].mib = 64;
 	in[4].us = 60000000;
 	in[5].mib = 8;
-	CHECK_EQ(map(pool, in, N, &map_opts), -ENOMEM);
+	CHECK_EQ(map(pool, in, N, &map_opts), -TINE_ELIMIT);
 	for (int i = 0; i < N; i++) {
-		CHECK_EQ(status[i], i == 4 ? -ENOMEM : 0);
+		CHECK_EQ(status[i], i == 4 ? -TINE_ELIMIT : 0);
 		CHECK_EQ(board->finished[i], i != 4);
 	}
 	CHECK(!test_alive(board->pids[4]));
 	CHECK_EQ(failure.index, 4);
-	CHECK_EQ(failure.status, -ENOMEM);
+	CHECK_EQ(failure.status, -TINE_ELIMIT);
 	CHECK_EQ(failure.how.signal, SIGKILL);
 	unmake(pool);
 }
@@ -367,8 +392,9 @@ TEST(a_submitted_job_that_grows)
 	for (int i = 0; i < 10; i++) {
 		tine_done done;
 
-		CHECK_EQ(tine_pool_next(pool, NULL, &done, TINE_FOREVER), 1);
-		CHECK_EQ(done.status, i == 4 ? -ENOMEM : 0);
+		CHECK_EQ(tine_pool_next(pool, NULL, 0, &done, TINE_FOREVER), 1);
+		CHECK_EQ(done.status, i == 4 ? -TINE_ELIMIT : 0);
+		CHECK_EQ(done.limit, i == 4 ? TINE_LIMIT_MEMORY : 0);
 		CHECK_EQ(done.how.signal, i == 4 ? SIGKILL : 0);
 	}
 	unmake(pool);
@@ -395,7 +421,7 @@ TEST(a_worker_that_has_grown_between_jobs)
 			in[i] = (struct order){ .id = i, .mib = 24, .us = 11000 };
 		map(pool, in, N, &map_opts);
 		for (int i = 0; i < N; i++) {
-			CHECK(status[i] == 0 || status[i] == -ENOMEM);
+			CHECK(status[i] == 0 || status[i] == -TINE_ELIMIT);
 			done += status[i] == 0;
 			for (int k = 0; k < i; k++)
 				CHECK(board->pids[k] != board->pids[i]);
@@ -450,7 +476,7 @@ TEST(so_many_submitted_jobs_for_each_worker)
 	for (int i = 0; i < MANY; i++) {
 		tine_done done;
 
-		CHECK_EQ(tine_pool_next(pool, NULL, &done, TINE_FOREVER), 1);
+		CHECK_EQ(tine_pool_next(pool, NULL, 0, &done, TINE_FOREVER), 1);
 		CHECK_EQ(done.status, 0);
 	}
 	for (int i = 0; i < MANY; i++) {
@@ -519,14 +545,14 @@ TEST(a_stopped_worker_is_ended_all_the_same)
 	for (int round = 0; round < 3; round++) {
 		CHECK_EQ(tine_pool_map(pool, &stop_task, in, NULL, 10, &opts,
 				       TINE_FOREVER),
-			 -ETIMEDOUT);
+			 -TINE_ELIMIT);
 		for (int i = 0; i < 10; i++)
-			CHECK_EQ(status[i], i == 3 ? -ETIMEDOUT : 0);
+			CHECK_EQ(status[i], i == 3 ? -TINE_ELIMIT : 0);
 	}
 	opts.job_ms = 0;
 	CHECK_EQ(tine_pool_map(pool, &stop_task, in, NULL, 10, &opts, tine_after(50)),
 		 -ETIMEDOUT);
-	CHECK_EQ(status[3], -ETIMEDOUT);
+	CHECK_EQ(status[3], -TINE_ELIMIT);
 	/* And is no hindrance when the pool is freed. */
 	in[3] = 0;
 	CHECK_EQ(tine_pool_map(pool, &stop_task, in, NULL, 10, &opts, TINE_FOREVER), 0);
@@ -551,7 +577,7 @@ TEST(a_worker_stopped_at_rest)
 		test_sleep_us(round % 2 * 5000);
 		kill(pid, SIGSTOP);
 		CHECK_EQ(tine_pool_submit(pool, &stop_task, in, 1, TINE_FOREVER), 0);
-		CHECK_EQ(tine_pool_next(pool, NULL, &done, TINE_FOREVER), 1);
+		CHECK_EQ(tine_pool_next(pool, NULL, 0, &done, TINE_FOREVER), 1);
 		kill(pid, SIGCONT);
 	}
 	unmake(pool);
@@ -727,7 +753,7 @@ static int says_share(const void *in, void *out)
 	return 0;
 }
 
-static const tine_task shares = { "shares", says_share, 0, 8, 0 };
+static const tine_task shares = { .name = "shares", .fn = says_share, .out_size = 8 };
 
 /* With a pool of its own, as large as its share. */
 static int says_inner(const void *in, void *out)
@@ -760,7 +786,7 @@ TEST(a_job_has_its_share_of_the_processors)
 					     { 12, 3, 4, 1 }, { 3, 1, 3, 1 },
 					     { 4, 4, 1, 1 },  { 2, 5, 1, 1 }
 	};
-	tine_task inner = { "inner", says_inner, 0, 8, 0 };
+	tine_task inner = { .name = "inner", .fn = says_inner, .out_size = 8 };
 
 	seen_by_init = tine_shared_new(1, sizeof(*seen_by_init));
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {

@@ -248,9 +248,9 @@ TEST_LIMIT(a_worker_stopped_at_any_step, 120)
 		long out[JOBS];
 
 		err = map_all(pool, 150, GUARD_MS, status, out);
-		failed = check_jobs(out, status, -ETIMEDOUT);
+		failed = check_jobs(out, status, -TINE_ELIMIT);
 		CHECK(failed <= 1);
-		CHECK_EQ(err, failed ? -ETIMEDOUT : 0);
+		CHECK_EQ(err, failed ? -TINE_ELIMIT : 0);
 		stopped += end_stopping(pid);
 		limited += failed;
 		kill(aim.victim, SIGCONT);
@@ -284,7 +284,7 @@ TEST_LIMIT(and_the_deadline_is_kept, 120)
 			if (status[i] == 0)
 				CHECK_EQ(out[i], 3L * i);
 			else
-				CHECK(err && (status[i] == -ETIMEDOUT ||
+				CHECK(err && (status[i] == -TINE_ELIMIT ||
 					      status[i] == -ECANCELED));
 		late += err != 0;
 		stopped += end_stopping(pid);
@@ -320,7 +320,8 @@ TEST_LIMIT(a_worker_stopped_with_the_lock, 120)
 		/* The job that it may have begun by now has a limit. */
 		for (int i = 0; i == 0 || (i < 6 && !over_with(pid)); i++)
 			CHECK_EQ(map_all(pool, 2000, GUARD_MS, status, out),
-				 check_jobs(out, status, -ETIMEDOUT) ? -ETIMEDOUT : 0);
+				 check_jobs(out, status, -TINE_ELIMIT) ? -TINE_ELIMIT
+								       : 0);
 		with_lock = atomic_load(&board->stopped) && atomic_load(&board->holds);
 		atomic_store(&board->idle, 0);
 		/* Who deals needs the lock. */
@@ -402,7 +403,7 @@ TEST(a_nursery_in_a_debugger_keeps_no_deadline)
 	begun = tine_now();
 	CHECK_EQ(tine_pool_map(pool, &long_one, &in, &out, 1, &opts, tine_after(100)),
 		 -ETIMEDOUT);
-	CHECK_EQ(status, -ETIMEDOUT);
+	CHECK_EQ(status, -TINE_ELIMIT);
 	CHECK(tine_now() - begun < INT64_C(10000000000));
 	CHECK(pool->nursery.pid != aim.victim);
 	CHECK(end_stopping(pid));
@@ -463,17 +464,19 @@ TEST_LIMIT(a_worker_stopped_at_any_step_of_a_ticket, 120)
 				 0);
 			if (i < 5)
 				continue;
-			CHECK_EQ(tine_pool_next(pool, &out, &done, tine_after(GUARD_MS)),
+			CHECK_EQ(tine_pool_next(pool, &out, sizeof(out), &done,
+						tine_after(GUARD_MS)),
 				 1);
 			failed += done.status != 0;
-			CHECK(done.status == -ETIMEDOUT || out == 3 * (long)done.tag);
+			CHECK(done.status == -TINE_ELIMIT || out == 3 * (long)done.tag);
 		}
-		while (tine_pool_next(pool, &out, &done, tine_after(GUARD_MS)) == 1) {
+		while (tine_pool_next(pool, &out, sizeof(out), &done,
+				      tine_after(GUARD_MS)) == 1) {
 			failed += done.status != 0;
-			CHECK(done.status == -ETIMEDOUT || out == 3 * (long)done.tag);
+			CHECK(done.status == -TINE_ELIMIT || out == 3 * (long)done.tag);
 		}
 		CHECK(failed <= 1);
-		CHECK_EQ(tine_pool_next(pool, &out, &done, TINE_NOWAIT), 0);
+		CHECK_EQ(tine_pool_next(pool, &out, sizeof(out), &done, TINE_NOWAIT), 0);
 		limited += failed;
 		stopped += end_stopping(pid);
 		kill(aim.victim, SIGCONT);

@@ -40,7 +40,7 @@ TEST(the_exit_code_is_what_the_function_returns)
 
 	for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++) {
 		tine_process *process = start(returns, (void *)(intptr_t)values[i][0]);
-		tine_exit how = { -5, -5 };
+		tine_exit how = { .code = -5, .signal = -5 };
 
 		/* As often as one likes. */
 		for (int again = 0; again < 2; again++) {
@@ -56,7 +56,7 @@ TEST(the_exit_code_is_what_the_function_returns)
 TEST(a_signal_is_told)
 {
 	tine_process *process = start(sleeps, NULL);
-	tine_exit how = { -5, -5 };
+	tine_exit how = { .code = -5, .signal = -5 };
 	int64_t begun = tine_now();
 
 	CHECK_EQ(tine_process_wait(process, &how, TINE_NOWAIT), -ETIMEDOUT);
@@ -247,7 +247,7 @@ TEST(children_do_not_hold_each_others_descriptors)
 TEST(another_may_have_reaped_it)
 {
 	tine_process *process = start(returns, NULL);
-	tine_exit how = { -5, -5 };
+	tine_exit how = { .code = -5, .signal = -5 };
 
 	CHECK(waitpid(tine_process_pid(process), NULL, 0) > 0);
 	CHECK_EQ(tine_process_wait(process, &how, TINE_FOREVER), -ECHILD);

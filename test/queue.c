@@ -521,9 +521,8 @@ TEST(deadlines)
 	tine_queue *queue = make(1, 1);
 	int64_t number = 1, begun;
 	tine_lease id;
-	const int64_t past[] = {
-		TINE_NOWAIT, INT64_MIN, -1, 1, tine_now() - 1, tine_now()
-	};
+	const int64_t past[] = { TINE_NOWAIT, INT64_MIN,      -1,
+				 1000000000,  tine_now() - 1, tine_now() };
 
 	for (size_t i = 0; i < sizeof(past) / sizeof(*past); i++) {
 		CHECK_EQ(get(queue, past[i]), -ETIMEDOUT);

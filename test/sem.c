@@ -4,7 +4,17 @@
 #include <limits.h>
 #include <pthread.h>
 
-static const tine_sem_opts signals = { .signals = true };
+static const tine_sem_opts held = { .held = true };
+
+static tine_sem *new_held(unsigned n)
+{
+	tine_sem *sems = tine_shared_new(n, sizeof(*sems));
+
+	CHECK(sems);
+	for (unsigned i = 0; i < n; i++)
+		CHECK_EQ(tine_sem_init(&sems[i], &held), 0);
+	return sems;
+}
 
 TEST(zeroed_has_no_permits)
 {
@@ -37,7 +47,7 @@ static unsigned count(tine_sem *sem)
 
 TEST(what_is_held_is_given_back_first)
 {
-	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
+	tine_sem *sem = new_held(1);
 
 	CHECK_EQ(tine_sem_post(sem, 3), 0);
 	CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), 0);
@@ -51,7 +61,7 @@ TEST(what_is_held_is_given_back_first)
 
 TEST(there_are_never_more_than_int_max)
 {
-	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
+	tine_sem *sem = new_held(1);
 
 	CHECK_EQ(tine_sem_post(sem, 1), 0);
 	CHECK_EQ(tine_sem_post(sem, INT_MAX), -EOVERFLOW);
@@ -140,7 +150,7 @@ static void *take_one(void *sem)
 
 TEST(a_thread_gives_back_what_another_took)
 {
-	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
+	tine_sem *sem = new_held(1);
 	pthread_t thread;
 
 	CHECK_EQ(tine_sem_post(sem, 1), 0);
@@ -185,6 +195,7 @@ TEST(what_the_killed_held_comes_back_and_one_is_told)
 	struct scene *scene = tine_shared_new(1, sizeof(*scene));
 	pid_t pid, other;
 
+	CHECK_EQ(tine_sem_init(&scene->sem, &held), 0);
 	CHECK_EQ(tine_sem_post(&scene->sem, 3), 0);
 	pid = start_holder(scene, 3);
 	CHECK_EQ(tine_sem_wait(&scene->sem, TINE_NOWAIT), -ETIMEDOUT);
@@ -219,6 +230,7 @@ TEST(who_sleeps_is_told)
 	struct scene *scene = tine_shared_new(1, sizeof(*scene));
 	pid_t holder, waiter;
 
+	CHECK_EQ(tine_sem_init(&scene->sem, &held), 0);
 	CHECK_EQ(tine_sem_post(&scene->sem, 1), 0);
 	holder = start_holder(scene, 1);
 	waiter = test_fork(is_told, &scene->sem);
@@ -243,6 +255,7 @@ TEST(a_death_that_held_nothing_is_not_told)
 	struct scene *scene = tine_shared_new(1, sizeof(*scene));
 	pid_t pid;
 
+	CHECK_EQ(tine_sem_init(&scene->sem, &held), 0);
 	CHECK_EQ(tine_sem_post(&scene->sem, 1), 0);
 	pid = test_fork(take_and_give_back, scene);
 	CHECK_EQ(test_reap(pid), -SIGKILL);
@@ -258,7 +271,7 @@ static void wait_in_vain(void *sem)
 
 TEST(a_killed_sleeper_takes_nothing_along)
 {
-	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
+	tine_sem *sem = new_held(1);
 	pid_t pids[3];
 
 	for (int i = 0; i < 3; i++)
@@ -291,7 +304,7 @@ static void run(int (*fn)(void *), void *arg)
 
 TEST(what_is_held_at_an_orderly_end_comes_back_in_silence)
 {
-	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
+	tine_sem *sem = new_held(1);
 
 	CHECK_EQ(tine_sem_post(sem, 3), 0);
 	run(take_and_end, sem);
@@ -320,6 +333,7 @@ TEST(who_sleeps_gets_what_an_orderly_end_leaves)
 	struct scene *scene = tine_shared_new(1, sizeof(*scene));
 	tine_process *process;
 
+	CHECK_EQ(tine_sem_init(&scene->sem, &held), 0);
 	CHECK_EQ(tine_sem_post(&scene->sem, 1), 0);
 	CHECK_EQ(tine_process_start(&process, take_and_tarry, scene, NULL), 0);
 	CHECK_EQ(tine_event_wait(&scene->taken, TINE_FOREVER), 0);
@@ -337,7 +351,7 @@ static void fork_of_a_holder(void *sem)
 
 TEST(a_child_does_not_hold_what_its_parent_holds)
 {
-	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
+	tine_sem *sem = new_held(1);
 
 	CHECK_EQ(tine_sem_post(sem, 1), 0);
 	CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), 0);
@@ -347,15 +361,28 @@ TEST(a_child_does_not_hold_what_its_parent_holds)
 	tine_shared_free(sem);
 }
 
-/* ---- signals --------------------------------------------------------------------- */
+/* ---- not held -------------------------------------------------------------------- */
 
-TEST(who_takes_a_signal_does_not_hold_it)
+static void take_one_post_two(void *sem)
 {
-	tine_sem_opts bad = { .signals = true, .reserved = { 1 } };
+	CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_sem_post(sem, 2), 0);
+	raise(SIGKILL);
+}
+
+/* What a process posts before it ends stays as well, and what it takes is gone. */
+TEST(a_zeroed_one_is_a_plain_semaphore)
+{
+	tine_sem_opts bad = { .held = true, .reserved = { 1 } };
 	struct scene *scene = tine_shared_new(1, sizeof(*scene));
 
 	CHECK_EQ(tine_sem_init(&scene->sem, &bad), -EINVAL);
-	CHECK_EQ(tine_sem_init(&scene->sem, &signals), 0);
+	CHECK_EQ(tine_sem_init(&scene->sem, NULL), 0);
+	/* A process takes one, posts two, and is killed. */
+	CHECK_EQ(tine_sem_post(&scene->sem, 1), 0);
+	CHECK_EQ(test_reap(test_fork(take_one_post_two, &scene->sem)), -SIGKILL);
+	CHECK_EQ(tine_sem_wait(&scene->sem, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_sem_wait(&scene->sem, TINE_NOWAIT), 0);
 	CHECK_EQ(tine_sem_wait(&scene->sem, TINE_NOWAIT), -ETIMEDOUT);
 	CHECK_EQ(tine_sem_wait(&scene->sem, tine_after(5)), -ETIMEDOUT);
 	CHECK_EQ(tine_sem_post(&scene->sem, 3), 0);
@@ -389,8 +416,6 @@ TEST(no_signal_is_missed)
 	struct ping *ping = tine_shared_new(1, sizeof(*ping));
 	pid_t pid;
 
-	CHECK_EQ(tine_sem_init(&ping->there, &signals), 0);
-	CHECK_EQ(tine_sem_init(&ping->back, &signals), 0);
 	ping->turns = test_scaled(20000);
 	pid = test_fork(answer, ping);
 	for (long i = 0; i < ping->turns; i++) {
@@ -414,7 +439,6 @@ TEST(each_of_many_sleepers_gets_one)
 	struct ping *ping = tine_shared_new(1, sizeof(*ping));
 	pid_t pids[4];
 
-	CHECK_EQ(tine_sem_init(&ping->there, &signals), 0);
 	ping->turns = 2 * test_scaled(1000);
 	for (int i = 0; i < 4; i++)
 		pids[i] = test_fork(take_signals, ping);
@@ -432,7 +456,7 @@ enum { SEMS = 33 };
 
 TEST(a_process_holds_permits_of_32_at_a_time)
 {
-	tine_sem *sems = tine_shared_new(SEMS, sizeof(*sems));
+	tine_sem *sems = new_held(SEMS);
 
 	for (int i = 0; i < SEMS; i++)
 		CHECK_EQ(tine_sem_post(&sems[i], 2), 0);
@@ -448,6 +472,7 @@ TEST(a_process_holds_permits_of_32_at_a_time)
 	/* What is freed while permits of it are held does not count for ever. */
 	memset(sems, 0, SEMS * sizeof(*sems));
 	for (int i = 0; i < SEMS - 1; i++) {
+		CHECK_EQ(tine_sem_init(&sems[i], &held), 0);
 		CHECK_EQ(tine_sem_post(&sems[i], 1), 0);
 		CHECK_EQ(tine_sem_wait(&sems[i], TINE_NOWAIT), 0);
 	}

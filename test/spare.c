@@ -237,11 +237,11 @@ TEST(how_a_worker_died)
 	static const struct {
 		int what;
 		tine_exit how;
-	} cases[] = { { KILLED, { -1, SIGKILL } },
-		      { FAULTS, { -1, SIGILL } },
-		      { LEAVES, { 3, 0 } },
-		      { ENDS, { 0, 0 } },
-		      { THREADED, { -1, SIGKILL } } };
+	} cases[] = { { KILLED, { .code = -1, .signal = SIGKILL } },
+		      { FAULTS, { .code = -1, .signal = SIGILL } },
+		      { LEAVES, { .code = 3, .signal = 0 } },
+		      { ENDS, { .code = 0, .signal = 0 } },
+		      { THREADED, { .code = -1, .signal = SIGKILL } } };
 	tine_pool *pool;
 	pid_t spare = 0;
 
@@ -405,7 +405,7 @@ TEST(a_spare_has_a_limit_of_its_own)
 		CHECK_EQ(map_one(pool, WAITS, 0, &failure), spare);
 		CHECK_EQ(map_one(pool, WAITS, 0, &failure), spare);
 		await_spare(0);
-		map_one(pool, GROWS, -ENOMEM, &failure);
+		map_one(pool, GROWS, -TINE_ELIMIT, &failure);
 		CHECK_EQ(failure.how.signal, SIGKILL);
 	}
 	unmake(pool);

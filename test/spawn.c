@@ -38,7 +38,7 @@ static void start_keeper_before(void)
 
 static tine_exit wait_for(tine_process *process)
 {
-	tine_exit how = { -5, -5 };
+	tine_exit how = { .code = -5, .signal = -5 };
 
 	CHECK_EQ(tine_process_wait(process, &how, tine_after(20000)), 0);
 	return how;
@@ -127,7 +127,7 @@ TEST(the_end_that_poll_tells_is_known_at_once)
 	for (int i = 0; i < 100; i++) {
 		tine_process *process = spawn((const char *const[]){ "true", NULL });
 		struct pollfd polled = { tine_process_fd(process), POLLIN, 0 };
-		tine_exit how = { -5, -5 };
+		tine_exit how = { .code = -5, .signal = -5 };
 
 		CHECK_EQ(poll(&polled, 1, 20000), 1);
 		CHECK_EQ(tine_process_wait(process, &how, TINE_NOWAIT), 0);

@@ -20,7 +20,7 @@ static void be_member(void *arg)
 
 /* ---- semaphore --------------------------------------------------------------------- */
 
-static const tine_sem_opts signals = { .signals = true };
+static const tine_sem_opts held = { .held = true };
 
 static void take_and_give(void *sem)
 {
@@ -59,10 +59,11 @@ static void three_are_left(void *sem, long step)
 	CHECK_EQ(tine_sem_post(sem, 3), 0);
 }
 
-TEST_LIMIT(a_semaphore, 600)
+TEST_LIMIT(a_semaphore_of_held_permits, 600)
 {
 	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
 
+	CHECK_EQ(tine_sem_init(sem, &held), 0);
 	CHECK_EQ(tine_sem_post(sem, 3), 0);
 	stop_some_steps(&(struct stops){ .before = be_member,
 					 .fn = take_and_give,
@@ -73,7 +74,7 @@ TEST_LIMIT(a_semaphore, 600)
 }
 
 /* Nobody has to wait at all. */
-static void take_a_signal_at_once(void *sem)
+static void take_a_permit_at_once(void *sem)
 {
 	CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), 0);
 	CHECK_EQ(tine_sem_post(sem, 1), 0);
@@ -81,20 +82,19 @@ static void take_a_signal_at_once(void *sem)
 	CHECK_EQ(tine_sem_post(sem, 1), 0);
 }
 
-static void take_a_signal_beside(void *sem, long step)
+static void take_a_permit_beside(void *sem, long step)
 {
 	(void)step;
-	test_call_beside(take_a_signal_at_once, sem);
+	test_call_beside(take_a_permit_at_once, sem);
 }
 
-TEST_LIMIT(a_semaphore_of_signals, 600)
+TEST_LIMIT(a_semaphore, 600)
 {
 	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
 
-	CHECK_EQ(tine_sem_init(sem, &signals), 0);
 	CHECK_EQ(tine_sem_post(sem, 3), 0);
 	stop_some_steps(&(struct stops){ .fn = take_and_give,
-					 .beside = take_a_signal_beside,
+					 .beside = take_a_permit_beside,
 					 .after = three_are_left },
 			sem, 10);
 	tine_shared_free(sem);
@@ -264,6 +264,7 @@ TEST_LIMIT(a_first_call, 600)
 {
 	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
 
+	CHECK_EQ(tine_sem_init(sem, &held), 0);
 	CHECK_EQ(tine_sem_post(sem, 3), 0);
 	stop_some_steps(&(struct stops){ .fn = become_member, .beside = take_beside },
 			sem, 300);
@@ -274,6 +275,7 @@ TEST_LIMIT(a_fork, 600)
 {
 	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
 
+	CHECK_EQ(tine_sem_init(sem, &held), 0);
 	CHECK_EQ(tine_sem_post(sem, 3), 0);
 	stop_some_steps(&(struct stops){ .fn = become_member, .beside = fork_beside },
 			sem, 300);

@@ -31,7 +31,7 @@ static bool is(tine_store *store, const char *key, const char *text)
 
 static void push(tine_store *store, const char *list, const char *text)
 {
-	CHECK_EQ(tine_store_push(store, list, text, strlen(text)), 0);
+	CHECK_EQ(tine_store_append(store, list, text, strlen(text)), 0);
 }
 
 static void put_field(tine_store *store, const char *dict, const char *field,
@@ -43,7 +43,7 @@ static void put_field(tine_store *store, const char *dict, const char *field,
 static bool pops(tine_store *store, const char *list, const char *text)
 {
 	char buf[64];
-	ssize_t len = tine_store_pop(store, list, buf, sizeof(buf), TINE_NOWAIT);
+	ssize_t len = tine_store_take(store, list, buf, sizeof(buf), TINE_NOWAIT);
 
 	return len == (ssize_t)strlen(text) && memcmp(buf, text, len) == 0;
 }
@@ -98,8 +98,8 @@ STORE_TEST(every_byte_is_kept)
 	CHECK_EQ(tine_store_put_field(store, "dict", name, all, 256), 0);
 	CHECK_EQ(tine_store_get_field(store, "dict", name, buf, 256), 256);
 	CHECK(memcmp(all, buf, 256) == 0);
-	CHECK_EQ(tine_store_push(store, "list", all, 256), 0);
-	CHECK_EQ(tine_store_pop(store, "list", buf, 256, TINE_NOWAIT), 256);
+	CHECK_EQ(tine_store_append(store, "list", all, 256), 0);
+	CHECK_EQ(tine_store_take(store, "list", buf, 256, TINE_NOWAIT), 256);
 	CHECK(memcmp(all, buf, 256) == 0);
 	tine_store_free(store);
 }
@@ -125,7 +125,8 @@ STORE_TEST(bad_arguments)
 {
 	tine_store *store = store_open();
 	char longest[256], longer[257], buf[8] = "kept";
-	tine_store_item items[2] = { { "good", "x", 1 }, { "", "x", 1 } };
+	tine_store_item items[2] = { { .key = "good", .val = "x", .len = 1 },
+				     { .key = "", .val = "x", .len = 1 } };
 	tine_store_opts opts = { .reserved = { [5] = 1 } };
 	tine_store *made = store;
 	uint64_t version = 7;
@@ -139,9 +140,9 @@ STORE_TEST(bad_arguments)
 		CHECK_EQ(tine_store_set(store, key, "x", 1), -EINVAL);
 		CHECK_EQ(tine_store_get(store, key, buf, 8), -EINVAL);
 		CHECK_EQ(tine_store_add(store, key, 1, &sum), -EINVAL);
-		CHECK_EQ(tine_store_swap(store, key, "x", 1, "y", 1), -EINVAL);
-		CHECK_EQ(tine_store_push(store, key, "x", 1), -EINVAL);
-		CHECK_EQ(tine_store_pop(store, key, buf, 8, TINE_NOWAIT), -EINVAL);
+		CHECK_EQ(tine_store_compare_set(store, key, "x", 1, "y", 1), -EINVAL);
+		CHECK_EQ(tine_store_append(store, key, "x", 1), -EINVAL);
+		CHECK_EQ(tine_store_take(store, key, buf, 8, TINE_NOWAIT), -EINVAL);
 		CHECK_EQ(tine_store_put_field(store, key, "f", "x", 1), -EINVAL);
 		CHECK_EQ(tine_store_put_field(store, "d", key, "x", 1), -EINVAL);
 		CHECK_EQ(tine_store_get_field(store, key, "f", buf, 8), -EINVAL);
@@ -159,10 +160,11 @@ STORE_TEST(bad_arguments)
 	CHECK_EQ(tine_store_set_all(store, NULL, 0), 0);
 	CHECK_EQ(tine_store_set(store, "key", NULL, 1), -EINVAL);
 	CHECK_EQ(tine_store_set(store, "key", buf, TINE_STORE_VALUE_MAX + 1), -EMSGSIZE);
-	CHECK_EQ(tine_store_push(store, "key", buf, SIZE_MAX), -EMSGSIZE);
+	CHECK_EQ(tine_store_append(store, "key", buf, SIZE_MAX), -EMSGSIZE);
 	CHECK_EQ(tine_store_put_field(store, "key", "f", buf, TINE_STORE_VALUE_MAX + 1),
 		 -EMSGSIZE);
-	CHECK_EQ(tine_store_swap(store, "key", NULL, 0, buf, TINE_STORE_VALUE_MAX + 1),
+	CHECK_EQ(tine_store_compare_set(store, "key", NULL, 0, buf,
+					TINE_STORE_VALUE_MAX + 1),
 		 -EMSGSIZE);
 	CHECK_EQ(tine_store_expire(store, "key", -1), -EINVAL);
 	CHECK_EQ(tine_store_wait(store, "key", NULL, TINE_NOWAIT), -EINVAL);
@@ -191,7 +193,8 @@ static int never(void *arg, const char *field, const void *val, size_t len)
 STORE_TEST(kinds)
 {
 	tine_store *store = store_open();
-	tine_store_item items[] = { { "fresh", "x", 1 }, { "list", "x", 1 } };
+	tine_store_item items[] = { { .key = "fresh", .val = "x", .len = 1 },
+				    { .key = "list", .val = "x", .len = 1 } };
 	static const char *const keys[] = { "value", "list", "dict" };
 	char buf[8];
 
@@ -205,16 +208,16 @@ STORE_TEST(kinds)
 			CHECK_EQ(tine_store_set(store, key, "x", 1), -TINE_EKIND);
 			CHECK_EQ(tine_store_get(store, key, buf, 8), -TINE_EKIND);
 			CHECK_EQ(tine_store_add(store, key, 1, NULL), -TINE_EKIND);
-			CHECK_EQ(tine_store_swap(store, key, "x", 1, "y", 1),
+			CHECK_EQ(tine_store_compare_set(store, key, "x", 1, "y", 1),
 				 -TINE_EKIND);
-			CHECK_EQ(tine_store_swap(store, key, NULL, 0, "y", 1),
+			CHECK_EQ(tine_store_compare_set(store, key, NULL, 0, "y", 1),
 				 -TINE_EKIND);
 		}
 		if (i != 1) {
-			CHECK_EQ(tine_store_push(store, key, "x", 1), -TINE_EKIND);
-			CHECK_EQ(tine_store_pop(store, key, buf, 8, TINE_NOWAIT),
+			CHECK_EQ(tine_store_append(store, key, "x", 1), -TINE_EKIND);
+			CHECK_EQ(tine_store_take(store, key, buf, 8, TINE_NOWAIT),
 				 -TINE_EKIND);
-			CHECK_EQ(tine_store_pop(store, key, buf, 8, PATIENCE),
+			CHECK_EQ(tine_store_take(store, key, buf, 8, PATIENCE),
 				 -TINE_EKIND);
 		}
 		if (i != 2) {
@@ -247,9 +250,11 @@ STORE_TEST(many_at_once)
 
 	for (int i = 0; i < N; i++) {
 		snprintf(keys[i], sizeof(keys[i]), "key-%d", i);
-		items[i] = (tine_store_item){ keys[i], keys[i], strlen(keys[i]) };
+		items[i] = (tine_store_item){ .key = keys[i],
+					      .val = keys[i],
+					      .len = strlen(keys[i]) };
 	}
-	items[N] = (tine_store_item){ "key-7", "the last", 8 };
+	items[N] = (tine_store_item){ .key = "key-7", .val = "the last", .len = 8 };
 	CHECK_EQ(tine_store_set_all(store, items, N + 1), 0);
 	for (int i = 0; i < N; i++)
 		CHECK(is(store, keys[i], i == 7 ? "the last" : keys[i]));
@@ -351,23 +356,23 @@ STORE_TEST(swap)
 {
 	tine_store *store = store_open();
 
-	CHECK_EQ(tine_store_swap(store, "key", "old", 3, "new", 3), -EAGAIN);
-	CHECK_EQ(tine_store_swap(store, "key", "", 0, "new", 3), -EAGAIN);
-	CHECK_EQ(tine_store_swap(store, "key", "old", 3, NULL, 0), -EAGAIN);
-	CHECK_EQ(tine_store_swap(store, "key", NULL, 0, NULL, 0), 0);
+	CHECK_EQ(tine_store_compare_set(store, "key", "old", 3, "new", 3), -EAGAIN);
+	CHECK_EQ(tine_store_compare_set(store, "key", "", 0, "new", 3), -EAGAIN);
+	CHECK_EQ(tine_store_compare_set(store, "key", "old", 3, NULL, 0), -EAGAIN);
+	CHECK_EQ(tine_store_compare_set(store, "key", NULL, 0, NULL, 0), 0);
 	CHECK_EQ(tine_store_len(store, "key"), -ENOENT);
-	CHECK_EQ(tine_store_swap(store, "key", NULL, 0, "a\0c", 3), 0);
-	CHECK_EQ(tine_store_swap(store, "key", NULL, 0, "other", 5), -EAGAIN);
-	CHECK_EQ(tine_store_swap(store, "key", NULL, 0, NULL, 0), -EAGAIN);
-	CHECK_EQ(tine_store_swap(store, "key", "a\0d", 3, "other", 5), -EAGAIN);
-	CHECK_EQ(tine_store_swap(store, "key", "a", 1, "other", 5), -EAGAIN);
-	CHECK_EQ(tine_store_swap(store, "key", "a\0cd", 4, "other", 5), -EAGAIN);
+	CHECK_EQ(tine_store_compare_set(store, "key", NULL, 0, "a\0c", 3), 0);
+	CHECK_EQ(tine_store_compare_set(store, "key", NULL, 0, "other", 5), -EAGAIN);
+	CHECK_EQ(tine_store_compare_set(store, "key", NULL, 0, NULL, 0), -EAGAIN);
+	CHECK_EQ(tine_store_compare_set(store, "key", "a\0d", 3, "other", 5), -EAGAIN);
+	CHECK_EQ(tine_store_compare_set(store, "key", "a", 1, "other", 5), -EAGAIN);
+	CHECK_EQ(tine_store_compare_set(store, "key", "a\0cd", 4, "other", 5), -EAGAIN);
 	CHECK_EQ(tine_store_len(store, "key"), 3);
-	CHECK_EQ(tine_store_swap(store, "key", "a\0c", 3, "", 0), 0);
+	CHECK_EQ(tine_store_compare_set(store, "key", "a\0c", 3, "", 0), 0);
 	CHECK_EQ(tine_store_len(store, "key"), 0);
-	CHECK_EQ(tine_store_swap(store, "key", "", 0, "x", 1), 0);
+	CHECK_EQ(tine_store_compare_set(store, "key", "", 0, "x", 1), 0);
 	CHECK(is(store, "key", "x"));
-	CHECK_EQ(tine_store_swap(store, "key", "x", 1, NULL, 0), 0);
+	CHECK_EQ(tine_store_compare_set(store, "key", "x", 1, NULL, 0), 0);
 	CHECK_EQ(tine_store_len(store, "key"), -ENOENT);
 	tine_store_free(store);
 }
@@ -384,7 +389,8 @@ static void swap_often(void *arg)
 		CHECK(len > 0);
 		old[len] = '\0';
 		n = snprintf(new, sizeof(new), "%ld", atol(old) + 1);
-		err = tine_store_swap(store, "n", old, (size_t)len, new, (size_t)n);
+		err = tine_store_compare_set(store, "n", old, (size_t)len, new,
+					     (size_t)n);
 		CHECK(err == 0 || err == -EAGAIN);
 		done += err == 0;
 	}
@@ -411,15 +417,15 @@ STORE_TEST(lists)
 	tine_store *store = store_open();
 	char buf[8] = "kept";
 
-	CHECK_EQ(tine_store_pop(store, "list", buf, 8, TINE_NOWAIT), -ETIMEDOUT);
-	CHECK_EQ(tine_store_pop(store, "list", buf, 8, tine_after(20)), -ETIMEDOUT);
+	CHECK_EQ(tine_store_take(store, "list", buf, 8, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(tine_store_take(store, "list", buf, 8, tine_after(20)), -ETIMEDOUT);
 	CHECK_EQ(tine_store_len(store, "list"), -ENOENT);
 	push(store, "list", "first");
 	push(store, "list", "");
 	push(store, "list", "third");
 	CHECK_EQ(tine_store_len(store, "list"), 3);
-	CHECK_EQ(tine_store_pop(store, "list", buf, 4, TINE_NOWAIT), -EMSGSIZE);
-	CHECK_EQ(tine_store_pop(store, "list", buf, 4, PATIENCE), -EMSGSIZE);
+	CHECK_EQ(tine_store_take(store, "list", buf, 4, TINE_NOWAIT), -EMSGSIZE);
+	CHECK_EQ(tine_store_take(store, "list", buf, 4, PATIENCE), -EMSGSIZE);
 	CHECK(strcmp(buf, "kept") == 0);
 	CHECK_EQ(tine_store_len(store, "list"), 3);
 	CHECK(pops(store, "list", "first"));
@@ -430,7 +436,7 @@ STORE_TEST(lists)
 	CHECK_EQ(tine_store_len(store, "list"), -ENOENT);
 	push(store, "list", "x");
 	CHECK_EQ(tine_store_del(store, "list"), 0);
-	CHECK_EQ(tine_store_pop(store, "list", buf, 8, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(tine_store_take(store, "list", buf, 8, TINE_NOWAIT), -ETIMEDOUT);
 	push(store, "list", "y");
 	CHECK(pops(store, "list", "y"));
 	tine_store_free(store);
@@ -475,8 +481,8 @@ static void consume(void *arg)
 		int number = 0;
 
 		atomic_fetch_add(&worker->consumers->popping, 1);
-		CHECK_EQ(tine_store_pop(worker->store, "list", &number, sizeof(number),
-					PATIENCE),
+		CHECK_EQ(tine_store_take(worker->store, "list", &number, sizeof(number),
+					 PATIENCE),
 			 sizeof(number));
 		if (number < 0)
 			return;
@@ -494,8 +500,9 @@ static void produce(void *arg)
 		/* Now and then all consumers have gone to sleep. */
 		if (i % 500 == 0)
 			test_sleep_us(20000);
-		CHECK_EQ(tine_store_push(worker->store, "list", &number, sizeof(number)),
-			 0);
+		CHECK_EQ(
+			tine_store_append(worker->store, "list", &number, sizeof(number)),
+			0);
 	}
 }
 
@@ -515,7 +522,7 @@ STORE_TEST(each_item_is_popped_once)
 	for (int i = 0; i < 2; i++)
 		CHECK_EQ(test_reap(producing[i]), 0);
 	for (int i = 0; i < 3; i++)
-		CHECK_EQ(tine_store_push(store, "list", &end, sizeof(end)), 0);
+		CHECK_EQ(tine_store_append(store, "list", &end, sizeof(end)), 0);
 	for (int i = 0; i < 3; i++)
 		CHECK_EQ(test_reap(consuming[i]), 0);
 	for (int i = 0; i < 2 * each; i++)
@@ -681,11 +688,11 @@ STORE_TEST(keys_end_in_time)
 				 -ENOENT);
 			CHECK_EQ(tine_store_fields(store, "dict", never, NULL), -ENOENT);
 			CHECK_EQ(tine_store_del_field(store, "dict", "field"), -ENOENT);
-			CHECK_EQ(tine_store_pop(store, "list", buf, 8, TINE_NOWAIT),
+			CHECK_EQ(tine_store_take(store, "list", buf, 8, TINE_NOWAIT),
 				 -ETIMEDOUT);
 			CHECK_EQ(tine_store_del(store, "value"), -ENOENT);
 			CHECK_EQ(tine_store_expire(store, "value", 100), -ENOENT);
-			CHECK_EQ(tine_store_swap(store, "value", "7", 1, "8", 1),
+			CHECK_EQ(tine_store_compare_set(store, "value", "7", 1, "8", 1),
 				 -EAGAIN);
 		}
 		if (turn == 1) {
@@ -707,7 +714,7 @@ STORE_TEST(keys_end_in_time)
 STORE_TEST(what_ends_the_end)
 {
 	tine_store *store = store_open();
-	tine_store_item item = { "all", "new", 3 };
+	tine_store_item item = { .key = "all", .val = "new", .len = 3 };
 
 	/* However late these come, the key is there for good when they have. */
 	set(store, "set", "old");
@@ -721,7 +728,7 @@ STORE_TEST(what_ends_the_end)
 	CHECK_EQ(tine_store_expire(store, "never", 0), 0);
 	set(store, "swap", "old");
 	CHECK_EQ(tine_store_expire(store, "swap", 20000), 0);
-	CHECK_EQ(tine_store_swap(store, "swap", "old", 3, "new", 3), 0);
+	CHECK_EQ(tine_store_compare_set(store, "swap", "old", 3, "new", 3), 0);
 	test_sleep_us(200000);
 	CHECK(is(store, "set", "new"));
 	CHECK(is(store, "all", "new"));
@@ -827,7 +834,7 @@ static void change_list(tine_store *store, int turn)
 	if (turn % 2 == 0)
 		push(store, "list", "x");
 	else
-		CHECK_EQ(tine_store_pop(store, "list", buf, 8, TINE_NOWAIT), 1);
+		CHECK_EQ(tine_store_take(store, "list", buf, 8, TINE_NOWAIT), 1);
 }
 
 static void change_dict(tine_store *store, int turn)
@@ -840,7 +847,7 @@ static void change_dict(tine_store *store, int turn)
 
 static void change_value(tine_store *store, int turn)
 {
-	tine_store_item item = { "value", "z", 1 };
+	tine_store_item item = { .key = "value", .val = "z", .len = 1 };
 
 	switch (turn % 5) {
 	case 0:
@@ -850,13 +857,13 @@ static void change_value(tine_store *store, int turn)
 		CHECK_EQ(tine_store_add(store, "value", 1, NULL), 0);
 		break;
 	case 2:
-		CHECK_EQ(tine_store_swap(store, "value", "4", 1, "5", 1), 0);
+		CHECK_EQ(tine_store_compare_set(store, "value", "4", 1, "5", 1), 0);
 		break;
 	case 3:
 		CHECK_EQ(tine_store_set_all(store, &item, 1), 0);
 		break;
 	case 4:
-		CHECK_EQ(tine_store_swap(store, "value", "z", 1, NULL, 0), 0);
+		CHECK_EQ(tine_store_compare_set(store, "value", "z", 1, NULL, 0), 0);
 		break;
 	}
 }
@@ -993,10 +1000,11 @@ STORE_TEST(large_values)
 	CHECK(memcmp(value, back, LEN) == 0);
 	CHECK_EQ(tine_store_get(store, "large", back, 5), LEN);
 	CHECK_EQ(tine_store_expire(store, "large", 3600000), 0);
-	CHECK_EQ(tine_store_swap(store, "large", value, LEN, value + 1, LEN - 1), 0);
+	CHECK_EQ(tine_store_compare_set(store, "large", value, LEN, value + 1, LEN - 1),
+		 0);
 	CHECK_EQ(tine_store_len(store, "large"), LEN - 1);
-	CHECK_EQ(tine_store_push(store, "list", value, 8 * MIB), 0);
-	CHECK_EQ(tine_store_pop(store, "list", back, LEN, TINE_NOWAIT), 8 * MIB);
+	CHECK_EQ(tine_store_append(store, "list", value, 8 * MIB), 0);
+	CHECK_EQ(tine_store_take(store, "list", back, LEN, TINE_NOWAIT), 8 * MIB);
 	CHECK(memcmp(value, back, 8 * MIB) == 0);
 	CHECK_EQ(tine_store_put_field(store, "dict", "f", value, 8 * MIB), 0);
 	memset(back, 0, LEN);
@@ -1159,7 +1167,7 @@ STORE_TEST(strangers_meet)
 	set(store, "go", "1");
 	for (int i = 0; i < 1000; i++)
 		CHECK_EQ(tine_store_add(store, "n", 1, NULL), 0);
-	CHECK_EQ(tine_store_pop(store, "list", buf, sizeof(buf), PATIENCE), 9);
+	CHECK_EQ(tine_store_take(store, "list", buf, sizeof(buf), PATIENCE), 9);
 	CHECK_EQ(test_reap(pid), 0);
 	CHECK(is(store, "n", "2000"));
 	tine_store_free(store);

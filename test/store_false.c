@@ -474,7 +474,7 @@ static ssize_t get_field(tine_store *store, void *buf, size_t size)
 
 static ssize_t pop_soon(tine_store *store, void *buf, size_t size)
 {
-	ssize_t len = tine_store_pop(store, key, buf, size, tine_after(30));
+	ssize_t len = tine_store_take(store, key, buf, size, tine_after(30));
 
 	CHECK(len <= (ssize_t)size);
 	return len;
@@ -482,7 +482,7 @@ static ssize_t pop_soon(tine_store *store, void *buf, size_t size)
 
 static ssize_t pop_at_once(tine_store *store, void *buf, size_t size)
 {
-	ssize_t len = tine_store_pop(store, key, buf, size, TINE_NOWAIT);
+	ssize_t len = tine_store_take(store, key, buf, size, TINE_NOWAIT);
 
 	CHECK(len <= (ssize_t)size);
 	return len;
@@ -500,7 +500,8 @@ static int64_t call_set_large(tine_store *store)
 
 static int64_t call_set_all(tine_store *store)
 {
-	tine_store_item items[] = { { key, "1", 1 }, { "b", "2", 1 } };
+	tine_store_item items[] = { { .key = key, .val = "1", .len = 1 },
+				    { .key = "b", .val = "2", .len = 1 } };
 
 	return tine_store_set_all(store, items, 2);
 }
@@ -536,12 +537,12 @@ static int64_t call_add(tine_store *store)
 
 static int64_t call_swap(tine_store *store)
 {
-	return tine_store_swap(store, key, "old", 3, "new", 3);
+	return tine_store_compare_set(store, key, "old", 3, "new", 3);
 }
 
 static int64_t call_push(tine_store *store)
 {
-	return tine_store_push(store, key, "item", 4);
+	return tine_store_append(store, key, "item", 4);
 }
 
 static int64_t call_put_field(tine_store *store)

@@ -606,7 +606,7 @@ static void on_full_of_small(void *arg)
 		if (n % 3 == 0)
 			err = tine_store_set(store, key, value, sizeof(value));
 		else if (n % 3 == 1)
-			err = tine_store_push(store, "list", value, sizeof(value));
+			err = tine_store_append(store, "list", value, sizeof(value));
 		else
 			err = tine_store_put_field(store, "dict", key, value,
 						   sizeof(value));
@@ -622,8 +622,8 @@ static void on_full_of_small(void *arg)
 		if (i % 3 == 0)
 			CHECK_EQ(tine_store_del(store, key), 0);
 		else if (i % 3 == 1)
-			CHECK_EQ(tine_store_pop(store, "list", value, sizeof(value),
-						TINE_FOREVER),
+			CHECK_EQ(tine_store_take(store, "list", value, sizeof(value),
+						 TINE_FOREVER),
 				 sizeof(value));
 		else
 			CHECK_EQ(tine_store_del_field(store, "dict", key), 0);
@@ -901,9 +901,10 @@ TEST(it_does_not_grow_without_end)
 		snprintf(key, sizeof(key), "key-%d", i);
 		CHECK_EQ(tine_store_set(store, key, value, sizeof(value)), 0);
 		CHECK_EQ(tine_store_expire(store, key, 1), 0);
-		CHECK_EQ(tine_store_push(store, "list", value, sizeof(value)), 0);
-		CHECK_EQ(tine_store_pop(store, "list", value, sizeof(value), TINE_NOWAIT),
-			 sizeof(value));
+		CHECK_EQ(tine_store_append(store, "list", value, sizeof(value)), 0);
+		CHECK_EQ(
+			tine_store_take(store, "list", value, sizeof(value), TINE_NOWAIT),
+			sizeof(value));
 	}
 	CHECK_EQ(stat(path_of("store/data.mdb"), &now), 0);
 	CHECK(now.st_size <= (off_t)(32 * MIB));
@@ -924,11 +925,11 @@ TEST(each_allocation_fails)
 		test_fail_allocation(n);
 		err = tine_store_open(&store, url, NULL);
 		if (!err)
-			err = tine_store_push(store, "list", "x", 1);
+			err = tine_store_append(store, "list", "x", 1);
 		if (!err)
 			err = tine_store_expire(store, "list", 100000);
 		if (!err) {
-			len = tine_store_pop(store, "list", buf, 8, TINE_NOWAIT);
+			len = tine_store_take(store, "list", buf, 8, TINE_NOWAIT);
 			err = len < 0 ? (int)len : 0;
 		}
 		if (!test_allocation_failed()) {

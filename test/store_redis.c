@@ -240,14 +240,14 @@ TEST(what_does_no_harm_twice_is_asked_twice)
 
 static int pushes(tine_store *store)
 {
-	return tine_store_push(store, "key", "v", 1);
+	return tine_store_append(store, "key", "v", 1);
 }
 
 static int pops(tine_store *store)
 {
 	char buf[8];
 
-	return (int)tine_store_pop(store, "key", buf, sizeof(buf), TINE_NOWAIT);
+	return (int)tine_store_take(store, "key", buf, sizeof(buf), TINE_NOWAIT);
 }
 
 static int adds(tine_store *store)
@@ -257,7 +257,7 @@ static int adds(tine_store *store)
 
 static int swaps(tine_store *store)
 {
-	return tine_store_swap(store, "key", NULL, 0, "v", 1);
+	return tine_store_compare_set(store, "key", NULL, 0, "v", 1);
 }
 
 static int deletes(tine_store *store)
@@ -460,7 +460,7 @@ static void push_into_death(struct server *server, tine_store *store, const char
 		kill(server->pid, SIGKILL);
 		_exit(0);
 	}
-	err = tine_store_push(store, "list", val, len);
+	err = tine_store_append(store, "list", val, len);
 	CHECK(err == 0 || err == -ECONNRESET);
 	CHECK_EQ(test_reap(killer), 0);
 	CHECK_EQ(test_reap(server->pid), -SIGKILL);
@@ -479,7 +479,7 @@ TEST(a_server_that_is_killed_while_it_is_told_much)
 	for (int i = 0; i < 5; i++) {
 		push_into_death(&server, store, val, len, 2000 + 4000 * i);
 		server_run(&server, NULL);
-		CHECK_EQ(tine_store_push(store, "list", val, 1), 0);
+		CHECK_EQ(tine_store_append(store, "list", val, 1), 0);
 		CHECK_EQ(tine_store_len(store, "list"), 1);
 	}
 	tine_store_free(store);
@@ -528,11 +528,11 @@ TEST(a_server_that_is_stopped)
 	/* With a connection that is there. */
 	CHECK_EQ(tine_store_len(store, "key"), 1);
 	kill(server.pid, SIGSTOP);
-	CHECK_EQ(tine_store_pop(store, "key", buf, 8, tine_after(150)), -ETIMEDOUT);
+	CHECK_EQ(tine_store_take(store, "key", buf, 8, tine_after(150)), -ETIMEDOUT);
 	kill(server.pid, SIGCONT);
 	/* What was not got was not taken. */
 	CHECK_EQ(tine_store_len(store, "key"), 1);
-	CHECK_EQ(tine_store_pop(store, "key", buf, 8, tine_after(5000)), 1);
+	CHECK_EQ(tine_store_take(store, "key", buf, 8, tine_after(5000)), 1);
 	tine_store_free(store);
 	server_stop(&server);
 }
@@ -586,7 +586,8 @@ TEST(a_server_that_runs_a_script)
 
 TEST(no_memory_in_the_server)
 {
-	tine_store_item items[] = { { "a", "1", 1 }, { "b", "2", 1 } };
+	tine_store_item items[] = { { .key = "a", .val = "1", .len = 1 },
+				    { .key = "b", .val = "2", .len = 1 } };
 	size_t len = (size_t)2 << 20;
 	char *val = always(len);
 	struct server server;
@@ -600,8 +601,8 @@ TEST(no_memory_in_the_server)
 	CHECK_EQ(tine_store_set(store, "key", val, len), -ENOMEM);
 	CHECK_EQ(tine_store_set_all(store, items, 2), -ENOMEM);
 	CHECK_EQ(adds(store), -ENOMEM);
-	CHECK_EQ(tine_store_swap(store, "none", NULL, 0, "v", 1), -ENOMEM);
-	CHECK_EQ(tine_store_push(store, "list", "v", 1), -ENOMEM);
+	CHECK_EQ(tine_store_compare_set(store, "none", NULL, 0, "v", 1), -ENOMEM);
+	CHECK_EQ(tine_store_append(store, "list", "v", 1), -ENOMEM);
 	CHECK_EQ(tine_store_put_field(store, "dict", "f", "v", 1), -ENOMEM);
 	CHECK(has_text(store, "key", "value"));
 	CHECK_EQ(tine_store_len(store, "a"), -ENOENT);
@@ -624,16 +625,16 @@ TEST(a_replica_is_read_only)
 	store = server_open(&server);
 	set_text(store, "key", "value");
 	CHECK_EQ(pushes(store), -TINE_EKIND);
-	CHECK_EQ(tine_store_push(store, "list", "v", 1), 0);
+	CHECK_EQ(tine_store_append(store, "list", "v", 1), 0);
 	SAYS(&server, "replicaof 127.0.0.1 1", "OK");
 	CHECK(has_text(store, "key", "value"));
 	CHECK_EQ(tine_store_len(store, "key"), 5);
 	CHECK_EQ(tine_store_set(store, "key", "new", 3), -EROFS);
 	CHECK_EQ(tine_store_set(store, "key", val, len), -EROFS);
 	CHECK_EQ(tine_store_add(store, "counter", 1, NULL), -EROFS);
-	CHECK_EQ(tine_store_swap(store, "key", "value", 5, "new", 3), -EROFS);
-	CHECK_EQ(tine_store_push(store, "list", "v", 1), -EROFS);
-	CHECK_EQ(tine_store_pop(store, "list", val, len, TINE_NOWAIT), -EROFS);
+	CHECK_EQ(tine_store_compare_set(store, "key", "value", 5, "new", 3), -EROFS);
+	CHECK_EQ(tine_store_append(store, "list", "v", 1), -EROFS);
+	CHECK_EQ(tine_store_take(store, "list", val, len, TINE_NOWAIT), -EROFS);
 	CHECK_EQ(deletes(store), -EROFS);
 	CHECK_EQ(tine_store_expire(store, "key", 1000), -EROFS);
 	CHECK_EQ(tine_store_expire(store, "key", 0), -EROFS);
@@ -660,12 +661,15 @@ TEST(a_cluster_that_has_the_key_elsewhere)
 	set_text(store, "a", "1");
 	CHECK(has_text(store, "a", "1"));
 	CHECK_EQ(tine_store_set_all(
-			 store, (tine_store_item[]){ { "a", "1", 1 }, { "b", "2", 1 } },
+			 store,
+			 (tine_store_item[]){ { .key = "a", .val = "1", .len = 1 },
+					      { .key = "b", .val = "2", .len = 1 } },
 			 2),
 		 -EREMOTE);
 	CHECK_EQ(tine_store_set_all(
 			 store,
-			 (tine_store_item[]){ { "{a}1", "1", 1 }, { "{a}2", "2", 1 } },
+			 (tine_store_item[]){ { .key = "{a}1", .val = "1", .len = 1 },
+					      { .key = "{a}2", .val = "2", .len = 1 } },
 			 2),
 		 0);
 	tine_store_free(store);
@@ -688,7 +692,8 @@ TEST(nothing_takes_the_place_of_another_kind)
 	server_start(&server, NULL);
 	store = server_open(&server);
 	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
-		tine_store_item items[] = { { "other", "v", 1 }, { "k", "v", 1 } };
+		tine_store_item items[] = { { .key = "other", .val = "v", .len = 1 },
+					    { .key = "k", .val = "v", .len = 1 } };
 
 		cli(&server, others[i]);
 		CHECK_EQ(tine_store_set(store, "k", "v", 1), -TINE_EKIND);
@@ -700,10 +705,11 @@ TEST(nothing_takes_the_place_of_another_kind)
 		CHECK_EQ(tine_store_len(store, "other"), -ENOENT);
 		CHECK_EQ(tine_store_get(store, "k", buf, 8), -TINE_EKIND);
 		CHECK_EQ(tine_store_add(store, "k", 1, NULL), -TINE_EKIND);
-		CHECK_EQ(tine_store_swap(store, "k", NULL, 0, "v", 1), -TINE_EKIND);
+		CHECK_EQ(tine_store_compare_set(store, "k", NULL, 0, "v", 1),
+			 -TINE_EKIND);
 		if (i != 0) {
-			CHECK_EQ(tine_store_push(store, "k", "v", 1), -TINE_EKIND);
-			CHECK_EQ(tine_store_pop(store, "k", buf, 8, tine_after(20)),
+			CHECK_EQ(tine_store_append(store, "k", "v", 1), -TINE_EKIND);
+			CHECK_EQ(tine_store_take(store, "k", buf, 8, tine_after(20)),
 				 -TINE_EKIND);
 		}
 		if (i != 1)
@@ -731,15 +737,17 @@ TEST(thousands_of_values_at_once)
 	store = server_open(&server);
 	for (int i = 0; i < MANY; i++) {
 		snprintf(keys[i], sizeof(*keys), "key:%d", i);
-		items[i] = (tine_store_item){ keys[i], keys[i] + 4, strlen(keys[i] + 4) };
+		items[i] = (tine_store_item){ .key = keys[i],
+					      .val = keys[i] + 4,
+					      .len = strlen(keys[i] + 4) };
 	}
-	CHECK_EQ(tine_store_push(store, keys[MANY - 1], "v", 1), 0);
+	CHECK_EQ(tine_store_append(store, keys[MANY - 1], "v", 1), 0);
 	CHECK_EQ(tine_store_set_all(store, items, MANY), -TINE_EKIND);
 	SAYS(&server, "dbsize", "1");
 	CHECK_EQ(tine_store_del(store, keys[MANY - 1]), 0);
 	/* Of a key that comes twice the last counts. */
-	items[0] = (tine_store_item){ "key:1", "not this", 8 };
-	items[MANY - 1] = (tine_store_item){ "key:2", "this", 4 };
+	items[0] = (tine_store_item){ .key = "key:1", .val = "not this", .len = 8 };
+	items[MANY - 1] = (tine_store_item){ .key = "key:2", .val = "this", .len = 4 };
 	CHECK_EQ(tine_store_set_all(store, items, MANY), 0);
 	SAYS(&server, "dbsize", "8999");
 	CHECK(has_text(store, "key:1", "1"));
@@ -769,9 +777,11 @@ TEST(long_values)
 
 		for (int less = 0; less < 2; less++) {
 			size_t n = lens[i] - (size_t)less;
-			tine_store_item items[] = { { "a", val, n },
-						    { "b", "", 0 },
-						    { "c", val + 1, n - 1 } };
+			tine_store_item items[] = {
+				{ .key = "a", .val = val, .len = n },
+				{ .key = "b", .val = "", .len = 0 },
+				{ .key = "c", .val = val + 1, .len = n - 1 }
+			};
 
 			CHECK_EQ(tine_store_set_all(store, items, 3), 0);
 			memset(buf, 0, len);
@@ -780,10 +790,10 @@ TEST(long_values)
 			CHECK_EQ(tine_store_get(store, "c", buf, 10), n - 1);
 			CHECK(memcmp(buf, val + 1, 10) == 0 && buf[10] == val[10]);
 			CHECK_EQ(tine_store_len(store, "b"), 0);
-			CHECK_EQ(tine_store_push(store, "list", val, n), 0);
-			CHECK_EQ(tine_store_pop(store, "list", buf, n - 1, TINE_NOWAIT),
+			CHECK_EQ(tine_store_append(store, "list", val, n), 0);
+			CHECK_EQ(tine_store_take(store, "list", buf, n - 1, TINE_NOWAIT),
 				 -EMSGSIZE);
-			CHECK_EQ(tine_store_pop(store, "list", buf, n, TINE_NOWAIT), n);
+			CHECK_EQ(tine_store_take(store, "list", buf, n, TINE_NOWAIT), n);
 			CHECK(memcmp(buf, val, n) == 0);
 		}
 	}
@@ -1159,10 +1169,10 @@ TEST(redis_cli_sees_the_same)
 	CHECK_EQ(tine_store_add(store, "counter", -2, &now), 0);
 	CHECK_EQ(now, 40);
 	SAYS(&server, "get counter", "40");
-	CHECK_EQ(tine_store_push(store, "list", "first", 5), 0);
+	CHECK_EQ(tine_store_append(store, "list", "first", 5), 0);
 	SAYS(&server, "rpush list second", "2");
 	SAYS(&server, "lrange list 0 -1", "first\nsecond");
-	CHECK_EQ(tine_store_pop(store, "list", buf, sizeof(buf), TINE_NOWAIT), 5);
+	CHECK_EQ(tine_store_take(store, "list", buf, sizeof(buf), TINE_NOWAIT), 5);
 	SAYS(&server, "lpop list", "second");
 	CHECK_EQ(tine_store_put_field(store, "dict", "f", "v", 1), 0);
 	SAYS(&server, "hset dict g w", "1");
@@ -1204,7 +1214,8 @@ TEST(each_key_is_told_once)
 	server_start(&server, NULL);
 	store = server_open(&server);
 	for (int i = 0; i < 3000; i++) {
-		tine_store_item items[2] = { { key, "", 0 }, { key + 1, "", 0 } };
+		tine_store_item items[2] = { { .key = key, .val = "", .len = 0 },
+					     { .key = key + 1, .val = "", .len = 0 } };
 
 		snprintf(key, sizeof(key), "*[%d", i);
 		CHECK_EQ(tine_store_set_all(store, items, 2), 0);
@@ -1369,13 +1380,13 @@ TEST(the_same_name_in_another_database)
 	CHECK(pid >= 0);
 	if (pid == 0) {
 		for (int i = 0; i < 50; i++) {
-			CHECK_EQ(tine_store_push(other, "list", "o", 1), 0);
+			CHECK_EQ(tine_store_append(other, "list", "o", 1), 0);
 			test_sleep_us(500);
 		}
-		CHECK_EQ(tine_store_push(store, "list", "mine", 4), 0);
+		CHECK_EQ(tine_store_append(store, "list", "mine", 4), 0);
 		_exit(0);
 	}
-	CHECK_EQ(tine_store_pop(store, "list", buf, sizeof(buf), TINE_FOREVER), 4);
+	CHECK_EQ(tine_store_take(store, "list", buf, sizeof(buf), TINE_FOREVER), 4);
 	CHECK_EQ(test_reap(pid), 0);
 	CHECK_EQ(tine_store_len(other, "list"), 50);
 	tine_store_free(store);
@@ -1468,9 +1479,9 @@ TEST(many_take_from_a_list_and_each_item_once)
 			store = server_open(&server);
 			for (;;) {
 				/* Near deadlines as well as none. */
-				len = tine_store_pop(store, "list", text, 15,
-						     i % 2 ? TINE_FOREVER
-							   : tine_after(300));
+				len = tine_store_take(store, "list", text, 15,
+						      i % 2 ? TINE_FOREVER
+							    : tine_after(300));
 				if (len == -ETIMEDOUT)
 					continue;
 				CHECK(len > 0);
@@ -1494,7 +1505,7 @@ TEST(many_take_from_a_list_and_each_item_once)
 			test_sleep_us(2000);
 		if (i > items)
 			len = sprintf(text, "end");
-		CHECK_EQ(tine_store_push(store, "list", text, (size_t)len), 0);
+		CHECK_EQ(tine_store_append(store, "list", text, (size_t)len), 0);
 	}
 	for (int i = 0; i < TAKERS; i++)
 		CHECK_EQ(test_reap(pids[i]), 0);
@@ -1538,7 +1549,7 @@ static void use_mirrors(tine_store *store)
 		CHECK(!tine_event_is_set(events + 1));
 	}
 	/* A list is no value. */
-	CHECK_EQ(tine_store_push(store, "list", "1", 1), 0);
+	CHECK_EQ(tine_store_append(store, "list", "1", 1), 0);
 	CHECK_EQ(tine_store_unwatch(store, events + 1), 0);
 	tine_event_set(events + 1);
 	CHECK_EQ(tine_store_watch(store, "list", events + 1), 0);
@@ -1749,18 +1760,18 @@ TEST(deadlines_hold_beside_a_stopped_server)
 
 	server_start(&server, NULL);
 	CHECK_EQ(tine_store_open(&store, server.local, &hours), 0);
-	CHECK_EQ(tine_store_pop(store, "list", buf, 8, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(tine_store_take(store, "list", buf, 8, TINE_NOWAIT), -ETIMEDOUT);
 	CHECK_EQ(tine_store_wait(store, "key", &version, TINE_NOWAIT), 0);
 	kill(server.pid, SIGSTOP);
 	CHECK_EQ(tine_store_wait(store, "key", &version, tine_after(20)), -ETIMEDOUT);
-	CHECK_EQ(tine_store_pop(store, "list", buf, 8, tine_after(20)), -ETIMEDOUT);
-	CHECK_EQ(tine_store_pop(store, "list", buf, 8, tine_after(20)), -ETIMEDOUT);
+	CHECK_EQ(tine_store_take(store, "list", buf, 8, tine_after(20)), -ETIMEDOUT);
+	CHECK_EQ(tine_store_take(store, "list", buf, 8, tine_after(20)), -ETIMEDOUT);
 	kill(server.pid, SIGCONT);
 	/* What it was asked meanwhile it finds now, and takes nothing for nobody. */
 	other = server_open(&server);
-	CHECK_EQ(tine_store_push(other, "list", "item", 4), 0);
+	CHECK_EQ(tine_store_append(other, "list", "item", 4), 0);
 	CHECK_EQ(tine_store_len(other, "list"), 1);
-	CHECK_EQ(tine_store_pop(store, "list", buf, 8, tine_after(60000)), 4);
+	CHECK_EQ(tine_store_take(store, "list", buf, 8, tine_after(60000)), 4);
 	tine_store_free(other);
 	tine_store_free(store);
 	server_stop(&server);
@@ -1777,11 +1788,11 @@ TEST(nothing_is_taken_for_a_caller_that_has_left)
 	store = server_open(&server);
 	other = server_open(&server);
 	/* The clock is known from then on, so that the question goes out at once. */
-	CHECK_EQ(tine_store_push(other, "list", "one", 3), 0);
-	CHECK_EQ(tine_store_pop(store, "list", buf, 8, tine_after(60000)), 3);
-	CHECK_EQ(tine_store_push(other, "list", "two", 3), 0);
+	CHECK_EQ(tine_store_append(other, "list", "one", 3), 0);
+	CHECK_EQ(tine_store_take(store, "list", buf, 8, tine_after(60000)), 3);
+	CHECK_EQ(tine_store_append(other, "list", "two", 3), 0);
 	kill(server.pid, SIGSTOP);
-	CHECK_EQ(tine_store_pop(store, "list", buf, 8, tine_after(50)), -ETIMEDOUT);
+	CHECK_EQ(tine_store_take(store, "list", buf, 8, tine_after(50)), -ETIMEDOUT);
 	kill(server.pid, SIGCONT);
 	for (int i = 0; i < 20; i++) {
 		CHECK_EQ(tine_store_len(other, "list"), 1);
@@ -1813,13 +1824,15 @@ TEST(want_of_memory)
 			tine_store_item items[5];
 
 			for (int i = 0; i < 5; i++)
-				items[i] = (tine_store_item){ key, val, sizeof(val) };
+				items[i] = (tine_store_item){ .key = key,
+							      .val = val,
+							      .len = sizeof(val) };
 			err = tine_store_set_all(store, items, 5);
 			CHECK(err == 0 || err == -ENOMEM);
 			version = 0;
 			err = tine_store_wait(store, "key", &version, TINE_NOWAIT);
 			CHECK(err == 0 || err == -ENOMEM);
-			err = (int)tine_store_pop(store, "none", val, 1, tine_after(1));
+			err = (int)tine_store_take(store, "none", val, 1, tine_after(1));
 			CHECK(err == -ETIMEDOUT || err == -ENOMEM);
 			err = tine_store_keys(store, "", stop_at_third, &(int){ 0 });
 			CHECK(err == 0 || err == -ENOMEM);

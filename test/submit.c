@@ -34,7 +34,10 @@ static void unmake(tine_pool *pool)
 
 static int submit(tine_pool *pool, tine_fn *fn, long in, uint64_t tag, int64_t deadline)
 {
-	tine_task task = { "task", fn, sizeof(long), sizeof(long), 0 };
+	tine_task task = { .name = "task",
+			   .fn = fn,
+			   .in_size = sizeof(long),
+			   .out_size = sizeof(long) };
 
 	return tine_pool_submit(pool, &task, &in, tag, deadline);
 }
@@ -45,7 +48,7 @@ static tine_done expect(tine_pool *pool, uint64_t tag, int status)
 	tine_done done;
 	long out;
 
-	CHECK_EQ(tine_pool_next(pool, &out, &done, TINE_FOREVER), 1);
+	CHECK_EQ(tine_pool_next(pool, &out, sizeof(out), &done, TINE_FOREVER), 1);
 	CHECK_EQ(done.tag, tag);
 	CHECK_EQ(done.status, status);
 	return done;
@@ -55,7 +58,7 @@ static void expect_none(tine_pool *pool)
 {
 	tine_done done = { .tag = 99 };
 
-	CHECK_EQ(tine_pool_next(pool, NULL, &done, TINE_FOREVER), 0);
+	CHECK_EQ(tine_pool_next(pool, NULL, 0, &done, TINE_FOREVER), 0);
 	CHECK_EQ(done.tag, 99);
 }
 
@@ -104,7 +107,7 @@ static void every_tag_once(tine_pool *pool, long n, long ahead, bool ordered)
 				 0);
 			submitted++;
 		}
-		CHECK_EQ(tine_pool_next(pool, &out, &done, TINE_FOREVER), 1);
+		CHECK_EQ(tine_pool_next(pool, &out, sizeof(out), &done, TINE_FOREVER), 1);
 		CHECK_EQ(done.tag % 3, 1);
 		if (ordered)
 			CHECK_EQ(done.tag / 3, got);
@@ -146,7 +149,7 @@ TEST(they_come_as_they_are_done)
 	for (int i = 0; i < 50; i++) {
 		tine_done done;
 
-		CHECK_EQ(tine_pool_next(pool, NULL, &done, TINE_FOREVER), 1);
+		CHECK_EQ(tine_pool_next(pool, NULL, 0, &done, TINE_FOREVER), 1);
 		CHECK(done.tag < 50);
 		sum += done.tag;
 	}
@@ -166,7 +169,7 @@ TEST(or_in_their_order)
 	for (int i = 0; i < 50; i++)
 		CHECK_EQ(submit(pool, square, i, i, TINE_FOREVER), 0);
 	/* Others are done, but it is not their turn. */
-	CHECK_EQ(tine_pool_next(pool, NULL, &done, tine_after(20)), -ETIMEDOUT);
+	CHECK_EQ(tine_pool_next(pool, NULL, 0, &done, tine_after(20)), -ETIMEDOUT);
 	tine_event_set(&board->go);
 	expect(pool, 1000, 0);
 	for (int i = 0; i < 50; i++)
@@ -212,7 +215,7 @@ TEST(an_endless_source)
 		CHECK(err == 0 || err == -ETIMEDOUT);
 		next += err == 0;
 		CHECK(next - got <= 10000);
-		err = tine_pool_next(pool, NULL, &done,
+		err = tine_pool_next(pool, NULL, 0, &done,
 				     err == 0 ? TINE_NOWAIT : TINE_FOREVER);
 		CHECK(err == 1 || err == -ETIMEDOUT);
 		got += err == 1;
@@ -229,7 +232,7 @@ TEST(jobs_that_bring_jobs)
 	int got;
 
 	CHECK_EQ(submit(pool, square, 10, 10, TINE_FOREVER), 0);
-	while ((got = tine_pool_next(pool, NULL, &done, TINE_FOREVER)) == 1) {
+	while ((got = tine_pool_next(pool, NULL, 0, &done, TINE_FOREVER)) == 1) {
 		CHECK_EQ(done.status, 0);
 		sums[done.tag]++;
 		for (int i = 0; i < 2 && done.tag > 0; i++)
@@ -282,16 +285,16 @@ SIZED(5000000, 1)
 SIZED(40, 3000000)
 
 static const tine_task sized[] = {
-	{ "a", from_0_to_0, 0, 0, 0 },
-	{ "b", from_0_to_8, 0, 8, 0 },
-	{ "c", from_1_to_1, 1, 1, 0 },
-	{ "d", from_8_to_0, 8, 0, 0 },
-	{ "e", from_3_to_129, 3, 129, 0 },
-	{ "f", from_63_to_64, 63, 64, 0 },
-	{ "g", from_64_to_65, 64, 65, 0 },
-	{ "h", from_4096_to_100000, 4096, 100000, 0 },
-	{ "i", from_5000000_to_1, 5000000, 1, 0 },
-	{ "j", from_40_to_3000000, 40, 3000000, 0 },
+	{ .name = "a", .fn = from_0_to_0 },
+	{ .name = "b", .fn = from_0_to_8, .out_size = 8 },
+	{ .name = "c", .fn = from_1_to_1, .in_size = 1, .out_size = 1 },
+	{ .name = "d", .fn = from_8_to_0, .in_size = 8 },
+	{ .name = "e", .fn = from_3_to_129, .in_size = 3, .out_size = 129 },
+	{ .name = "f", .fn = from_63_to_64, .in_size = 63, .out_size = 64 },
+	{ .name = "g", .fn = from_64_to_65, .in_size = 64, .out_size = 65 },
+	{ .name = "h", .fn = from_4096_to_100000, .in_size = 4096, .out_size = 100000 },
+	{ .name = "i", .fn = from_5000000_to_1, .in_size = 5000000, .out_size = 1 },
+	{ .name = "j", .fn = from_40_to_3000000, .in_size = 40, .out_size = 3000000 },
 };
 enum { SIZES = sizeof(sized) / sizeof(*sized) };
 
@@ -313,7 +316,7 @@ static void next_sized(tine_pool *pool, unsigned char *out)
 	tine_done done;
 
 	memset(out, 0xdd, 3000001);
-	CHECK_EQ(tine_pool_next(pool, out, &done, TINE_FOREVER), 1);
+	CHECK_EQ(tine_pool_next(pool, out, 3000001, &done, TINE_FOREVER), 1);
 	CHECK_EQ(done.status, 0);
 	task = &sized[done.tag % SIZES];
 	for (size_t i = 0; i < task->out_size; i++)
@@ -360,7 +363,7 @@ static void cancel_one_of_a_full_pool(tine_pool *pool)
 	/* What is submitted meanwhile is dropped too. */
 	CHECK_EQ(submit(pool, square, 1, 1, TINE_FOREVER), 0);
 	for (int i = 0; i < 7; i++) {
-		CHECK_EQ(tine_pool_next(pool, NULL, &done, TINE_FOREVER), 1);
+		CHECK_EQ(tine_pool_next(pool, NULL, 0, &done, TINE_FOREVER), 1);
 		told += done.status == -EINTR;
 		dropped += done.status == -ECANCELED;
 	}
@@ -403,7 +406,7 @@ TEST(cancel_from_a_signal_handler)
 	until_begun(1);
 	signal(SIGALRM, on_alarm);
 	ualarm(30000, 0);
-	CHECK_EQ(tine_pool_next(to_cancel, NULL, &done, TINE_FOREVER), 1);
+	CHECK_EQ(tine_pool_next(to_cancel, NULL, 0, &done, TINE_FOREVER), 1);
 	CHECK_EQ(done.status, -EINTR);
 	expect_none(to_cancel);
 	unmake(to_cancel);
@@ -431,9 +434,11 @@ static int dies(const void *in, void *out)
 
 TEST(a_crash_is_told_and_how)
 {
-	static const tine_exit how[] = {
-		{ 0, 0 }, { -1, SIGABRT }, { -1, SIGKILL }, { 7, 0 }, { 0, 0 }
-	};
+	static const tine_exit how[] = { { .code = 0 },
+					 { .code = -1, .signal = SIGABRT },
+					 { .code = -1, .signal = SIGKILL },
+					 { .code = 7 },
+					 { .code = 0 } };
 	tine_pool *pool = make(2, true);
 
 	for (int i = 0; i < 50; i++)
@@ -467,7 +472,7 @@ TEST(retries)
 
 		/* To the last attempt, and then in vain. */
 		CHECK_EQ(submit(pool, dies_so_often, retries, 4, TINE_FOREVER), 0);
-		CHECK_EQ(tine_pool_next(pool, &out, &done, TINE_FOREVER), 1);
+		CHECK_EQ(tine_pool_next(pool, &out, sizeof(out), &done, TINE_FOREVER), 1);
 		CHECK_EQ(done.status, 0);
 		CHECK_EQ(done.how.signal, 0);
 		CHECK_EQ(out, retries * retries);
@@ -496,7 +501,7 @@ TEST(a_job_that_takes_too_long)
 				TINE_FOREVER),
 			 0);
 	for (int i = 0; i < 40; i++) {
-		tine_done done = expect(pool, i, i % 10 == 3 ? -ETIMEDOUT : 0);
+		tine_done done = expect(pool, i, i % 10 == 3 ? -TINE_ELIMIT : 0);
 
 		CHECK_EQ(done.how.signal, i % 10 == 3 ? SIGKILL : 0);
 	}
@@ -524,11 +529,11 @@ TEST(a_worker_killed_from_outside)
 
 	tine_event_set(&board->go);
 	CHECK_EQ(submit(pool, says_pid, 0, 1, TINE_FOREVER), 0);
-	CHECK_EQ(tine_pool_next(pool, &pid, &done, TINE_FOREVER), 1);
+	CHECK_EQ(tine_pool_next(pool, &pid, sizeof(pid), &done, TINE_FOREVER), 1);
 	/* At rest. */
 	kill((pid_t)pid, SIGKILL);
 	CHECK_EQ(submit(pool, says_pid, 0, 2, TINE_FOREVER), 0);
-	CHECK_EQ(tine_pool_next(pool, &pid, &done, TINE_FOREVER), 1);
+	CHECK_EQ(tine_pool_next(pool, &pid, sizeof(pid), &done, TINE_FOREVER), 1);
 	CHECK_EQ(done.status, 0);
 	/* In a job, while others wait. */
 	tine_event_clear(&board->go);
@@ -562,7 +567,7 @@ static void the_nursery_dies(int64_t patience)
 			CHECK_EQ(submit(pool, square, 0, i, TINE_NOWAIT), 0);
 		kill(board->boss, SIGKILL);
 		for (int i = 0; i < 6; i++) {
-			while ((err = tine_pool_next(pool, NULL, &done,
+			while ((err = tine_pool_next(pool, NULL, 0, &done,
 						     patience ? tine_after(patience)
 							      : TINE_NOWAIT)) ==
 			       -ETIMEDOUT)
@@ -602,7 +607,7 @@ TEST(no_worker_is_left)
 	CHECK_EQ(submit(pool, dies, 1, 1, TINE_FOREVER), 0);
 	expect(pool, 1, -TINE_ECRASH);
 	CHECK_EQ(submit(pool, square, 1, 2, TINE_FOREVER), 0);
-	CHECK_EQ(tine_pool_next(pool, NULL, &done, TINE_FOREVER), -ENODEV);
+	CHECK_EQ(tine_pool_next(pool, NULL, 0, &done, TINE_FOREVER), -ENODEV);
 	CHECK_EQ(submit(pool, square, 1, 3, TINE_FOREVER), 0);
 	CHECK_EQ(submit(pool, square, 1, 4, TINE_FOREVER), -ENODEV);
 	unmake(pool);
@@ -689,7 +694,9 @@ TEST(maps_and_searches_leave_what_was_submitted)
 		for (int i = 0; i < 8; i++) {
 			tine_done done;
 
-			CHECK_EQ(tine_pool_next(pool, out, &done, TINE_FOREVER), 1);
+			CHECK_EQ(tine_pool_next(pool, out, sizeof(*out), &done,
+						TINE_FOREVER),
+				 1);
 			CHECK_EQ(done.status, 0);
 			CHECK_EQ(*out, (long)(done.tag * done.tag));
 		}
@@ -755,16 +762,17 @@ TEST(deadlines)
 	tine_done done = { .tag = 9 };
 	long out = 9;
 
-	CHECK_EQ(tine_pool_next(pool, &out, &done, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_pool_next(pool, &out, sizeof(out), &done, TINE_NOWAIT), 0);
 	CHECK_EQ(submit(pool, holds, 0, 1, TINE_NOWAIT), 0);
-	CHECK_EQ(tine_pool_next(pool, &out, &done, TINE_NOWAIT), -ETIMEDOUT);
-	CHECK_EQ(tine_pool_next(pool, &out, &done, tine_after(150)), -ETIMEDOUT);
-	CHECK_EQ(tine_pool_next(pool, &out, &done, -5), -ETIMEDOUT);
+	CHECK_EQ(tine_pool_next(pool, &out, sizeof(out), &done, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(tine_pool_next(pool, &out, sizeof(out), &done, tine_after(150)),
+		 -ETIMEDOUT);
+	CHECK_EQ(tine_pool_next(pool, &out, sizeof(out), &done, -5), -ETIMEDOUT);
 	CHECK_EQ(out, 9);
 	CHECK_EQ(done.tag, 9);
 	tine_event_set(&board->go);
 	expect(pool, 1, 0);
-	CHECK_EQ(tine_pool_next(pool, &out, &done, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_pool_next(pool, &out, sizeof(out), &done, TINE_NOWAIT), 0);
 	unmake(pool);
 }
 
@@ -818,15 +826,21 @@ static void uses_its_parents(void *pool)
 	tine_done done;
 
 	CHECK_EQ(submit(pool, square, 0, 1, TINE_NOWAIT), -EPERM);
-	CHECK_EQ(tine_pool_next(pool, NULL, &done, TINE_NOWAIT), -EPERM);
+	CHECK_EQ(tine_pool_next(pool, NULL, 0, &done, TINE_NOWAIT), -EPERM);
 	tine_pool_free(pool);
 }
 
 TEST(bad_arguments)
 {
-	tine_task no_fn = { "none", NULL, 8, 8, 0 },
-		  large = { "large", square, SIZE_MAX - 100, 200, 0 },
-		  huge = { "huge", square, (size_t)1 << 50, 8, 0 },
+	tine_task no_fn = { .name = "none", .fn = NULL, .in_size = 8, .out_size = 8 },
+		  large = { .name = "large",
+			    .fn = square,
+			    .in_size = SIZE_MAX - 100,
+			    .out_size = 200 },
+		  huge = { .name = "huge",
+			   .fn = square,
+			   .in_size = (size_t)1 << 50,
+			   .out_size = 8 },
 		  task = TINE_TASK(square, long, long);
 	tine_pool_opts negative = { .job_ms = -1 };
 	tine_pool *pool = (void *)1;
@@ -841,9 +855,9 @@ TEST(bad_arguments)
 	CHECK_EQ(tine_pool_submit(pool, &task, NULL, 1, TINE_FOREVER), -EINVAL);
 	CHECK_EQ(tine_pool_submit(pool, &large, &in, 1, TINE_FOREVER), -EINVAL);
 	CHECK_EQ(tine_pool_submit(pool, &huge, &in, 1, TINE_FOREVER), -ENOMEM);
-	CHECK_EQ(tine_pool_next(NULL, NULL, &done, TINE_FOREVER), -EINVAL);
-	CHECK_EQ(tine_pool_next(pool, NULL, NULL, TINE_FOREVER), -EINVAL);
-	CHECK_EQ(tine_pool_next(pool, NULL, &done, TINE_FOREVER), 0);
+	CHECK_EQ(tine_pool_next(NULL, NULL, 0, &done, TINE_FOREVER), -EINVAL);
+	CHECK_EQ(tine_pool_next(pool, NULL, 0, NULL, TINE_FOREVER), -EINVAL);
+	CHECK_EQ(tine_pool_next(pool, NULL, 0, &done, TINE_FOREVER), 0);
 	/* A child may let go of its copy. */
 	for (int i = 0; i < 20; i++)
 		CHECK_EQ(submit(pool, square, 3, 4, TINE_FOREVER), 0);
@@ -871,6 +885,29 @@ TEST(two_pools)
 	expect_none(other);
 	tine_pool_free(other);
 	unmake(one);
+}
+
+/* A result that is larger than there is room for stays, also once it was brought home. */
+TEST(a_large_result_stays)
+{
+	tine_pool *pool = make(2, false);
+	tine_task task = TINE_TASK(square, long, long);
+	long out[2] = { 7, 7 };
+	tine_done done;
+
+	for (long i = 0; i < 20; i++)
+		CHECK_EQ(tine_pool_submit(pool, &task, &i, i, TINE_FOREVER), 0);
+	for (long i = 0; i < 20; i++) {
+		done = (tine_done){ .tag = 99 };
+		CHECK_EQ(tine_pool_next(pool, out, sizeof(long) - 1, &done, TINE_FOREVER),
+			 -EMSGSIZE);
+		CHECK(out[0] == 7 && out[1] == 7 && done.tag == 99);
+		CHECK_EQ(tine_pool_next(pool, out, sizeof(long), &done, TINE_FOREVER), 1);
+		CHECK_EQ(out[0], (long)(done.tag * done.tag));
+		out[0] = 7;
+	}
+	CHECK_EQ(tine_pool_next(pool, out, 0, &done, TINE_FOREVER), 0);
+	unmake(pool);
 }
 
 /* What fails is as if it had not been tried. */

@@ -14,7 +14,10 @@ enum { JOBS = 20 };
 
 static void check(tine_fn *fn, unsigned workers)
 {
-	tine_task task = { "task", fn, sizeof(long), sizeof(long), 0 };
+	tine_task task = { .name = "task",
+			   .fn = fn,
+			   .in_size = sizeof(long),
+			   .out_size = sizeof(long) };
 	tine_pool_opts opts = { .workers = workers };
 	long in[JOBS], out[JOBS];
 	tine_pool *pool;
@@ -33,7 +36,7 @@ static void check(tine_fn *fn, unsigned workers)
 	for (long i = 0; i < JOBS; i++) {
 		tine_done done;
 
-		CHECK_EQ(tine_pool_next(pool, out, &done, TINE_FOREVER), 1);
+		CHECK_EQ(tine_pool_next(pool, out, sizeof(*out), &done, TINE_FOREVER), 1);
 		CHECK_EQ(done.status, 0);
 		CHECK_EQ(*out, (long)done.tag * 1000);
 	}

@@ -412,9 +412,11 @@ static void nothing_is_lost(void *arg, long step)
 	struct scene *scene = arg;
 	uint64_t at = scene->at, died_in = 0;
 	uint32_t index = index_of(at);
-	struct trace_death death = {
-		{ -1, SIGKILL }, -TINE_ECRASH, is_running(at), false, index
-	};
+	struct trace_death death = { { .code = -1, .signal = SIGKILL },
+				     -TINE_ECRASH,
+				     is_running(at),
+				     false,
+				     index };
 	int expected = index >= 20 ? 8 + (int)index - 20 : (int)index;
 
 	trace_bury(&scene->log, &death);
@@ -504,7 +506,7 @@ static void submits(void *arg)
 	(void)arg;
 	for (uint64_t i = 0; i < 1000; i++)
 		CHECK_EQ(tine_pool_submit(pool, &sleeps, &us[i % 4], i, TINE_FOREVER), 0);
-	while (tine_pool_next(pool, NULL, &done, TINE_FOREVER) == 1)
+	while (tine_pool_next(pool, NULL, 0, &done, TINE_FOREVER) == 1)
 		CHECK_EQ(done.status, 0);
 	tine_pool_free(pool);
 }

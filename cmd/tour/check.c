@@ -374,7 +374,9 @@ static int check(tine_pool *pool, const tine_task *task, enum way way, uint64_t 
 
 static int check_all(struct tour_run *run, tine_fn *fn, enum way way)
 {
-	const tine_task task = { "divide", fn, sizeof(struct range), 0, 0 };
+	const tine_task task = { .name = "divide",
+				 .fn = fn,
+				 .in_size = sizeof(struct range) };
 	tine_pool_opts opts = { .workers = run->workers };
 	int64_t begun = tine_now();
 	int composite = 0;

@@ -21,6 +21,8 @@ static const struct {
 	{ TINE_EKIND, "What is stored under that key is of another kind" },
 	{ TINE_ECERT,
 	  "The server's certificate is not to be trusted, or another host's" },
+	{ TINE_ELIMIT, "The job was ended for a limit of time or memory" },
+	{ TINE_EHOST, "No host has this task" },
 	{ ECANCELED, "It was cancelled before it was done" },
 	{ EDEADLK, "This thread has it already, and would wait for itself" },
 	{ EFAULT, "The function is not in the process that is to call it: it was loaded "
@@ -28,7 +30,7 @@ static const struct {
 	{ EOWNERDEAD, "It is held, and the process that held it before died" },
 	{ EPERM, "It is held by, or belongs to, another thread, process or user" },
 	{ EPIPE, "The other end is closed" },
-	{ ETIMEDOUT, "The deadline has passed, or a limit of time" },
+	{ ETIMEDOUT, "The deadline has passed" },
 };
 
 const char *tine_strerror(int err)

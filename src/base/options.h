@@ -6,16 +6,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Whether the reserved tail of an options struct is zero, as it must be. */
-#define TAIL_IS_ZERO(opts)                                                               \
-	all_zero((opts)->reserved, sizeof((opts)->reserved) / sizeof(uint64_t))
+/* Whether what is reserved in a struct, all of it at its end, is zero, as it must be. */
+#define ROOM_IS_ZERO(opts) bytes_are_zero(opts, (opts)->reserved8, sizeof(*(opts)))
+#define TAIL_IS_ZERO(opts) bytes_are_zero(opts, (opts)->reserved, sizeof(*(opts)))
 
-static inline bool all_zero(const uint64_t *words, size_t n)
+static inline bool bytes_are_zero(const void *opts, const void *from, size_t size)
 {
-	uint64_t any = 0;
+	const uint8_t *end = (const uint8_t *)opts + size;
+	uint8_t any = 0;
 
-	while (n-- > 0)
-		any |= words[n];
+	for (const uint8_t *at = from; at < end; at++)
+		any |= *at;
 	return any == 0;
 }
 

@@ -2,6 +2,8 @@
 /* The cache: calls, each of which is computed once. */
 #include "cache/call.h"
 
+#include "base/deadline.h"
+#include "base/options.h"
 #include "cache/cache.h"
 #include "cache/turn.h"
 
@@ -154,7 +156,7 @@ int tine_cache_call(tine_cache *cache, const tine_task *task, const void *in, vo
 	int err, became = 0;
 
 	if (!cache || !task || !task->name || !task->fn || (!in && task->in_size) ||
-	    (!out && task->out_size))
+	    (!out && task->out_size) || !ROOM_IS_ZERO(task) || is_no_deadline(deadline))
 		return -EINVAL;
 	err = task_key(&key, task, in, room, sizeof(room));
 	if (err)

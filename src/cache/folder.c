@@ -406,7 +406,7 @@ int tine_cache_open(tine_cache **out, const char *dir, const tine_cache_opts *op
 
 	if (!opts)
 		opts = &zero;
-	if (!out || !TAIL_IS_ZERO(opts) || opts->max_age_ms < 0 ||
+	if (!out || !ROOM_IS_ZERO(opts) || opts->max_age_ms < 0 ||
 	    (opts->max_bytes && opts->max_bytes < LEAST_BYTES))
 		return -EINVAL;
 	err = name_folder(dir, path);

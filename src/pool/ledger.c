@@ -312,14 +312,28 @@ static int verdict_on(const struct pool_desk *desk, bool starved)
 	return starved ? -ENOMEM : -TINE_ECRASH;
 }
 
+static int limit_of(int verdict)
+{
+	return verdict == -ETIMEDOUT ? TINE_LIMIT_TIME
+	       : verdict == -ENOMEM  ? TINE_LIMIT_MEMORY
+				     : 0;
+}
+
+/* What a job itself may return as well is not said of one that was ended. */
+static int status_of(int verdict)
+{
+	return limit_of(verdict) ? -TINE_ELIMIT : verdict;
+}
+
 /* The first failure is kept; whoever mends a second time counts a death twice. */
-static void note_death(struct ledger *ledger, uint32_t index, int status, tine_exit how,
+static void note_death(struct ledger *ledger, uint32_t index, int verdict, tine_exit how,
 		       bool again)
 {
 	ledger->failure.deaths++;
 	if (again || ledger->failure.index != SIZE_MAX)
 		return;
-	ledger->failure.status = status;
+	ledger->failure.status = status_of(verdict);
+	ledger->failure.limit = limit_of(verdict);
 	ledger->failure.how = how;
 	ledger->failure.index = index;
 }
@@ -329,13 +343,13 @@ static bool mend_job(struct ledger *ledger, struct pool_desk *desk, uint32_t ind
 		     tine_exit how, bool starved)
 {
 	const struct map *map = &ledger->map;
-	int status = verdict_on(desk, starved);
+	int verdict = verdict_on(desk, starved), status = status_of(verdict);
 	size_t item = item_of(map, index);
 	bool again = status == -TINE_ECRASH && map->retries > 0 &&
 		     (unsigned)map->status[item] < map->retries &&
 		     !atomic_load(&ledger->cancelled);
 
-	note_death(ledger, index, status, how, again);
+	note_death(ledger, index, verdict, how, again);
 	if (again) {
 		map->status[item]++;
 		return true;
@@ -349,13 +363,14 @@ static bool mend_job(struct ledger *ledger, struct pool_desk *desk, uint32_t ind
 static void mend_ticket(struct ledger *ledger, struct pool_desk *desk,
 			struct ticket *ticket, tine_exit how, bool starved)
 {
-	int status = verdict_on(desk, starved);
+	int verdict = verdict_on(desk, starved);
 	bool begun = atomic_load(&desk->ticket) == atomic_load(&ticket->number);
 
-	if (begun && (status != -TINE_ECRASH || ticket->attempts >= ledger->retries ||
+	if (begun && (verdict != -TINE_ECRASH || ticket->attempts >= ledger->retries ||
 		      atomic_load(&ledger->dropped))) {
 		ticket->how = how;
-		ticket_finish(ledger, ticket, status);
+		ticket->limit = limit_of(verdict);
+		ticket_finish(ledger, ticket, status_of(verdict));
 		return;
 	}
 	ticket->attempts += begun;

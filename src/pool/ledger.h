@@ -144,7 +144,7 @@ struct ticket {
 	size_t in_size, out_size;
 	const struct cached *cached; /* or NULL, as in a map */
 	unsigned attempts;
-	int status;
+	int status, limit;
 	tine_exit how;
 	uint32_t name; /* in a trace */
 };

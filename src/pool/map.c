@@ -5,6 +5,7 @@
  */
 #include "pool/pool.h"
 
+#include "base/deadline.h"
 #include "base/options.h"
 #include "memory/heap.h"
 #include "pool/cached.h"
@@ -180,6 +181,7 @@ static void bring_news(struct run *run)
 		return;
 	run->failure.index = caller_item(run, ledger->failure.index);
 	run->failure.status = ledger->failure.status;
+	run->failure.limit = ledger->failure.limit;
 	run->failure.how = ledger->failure.how;
 }
 
@@ -265,7 +267,8 @@ static void forget_jobs(struct run *run)
 static int check_map(const tine_pool *pool, const tine_task *task, const void *in,
 		     const void *out, size_t n, const tine_map_opts *opts)
 {
-	if (!pool || !task || !task->fn || (opts && !TAIL_IS_ZERO(opts)))
+	if (!pool || !task || !task->fn || !ROOM_IS_ZERO(task) ||
+	    (opts && !ROOM_IS_ZERO(opts)))
 		return -EINVAL;
 	if (opts &&
 	    (opts->job_ms < 0 || opts->grace_ms < 0 || (opts->cache && !task->name)))
@@ -442,7 +445,9 @@ static int start_map(struct run *run, const tine_task *task, const void *in, voi
 {
 	const tine_map_opts *opts = run->opts;
 	size_t n = run->items;
-	int err = check_map(run->pool, task, in, out, n, opts);
+	int err = is_no_deadline(run->deadline)
+			  ? -EINVAL
+			  : check_map(run->pool, task, in, out, n, opts);
 
 	run->found = run->failure.index = SIZE_MAX;
 	if (err)

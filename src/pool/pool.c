@@ -69,7 +69,7 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 
 	if (!opts)
 		opts = &defaults;
-	if (!out || !TAIL_IS_ZERO(opts) || opts->workers > MAX_WORKERS ||
+	if (!out || !ROOM_IS_ZERO(opts) || opts->workers > MAX_WORKERS ||
 	    opts->job_ms < 0)
 		return -EINVAL;
 	pool = calloc(1, sizeof(*pool));
@@ -112,6 +112,8 @@ free_pool:
 
 int tine_pool_cancel(tine_pool *pool)
 {
+	if (!pool)
+		return -EINVAL;
 	if (atomic_load(&pool->submitted) != atomic_load(&pool->delivered))
 		atomic_store(&pool->ledger->dropped, 1);
 	if (atomic_load(&pool->mapping)) {

@@ -8,6 +8,8 @@
  */
 #include "pool/pool.h"
 
+#include "base/deadline.h"
+#include "base/options.h"
 #include "memory/heap.h"
 #include "pool/cached.h"
 
@@ -33,6 +35,7 @@ static tine_done done_of_ticket(const struct ticket *ticket)
 {
 	return (tine_done){ .tag = ticket->tag,
 			    .status = ticket->status,
+			    .limit = ticket->limit,
 			    .how = ticket->how };
 }
 
@@ -161,7 +164,7 @@ static void fill_ticket(tine_pool *pool, struct ticket *ticket, const tine_task 
 	ticket->in_size = task->in_size;
 	ticket->out_size = task->out_size;
 	ticket->attempts = 0;
-	ticket->status = 0;
+	ticket->status = ticket->limit = 0;
 	ticket->how = (tine_exit){ 0 };
 	ticket->name = pool->trace ? trace_name(task->name) : 0;
 	ticket->cached = NULL;
@@ -213,6 +216,7 @@ int tine_pool_submit(tine_pool *pool, const tine_task *task, const void *in, uin
 	int err, died = 0;
 
 	if (!pool || !task || !task->fn || (!in && task->in_size) ||
+	    !ROOM_IS_ZERO(task) || is_no_deadline(deadline) ||
 	    (pool->cache && !task->name) || data_size(pool, task, &size) != 0)
 		return -EINVAL;
 	if (pool->nursery.owner != getpid())
@@ -252,7 +256,8 @@ static uint64_t wanted_number(const tine_pool *pool)
 	return pool->ordered ? atomic_load(&pool->delivered) + 1 : 0;
 }
 
-static bool deliver_result(tine_pool *pool, void *out, tine_done *done)
+/* 1; 0: there is none; -EMSGSIZE: it stays. */
+static int deliver_result(tine_pool *pool, void *out, size_t size, tine_done *done)
 {
 	struct result **at = &pool->results, *result;
 	uint64_t number = wanted_number(pool);
@@ -261,7 +266,9 @@ static bool deliver_result(tine_pool *pool, void *out, tine_done *done)
 		at = &(*at)->next;
 	result = *at;
 	if (!result)
-		return false;
+		return 0;
+	if (out && result->len > size)
+		return -EMSGSIZE;
 	*at = result->next;
 	if (pool->results_end == &result->next)
 		pool->results_end = at;
@@ -269,10 +276,11 @@ static bool deliver_result(tine_pool *pool, void *out, tine_done *done)
 		memcpy(out, result->out, result->len);
 	*done = result->done;
 	free(result);
-	return true;
+	return 1;
 }
 
-static bool deliver_ticket(tine_pool *pool, void *out, tine_done *done)
+/* The same. */
+static int deliver_ticket(tine_pool *pool, void *out, size_t size, tine_done *done)
 {
 	struct ledger *ledger = pool->ledger;
 	struct ticket *tickets = atomic_load(&ledger->tickets), *oldest = NULL;
@@ -284,19 +292,22 @@ static bool deliver_ticket(tine_pool *pool, void *out, tine_done *done)
 			    : !oldest || tickets[i].number < oldest->number))
 			oldest = &tickets[i];
 	if (!oldest)
-		return false;
+		return 0;
+	if (out && oldest->out_size > size)
+		return -EMSGSIZE;
 	if (out && oldest->out_size)
 		memcpy(out, ticket_result(oldest), oldest->out_size);
 	*done = done_of_ticket(oldest);
 	vacate(oldest);
-	return true;
+	return 1;
 }
 
-int tine_pool_next(tine_pool *pool, void *out, tine_done *done, int64_t deadline)
+int tine_pool_next(tine_pool *pool, void *out, size_t size, tine_done *done,
+		   int64_t deadline)
 {
 	int err, died = 0;
 
-	if (!pool || !done)
+	if (!pool || !done || is_no_deadline(deadline))
 		return -EINVAL;
 	if (pool->nursery.owner != getpid())
 		return -EPERM;
@@ -306,9 +317,13 @@ int tine_pool_next(tine_pool *pool, void *out, tine_done *done, int64_t deadline
 	}
 	for (;;) {
 		pool->ledger->collected = atomic_load(&pool->ledger->finished);
-		if (deliver_result(pool, out, done) || deliver_ticket(pool, out, done))
+		err = deliver_result(pool, out, size, done);
+		if (err == 0)
+			err = deliver_ticket(pool, out, size, done);
+		if (err > 0)
 			break;
-		err = await_ticket(pool, some_finished, deadline, &died);
+		if (err == 0)
+			err = await_ticket(pool, some_finished, deadline, &died);
 		if (err)
 			return err;
 	}

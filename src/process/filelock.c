@@ -6,6 +6,8 @@
  */
 #include "process/lockfd.h"
 
+#include "base/deadline.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -38,6 +40,8 @@ int tine_filelock_acquire(tine_filelock *lock, bool shared, int64_t deadline)
 {
 	int err;
 
+	if (!lock || is_no_deadline(deadline))
+		return -EINVAL;
 	if (lock->file.fd < 0)
 		return -EPERM;
 	/* To the kernel it would be a change of the lock that there is. */
@@ -52,6 +56,8 @@ int tine_filelock_release(tine_filelock *lock)
 {
 	int err;
 
+	if (!lock)
+		return -EINVAL;
 	if (lock->file.fd < 0 || !lock->held)
 		return -EPERM;
 	err = lockfd_release(&lock->file, 0);

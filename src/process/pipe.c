@@ -18,6 +18,7 @@
 #include "base/export.h"
 
 #include "base/cgroup.h"
+#include "base/deadline.h"
 #include "base/futex.h"
 #include "base/limits.h"
 
@@ -39,6 +40,8 @@ int tine_pipe_new(int ends[2])
 {
 	int made[2];
 
+	if (!ends)
+		return -EINVAL;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, made) != 0)
 		return errno == ENOBUFS ? -ENOMEM : -errno;
 	memcpy(ends, made, sizeof(made));
@@ -181,7 +184,7 @@ int tine_pipe_send(int end, const void *msg, size_t len, int64_t deadline)
 	size_t most = PACKET - sizeof(struct header);
 	int err;
 
-	if (len == 0)
+	if (!msg || len == 0 || is_no_deadline(deadline))
 		return -EINVAL;
 	do {
 		err = send_split(end, msg, len, len < most ? len : most, deadline);
@@ -265,8 +268,11 @@ ssize_t tine_pipe_recv(int end, void *buf, size_t size, int64_t deadline)
 {
 	struct header header = { 0 };
 	int file = -1;
-	ssize_t n = look(end, &header, &file, deadline);
+	ssize_t n;
 
+	if ((!buf && size > 0) || is_no_deadline(deadline))
+		return -EINVAL;
+	n = look(end, &header, &file, deadline);
 	if (n <= 0)
 		return n;
 	if ((size_t)n <= sizeof(header) || header.len < n - sizeof(header))

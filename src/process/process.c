@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "base/deadline.h"
 #include "base/options.h"
 #include "process/child.h"
 #include "process/keeper.h"
@@ -84,7 +85,7 @@ int tine_process_spawn(tine_process **out, const tine_command *command,
 
 int tine_process_usage(tine_process *process, tine_usage *out)
 {
-	if (!out)
+	if (!process || !out)
 		return -EINVAL;
 	return process->spawned ? program_usage(&process->program, out) : -ENOTSUP;
 }
@@ -93,6 +94,8 @@ int tine_process_wait(tine_process *process, tine_exit *how, int64_t deadline)
 {
 	int err;
 
+	if (!process || is_no_deadline(deadline))
+		return -EINVAL;
 	if (process->spawned)
 		return program_wait(&process->program, how, deadline);
 	err = child_wait(&process->child, how, deadline);
@@ -106,6 +109,8 @@ int tine_process_kill(tine_process *process, int signal)
 {
 	int err;
 
+	if (!process)
+		return -EINVAL;
 	if (process->spawned)
 		return program_kill(&process->program, signal);
 	err = child_wait(&process->child, NULL, TINE_NOWAIT);
@@ -118,11 +123,15 @@ int tine_process_kill(tine_process *process, int signal)
 
 pid_t tine_process_pid(const tine_process *process)
 {
+	if (!process)
+		return -EINVAL;
 	return process->spawned ? process->program.pid : process->child.pid;
 }
 
 int tine_process_fd(const tine_process *process)
 {
+	if (!process)
+		return -EINVAL;
 	if (process->spawned)
 		return process->program.owner == getpid() ? process->program.pidfd
 							  : -EPERM;

@@ -3,6 +3,7 @@
 #include "queue/mend.h"
 
 #include "base/cpus.h"
+#include "base/deadline.h"
 #include "base/futex.h"
 #include "base/options.h"
 #include "memory/heap.h"
@@ -267,7 +268,7 @@ int tine_queue_put(tine_queue *queue, const void *msg, size_t len, int64_t deadl
 {
 	ssize_t n;
 
-	if (!queue || !msg || len == 0)
+	if (!queue || !msg || len == 0 || is_no_deadline(deadline))
 		return -EINVAL;
 	if (len > queue->max_len)
 		return -EMSGSIZE;
@@ -278,7 +279,7 @@ int tine_queue_put(tine_queue *queue, const void *msg, size_t len, int64_t deadl
 ssize_t tine_queue_put_many(tine_queue *queue, const void *msgs, size_t n,
 			    int64_t deadline)
 {
-	if (!queue || (!msgs && n > 0))
+	if (!queue || (!msgs && n > 0) || is_no_deadline(deadline))
 		return -EINVAL;
 	return put(queue, msgs, queue->max_len, n, deadline);
 }
@@ -635,7 +636,7 @@ ssize_t tine_queue_get(tine_queue *queue, void *buf, size_t size, int64_t deadli
 {
 	struct sink sink = { .buf = buf, .size = size, .n = 1 };
 
-	if (!queue || (!buf && size > 0))
+	if (!queue || (!buf && size > 0) || is_no_deadline(deadline))
 		return -EINVAL;
 	return get(queue, &sink, deadline);
 }
@@ -645,7 +646,7 @@ ssize_t tine_queue_lease(tine_queue *queue, void *buf, size_t size, tine_lease *
 {
 	struct sink sink = { .buf = buf, .size = size, .n = 1, .lease = lease };
 
-	if (!queue || (!buf && size > 0) || !lease)
+	if (!queue || (!buf && size > 0) || !lease || is_no_deadline(deadline))
 		return -EINVAL;
 	return get(queue, &sink, deadline);
 }
@@ -654,7 +655,7 @@ ssize_t tine_queue_get_many(tine_queue *queue, void *msgs, size_t n, int64_t dea
 {
 	struct sink sink = { .buf = msgs, .n = n, .many = true };
 
-	if (!queue || !msgs || n == 0)
+	if (!queue || !msgs || n == 0 || is_no_deadline(deadline))
 		return -EINVAL;
 	sink.size = queue->max_len;
 	if (n > MOST_AT_ONCE)
@@ -664,12 +665,13 @@ ssize_t tine_queue_get_many(tine_queue *queue, void *msgs, size_t n, int64_t dea
 
 int tine_queue_ack(tine_queue *queue, tine_lease lease)
 {
-	uint64_t index = lease & UINT32_MAX, word, id = member_id();
+	uint64_t index = lease & UINT32_MAX, word, id;
 	struct desk *desk;
 	struct box *box;
 
 	if (!queue)
 		return -EINVAL;
+	id = member_id();
 	if (!id)
 		return -ENOMEM;
 	/* Whoever has no desk has no lease. */
@@ -696,8 +698,12 @@ int tine_queue_ack(tine_queue *queue, tine_lease lease)
 
 size_t tine_queue_len(const tine_queue *queue)
 {
-	uint64_t head = atomic_load(&queue->head), tail = atomic_load(&queue->tail);
+	uint64_t head, tail;
 
+	if (!queue)
+		return 0;
+	head = atomic_load(&queue->head);
+	tail = atomic_load(&queue->tail);
 	/* Read apart: others may have got more than had been put. */
 	return (tail > head ? tail - head : 0) + count_strays(queue);
 }
@@ -730,7 +736,7 @@ static int measure(tine_queue *shape, size_t max_len, const tine_queue_opts *opt
 {
 	uint64_t cells = 1;
 
-	if (max_len == 0 || max_len > MAX_LEN || (opts && !TAIL_IS_ZERO(opts)))
+	if (max_len == 0 || max_len > MAX_LEN || (opts && !ROOM_IS_ZERO(opts)))
 		return -EINVAL;
 	shape->max_len = max_len;
 	shape->stride = sizeof(struct cell) + (max_len + 7) / 8 * 8;

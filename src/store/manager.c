@@ -502,12 +502,12 @@ free_manager:
 
 const char *tine_manager_url(const tine_manager *manager)
 {
-	return manager->url;
+	return manager ? manager->url : NULL;
 }
 
 pid_t tine_manager_pid(const tine_manager *manager)
 {
-	return manager->pid;
+	return manager ? manager->pid : -EINVAL;
 }
 
 void tine_manager_free(tine_manager *manager)

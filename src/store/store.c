@@ -6,6 +6,7 @@
  */
 #include "store/store.h"
 
+#include "base/deadline.h"
 #include "base/options.h"
 
 #include <errno.h>
@@ -86,25 +87,26 @@ static int check_value(const void *val, size_t len)
 
 int tine_store_set(tine_store *store, const char *key, const void *val, size_t len)
 {
-	int err = is_name(key) ? check_value(val, len) : -EINVAL;
+	int err = store && is_name(key) ? check_value(val, len) : -EINVAL;
 
 	return err ? err : store->engine->set(store, key, val, len);
 }
 
 ssize_t tine_store_get(tine_store *store, const char *key, void *buf, size_t size)
 {
-	if (!is_name(key) || (!buf && size > 0))
+	if (!store || !is_name(key) || (!buf && size > 0))
 		return -EINVAL;
 	return store->engine->get(store, key, buf, size);
 }
 
 int tine_store_set_all(tine_store *store, const tine_store_item *items, size_t n)
 {
-	if (!items && n > 0)
+	if (!store || (!items && n > 0))
 		return -EINVAL;
 	for (size_t i = 0; i < n; i++) {
-		int err = is_name(items[i].key) ? check_value(items[i].val, items[i].len)
-						: -EINVAL;
+		int err = !items[i].reserved && is_name(items[i].key)
+				  ? check_value(items[i].val, items[i].len)
+				  : -EINVAL;
 
 		if (err)
 			return err;
@@ -114,29 +116,29 @@ int tine_store_set_all(tine_store *store, const tine_store_item *items, size_t n
 
 int tine_store_add(tine_store *store, const char *key, int64_t by, int64_t *now)
 {
-	return is_name(key) ? store->engine->add(store, key, by, now) : -EINVAL;
+	return store && is_name(key) ? store->engine->add(store, key, by, now) : -EINVAL;
 }
 
-int tine_store_swap(tine_store *store, const char *key, const void *old, size_t old_len,
-		    const void *val, size_t len)
+int tine_store_compare_set(tine_store *store, const char *key, const void *old,
+			   size_t old_len, const void *val, size_t len)
 {
-	int err = is_name(key) ? check_value(old, old_len) : -EINVAL;
+	int err = store && is_name(key) ? check_value(old, old_len) : -EINVAL;
 
 	err = err ? err : check_value(val, len);
 	return err ? err : store->engine->swap(store, key, old, old_len, val, len);
 }
 
-int tine_store_push(tine_store *store, const char *list, const void *val, size_t len)
+int tine_store_append(tine_store *store, const char *list, const void *val, size_t len)
 {
-	int err = is_name(list) ? check_value(val, len) : -EINVAL;
+	int err = store && is_name(list) ? check_value(val, len) : -EINVAL;
 
 	return err ? err : store->engine->push(store, list, val, len);
 }
 
-ssize_t tine_store_pop(tine_store *store, const char *list, void *buf, size_t size,
-		       int64_t deadline)
+ssize_t tine_store_take(tine_store *store, const char *list, void *buf, size_t size,
+			int64_t deadline)
 {
-	if (!is_name(list) || (!buf && size > 0))
+	if (!store || !is_name(list) || (!buf && size > 0) || is_no_deadline(deadline))
 		return -EINVAL;
 	return store->engine->pop(store, list, buf, size, deadline);
 }
@@ -144,7 +146,8 @@ ssize_t tine_store_pop(tine_store *store, const char *list, void *buf, size_t si
 int tine_store_put_field(tine_store *store, const char *dict, const char *field,
 			 const void *val, size_t len)
 {
-	int err = is_name(dict) && is_name(field) ? check_value(val, len) : -EINVAL;
+	int err = store && is_name(dict) && is_name(field) ? check_value(val, len)
+							   : -EINVAL;
 
 	return err ? err : store->engine->put_field(store, dict, field, val, len);
 }
@@ -152,14 +155,14 @@ int tine_store_put_field(tine_store *store, const char *dict, const char *field,
 ssize_t tine_store_get_field(tine_store *store, const char *dict, const char *field,
 			     void *buf, size_t size)
 {
-	if (!is_name(dict) || !is_name(field) || (!buf && size > 0))
+	if (!store || !is_name(dict) || !is_name(field) || (!buf && size > 0))
 		return -EINVAL;
 	return store->engine->get_field(store, dict, field, buf, size);
 }
 
 int tine_store_del_field(tine_store *store, const char *dict, const char *field)
 {
-	if (!is_name(dict) || !is_name(field))
+	if (!store || !is_name(dict) || !is_name(field))
 		return -EINVAL;
 	return store->engine->del_field(store, dict, field);
 }
@@ -169,24 +172,24 @@ int tine_store_fields(tine_store *store, const char *dict,
 				  size_t len),
 		      void *arg)
 {
-	if (!is_name(dict) || !each)
+	if (!store || !is_name(dict) || !each)
 		return -EINVAL;
 	return store->engine->fields(store, dict, each, arg);
 }
 
 ssize_t tine_store_len(tine_store *store, const char *key)
 {
-	return is_name(key) ? store->engine->len(store, key) : -EINVAL;
+	return store && is_name(key) ? store->engine->len(store, key) : -EINVAL;
 }
 
 int tine_store_del(tine_store *store, const char *key)
 {
-	return is_name(key) ? store->engine->del(store, key) : -EINVAL;
+	return store && is_name(key) ? store->engine->del(store, key) : -EINVAL;
 }
 
 int tine_store_expire(tine_store *store, const char *key, int64_t ms)
 {
-	if (!is_name(key) || ms < 0)
+	if (!store || !is_name(key) || ms < 0)
 		return -EINVAL;
 	return store->engine->expire(store, key, ms);
 }
@@ -194,7 +197,7 @@ int tine_store_expire(tine_store *store, const char *key, int64_t ms)
 int tine_store_keys(tine_store *store, const char *prefix,
 		    int (*each)(void *arg, const char *key), void *arg)
 {
-	if (!prefix || !each ||
+	if (!store || !prefix || !each ||
 	    strnlen(prefix, TINE_STORE_KEY_MAX + 1) > TINE_STORE_KEY_MAX)
 		return -EINVAL;
 	return store->engine->keys(store, prefix, each, arg);
@@ -203,7 +206,7 @@ int tine_store_keys(tine_store *store, const char *prefix,
 int tine_store_wait(tine_store *store, const char *key, uint64_t *version,
 		    int64_t deadline)
 {
-	if (!is_name(key) || !version)
+	if (!store || !is_name(key) || !version || is_no_deadline(deadline))
 		return -EINVAL;
 	return store->engine->wait(store, key, version, deadline);
 }

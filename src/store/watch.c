@@ -216,7 +216,7 @@ int tine_store_watch(tine_store *store, const char *key, tine_event *event)
 	size_t len;
 	int err;
 
-	if (!key || !event)
+	if (!store || !key || !event)
 		return -EINVAL;
 	len = strnlen(key, TINE_STORE_KEY_MAX + 1);
 	if (len == 0 || len > TINE_STORE_KEY_MAX || !shared_has(event, sizeof(*event)))
@@ -244,8 +244,11 @@ int tine_store_watch(tine_store *store, const char *key, tine_event *event)
 
 int tine_store_unwatch(tine_store *store, tine_event *event)
 {
-	struct watch **at = find_watch(store, event);
+	struct watch **at;
 
+	if (!store || !event)
+		return -EINVAL;
+	at = find_watch(store, event);
 	if (!*at)
 		return -ENOENT;
 	unlink_watch(at);

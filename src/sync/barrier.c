@@ -33,6 +33,7 @@
  * A process that ends in order has cut its ties. Had a thread of it been waiting, that
  * arrival stands.
  */
+#include "base/deadline.h"
 #include "sync/member.h"
 #include "trace/trace.h"
 #include "wait/sleepers.h"
@@ -200,7 +201,7 @@ int tine_barrier_wait(tine_barrier *room, unsigned parties, int64_t deadline)
 	uint64_t mine;
 	int last, err;
 
-	if (parties == 0 || parties > MOST_PARTIES)
+	if (!room || parties == 0 || parties > MOST_PARTIES || is_no_deadline(deadline))
 		return -EINVAL;
 	err = member_join(&self, deadline);
 	if (err)

@@ -11,6 +11,7 @@
  *	dies asleep			the next wake makes a system call for nothing
  *	dies with the lock again	as above
  */
+#include "base/deadline.h"
 #include "trace/trace.h"
 #include "wait/lock.h"
 #include "wait/sleepers.h"
@@ -35,11 +36,15 @@ static int take_back(tine_lock *lock, unsigned times)
 int tine_cond_wait(tine_cond *room, tine_lock *lock, int64_t deadline)
 {
 	struct sleepers *sleepers = &((struct cond *)room)->sleepers;
-	uint32_t turn = sleepers_join(sleepers);
 	struct nap nap = { .most = LONGEST_NAP };
-	unsigned times = lock_let_go(lock);
+	unsigned times;
+	uint32_t turn;
 	int err;
 
+	if (!room || !lock || is_no_deadline(deadline))
+		return -EINVAL;
+	turn = sleepers_join(sleepers);
+	times = lock_let_go(lock);
 	if (times == 0)
 		return -EPERM;
 	sleepers_nap(sleepers, turn, &nap, deadline);
@@ -52,6 +57,8 @@ int tine_cond_wait(tine_cond *room, tine_lock *lock, int64_t deadline)
 
 int tine_cond_wake(tine_cond *room, unsigned n)
 {
+	if (!room)
+		return -EINVAL;
 	sleepers_wake(&((struct cond *)room)->sleepers, n);
 	return 0;
 }

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A semaphore whose permits come back from the dead.
+ * A semaphore. Without options the total is all there is, and no lock is taken: it
+ * changes by compare-and-swap, before the one of a post wakes the sleepers.
  *
- * What is true is the total, the permits that are given out or available, and what each
- * process holds: the value of its tie to the semaphore (member.h), which is there for as
- * long as that is not 0. How many are available is the difference. The number kept here
- * may be less than that, when a process has ended or posted meanwhile, and is derived
- * anew when it comes to 0, when the count of deaths has changed, and by who gets the lock
- * with -EOWNERDEAD. A wait is done under the robust lock; every operation takes effect by
- * one store:
+ * Where permits are held they come back from the dead. What is true is the total, the
+ * permits that are given out or available, and what each process holds: the value of its
+ * tie to the semaphore (member.h), which is there for as long as that is not 0. How many
+ * are available is the difference. The number kept here may be less than that, when a
+ * process has ended or posted meanwhile, and is derived anew when it comes to 0, when
+ * the count of deaths has changed, and by who gets the lock with -EOWNERDEAD. A wait is
+ * done under the robust lock; every operation takes effect by one store:
  *
  *	wait	the tie's value, one more
  *	post	the tie's value, fewer. New permits: the total, before the value
@@ -28,10 +29,8 @@
  *					its tie stays then, until it posts again
  *
  * A process that ends in order has cut its ties: the same, but no death is counted.
- *
- * Where permits are signals, the total is all there is, and no lock is taken: it changes
- * by compare-and-swap, before the one of a post wakes the sleepers.
  */
+#include "base/deadline.h"
 #include "base/options.h"
 #include "sync/member.h"
 #include "trace/trace.h"
@@ -47,7 +46,7 @@ struct sem {
 	_Atomic uint32_t total; /* truth */
 	uint32_t available;	/* derived; the difference, or less */
 	uint32_t told;		/* the deaths when a waiter was told last */
-	bool signals;		/* constant; then available and the ties are not used */
+	bool held;		/* constant; else available and the ties are not used */
 };
 
 _Static_assert(sizeof(struct sem) <= sizeof(tine_sem), "tine_sem is too small");
@@ -56,9 +55,9 @@ int tine_sem_init(tine_sem *room, const tine_sem_opts *opts)
 {
 	struct sem *sem = (struct sem *)room;
 
-	if (opts && !TAIL_IS_ZERO(opts))
+	if (!room || (opts && !ROOM_IS_ZERO(opts)))
 		return -EINVAL;
-	sem->signals = opts && opts->signals;
+	sem->held = opts && opts->held;
 	return 0;
 }
 
@@ -156,7 +155,9 @@ int tine_sem_wait(tine_sem *room, int64_t deadline)
 	uint32_t turn = 0;
 	int err;
 
-	if (sem->signals)
+	if (!room || is_no_deadline(deadline))
+		return -EINVAL;
+	if (!sem->held)
 		return wait_for_signal(sem, deadline);
 	err = member_join(&self, deadline);
 	if (err)
@@ -220,8 +221,11 @@ static int post_permits(struct sem *sem, unsigned n)
 int tine_sem_post(tine_sem *room, unsigned n)
 {
 	struct sem *sem = (struct sem *)room;
-	int err = sem->signals ? give(sem, NULL, n) : post_permits(sem, n);
+	int err;
 
+	if (!room)
+		return -EINVAL;
+	err = sem->held ? post_permits(sem, n) : give(sem, NULL, n);
 	if (err == 0)
 		sleepers_wake(&sem->sleepers, n);
 	return err;

@@ -14,6 +14,8 @@
  */
 #include "base/futex.h"
 
+#include "base/deadline.h"
+
 #define SET	1u
 #define SLEEPER 2u
 #define TURN	4u
@@ -30,8 +32,11 @@ static _Atomic uint32_t *event_word(tine_event *event)
 int tine_event_set(tine_event *event)
 {
 	_Atomic uint32_t *word = event_word(event);
-	uint32_t seen = atomic_load(word);
+	uint32_t seen;
 
+	if (!event)
+		return -EINVAL;
+	seen = atomic_load(word);
 	do {
 		if (seen & SET)
 			return 0;
@@ -44,6 +49,8 @@ int tine_event_set(tine_event *event)
 
 int tine_event_clear(tine_event *event)
 {
+	if (!event)
+		return -EINVAL;
 	atomic_fetch_and(event_word(event), ~SET);
 	return 0;
 }
@@ -51,8 +58,12 @@ int tine_event_clear(tine_event *event)
 int tine_event_wait(tine_event *event, int64_t deadline)
 {
 	_Atomic uint32_t *word = event_word(event);
-	uint32_t seen = atomic_load(word), first = seen / TURN;
+	uint32_t seen, first;
 
+	if (!event || is_no_deadline(deadline))
+		return -EINVAL;
+	seen = atomic_load(word);
+	first = seen / TURN;
 	for (;;) {
 		int64_t now, until;
 

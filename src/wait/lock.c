@@ -36,6 +36,7 @@
 #include "wait/lock.h"
 
 #include "base/atfork.h"
+#include "base/deadline.h"
 #include "base/futex.h"
 #include "base/options.h"
 #include "base/place.h"
@@ -177,7 +178,7 @@ int tine_lock_init(tine_lock *lock, const tine_lock_opts *opts)
 {
 	int err;
 
-	if (opts && !TAIL_IS_ZERO(opts))
+	if (!lock || (opts && !ROOM_IS_ZERO(opts)))
 		return -EINVAL;
 	/* One that a machine left behind which went down is in use. */
 	if (atomic_load(word_of_lock(lock, READY)) && (err = look_at_place(lock)))
@@ -267,6 +268,8 @@ static inline int acquire_with_room(tine_lock *lock, int64_t deadline, int reser
 
 int tine_lock_acquire(tine_lock *lock, int64_t deadline)
 {
+	if (!lock || is_no_deadline(deadline))
+		return -EINVAL;
 	return acquire_with_room(lock, deadline, RESERVED);
 }
 
@@ -284,7 +287,7 @@ int lock_inner(tine_lock *lock, int64_t deadline)
 
 int tine_lock_release(tine_lock *lock)
 {
-	int err = make_usable(lock);
+	int err = lock ? make_usable(lock) : -EINVAL;
 	bool last;
 
 	if (err)

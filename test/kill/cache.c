@@ -37,7 +37,9 @@ static int compute(const void *in, void *out)
 	return 0;
 }
 
-static const tine_task task = { "compute", compute, 8, 3000, 0 };
+static const tine_task task = {
+	.name = "compute", .fn = compute, .in_size = 8, .out_size = 3000
+};
 
 struct work {
 	tine_cache *cache; /* NULL: opens one */

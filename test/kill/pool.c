@@ -322,7 +322,7 @@ static void kill_during_maps(const char *name, long most_kills, unsigned pause_u
 {
 	struct tally *tally = tine_shared_new(1, sizeof(*tally));
 	_Atomic unsigned char **in = tine_shared_new(MANY, sizeof(*in));
-	tine_task task = { "count", count, sizeof(*in), 0, 0 };
+	tine_task task = { .name = "count", .fn = count, .in_size = sizeof(*in) };
 	tine_map_opts opts = { .status = tally->status };
 	tine_pool_opts pool_opts = { .workers = 4 };
 	long crashed = 0, maps = 0;
@@ -440,7 +440,7 @@ static uint64_t submit_all(tine_pool *pool, uint64_t n, struct tally *tally, boo
 				 0);
 			submitted++;
 		}
-		CHECK_EQ(tine_pool_next(pool, &out, &done, TINE_FOREVER), 1);
+		CHECK_EQ(tine_pool_next(pool, &out, sizeof(out), &done, TINE_FOREVER), 1);
 		CHECK(done.tag < n && (!ordered || done.tag == got));
 		CHECK_EQ(atomic_fetch_add(&tally->counts[done.tag], 1), 0);
 		CHECK_EQ(done.how.signal, done.status ? SIGKILL : 0);
@@ -580,7 +580,7 @@ TEST_LIMIT(maps_with_retries_succeed, 240)
 {
 	struct tally *tally = tine_shared_new(1, sizeof(*tally));
 	_Atomic unsigned char **in = tine_shared_new(MANY, sizeof(*in));
-	tine_task task = { "count", count, sizeof(*in), 0, 0 };
+	tine_task task = { .name = "count", .fn = count, .in_size = sizeof(*in) };
 	tine_pool_opts pool_opts = { .workers = 4 };
 	long maps = 0, kills = test_sampled(150);
 	tine_pool *pool;
@@ -639,7 +639,8 @@ static int starts_a_process(void *arg)
 /* Pools, maps and processes without end. */
 static void busy_caller(void *arg)
 {
-	tine_task tasks[2] = { { "count", count, 8, 0, 0 }, { "idles", idles, 8, 0, 0 } };
+	tine_task tasks[2] = { { .name = "count", .fn = count, .in_size = 8 },
+			       { .name = "idles", .fn = idles, .in_size = 8 } };
 	static _Atomic unsigned char byte, *in[1000];
 
 	(void)arg;
@@ -684,7 +685,7 @@ static void kill_callers(void (*caller)(void *), long most, unsigned pause_us)
 /* Its spare is forked, waits, or takes the place of a worker. */
 static void large_caller(void *arg)
 {
-	tine_task task = { "idles", idles, 8, 0, 0 };
+	tine_task task = { .name = "idles", .fn = idles, .in_size = 8 };
 	tine_pool_opts opts = { .workers = 2 };
 	uint64_t in[10] = { 0 };
 	tine_pool *pool;

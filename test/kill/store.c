@@ -134,8 +134,10 @@ TEST_LIMIT(killed_at_every_step_of_an_add, 300)
 static void put_both(void *arg)
 {
 	struct scene *scene = arg;
-	tine_store_item items[] = { { "left", &scene->turn, sizeof(int) },
-				    { "right", &scene->turn, sizeof(int) } };
+	tine_store_item items[] = {
+		{ .key = "left", .val = &scene->turn, .len = sizeof(int) },
+		{ .key = "right", .val = &scene->turn, .len = sizeof(int) }
+	};
 
 	CHECK_EQ(tine_store_set_all(scene->own, items, 2), 0);
 }
@@ -169,7 +171,7 @@ static void pop_all(void *arg)
 	tine_store *store = arg;
 	char buf[8];
 
-	while (tine_store_pop(store, "list", buf, sizeof(buf), PATIENCE) == 1 &&
+	while (tine_store_take(store, "list", buf, sizeof(buf), PATIENCE) == 1 &&
 	       buf[0] == 'x')
 		atomic_fetch_add(popped, 1);
 }
@@ -178,7 +180,7 @@ static void push(void *arg)
 {
 	struct scene *scene = arg;
 
-	CHECK_EQ(tine_store_push(scene->own, "list", "x", 1), 0);
+	CHECK_EQ(tine_store_append(scene->own, "list", "x", 1), 0);
 }
 
 static void nobody_sleeps_on(void *arg, long step)
@@ -204,7 +206,7 @@ TEST_LIMIT(killed_at_every_step_of_a_push_that_is_waited_for, 300)
 	CHECK(test_kill_each_step(&(struct steps){ attach, push, nobody_sleeps_on },
 				  &scene) > 500);
 	CHECK(atomic_load(popped) > 0);
-	CHECK_EQ(tine_store_push(scene.store, "list", "y", 1), 0);
+	CHECK_EQ(tine_store_append(scene.store, "list", "y", 1), 0);
 	CHECK_EQ(test_reap(pid), 0);
 	tine_shared_free((void *)popped);
 	clean(scene.store);
@@ -241,14 +243,14 @@ static void use_store(tine_store *store, int which)
 		count(tine_store_get(store, "left", buf, sizeof(buf)));
 		break;
 	case 1:
-		count(tine_store_pop(store, "list", buf, sizeof(buf),
-				     tine_after(SHORT_MS)));
+		count(tine_store_take(store, "list", buf, sizeof(buf),
+				      tine_after(SHORT_MS)));
 		break;
 	case 2:
-		count(tine_store_pop(store, "list", buf, sizeof(buf), TINE_NOWAIT));
+		count(tine_store_take(store, "list", buf, sizeof(buf), TINE_NOWAIT));
 		break;
 	case 3:
-		count(tine_store_push(store, "list", "x", 1));
+		count(tine_store_append(store, "list", "x", 1));
 		break;
 	case 4:
 		count(tine_store_add(store, "beside", 1, NULL));
@@ -306,7 +308,7 @@ static void open_both(struct scene *scene)
 {
 	scene->store = open_store();
 	CHECK_EQ(open_patiently(&scene->impatient, SHORT_MS), 0);
-	CHECK_EQ(tine_store_push(scene->store, "list", "x", 1), 0);
+	CHECK_EQ(tine_store_append(scene->store, "list", "x", 1), 0);
 }
 
 static void start_beside(struct scene *scene)
@@ -469,7 +471,8 @@ static void write_pair(struct writer *writer, int64_t turn)
 	char keys[2][32];
 	/* Now and then so long that the folder grows, or has pages to give back. */
 	size_t len = turn % 16 == 0 ? sizeof(left) : 100 + (size_t)turn % 3000;
-	tine_store_item items[] = { { keys[0], left, len }, { keys[1], right, len } };
+	tine_store_item items[] = { { .key = keys[0], .val = left, .len = len },
+				    { .key = keys[1], .val = right, .len = len } };
 
 	name(keys[0], "left", writer->number);
 	name(keys[1], "right", writer->number);
@@ -498,9 +501,9 @@ static void write_on(void *arg)
 		{
 			int64_t item = atomic_load(&record->pushed) + 1;
 
-			CHECK_EQ(
-				tine_store_push(writer->store, list, &item, sizeof(item)),
-				0);
+			CHECK_EQ(tine_store_append(writer->store, list, &item,
+						   sizeof(item)),
+				 0);
 			atomic_store(&record->pushed, item);
 		}
 		name(field, "field", random % 50);
@@ -543,7 +546,7 @@ static void check_list(tine_store *store, struct record *record, unsigned number
 
 	name(list, "list", number);
 	while (len_of(store, list) > 0) {
-		len = tine_store_pop(store, list, &item, sizeof(item), PATIENCE);
+		len = tine_store_take(store, list, &item, sizeof(item), PATIENCE);
 		CHECK_EQ(len, sizeof(item));
 		CHECK_EQ(item, *last + 1);
 		*last = item;
@@ -635,7 +638,7 @@ TEST_LIMIT(readers_killed_at_random, 300)
 		test_kill(reader);
 		CHECK(tine_store_get(store, "left-0", buf, sizeof(buf)) >= -ENOENT);
 		/* Also that of the list, which nobody else pops. */
-		while (tine_store_pop(store, "list-0", buf, 8, TINE_NOWAIT) > 0)
+		while (tine_store_take(store, "list-0", buf, 8, TINE_NOWAIT) > 0)
 			;
 	}
 	CHECK(test_alive(pid));

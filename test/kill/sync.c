@@ -83,10 +83,13 @@ struct sem_scene {
 	_Atomic bool stop;
 };
 
+static const tine_sem_opts held = { .held = true };
+
 static struct sem_scene *new_sem(void)
 {
 	struct sem_scene *scene = tine_shared_new(1, sizeof(*scene));
 
+	CHECK_EQ(tine_sem_init(&scene->sem, &held), 0);
 	CHECK_EQ(tine_sem_post(&scene->sem, PERMITS), 0);
 	return scene;
 }
@@ -115,6 +118,7 @@ static void permits_are_all_there(void *arg, long step)
 	CHECK_EQ(tine_sem_post(&scene->sem, n), 0);
 	if (scene->most) {
 		memset(&scene->sem, 0, sizeof(scene->sem));
+		CHECK_EQ(tine_sem_init(&scene->sem, &held), 0);
 		CHECK_EQ(tine_sem_post(&scene->sem, PERMITS), 0);
 	}
 }
@@ -240,11 +244,9 @@ static void sleeper_gets_it(void *arg, long step)
 
 TEST_LIMIT(sem_post_with_a_sleeper, 180)
 {
-	const tine_sem_opts signals = { .signals = true };
 	struct sem_scene *scene = tine_shared_new(1, sizeof(*scene));
 	pid_t pid;
 
-	CHECK_EQ(tine_sem_init(&scene->sem, &signals), 0);
 	pid = test_fork(get_each, scene);
 	kill_each_step(&(struct steps){ enter, give_one, sleeper_gets_it }, scene, 50);
 	test_kill(pid);

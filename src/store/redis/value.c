@@ -108,7 +108,7 @@ int redis_set_all(tine_store *store, const tine_store_item *items, size_t n)
 
 int redis_set(tine_store *store, const char *key, const void *val, size_t len)
 {
-	tine_store_item item = { key, val, len };
+	tine_store_item item = { .key = key, .val = val, .len = len };
 
 	return redis_set_all(store, &item, 1);
 }
