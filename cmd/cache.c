@@ -35,9 +35,9 @@ const char *cache_reason(int err)
 	case -ELOOP:
 		return "it is a symbolic link";
 	case -ENOTEMPTY:
-		return "there is something in it, and it is no cache";
+		return "it is not a cache, and is not empty";
 	case -EPROTO:
-		return "another version of tine made it";
+		return "another version of tine created it";
 	default:
 		return tine_strerror(err);
 	}
@@ -85,7 +85,8 @@ int open_cache(const char *command, tine_cache **out, const char *dir,
 		return complain(code_of(err), "%s: '%s': %s", command, name,
 				cache_reason(err));
 	if (err)
-		complain(DONE, "%s: '%s' was damaged beyond mending; it begins anew",
+		complain(DONE,
+			 "%s: '%s' was damaged beyond repair: all entries are discarded",
 			 command, name);
 	if (restarted)
 		*restarted = err != 0;
@@ -276,7 +277,8 @@ static int run_cache(int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	if (options.task && (options.action == STAT || options.action == VERIFY))
-		return complain(USAGE, "cache: --task is for list and clear, not for %s",
+		return complain(USAGE,
+				"cache: --task works with list and clear, not with %s",
 				actions[options.action]);
 	err = open_cache("cache", &cache, options.dir, &opts, &restarted);
 	if (err)
@@ -312,16 +314,16 @@ static const struct operand_row operands[] = {
 	{ "ACTION", NULL, &options.action, NULL,
 	  "What to do with the cache: stat, list, clear or verify.", actions, false },
 	{ "DIR", read_text, &options.dir, "the path of a folder",
-	  "The folder that the cache is in; the default if not said.", NULL, true },
+	  "The folder of the cache. Default: the default folder.", NULL, true },
 	{ 0 },
 };
 
 static const struct option_row rows[] = {
 	{ "task", 0, "NAME", read_text, &options.task, "the name of a task",
-	  "List or clear the results of this task alone.", NULL },
+	  "List or clear only the results of this task.", NULL },
 	{ "max-bytes", 0, "SIZE", read_size, &options.max_bytes,
 	  "a whole number of bytes, at least 1048576, such as 5e9",
-	  "Limit the cache to this size from now on, on disk.", NULL },
+	  "Limit the cache on disk to this many bytes.", NULL },
 	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object.", NULL },
 	{ 0 },
 };
@@ -332,35 +334,41 @@ const struct command cache_command = {
 	.operand_rows = operands,
 	.options = rows,
 	.description =
-		"Looks after a folder of results that\n.Xr tine_cache_open 3\n"
-		"made; while others use it as well.\n"
-		"A folder that is not there is not made.\n"
+		"Shows, limits, clears or checks a folder of results that\n"
+		".Xr tine_cache_open 3\n"
+		"created, also while other programs use it.\n"
+		"A folder that does not exist is not created.\n"
 		".Pp\n"
-		"Without\n.Ar DIR\n"
-		"it is\n.Ev $TINE_CACHE ,\n"
-		"else\n.Pa $XDG_CACHE_HOME/tine ,\n"
-		"else\n.Pa ~/.cache/tine .\n"
+		"Without\n"
+		".Ar DIR\n"
+		"the folder is\n"
+		".Ev $TINE_CACHE ,\n"
+		"else\n"
+		".Pa $XDG_CACHE_HOME/tine ,\n"
+		"else\n"
+		".Pa ~/.cache/tine .\n"
 		".Bl -tag -width verify\n"
 		".It Cm stat\n"
-		"how many entries there are, the bytes that they take on disk and may "
-		"take, and\n"
-		"since the cache was begun: hits, misses, entries that made room for "
-		"others, and\n"
-		"how often it began anew because it was damaged; with\n"
+		"Prints the number of entries, the bytes that they take on disk and\n"
+		"may take, and since the cache was created: the hits, misses, entries\n"
+		"removed for want of room, and how often damage discarded all entries.\n"
+		"With\n"
 		".Fl \\-json\n"
-		"the members\n"
+		"the members are\n"
 		".Li entries , bytes , max_bytes , hits , misses , evictions\n"
 		"and\n"
-		".Li restarts\n"
+		".Li restarts .\n"
 		".It Cm list\n"
-		"a line for each entry, in no order: when it was last used, the bytes of "
-		"the\n"
-		"result, the task and its version, or\n.Li \\- ,\n"
-		"and the beginning of the input or key, in hexadecimal digits unless it "
-		"is text;\n"
-		"with\n.Fl \\-json\n"
-		"the member\n.Li list ,\n"
-		"an array of objects with the members\n"
+		"Prints a line for each entry, in no order: when it was last used, the\n"
+		"bytes of the result, the task and its version, or\n"
+		".Li \\- ,\n"
+		"and the beginning of the input or key, in hexadecimal digits unless\n"
+		"it is text.\n"
+		"With\n"
+		".Fl \\-json\n"
+		"the member\n"
+		".Li list\n"
+		"is an array of objects with the members\n"
 		".Li task\n"
 		"(or null),\n"
 		".Li version , key\n"
@@ -368,27 +376,28 @@ const struct command cache_command = {
 		".Li val_len , born\n"
 		"and\n"
 		".Li used ,\n"
-		"seconds since 1970\n"
+		"in seconds since 1970.\n"
 		".It Cm clear\n"
-		"drops every entry, or those of a task; prints how many, and how many "
-		"there are\n"
-		"now\n"
-		".Pq Li dropped , entries\n"
+		"Removes every entry, or those of a task, and prints how many were\n"
+		"removed and how many are left\n"
+		".Pq Li dropped , entries .\n"
 		".It Cm verify\n"
-		"reads every entry, drops what is damaged, and prints the same, with\n"
+		"Reads every entry, removes those that are damaged, and prints the\n"
+		"same.\n"
+		"With\n"
 		".Fl \\-json\n"
-		"also\n"
+		"there is also the member\n"
 		".Li restarted :\n"
-		"whether the cache was damaged beyond mending and has begun anew.\n"
+		"true if the cache was damaged beyond repair and all entries were\n"
+		"discarded.\n"
 		".El\n"
 		".Pp\n"
-		"The exit status is 1 if\n.Cm verify\n"
-		"has dropped something.\n"
-		"A folder that is not there, is no cache, belongs to another user, can "
-		"be "
-		"written by\n"
-		"others or was made by another version is named, and the exit status is "
-		"2.\n",
+		"The exit status is 1 if\n"
+		".Cm verify\n"
+		"has removed an entry.\n"
+		"It is 2, with a message, if the folder does not exist, is not a\n"
+		"cache, belongs to another user, can be written by others or was\n"
+		"created by another version of tine.\n",
 	.example = "tine cache stat ~/.cache/tine --json",
 	.run = run_cache,
 };

@@ -114,7 +114,8 @@ extern const char *trace_path;
 #define TRACE_ROW                                                                        \
 	{                                                                                \
 		"trace", 0, "FILE", read_text, &trace_path, "the path of a file",        \
-			"Write what each process did to this file: see tine-trace(7).",  \
+			"Write a trace of all processes to this file, see "              \
+			"tine-trace(7).",                                                \
 			NULL                                                             \
 	}
 int begin_trace(const char *command);

@@ -93,7 +93,7 @@ tell(enum verdict verdict, const char *name, const char *mend, const char *fmt, 
 			*at = '?';
 	printf("  %-4s  %-16s %s\n", verdicts[verdict], name, value);
 	if (mend)
-		printf("  %-4s  %-16s %s\n", "", verdict == BAD ? "  to mend it:" : "",
+		printf("  %-4s  %-16s %s\n", "", verdict == BAD ? "  to fix it:" : "",
 		       mend);
 }
 
@@ -142,14 +142,14 @@ static void check_given_workers(const char *given, unsigned found)
 	if (*given < '0' || *given > '9' || *end || n == 0)
 		tell(BAD, "TINE_WORKERS",
 		     "set it to a whole number from 1 to 1024, or unset it",
-		     "'%s' is no number of workers, and is ignored", given);
+		     "'%s' is not a number of workers, and is ignored", given);
 	else if (n > 1024)
 		tell(BAD, "TINE_WORKERS",
 		     "set it to a whole number from 1 to 1024, or unset it",
-		     "%s is more than a pool may have: it is 1024", given);
+		     "%s is more than a pool may have: 1024 is used", given);
 	else if (n > found)
 		tell(NOTE, "TINE_WORKERS", NULL,
-		     "%lu, which is more than there are: they take turns", n);
+		     "%lu, more than there are processors: workers take turns", n);
 	else
 		tell(OK, "TINE_WORKERS", NULL, "%lu", n);
 }
@@ -160,8 +160,7 @@ static void check_load(void)
 
 	if (machine_is_busy(&load))
 		tell(NOTE, "load", NULL,
-		     "%.1f: the machine is busy, and takes longer for what it is given",
-		     load);
+		     "%.1f: the machine is busy, and all work takes longer", load);
 	else if (load >= 0)
 		tell(OK, "load", NULL, "%.1f", load);
 }
@@ -177,28 +176,29 @@ static void check_processors(void)
 	cgroup_walk("", "cpu", least_quota, &quota);
 	if (quota != UINT64_MAX && (quota + 999) / 1000 < found)
 		found = (unsigned)((quota + 999) / 1000);
-	tell(OK, "affinity", NULL, "%u of %ld that are there", allowed,
+	tell(OK, "affinity", NULL, "%u of %ld processors", allowed,
 	     sysconf(_SC_NPROCESSORS_ONLN));
 	if (quota == UINT64_MAX)
 		tell(OK, "quota", NULL, "none");
 	else
 		tell(quota < 1000 ? NOTE : OK, "quota", NULL,
-		     "%" PRIu64 ".%02d processors, by a cgroup", quota / 1000,
+		     "%" PRIu64 ".%02d processors, set by a cgroup", quota / 1000,
 		     (int)(quota % 1000 / 10));
 	if (is_given)
 		check_given_workers(given, found);
-	tell(OK, "workers", NULL, "%u if not said, for %s", tine_cpus(),
-	     is_given && tine_cpus() != found ? "TINE_WORKERS says so"
-	     : found < allowed		      ? "the quota allows no more"
-					      : "so many processors may be used");
+	tell(OK, "workers", NULL, "%u by default: %s", tine_cpus(),
+	     is_given && tine_cpus() != found ? "set by TINE_WORKERS"
+	     : found < allowed		      ? "limited by the quota"
+					      : "one for each processor");
 	check_load();
 	tell(OK, "instructions", NULL, "%s", divide_isa());
 	given = getenv("TINE_ISA");
 	if (given && isa_named(given) == ISAS)
 		tell(BAD, "TINE_ISA", "set it to generic, avx2 or avx512, or unset it",
-		     "'%s' is no instruction set, and is ignored", given);
+		     "'%s' is not an instruction set, and is ignored", given);
 	else if (given && strcmp(given, divide_isa()) != 0)
-		tell(NOTE, "TINE_ISA", NULL, "%s, which this processor has not", given);
+		tell(NOTE, "TINE_ISA", NULL, "%s, which this processor does not have",
+		     given);
 }
 
 /* ---- memory ------------------------------------------------------------------------ */
@@ -245,13 +245,12 @@ static void check_shared_memory(void)
 
 	if (!mem)
 		tell(BAD, "shared memory", raise_limit(),
-		     "there is none: pools, queues and locks cannot be made");
+		     "there is none: pools, queues and locks cannot be created");
 	else if (size > 0 && size < LITTLE)
 		tell(BAD, "shared memory", raise_limit(),
-		     "at most %s, for a limit leaves no room for more",
-		     size_of(size, text, sizeof(text)));
+		     "at most %s, because of a limit", size_of(size, text, sizeof(text)));
 	else
-		tell(OK, "shared memory", NULL, "up to %s, in a memfd of no name",
+		tell(OK, "shared memory", NULL, "up to %s, in a memfd without a name",
 		     size_of(size, text, sizeof(text)));
 	tine_shared_free(mem);
 }
@@ -264,7 +263,7 @@ static void check_limit(int resource, const char *name, const char *unlimited)
 	if (limit == UINT64_MAX)
 		tell(OK, name, NULL, "%s", unlimited);
 	else
-		tell(NOTE, name, NULL, "at most %s, by a limit of the process",
+		tell(NOTE, name, NULL, "at most %s, set by a limit of the process",
 		     size_of(limit, text, sizeof(text)));
 }
 
@@ -294,10 +293,10 @@ static void check_memory(void)
 		tell(OK, "cgroup", NULL, "at most %s",
 		     size_of(limit, text, sizeof(text)));
 	if (left == UINT64_MAX)
-		tell(NOTE, "left", NULL, "nobody says, for there is no /proc/meminfo");
+		tell(NOTE, "left", NULL, "not known, because there is no /proc/meminfo");
 	else if (left < FULL)
-		tell(BAD, "left", "end what takes it, or raise the cgroup's limit",
-		     "%s, which is next to nothing", size_of(left, text, sizeof(text)));
+		tell(BAD, "left", "end other programs, or raise the cgroup's limit",
+		     "only %s", size_of(left, text, sizeof(text)));
 	else
 		tell(OK, "left", NULL, "%s", size_of(left, text, sizeof(text)));
 	if (kills > 0)
@@ -403,19 +402,19 @@ static void check_kernel(void)
 	check_version();
 	feature(memfd >= 0, true, "memfd_create", "there is no shared memory");
 	feature(has_robust_lists(), true, "robust lists",
-		"locks are refused, for none would be handed on");
+		"locks fail, because a dead holder would keep them");
 	feature(has_file_locks(memfd), true, "file locks", "caches and file locks fail");
 	feature(has_lifelines(), true, "lifelines", "children outlive their parent");
 	feature(prctl(PR_GET_PDEATHSIG, &death) == 0, true, "PR_SET_PDEATHSIG",
 		"workers may outlive their pool");
-	feature(has_signalfd(), true, "signalfd", "pools cannot be made");
+	feature(has_signalfd(), true, "signalfd", "pools cannot be created");
 	feature(access("/proc/self/stat", R_OK) == 0, true, "/proc",
-		"who has died is not seen");
+		"dead processes are not noticed");
 	pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	feature(pidfd >= 0, false, "pidfd_open",
-		"the end of a process is seen a millisecond later");
+		"the end of a process is noticed 1 ms later");
 	feature(has_populate(), false, "populate",
-		"shared memory is taken page by page, which is slower");
+		"shared memory is allocated page by page, which is slower");
 	if (pidfd >= 0)
 		close(pidfd);
 	if (memfd >= 0)
@@ -443,10 +442,11 @@ static void check_pool(void)
 	err = err ? err : tine_pool_map(pool, &task, in, out, 4, NULL, tine_after(10000));
 	tine_pool_free(pool);
 	if (err || out[3] != 8)
-		tell(BAD, "a pool of two", "see what else is bad; raise ulimit -u and -n",
+		tell(BAD, "a pool of two",
+		     "fix the other BAD checks; raise ulimit -u and -n",
 		     "does not work: %s", tine_strerror(err));
 	else
-		tell(OK, "a pool of two", NULL, "works, and took %.1f ms",
+		tell(OK, "a pool of two", NULL, "works, took %.1f ms",
 		     (double)(tine_now() - begun) / 1e6);
 }
 
@@ -457,7 +457,7 @@ static void check_count(int resource, const char *name, uint64_t few, const char
 	if (limit == UINT64_MAX)
 		tell(OK, name, NULL, "no limit");
 	else if (limit < few)
-		tell(BAD, name, mend, "at most %" PRIu64 ", which is few", limit);
+		tell(BAD, name, mend, "at most %" PRIu64 ", too few", limit);
 	else
 		tell(OK, name, NULL, "at most %" PRIu64, limit);
 }
@@ -472,9 +472,9 @@ static void check_trace(void)
 	/* What %p will be is not known. */
 	err = strchr(path, '%') ? 0 : try_trace(path);
 	if (err)
-		tell(BAD, "TINE_TRACE", "name a file in a folder that can be written",
+		tell(BAD, "TINE_TRACE", "name a file in a folder with write permission",
 		     "'%s' cannot be written, and nothing is traced: %s", path,
-		     err == ENODEV ? "it is no regular file" : strerror(err));
+		     err == ENODEV ? "it is not a regular file" : strerror(err));
 	else
 		tell(OK, "TINE_TRACE", NULL, "'%s'", path);
 }
@@ -534,7 +534,7 @@ static void check_server(void)
 
 	if (!says("redis-server", line, sizeof(line))) {
 		tell(NOTE, "redis-server",
-		     "only what needs one misses it: apt install redis-server",
+		     "needed only for stores on a server: apt install redis-server",
 		     "not found");
 		return;
 	}
@@ -618,10 +618,11 @@ static void check_missing_cache(const char *name)
 		tell(BAD, "cache", own_folder, "'%s' cannot be used: %s", name,
 		     cache_reason(-ENOTEMPTY));
 	else if (takes_folders(above))
-		tell(OK, "cache", NULL, "'%s' is not there yet, and can be made", name);
+		tell(OK, "cache", NULL, "'%s' does not exist, and can be created", name);
 	else
 		tell(BAD, "cache", own_folder,
-		     "'%s' cannot be made: '%s' takes no folder", name, above);
+		     "'%s' cannot be created: no folder can be created in '%s'", name,
+		     above);
 }
 
 static void check_cache(void)
@@ -635,7 +636,7 @@ static void check_cache(void)
 
 	if (err == -ENOENT && *name == '~')
 		tell(BAD, "cache", own_folder,
-		     "there is no default folder, for HOME is not set");
+		     "there is no default folder, because HOME is not set");
 	else if (err == -ENOENT)
 		check_missing_cache(name);
 	else if (err < 0)
@@ -686,21 +687,21 @@ static const struct option_row rows[] = {
 
 const struct command doctor_command = {
 	.name = "doctor",
-	.summary = "see what this machine is for tine, and what would go wrong",
+	.summary = "check this machine for settings that limit tine",
 	.options = rows,
 	.description =
-		"Looks at the processors that may be used, memory and its limits, what "
-		"the kernel\n"
-		"can, whether a pool works, the default cache, and programs that tine "
-		"works with.\n"
+		"Checks the machine for settings that limit tine: the processors that\n"
+		"may be used, memory and its limits, features of the kernel, a pool,\n"
+		"the default cache, and programs that tine works with.\n"
 		".Pp\n"
-		"Standard output gets a line for each: ok, note, or BAD, which something "
-		"would go\n"
-		"wrong by, with a line on how to mend it; with\n"
+		"Standard output gets a line for each check: ok, note, or BAD.\n"
+		"BAD means that something would fail, and a second line says what to\n"
+		"do about it.\n"
+		"With\n"
 		".Fl \\-json\n"
-		"an object with the members\n"
+		"it gets an object with the members\n"
 		".Li version , workers , bad\n"
-		"(how many are) and\n"
+		"(the number of these) and\n"
 		".Li checks ,\n"
 		"an array of objects with the members\n"
 		".Li section , name , state\n"
@@ -708,10 +709,10 @@ const struct command doctor_command = {
 		".Li value\n"
 		"and\n"
 		".Li mend\n"
-		"(or null).\n"
+		"(what to do, or null).\n"
 		".Pp\n"
-		"It opens the cache, if there is one, and makes none.\n"
-		"The exit status is 1 if something is bad.\n",
+		"The command opens the cache if there is one, and never creates one.\n"
+		"The exit status is 1 if a check is bad.\n",
 	.example = "tine doctor",
 	.run = run_doctor,
 };

@@ -46,7 +46,7 @@ static int help(int argc, char **argv)
 	if (argc == 1 && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0))
 		argc = 0;
 	if (argc > 1 + manual)
-		return complain(USAGE, "help: one command at a time, not '%s'",
+		return complain(USAGE, "help: give one command, not also '%s'",
 				argv[1 + manual]);
 	if (argc > manual && strcmp(argv[manual], "tine") != 0) {
 		command = find(argv[manual]);
@@ -71,7 +71,8 @@ static int run(int argc, char **argv)
 	}
 	if (strcmp(argv[1], "--version") == 0) {
 		if (argc > 2)
-			return complain(USAGE, "--version: what is '%s'?", argv[2]);
+			return complain(USAGE, "--version: unexpected operand '%s'",
+					argv[2]);
 		printf("tine %s\n", tine_version());
 		return DONE;
 	}

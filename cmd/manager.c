@@ -138,9 +138,9 @@ static int run_manager(int argc, char **argv)
 
 static const struct option_row rows[] = {
 	{ "at", 0, "PATH", read_path, &options.path,
-	  "a path that is not there yet, of at most 107 bytes",
-	  "Where the socket is, in place of one that nobody listens to; in a folder of "
-	  "its own if not said.",
+	  "a path that does not exist yet, of at most 107 bytes",
+	  "The path of the socket. A socket without a server is replaced. Default: a "
+	  "new folder.",
 	  NULL },
 	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object.", NULL },
 	{ 0 },
@@ -151,20 +151,26 @@ const struct command manager_command = {
 	.summary = "run a private Redis server as long as its parent runs",
 	.options = rows,
 	.description =
-		"Starts\n.Xr redis-server 1\n"
-		"on a Unix socket of mode 0600, with a password, without TCP and "
-		"without a disk,\nand prints its URL, for\n"
-		".Xr tine_store_open 3 ,\n"
-		"when it answers; with\n.Fl \\-json\n"
-		"an object with the members\n.Li url\nand\n.Li pid ,\n"
-		"the server's.\n"
+		"Starts\n"
+		".Xr redis-server 1\n"
+		"on a Unix socket of mode 0600, with a password, without TCP and\n"
+		"without a disk.\n"
+		"When the server answers, the command prints its URL, for\n"
+		".Xr tine_store_open 3 .\n"
+		"With\n"
+		".Fl \\-json\n"
+		"it prints an object with the members\n"
+		".Li url\n"
+		"and\n"
+		".Li pid ,\n"
+		"the process id of the server.\n"
 		".Pp\n"
-		"It runs until the process that started it has ended, or a signal ends "
-		"it.\n"
-		"Then the server ends as well, and the socket is removed, also when the "
-		"command\nwas killed.\n"
-		"The password is not to be seen in a list of processes; who reads the "
-		"URL knows\nit.\n",
+		"The command runs until the process that started it has ended, or\n"
+		"until a signal ends it.\n"
+		"Then the server ends and the socket is removed, also if the command\n"
+		"is killed.\n"
+		"The password does not appear in a list of processes.\n"
+		"Everybody with access to the URL has the password.\n",
 	.example = "tine manager --at /tmp/redis",
 	.run = run_manager,
 };

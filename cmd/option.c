@@ -152,7 +152,7 @@ static int take(const struct command *command, const struct option_row *row,
 	if (row->choices ? choose(row->choices, text, row->into)
 			 : row->read(text, row->into))
 		return DONE;
-	return complain(USAGE, "%s: --%s wants %s, not '%s'", command->name, row->name,
+	return complain(USAGE, "%s: --%s must be %s, not '%s'", command->name, row->name,
 			row->choices ? join(row->choices, ", ", " or ", list, LIST)
 				     : row->wants,
 			text);
@@ -172,8 +172,8 @@ static int take_operands(const struct command *command, int argc, char **argv)
 					command->name, row->name, command->name);
 		if (row->choices ? !choose(row->choices, argv[i], row->into)
 				 : !row->read(argv[i], row->into))
-			return complain(USAGE, "%s: %s wants %s, not '%s'", command->name,
-					row->name,
+			return complain(USAGE, "%s: %s must be %s, not '%s'",
+					command->name, row->name,
 					row->choices ? join(row->choices, ", ", " or ",
 							    list, LIST)
 						     : row->wants,
@@ -181,8 +181,8 @@ static int take_operands(const struct command *command, int argc, char **argv)
 	}
 	if (i == argc)
 		return DONE;
-	return complain(USAGE, "%s: what is '%s'? It takes %s operands", command->name,
-			argv[i], i == 0 ? "no" : "no more");
+	return complain(USAGE, "%s: unexpected operand '%s': it takes %s operands",
+			command->name, argv[i], i == 0 ? "no" : "no more");
 }
 
 /* The word that the last option was in: getopt_long() takes a beginning for a name. */
@@ -230,12 +230,12 @@ static void warn_of_workers(const struct command *command)
 	n = strtoul(given, &end, 10);
 	if (!isdigit((unsigned char)*given) || *end || n == 0)
 		complain(DONE,
-			 "%s: TINE_WORKERS is '%s', no number from 1 to 1024, and is "
+			 "%s: TINE_WORKERS is '%s', not a number from 1 to 1024, and is "
 			 "ignored",
 			 command->name, given);
 	else if (n > 1024)
-		complain(DONE, "%s: TINE_WORKERS is %s, and taken for 1024",
-			 command->name, given);
+		complain(DONE, "%s: TINE_WORKERS is %s: 1024 is used", command->name,
+			 given);
 }
 
 int options_parse(const struct command *command, int argc, char **argv, int *first)
@@ -261,7 +261,7 @@ int options_parse(const struct command *command, int argc, char **argv, int *fir
 			return -1;
 		}
 		if (value == ':')
-			return complain(USAGE, "%s: '%s' wants a value", command->name,
+			return complain(USAGE, "%s: '%s' needs a value", command->name,
 					argv[optind - 1]);
 		if (value == '?' && optopt && !row_of(command, optopt))
 			return complain(USAGE, "%s: no option '-%c'; try 'tine help %s'",
@@ -369,9 +369,9 @@ static void print_help_row(const struct option_row *row, FILE *out)
 
 static const struct option_row help_row = { .name = "help",
 					    .letter = 'h',
-					    .text = "Show this." };
+					    .text = "Show this help." };
 static const struct option_row version_row = { .name = "version",
-					       .text = "Show which tine it is." };
+					       .text = "Show the version of tine." };
 
 void print_help(const struct command *command, FILE *out)
 {
@@ -381,9 +381,10 @@ void print_help(const struct command *command, FILE *out)
 		for (const struct command *const *each = commands; *each; each++)
 			fprintf(out, "  %-10s %s\n", (*each)->name, (*each)->summary);
 		fprintf(out, "  %-10s %s\n", "help",
-			"show this, or the options of a command");
-		fprintf(out, "\ntine COMMAND --help tells more; tine --version, which it "
-			     "is.\n\nexample: tine pi -n 1e8 --compare\n");
+			"show this help, or the options of a command");
+		fprintf(out, "\n'tine COMMAND --help' shows the options of a command, "
+			     "'tine --version' the\nversion.\n\nexample: tine pi -n 1e8 "
+			     "--compare\n");
 		return;
 	}
 	fprintf(out, "%s\n\n", command->summary);
@@ -415,16 +416,27 @@ static void print_manual_head(const char *name, const char *summary, FILE *out)
 		title, name, summary);
 }
 
+/* mdoc wants each sentence on a line of its own. */
+static void print_sentences(const char *text, FILE *out)
+{
+	for (; *text; text++)
+		fputc(*text == ' ' && text[-1] == '.' ? '\n' : *text, out);
+	fputc('\n', out);
+}
+
 static void print_manual_options(const struct command *command, FILE *out)
 {
 	char list[LIST];
 
 	fprintf(out, ".Bl -tag -width Ds\n");
 	for (const struct operand_row *row = command->operand_rows; row && row->name;
-	     row++)
-		fprintf(out, ".It Ar %s\n%s\nIt is %s.\n", row->name, row->text,
+	     row++) {
+		fprintf(out, ".It Ar %s\n", row->name);
+		print_sentences(row->text, out);
+		fprintf(out, "It is %s.\n",
 			row->choices ? join(row->choices, ", ", " or ", list, LIST)
 				     : row->wants);
+	}
 	for (const struct option_row *row = command->options; row->name; row++) {
 		fprintf(out, ".It ");
 		if (row->letter)
@@ -435,24 +447,26 @@ static void print_manual_options(const struct command *command, FILE *out)
 		if (row->choices)
 			fprintf(out, " Cm %s",
 				join(row->choices, " | ", " | ", list, LIST));
-		fprintf(out, "\n%s\n", row->text);
+		fputc('\n', out);
+		print_sentences(row->text, out);
 		if (row->wants)
 			fprintf(out, "The value is %s.\n", row->wants);
 	}
 	fprintf(out, ".It Fl h , Fl \\-help\nShow the options and exit.\n"
-		     ".It Fl \\-version\nShow which tine it is and exit.\n.El\n");
+		     ".It Fl \\-version\nShow the version of tine and exit.\n.El\n");
 }
 
 static void print_manual_exit(FILE *out)
 {
-	fprintf(out, ".Sh EXIT STATUS\n.Bl -tag -width Ds\n"
-		     ".It 0\nDone.\n.It 1\nSome job failed.\n.It 2\nUsage.\n"
-		     ".It 3\nThe command itself failed: no memory, no processes, a full "
-		     "disk.\n"
-		     ".El\n.Pp\nA signal that ends it ends all its processes; the shell "
-		     "sees 128\n"
-		     "and its number, 130 after Ctrl-C.\n"
-		     "A pipe that nobody reads any more ends it without a message.\n");
+	fprintf(out,
+		".Sh EXIT STATUS\n.Bl -tag -width Ds\n"
+		".It 0\nSuccess.\n.It 1\nA job failed.\n.It 2\nWrong usage.\n"
+		".It 3\nThe command itself failed: no memory, no processes, a full "
+		"disk.\n"
+		".El\n.Pp\nA signal that ends the command ends all its processes.\n"
+		"The shell sees 128 and the number of the signal: 130 after Ctrl-C.\n"
+		"If standard output is a pipe without a reader, the command ends\n"
+		"without a message.\n");
 }
 
 static void print_manual_of_tine(FILE *out)
@@ -460,26 +474,26 @@ static void print_manual_of_tine(FILE *out)
 	print_manual_head("tine", "process parallelism for C, at the command line", out);
 	fprintf(out, ".Sh SYNOPSIS\n.Nm\n.Ar command\n.Op Ar option ...\n.Nm\n.Cm help\n"
 		     ".Op Ar command\n.Nm\n.Fl \\-version\n.Sh DESCRIPTION\n.Nm\n"
-		     "runs the programs that the tine library was made for.\nEach "
+		     "runs programs that use the tine library.\nEach "
 		     "command has a\n"
 		     "manual page of its own.\n.Bl -tag -width Ds\n");
 	for (const struct command *const *each = commands; *each; each++)
 		fprintf(out, ".It Cm %s\n%s.\nSee\n.Xr tine-%s 1 .\n", (*each)->name,
 			(*each)->summary, (*each)->name);
 	fprintf(out, ".It Cm help Op Ar command\nShow the commands, or the options of "
-		     "one.\n.El\n"
+		     "a command.\n.El\n"
 		     ".Pp\nResults go to standard output.\nProgress goes to standard "
 		     "error, and\n"
 		     "only to a terminal.\n"
 		     ".Sh ENVIRONMENT\n.Bl -tag -width TINE_WORKERS\n"
-		     ".It Ev TINE_WORKERS\nHow many workers there are by default; see\n"
+		     ".It Ev TINE_WORKERS\nThe default number of workers, see\n"
 		     ".Xr tine_cpus 3 .\n"
-		     ".It Ev TINE_CACHE\nThe default folder of results; see\n"
+		     ".It Ev TINE_CACHE\nThe default folder of the cache, see\n"
 		     ".Xr tine_cache_open 3 .\n"
 		     ".It Ev TINE_ISA\nThe widest instruction set that random numbers "
-		     "and trial\ndivision may use; see\n"
+		     "and trial\ndivision may use, see\n"
 		     ".Xr tine_rng 3 .\n"
-		     ".It Ev TINE_TRACE\nA file for what each process did; see\n"
+		     ".It Ev TINE_TRACE\nA file for a trace of all processes, see\n"
 		     ".Xr tine-trace 7 .\n.El\n");
 	print_manual_exit(out);
 	fprintf(out, ".Sh SEE ALSO\n");

@@ -150,7 +150,7 @@ static int prepare_cache(void)
 	if (!options.cache)
 		return DONE;
 	if (options.compare)
-		return complain(USAGE, "pi: --compare measures nothing with --cache");
+		return complain(USAGE, "pi: --compare and --cache cannot be combined");
 	err = open_cache("pi", &cache, options.cache, NULL, NULL);
 	if (err)
 		return err;
@@ -262,18 +262,17 @@ static int run_pi(int argc, char **argv)
 static const struct option_row rows[] = {
 	{ "trials", 'n', "TRIALS", read_positive, &options.trials,
 	  "a whole number from 1 to 2^64 - 1, such as 1e8 or 100_000_000",
-	  "How many points; 1e8 if not said.", NULL },
+	  "The number of points. Default: 1e8.", NULL },
 	{ "workers", 'j', "WORKERS", read_workers, &options.workers,
 	  "a whole number from 1 to 1024",
-	  "How many processes; as many as there are processors if not said.", NULL },
+	  "The number of processes. Default: one for each processor.", NULL },
 	{ "seed", 's', "SEED", read_seed, &options.seed,
 	  "a whole number from 0 to 2^64 - 1, or 0x and up to 16 hexadecimal digits",
-	  "The seed of the random numbers; 1 if not said.", NULL },
+	  "The seed of the random numbers. Default: 1.", NULL },
 	{ "compare", 'c', NULL, NULL, &options.compare, NULL,
-	  "Do it with one worker first, and show how much that takes.", NULL },
+	  "Also run with one worker, and show the time of that.", NULL },
 	{ "cache", 0, "DIR", read_text, &options.cache, "the path of a folder",
-	  "Take from the cache in this folder what it has, and keep the rest there.",
-	  NULL },
+	  "Use the cache in this folder for the results of blocks.", NULL },
 	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object.", NULL },
 	TRACE_ROW,
 	{ 0 },
@@ -283,41 +282,42 @@ const struct command pi_command = {
 	.name = "pi",
 	.summary = "estimate pi from random points with a pool of processes",
 	.options = rows,
-	.description = "Draws points in the unit square and counts those within the "
-		       "quarter circle.\n"
-		       "The points are cut into blocks of 65536, and each block draws "
-		       "from a random\n"
-		       "stream of its own, so that the same seed gives the same count "
-		       "with any number\n"
-		       "of workers, on any machine.\n"
-		       ".Pp\n"
-		       "With\n.Fl \\-cache\n"
-		       "the count of each block is kept in a folder, under its seed, "
-		       "stream and number of\n"
-		       "points, see\n.Xr tine_cache_open 3 :\n"
-		       "a second run computes nothing, and one of more trials only what "
-		       "is new.\n"
-		       ".Pp\n"
-		       "Standard output gets pi with its standard error, how many points "
-		       "lay inside,\n"
-		       "the workers, the seed and the seconds; with\n"
-		       ".Fl \\-json\n"
-		       "an object with the members\n"
-		       ".Li pi , inside , trials , workers , seed\n"
-		       "and\n"
-		       ".Li seconds ,\n"
-		       "with\n"
-		       ".Fl \\-cache\n"
-		       "also\n"
-		       ".Li parts ,\n"
-		       "how many blocks there are, and\n"
-		       ".Li cached ,\n"
-		       "how many of them came from the cache, and with\n"
-		       ".Fl \\-compare\n"
-		       "also\n"
-		       ".Li seconds_one\n"
-		       "and\n"
-		       ".Li speedup .\n",
+	.description =
+		"Draws points in the unit square and counts the points within the\n"
+		"quarter circle.\n"
+		"The points are divided into blocks of 65536, and each block uses a\n"
+		"random stream of its own, so that the same seed gives the same count\n"
+		"with any number of workers, on any machine.\n"
+		".Pp\n"
+		"With\n"
+		".Fl \\-cache\n"
+		"the count of each block is kept in a folder, under its seed, stream\n"
+		"and number of points, see\n"
+		".Xr tine_cache_open 3 .\n"
+		"A second run then computes nothing, and a run with more trials\n"
+		"computes only the new blocks.\n"
+		".Pp\n"
+		"Standard output gets pi with its standard error, the number of points\n"
+		"inside, the workers, the seed and the seconds.\n"
+		"With\n"
+		".Fl \\-json\n"
+		"it gets an object with the members\n"
+		".Li pi , inside , trials , workers , seed\n"
+		"and\n"
+		".Li seconds .\n"
+		"With\n"
+		".Fl \\-cache\n"
+		"the object also has\n"
+		".Li parts ,\n"
+		"the number of blocks, and\n"
+		".Li cached ,\n"
+		"the number of blocks that came from the cache.\n"
+		"With\n"
+		".Fl \\-compare\n"
+		"it also has\n"
+		".Li seconds_one\n"
+		"and\n"
+		".Li speedup .\n",
 	.example = "tine pi -n 1e9 -j 4 --seed 7",
 	.run = run_pi,
 };

@@ -413,7 +413,8 @@ static int part_with(struct worker *worker, struct search *search)
 		return failed;
 	if (how.signal)
 		complain(0,
-			 "primes: signal %d ended worker %d; its numbers are done anew",
+			 "primes: signal %d ended worker %d; its numbers are checked "
+			 "again",
 			 how.signal, (int)tine_process_pid(worker->process));
 	for (unsigned i = 0; i < crew->batch; i++)
 		if (is_prime(worker->held[i]))
@@ -648,7 +649,8 @@ static int compare(unsigned workers, struct result *results, int *err)
 			return 0;
 		if (same(&results[0], &results[i]))
 			continue;
-		*err = complain(BROKEN, "primes: %u workers found others than one loop",
+		*err = complain(BROKEN,
+				"primes: %u workers found other primes than one loop",
 				with[i]);
 		return 0;
 	}
@@ -661,10 +663,12 @@ static int wrong(char **argv)
 		return complain(USAGE, "primes: LAST '%s' is below FIRST '%s'", argv[1],
 				argv[0]);
 	if (options.print && (options.json || options.compare))
-		return complain(USAGE, "primes: --print and --%s do not go together",
+		return complain(USAGE, "primes: --print and --%s cannot be combined",
 				options.json ? "json" : "compare");
 	if (options.compare && options.way == SERIAL)
-		return complain(USAGE, "primes: --compare is with serial; --via another");
+		return complain(
+			USAGE,
+			"primes: --compare already runs serial: choose another --via");
 	return DONE;
 }
 
@@ -693,25 +697,24 @@ static int run_primes(int argc, char **argv)
 static const struct operand_row operands[] = {
 	{ "FIRST", read_count, &options.first,
 	  "a whole number from 0 to 2^64 - 1, such as 1e8 or 100_000_000",
-	  "Where the range begins.", NULL, false },
+	  "The first number of the range.", NULL, false },
 	{ "LAST", read_range_end, &options.end, "a whole number from 0 to 2^64",
-	  "Where it ends: this number is not in it any more.", NULL, false },
+	  "The end of the range. This number is not in it.", NULL, false },
 	{ 0 },
 };
 
 static const struct option_row rows[] = {
 	{ "workers", 'j', "WORKERS", read_workers, &options.workers,
 	  "a whole number from 1 to 1024",
-	  "How many processes; as many as there are processors if not said.", NULL },
+	  "The number of processes. Default: one for each processor.", NULL },
 	{ .name = "via",
 	  .into = &options.way,
 	  .choices = ways,
-	  .text = "How numbers get to workers; through queues if not said." },
+	  .text = "How workers get their numbers. Default: queue." },
 	{ "print", 'p', NULL, NULL, &options.print, NULL,
-	  "Print all primes, one a line, and nothing else.", NULL },
+	  "Print only the primes, one on each line.", NULL },
 	{ "compare", 'c', NULL, NULL, &options.compare, NULL,
-	  "Do it in a loop and with one worker first, and show how much faster all are.",
-	  NULL },
+	  "Also run a loop and one worker, and show the times.", NULL },
 	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object.", NULL },
 	TRACE_ROW,
 	{ 0 },
@@ -723,32 +726,38 @@ const struct command primes_command = {
 	.operand_rows = operands,
 	.options = rows,
 	.description =
-		"Divides each number from\n.Ar FIRST\nto below\n.Ar LAST\n"
+		"Divides each number from\n"
+		".Ar FIRST\n"
+		"to below\n"
+		".Ar LAST\n"
 		"by 2, and then by odd numbers up to its root.\n"
-		"What it shows is how work gets to processes; there are better ways to\n"
-		"find primes.\n"
+		"The command shows how work is passed to processes.\n"
+		"There are better ways to find primes.\n"
 		".Pp\n"
-		"With\n.Fl \\-via Cm queue\n"
-		"each number is a message to the workers, and each prime a message "
+		"With\n"
+		".Fl \\-via Cm queue\n"
+		"each number is a message to the workers, and each prime a message\n"
 		"back.\n"
-		"With\n.Cm map\n"
-		"batches of numbers are jobs of a pool, and with\n.Cm serial\n"
+		"With\n"
+		".Cm map\n"
+		"batches of numbers are jobs of a pool.\n"
+		"With\n"
+		".Cm serial\n"
 		"there is one loop, without workers.\n"
 		"The result is the same.\n"
-		"If a worker is killed, its numbers are checked again, as long as one is "
-		"left.\n"
+		"If a worker is killed, the other workers check its numbers again.\n"
 		".Pp\n"
-		"Standard output gets the number of primes, the first ten and the last "
-		"ten, the\n"
-		"workers, the way and the seconds; with\n"
+		"Standard output gets the number of primes, the first ten and the last\n"
+		"ten, the workers, the way and the seconds.\n"
+		"With\n"
 		".Fl \\-json\n"
-		"an object with the members\n"
+		"it gets an object with the members\n"
 		".Li first , last , count , primes_first , primes_last , workers , via\n"
 		"and\n"
-		".Li seconds ,\n"
-		"and with\n"
+		".Li seconds .\n"
+		"With\n"
 		".Fl \\-compare\n"
-		"also\n"
+		"the object also has\n"
 		".Li runs ,\n"
 		"an array of objects with the members\n"
 		".Li via , workers , seconds\n"
@@ -756,7 +765,7 @@ const struct command primes_command = {
 		".Li speedup ,\n"
 		"relative to the loop.\n"
 		".Fl \\-print\n"
-		"goes with neither.\n",
+		"cannot be combined with either.\n",
 	.example = "tine primes 1e8 101e6 -j 2 --compare",
 	.run = run_primes,
 };

@@ -53,7 +53,8 @@ int begin_trace(const char *command)
 	err = *trace_path ? try_trace(trace_path) : ENOENT;
 	if (err)
 		return complain(USAGE, "%s: --trace: '%s': %s", command, trace_path,
-				err == ENODEV ? "it is no regular file" : strerror(err));
+				err == ENODEV ? "it is not a regular file"
+					      : strerror(err));
 	escaped = escape(trace_path);
 	err = !escaped || setenv("TINE_TRACE", escaped, 1) != 0;
 	free(escaped);

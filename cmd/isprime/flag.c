@@ -259,7 +259,7 @@ static int make_stores(struct flag *chosen, bool compare, bool poll)
 	int err = DONE;
 
 	if (poll && !url)
-		return complain(USAGE, "isprime: --poll wants the URL of a store in "
+		return complain(USAGE, "isprime: --poll needs the URL of a store in "
 				       "--flag");
 	if (compare || chosen->way == MIRROR) {
 		state.mirror = tine_shared_new(1, sizeof(*state.mirror));

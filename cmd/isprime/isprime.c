@@ -125,7 +125,7 @@ static const char wanted[] = "a whole number from 0 to 2^64 - 1";
 
 static int bad_number(const char *word)
 {
-	return complain(USAGE, "isprime: NUMBER wants %s, not '%s'", wanted, word);
+	return complain(USAGE, "isprime: NUMBER must be %s, not '%s'", wanted, word);
 }
 
 /* The next word, cut where it is too long for a number; false: there is none. */
@@ -208,15 +208,15 @@ static int run_isprime(int argc, char **argv)
 static const struct option_row rows[] = {
 	{ "workers", 'j', "WORKERS", read_workers, &options.workers,
 	  "a whole number from 1 to 1024",
-	  "How many processes; as many as there are processors if not said.", NULL },
+	  "The number of processes. Default: one for each processor.", NULL },
 	{ "flag", 0, "FLAG", read_flag, &options.flag,
 	  "none, find, event, file, a path with a slash or the URL of a store",
-	  "How a worker with a divisor stops the others; find if not said.", NULL },
+	  "How a worker that finds a divisor stops the others. Default: find.", NULL },
 	{ "poll", 0, NULL, NULL, &options.poll, NULL,
-	  "Ask the store that --flag names at each look, and mirror it in no event.",
+	  "Read the store of --flag at each look, instead of an event that mirrors it.",
 	  NULL },
 	{ "compare", 'c', NULL, NULL, &options.compare, NULL,
-	  "Do it with one process and with each flag, and show how fast each is.", NULL },
+	  "Also run one process and each flag, and show the times.", NULL },
 	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object.", NULL },
 	TRACE_ROW,
 	{ 0 },
@@ -228,70 +228,97 @@ const struct command isprime_command = {
 	.operands = "[NUMBER ...]",
 	.options = rows,
 	.description =
-		"Divides each\n.Ar NUMBER ,\nfrom 0 to 2^64 \\- 1, by what may divide "
-		"it, "
-		"up to its root.\n"
-		"Without numbers, and where one is\n.Cm \\- ,\n"
-		"they are read from standard input, words between white space, and each "
-		"is\nanswered before the next is read.\n"
+		"Divides each\n"
+		".Ar NUMBER ,\n"
+		"from 0 to 2^64 \\- 1, by all possible divisors up to its root.\n"
+		"Without numbers, and in place of the operand\n"
+		".Cm \\- ,\n"
+		"the command reads words between white space from standard input, and\n"
+		"answers each before it reads the next.\n"
 		"0 and 1 are not prime.\n"
 		".Pp\n"
 		"Small divisors are tried first, without workers.\n"
-		"What is left is cut into ranges for a pool of processes, small ones "
-		"first, which\nis started when a number needs it, and once.\n"
-		"A worker that finds a divisor stops the others by\n.Fl \\-flag :\n"
+		"The remaining divisors are divided into ranges for a pool of\n"
+		"processes, small divisors first.\n"
+		"The pool is started once, when a number needs it.\n"
+		"A worker that finds a divisor stops the others by\n"
+		".Fl \\-flag :\n"
 		".Bl -tag -width event\n"
-		".It Cm find\nthe pool's own search,\n.Xr tine_pool_find 3\n"
-		".It Cm event\nan event in shared memory,\n.Xr tine_event 3\n"
-		".It Cm file\na byte of a temporary file,\n.Xr tine_shared_map 3\n"
-		".It Ar path\na byte of this file, which is made if it is not there, and "
-		"stays.\nA file of more than one byte is not taken.\n"
-		".It Ar URL\na key of this store, which an event mirrors:\n"
+		".It Cm find\n"
+		"the search of the pool,\n"
+		".Xr tine_pool_find 3\n"
+		".It Cm event\n"
+		"an event in shared memory,\n"
+		".Xr tine_event 3\n"
+		".It Cm file\n"
+		"a byte of a temporary file,\n"
+		".Xr tine_shared_map 3\n"
+		".It Ar path\n"
+		"a byte of this file.\n"
+		"The file is created if it does not exist, and is not removed.\n"
+		"A file of more than one byte is refused.\n"
+		".It Ar URL\n"
+		"a key of this store, which an event mirrors:\n"
 		".Li file:PATH ,\n"
-		".Li redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]\nor\n"
-		".Li unix:PATH[?db=N][&user=USER][&password=PASSWORD] ,\nas of\n"
-		".Xr tine_store 3 .\nWith\n.Fl \\-poll\n"
-		"every worker asks the store at each of its looks.\n"
-		"The key is the run's own, and deleted after it.\n"
-		".It Cm none\nnot at all: all ranges are searched to the end.\n"
+		".Li redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]\n"
+		"or\n"
+		".Li unix:PATH[?db=N][&user=USER][&password=PASSWORD] ,\n"
+		"as in\n"
+		".Xr tine_store 3 .\n"
+		"With\n"
+		".Fl \\-poll\n"
+		"every worker reads the store at each of its looks.\n"
+		"The key is used by this run alone, and deleted at the end.\n"
+		".It Cm none\n"
+		"no flag: all ranges are searched to the end.\n"
 		".El\n"
 		".Pp\n"
-		"Standard output gets a line for each number: whether it is prime, the "
-		"smallest\nprime that divides it if it is not, and the seconds it took, "
-		"with the start of\nthe pool where it was started for it; with\n"
+		"Standard output gets a line for each number: whether it is prime, if\n"
+		"not the smallest prime that divides it, and the seconds it took.\n"
+		"If the pool was started for the number, they include the start.\n"
+		"With\n"
 		".Fl \\-json\n"
-		"an object with the members\n"
+		"it gets an object with the members\n"
 		".Li numbers , workers , flag\n"
 		"and\n"
-		".Li isa ,\n"
-		"of which the first is an array of objects with the members\n"
+		".Li isa .\n"
+		".Li numbers\n"
+		"is an array of objects with the members\n"
 		".Li number , prime , divisor\n"
 		"(or null) and\n"
 		".Li seconds ,\n"
 		"and with\n"
 		".Fl \\-compare\n"
 		"also\n"
-		".Li runs ,\n"
-		"an array of objects with the members\n"
+		".Li runs .\n"
+		"That is an array of objects with the members\n"
 		".Li flag , workers , seconds , speedup ,\n"
 		"relative to one process, and\n"
 		".Li look ,\n"
-		"the seconds of a look at the flag (or null), and\n"
-		".Li left_out ,\n"
-		"an object that says why flags were not tried.\n"
+		"the seconds of a look at the flag (or null).\n"
+		"The member\n"
+		".Li left_out\n"
+		"is an object that says why flags were not tried.\n"
 		".Pp\n"
-		"Compared are also\n.Cm store\nand\n.Cm redis ,\n"
-		"which ask a folder and a Redis server at each look, and\n"
+		".Fl \\-compare\n"
+		"also measures\n"
+		".Cm store\n"
+		"and\n"
+		".Cm redis ,\n"
+		"which read a folder and a Redis server at each look, and\n"
 		".Cm mirror ,\n"
 		"an event that mirrors a key of that server.\n"
-		"Folder and server are those of\n.Fl \\-flag ,\n"
-		"or private and temporary; without\n.Xr redis-server 1\n"
+		"Folder and server are those of\n"
+		".Fl \\-flag ,\n"
+		"or private and temporary.\n"
+		"Without\n"
+		".Xr redis-server 1\n"
 		"the last two are left out.\n"
 		".Pp\n"
 		"The exit status is 0 if all numbers are prime, and 1 if one is not.\n"
-		"A word that is no number ends it with 2: among operands before anything "
-		"is\ndone, on standard input after the answers to the numbers before "
-		"it.\n",
+		"It is 2 if a word is not a number.\n"
+		"Operands are checked before anything is done; on standard input the\n"
+		"numbers before the word are answered first.\n",
 	.example = "tine isprime 100109100129162907 -j 2 --compare",
 	.run = run_isprime,
 	.values_of = "flag",

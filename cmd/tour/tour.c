@@ -72,9 +72,7 @@ static int write_all(int fd, const char *text, size_t len)
 	return 0;
 }
 
-/*
- * Beside it, and then in its place, so that whoever reads it sees all of it, or the old.
- */
+/* Beside it, and then in its place: a reader sees all of it, or the old one. */
 static int replace_file(const char *path, const char *text, size_t len, mode_t mode)
 {
 	char *beside;
@@ -287,8 +285,8 @@ static int check_lessons(int argc, char **argv)
 			lesson++;
 		if (!*lesson)
 			return complain(USAGE,
-					"tour: LESSON wants pi, cache, vectors, streams, "
-					"primes, check, flags or kill, not '%s'",
+					"tour: unknown lesson '%s': choose pi, cache, "
+					"vectors, streams, primes, check, flags or kill",
 					argv[i]);
 	}
 	return DONE;
@@ -328,67 +326,96 @@ static int run_tour(int argc, char **argv)
 
 static const struct option_row rows[] = {
 	{ "quick", 'q', NULL, NULL, &options.quick, NULL,
-	  "Less work in each lesson: seconds, not a minute.", NULL },
+	  "Do less work in each lesson. It takes seconds instead of a minute.", NULL },
 	{ "workers", 'j', "WORKERS", read_workers, &options.workers,
 	  "a whole number from 1 to 1024",
-	  "How many processes; as many as there are processors if not said.", NULL },
+	  "The number of processes. Default: one for each processor.", NULL },
 	{ "html", 0, "FILE", read_text, &options.html, "the path of a file",
-	  "Write the report to this file: one page, complete in itself.", NULL },
+	  "Write the report to this file, as one page without other files.", NULL },
 	{ "json", 0, "FILE", read_text, &options.json,
 	  "the path of a file, or - for standard output, instead of the table",
-	  "Write what was found to this file, as one JSON object.", NULL },
+	  "Write the results to this file, as one JSON object.", NULL },
 	{ "python", 0, NULL, NULL, &options.python, NULL,
-	  "Run Python's programs as well, on the same work: some minutes, if not quick.",
+	  "Also run the programs in Python. Without --quick that takes some minutes.",
 	  NULL },
 	{ "trace", 0, "FILE", read_text, &options.trace, "the path of a file",
-	  "Write what each process did to this file: see tine-trace(7).", NULL },
+	  "Write a trace of all processes to this file, see tine-trace(7).", NULL },
 	{ 0 },
 };
 
 const struct command tour_command = {
 	.name = "tour",
-	.summary = "run the lessons of a course on processes, and report on them",
+	.summary = "run the lessons of a course on processes, and write a report",
 	.operands = "[LESSON ...]",
 	.options = rows,
 	.description =
-		"Runs programs that do the same work with one process and with many, in "
-		"good ways\nand in bad ones, and shows how long each took and what that "
-		"teaches.\nWithout a\n.Ar LESSON ,\nall are run, in this order:\n"
+		"Runs programs that do the same work with one process and with many,\n"
+		"in good ways and in bad ones.\n"
+		"It shows how long each took and what that teaches.\n"
+		"Without a\n"
+		".Ar LESSON ,\n"
+		"all lessons are run, in this order:\n"
 		".Bl -tag -width vectors\n"
-		".It Cm pi\nfrom random points, by a loop and by a pool of processes\n"
-		".It Cm cache\nthe same with results that are kept, at first and again\n"
-		".It Cm vectors\nthe same by vectors\n"
-		".It Cm streams\nwhy each job needs random numbers of its own\n"
-		".It Cm primes\nin a range, by a loop, by queues and by jobs of a pool\n"
-		".It Cm check\na number that is too little work for processes\n"
-		".It Cm flags\nnumbers that are much work, and how who finds a divisor "
-		"stops the others:\nby the pool's search, an event, a mapped file, a "
-		"store "
-		"in a folder, and a Redis\nserver that is asked or mirrored\n"
-		".It Cm kill\na worker is killed in the middle of a job\n"
+		".It Cm pi\n"
+		"from random points, by a loop and by a pool of processes\n"
+		".It Cm cache\n"
+		"the same with results that are kept, the first time and again\n"
+		".It Cm vectors\n"
+		"the same by vectors\n"
+		".It Cm streams\n"
+		"why each job needs random numbers of its own\n"
+		".It Cm primes\n"
+		"in a range, by a loop, by queues and by jobs of a pool\n"
+		".It Cm check\n"
+		"a number that is too little work for processes\n"
+		".It Cm flags\n"
+		"numbers that are much work, and how a worker that finds a divisor\n"
+		"stops the others: by the search of a pool, an event, a mapped file, a\n"
+		"store in a folder, and a Redis server that is read or mirrored\n"
+		".It Cm kill\n"
+		"a worker is killed in the middle of a job\n"
 		".El\n"
 		".Pp\n"
-		"Each program runs in a process of its own, the programs of a lesson in "
-		"turn, up to\nthree times if there is time, and the median counts.\n"
-		"All that give an answer must give the same.\n"
+		"Each program runs in a process of its own.\n"
+		"The programs of a lesson run in turn, up to three times if there is\n"
+		"time, and the median counts.\n"
+		"All programs that give an answer must give the same answer.\n"
 		"For a Redis server a private one is started, as by\n"
-		".Xr tine-manager 1 ;\nwithout\n.Xr redis-server 1\nthose programs are "
-		"left out.\n"
+		".Xr tine-manager 1 .\n"
+		"Without\n"
+		".Xr redis-server 1\n"
+		"those programs are left out.\n"
 		".Pp\n"
-		"Standard output gets a table; a terminal sees on standard error which "
-		"program runs.\nThe report of\n.Fl \\-html\nhas charts, what each worker "
-		"did when, and the code of the programs.\nThe object of\n.Fl "
-		"\\-json\nhas the members\n"
-		".Li tine , date , system , processor , processors , memory , load , "
-		"workers , "
-		"quick , seconds\nand\n.Li lessons ,\nof which each has\n"
-		".Li id , title , work\nand\n.Li programs ,\nof which each has\n"
-		".Li id , name , python , failed , never , seconds , ratio , look , "
-		"note\nand\n"
-		".Li left_out ,\nnull where there is none, and\n.Li estimates\nof pi;\n"
-		".Li never\nis true of a program that comes to no end.\n"
+		"Standard output gets a table.\n"
+		"If standard error is a terminal, it shows which program runs.\n"
+		"The report of\n"
+		".Fl \\-html\n"
+		"has charts, what each worker did when, and the code of the programs.\n"
+		"The object of\n"
+		".Fl \\-json\n"
+		"has the members\n"
+		".Li tine , date , system , processor , processors , memory , load ,\n"
+		".Li workers , quick , seconds\n"
+		"and\n"
+		".Li lessons .\n"
+		"Each lesson has\n"
+		".Li id , title , work\n"
+		"and\n"
+		".Li programs .\n"
+		"Each program has\n"
+		".Li id , name , python , failed , never , seconds , ratio , look ,\n"
+		".Li note\n"
+		"and\n"
+		".Li left_out ,\n"
+		"null if there is none, and\n"
+		".Li estimates\n"
+		"of pi.\n"
+		".Li never\n"
+		"is true of a program that would not end.\n"
 		".Pp\n"
-		"Python's programs need\n.Xr python3 1\nwith numpy and joblib.\n"
+		"The programs of Python need\n"
+		".Xr python3 1\n"
+		"with numpy and joblib.\n"
 		"The exit status is 1 if a program failed or gave another answer.\n",
 	.example = "tine tour --quick --html report.html",
 	.run = run_tour,

@@ -93,9 +93,9 @@ for action in stat list clear verify; do
     code=0
     [ $action = verify ] && code=1
     runs $code cache $action "$dir" && [ "$(wc -l <"$work/err")" -eq 1 ] &&
-        grep -q "'$dir' was damaged beyond mending" "$work/err" &&
+        grep -q "'$dir' was damaged beyond repair" "$work/err" &&
         runs 0 cache $action "$dir" && [ ! -s "$work/err" ]
-    result $? "$action says that damage was beyond mending"
+    result $? "$action says that damage was beyond repair"
 done
 
 bad=0

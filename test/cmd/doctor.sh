@@ -29,7 +29,7 @@ def value(name):
 
 # goes_wrong NAME WORD: the text says that this is bad, and how to mend it.
 goes_wrong() {
-    runs 1 doctor && grep -A1 "^  BAD   $1 .*$2" "$work/out" | grep -q 'to mend it: ' &&
+    runs 1 doctor && grep -A1 "^  BAD   $1 .*$2" "$work/out" | grep -q 'to fix it: ' &&
         grep -q '^1 thing here would go wrong\.$' "$work/out" && return 0
     sed 's/^/# /' "$work/out"
     return 1
@@ -65,7 +65,7 @@ fi
 
 bad=0
 for garbage in x 0 -1 1.5 '2 ' 2x; do
-    TINE_WORKERS=$garbage goes_wrong TINE_WORKERS "'$garbage' is no number" || bad=1
+    TINE_WORKERS=$garbage goes_wrong TINE_WORKERS "'$garbage' is not a number" || bad=1
 done
 TINE_WORKERS=1025 goes_wrong TINE_WORKERS 'more than a pool may have' || bad=1
 TINE_WORKERS=3 runs 0 doctor --json && found 'assert made["workers"] == 3
@@ -79,14 +79,14 @@ TINE_ISA=generic runs 0 doctor --json && found 'assert value("instructions") == 
 result $bad "TINE_ISA"
 bad=0
 TINE_TRACE=/nowhere/x goes_wrong TINE_TRACE "'/nowhere/x'" || bad=1
-TINE_TRACE=/dev/null goes_wrong TINE_TRACE 'no regular file' || bad=1
+TINE_TRACE=/dev/null goes_wrong TINE_TRACE 'not a regular file' || bad=1
 TINE_TRACE=$work/t.json runs 0 doctor || bad=1
 result $bad "TINE_TRACE"
 
 if command -v prlimit >/dev/null && [ -z "${ASAN_OPTIONS-}" ]; then
     prlimit --as=200000000 "$TINE" doctor >"$work/out" 2>"$work/err"
     [ $? -eq 1 ] && grep -A1 '^  BAD   shared memory  *at most [0-9.]* MiB' "$work/out" |
-        grep -q 'to mend it: *raise the limit (ulimit -v unlimited)'
+        grep -q 'to fix it: *raise the limit (ulimit -v unlimited)'
     result $? "little address space"
     prlimit --as=12000000 "$TINE" doctor >"$work/out" 2>"$work/err"
     [ $? -eq 1 ] && grep -q '^  BAD   shared memory  *at most [0-9.]* MiB' "$work/out" &&
@@ -94,7 +94,7 @@ if command -v prlimit >/dev/null && [ -z "${ASAN_OPTIONS-}" ]; then
     result $? "hardly any address space"
     prlimit --fsize=4194304 "$TINE" doctor >"$work/out" 2>"$work/err"
     [ $? -eq 1 ] && grep -A1 '^  BAD   shared memory  *at most 4 MiB' "$work/out" |
-        grep -q 'to mend it: *raise the limit (ulimit -f unlimited)'
+        grep -q 'to fix it: *raise the limit (ulimit -f unlimited)'
     result $? "small files"
     prlimit --fsize=65536 "$TINE" doctor >"$work/out" 2>"$work/err"
     [ $? -eq 1 ] && grep -q '^  BAD   shared memory  *there is none' "$work/out"
@@ -111,11 +111,11 @@ fi
 
 bad=0
 mkdir "$work/full" && echo precious >"$work/full/file"
-TINE_CACHE=$work/full goes_wrong cache "something in it" || bad=1
+TINE_CACHE=$work/full goes_wrong cache "is not empty" || bad=1
 [ "$(cat "$work/full/file")" = precious ] || bad=1
 ln -s "$work/cache" "$work/link"
 TINE_CACHE=$work/link goes_wrong cache "symbolic link" || bad=1
-TINE_CACHE=/proc/nowhere goes_wrong cache "cannot be made" || bad=1
+TINE_CACHE=/proc/nowhere goes_wrong cache "cannot be created" || bad=1
 TINE_CACHE=$work/full/file/below goes_wrong cache "Not a directory" || bad=1
 (unset TINE_CACHE XDG_CACHE_HOME HOME; goes_wrong cache "HOME is not set") || bad=1
 if [ "$(id -u)" -eq 0 ]; then
