@@ -357,7 +357,7 @@ static void harm_and_open(struct round *round)
 
 TEST_LIMIT(harmed_by_chance, 200)
 {
-	run_rounds(test_scaled(400), harm_and_open);
+	run_rounds(test_sampled(400), harm_and_open);
 }
 
 /* While it is open, and files keep their lengths. */
@@ -383,14 +383,14 @@ static void open_and_harm(struct round *round)
 
 TEST_LIMIT(harmed_while_it_is_open, 200)
 {
-	run_rounds(test_scaled(400), open_and_harm);
+	run_rounds(test_sampled(400), open_and_harm);
 }
 
 /* ---- one by one -------------------------------------------------------------------- */
 
 TEST_LIMIT(each_file_cut_short, 200)
 {
-	int found;
+	int found, large = 0;
 
 	make_cache();
 	for (int i = 0; i < nfiles; i++) {
@@ -399,6 +399,9 @@ TEST_LIMIT(each_file_cut_short, 200)
 				  512,	    4095,  4096,   4097,     8192,
 				  size / 2, 70000, 131072, size - 1, size - 4096 };
 
+		/* One that is large is as good as another. */
+		if (strstr(files[i].path, "/large/") && large++ > 1 && !test_soak())
+			continue;
 		for (size_t cut = 0; cut < sizeof(cuts) / sizeof(*cuts); cut++)
 			for (int booted = 0; booted < 2; booted++) {
 				if (cuts[cut] >= size)
@@ -504,7 +507,7 @@ TEST(a_small_value_that_was_written_to_is_noticed)
 
 	make_cache();
 	data = file_named("data");
-	for (long i = 0; i < test_scaled(400); i++) {
+	for (long i = 0; i < test_sampled(400); i++) {
 		size_t at = (size_t)i * 997 % data->size;
 		char byte = (char)(data->bytes[at] ^ 16);
 		int found = 0;

@@ -238,7 +238,7 @@ TEST_LIMIT(a_worker_stopped_at_any_step, 120)
 	tine_pool *pool = make(WORKERS, 0);
 	int stopped = 0, limited = 0;
 
-	for (long round = 0; round < test_scaled(40); round++) {
+	for (long round = 0; round < test_sampled(60); round++) {
 		struct aim aim = { .pool = pool,
 				   .victim = some_worker(pool),
 				   .traced = round % 4 == 3,
@@ -268,7 +268,7 @@ TEST_LIMIT(and_the_deadline_is_kept, 120)
 	tine_pool *pool = make(WORKERS, 0);
 	int stopped = 0, late = 0;
 
-	for (long round = 0; round < test_scaled(30); round++) {
+	for (long round = 0; round < test_sampled(60); round++) {
 		struct aim aim = { .pool = pool,
 				   .victim = some_worker(pool),
 				   .steps = random_below(round % 2 ? 3000 : 600) };
@@ -303,7 +303,7 @@ TEST_LIMIT(a_worker_stopped_with_the_lock, 120)
 	tine_pool *pool = make(WORKERS, 0);
 	int held = 0;
 
-	for (long round = 0; round < test_scaled(40); round++) {
+	for (long round = 0; round < test_sampled(60); round++) {
 		unsigned id = random_below(WORKERS);
 		struct aim aim = { .pool = pool,
 				   .victim = worker_at(pool, id),
@@ -416,7 +416,7 @@ TEST_LIMIT(a_nursery_stopped_with_the_lock, 120)
 	tine_pool *pool = make(WORKERS, 0);
 	int held = 0;
 
-	for (long round = 0; round < test_scaled(20); round++) {
+	for (long round = 0; round < test_sampled(50); round++) {
 		struct aim aim = { .pool = pool,
 				   .victim = pool->nursery.pid,
 				   .with_lock = true,
@@ -448,7 +448,7 @@ TEST_LIMIT(a_worker_stopped_at_any_step_of_a_ticket, 120)
 	tine_pool *pool = make(WORKERS, 200);
 	int stopped = 0, limited = 0;
 
-	for (long round = 0; round < test_scaled(30); round++) {
+	for (long round = 0; round < test_sampled(60); round++) {
 		struct aim aim = { .pool = pool,
 				   .victim = some_worker(pool),
 				   .traced = round % 4 == 3,

@@ -91,7 +91,7 @@ TEST(freed_memory_is_used_again)
 {
 	char *highest = NULL;
 
-	for (int i = 0; i < 2000; i++) {
+	for (long i = 0; i < test_sampled(2000); i++) {
 		char *small = tine_shared_new(1, 1000),
 		     *large = tine_shared_new(1, 3 << 20);
 

@@ -330,7 +330,7 @@ static void add_often(void *arg)
 {
 	tine_store *store = arg;
 
-	for (long i = 0; i < test_scaled(5000); i++)
+	for (long i = 0; i < test_sampled(5000); i++)
 		CHECK_EQ(tine_store_add(store, "n", 1, NULL), 0);
 }
 
@@ -346,7 +346,7 @@ STORE_TEST(no_increment_is_lost)
 	for (int i = 0; i < 4; i++)
 		CHECK_EQ(test_reap(pids[i]), 0);
 	CHECK_EQ(tine_store_add(store, "n", 0, &sum), 0);
-	CHECK_EQ(sum, 5 * test_scaled(5000));
+	CHECK_EQ(sum, 5 * test_sampled(5000));
 	tine_store_free(store);
 }
 
@@ -381,7 +381,7 @@ static void swap_often(void *arg)
 {
 	tine_store *store = arg;
 
-	for (long done = 0; done < test_scaled(1000);) {
+	for (long done = 0; done < test_sampled(2000);) {
 		char old[32], new[32];
 		ssize_t len = tine_store_get(store, "n", old, sizeof(old) - 1);
 		int n, err;
@@ -406,7 +406,7 @@ STORE_TEST(no_swap_is_lost)
 		pids[i] = test_fork(swap_often, store);
 	for (int i = 0; i < 4; i++)
 		CHECK_EQ(test_reap(pids[i]), 0);
-	CHECK_EQ(atol(text_of(store, "n")), 4 * test_scaled(1000));
+	CHECK_EQ(atol(text_of(store, "n")), 4 * test_sampled(2000));
 	tine_store_free(store);
 }
 
@@ -510,7 +510,7 @@ STORE_TEST(each_item_is_popped_once)
 {
 	tine_store *store = store_open();
 	struct consumers *consumers = tine_shared_new(1, sizeof(*consumers));
-	int each = (int)test_scaled(2000), end = -1;
+	int each = (int)test_sampled(2000), end = -1;
 	struct worker workers[2] = { { store, consumers, 0, each },
 				     { store, consumers, each, each } };
 	pid_t consuming[3], producing[2];
@@ -928,7 +928,7 @@ static void answer(void *arg)
 	tine_store *store = arg;
 	uint64_t version = 0;
 
-	for (int i = 1; i <= test_scaled(TURNS); i++) {
+	for (int i = 1; i <= test_sampled(TURNS); i++) {
 		await(store, "question", &version, i);
 		CHECK_EQ(tine_store_add(store, "answer", 1, NULL), 0);
 	}
@@ -941,7 +941,7 @@ STORE_TEST(questions_and_answers)
 	uint64_t version = 0;
 	pid_t pid = test_fork(answer, store);
 
-	for (int i = 1; i <= test_scaled(TURNS); i++) {
+	for (int i = 1; i <= test_sampled(TURNS); i++) {
 		CHECK_EQ(tine_store_add(store, "question", 1, NULL), 0);
 		await(store, "answer", &version, i);
 	}
@@ -955,7 +955,7 @@ static void follow(void *arg)
 	uint64_t version = 0;
 	long seen = -1;
 
-	while (seen < test_scaled(3000)) {
+	while (seen < test_sampled(3000)) {
 		long now;
 
 		CHECK_EQ(tine_store_wait(store, "n", &version, PATIENCE), 0);
@@ -972,7 +972,7 @@ STORE_TEST(no_change_is_missed)
 
 	for (int i = 0; i < 3; i++)
 		pids[i] = test_fork(follow, store);
-	for (long i = 0; i < test_scaled(3000); i++) {
+	for (long i = 0; i < test_sampled(3000); i++) {
 		CHECK_EQ(tine_store_add(store, "n", 1, NULL), 0);
 		if (i % 100 == 0)
 			test_sleep_us(1000);
@@ -1085,7 +1085,7 @@ STORE_TEST(many_children)
 
 	set(store, "key", "value");
 	CHECK(is(store, "key", "value"));
-	for (long i = 0; i < test_scaled(300); i++)
+	for (long i = 0; i < test_sampled(300); i++)
 		CHECK_EQ(test_reap(test_fork(read_once_each, store)), 0);
 	CHECK(is(store, "key", "value"));
 	tine_store_free(store);
