@@ -23,7 +23,7 @@ typedef int parts_map(unsigned workers, const tine_task *, const struct part *,
 		      uint64_t *inside, void *arg);
 
 /* All parts, and how long they took; workers 0: in this process. 0, or map's error. */
-int count_points(struct tour_run *, unsigned workers, const tine_task *, parts_map *map_parts,
-		 void *arg);
+int count_points(struct tour_run *, unsigned workers, const tine_task *,
+		 parts_map *map_parts, void *arg);
 
 #endif

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 
 /* So that a block of the second kind fills a slab with 63 others. */
-enum { SMALL = 64, FILLS = 1024, PER_SLAB = 64, LARGE = 1 << 18 };
+enum { SMALL = 64, FILLS = 1024, PER_SLAB = 64, LARGE = 1 << 17 };
 
 struct scene {
 	size_t size, before; /* bytes of a block, and used by the family */
