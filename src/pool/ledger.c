@@ -36,10 +36,13 @@ int ledger_lock(struct ledger *ledger, int64_t deadline)
 {
 	/* Bound: the deadline. */
 	int err = tine_lock_acquire(&ledger->lock, deadline);
+	uint32_t held;
 
 	if (err && err != -EOWNERDEAD)
 		return err;
-	atomic_store(&ledger->held, atomic_load(&ledger->held) + 1);
+	/* Relaxed: the lock orders it for holders, and who looks on looks twice. */
+	held = atomic_load_explicit(&ledger->held, memory_order_relaxed);
+	atomic_store_explicit(&ledger->held, held + 1, memory_order_relaxed);
 	if (err)
 		finish_theft(ledger);
 	return 0;
@@ -66,15 +69,17 @@ void ledger_deal(struct ledger *ledger, const struct map *map, uint32_t jobs)
 	atomic_store(&ledger->found, 0);
 	/*
 	 * All counts first: a worker that steals at once must not find its own reset
-	 * later.
+	 * later. Relaxed: whoever goes by them has seen a range.
 	 */
 	for (uint64_t i = 0; i < workers; i++) {
 		struct pool_desk *desk = &ledger->desks[i];
 
-		atomic_store(&desk->failure, NO_FAILURE);
-		atomic_store(&desk->unwanted, 0);
-		atomic_store(&desk->chunk, map->chunk ? map->chunk : 1);
-		atomic_store(&desk->at, at_of(n * i / workers, 0, false));
+		atomic_store_explicit(&desk->failure, NO_FAILURE, memory_order_relaxed);
+		atomic_store_explicit(&desk->unwanted, 0, memory_order_relaxed);
+		atomic_store_explicit(&desk->chunk, map->chunk ? map->chunk : 1,
+				      memory_order_relaxed);
+		atomic_store_explicit(&desk->at, at_of(n * i / workers, 0, false),
+				      memory_order_relaxed);
 	}
 	for (uint64_t i = 0; i < workers; i++)
 		atomic_store(&ledger->desks[i].range,
@@ -283,7 +288,8 @@ bool desk_steal(struct ledger *ledger, unsigned self)
 
 	while (!found && jobs_wait(ledger)) {
 		/* Bound: so long; there may be tickets to do instead. */
-		if (ledger_lock(ledger, tine_after(STEAL_MS)) != 0)
+		if (ledger_lock(ledger, TINE_NOWAIT) != 0 &&
+		    ledger_lock(ledger, tine_after(STEAL_MS)) != 0)
 			return false;
 		/* A deal may have come meanwhile. */
 		found = waiting_at(&ledger->desks[self]) > 0 ||

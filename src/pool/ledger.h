@@ -107,13 +107,15 @@ struct pool_desk {
 	_Atomic uint64_t unwanted;
 	_Atomic int32_t unwanted_status;
 	_Atomic uint32_t strikes; /* the nursery: deaths in a row before it was ready */
-	uint64_t seen;		  /* the nursery: the job that it last saw, */
-	int64_t seen_since;	  /* since when, */
-	unsigned seen_stopped;	  /* and how often the worker did not stop, or start */
 	/* The nursery: it has ended the worker in this job, with this status. */
 	_Atomic uint64_t ended;
 	_Atomic int32_t ended_status;
 	_Alignas(64) tine_lock life; /* its worker holds it */
+	struct {
+		uint64_t job;
+		int64_t since;
+		unsigned stopped; /* how often the worker did not stop, or start */
+	} seen;			  /* what the nursery saw when it last looked */
 };
 
 struct map {

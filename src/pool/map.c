@@ -7,12 +7,12 @@
 
 #include "base/deadline.h"
 #include "base/options.h"
+#include "base/self.h"
 #include "memory/heap.h"
 #include "pool/cached.h"
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #define GRACE	    INT64_C(10000000) /* for running jobs, after the deadline */
 #define KEEP	    ((size_t)64 << 20)
@@ -275,7 +275,7 @@ static int check_map(const tine_pool *pool, const tine_task *task, const void *i
 		return -EINVAL;
 	if (n > 0 && ((!in && task->in_size) || (!out && task->out_size)))
 		return -EINVAL;
-	return pool->nursery.owner == getpid() ? 0 : -EPERM;
+	return pool->nursery.owner == self_pid() ? 0 : -EPERM;
 }
 
 static void all_status(const tine_map_opts *opts, size_t n, int status)

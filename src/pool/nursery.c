@@ -74,6 +74,7 @@
 
 /* A variable, by which it is known whose a stray is. */
 #define WORKER_MARK "TINE_WORKER"
+static char own_mark[48] = WORKER_MARK "="; /* in environ, where a worker writes to it */
 
 struct nursery {
 	struct ledger *ledger;
@@ -137,13 +138,27 @@ static void settle(const struct nursery *nursery, pid_t parent)
 	close(nursery->deaths);
 }
 
+static char *put_number(char *at, unsigned n)
+{
+	if (n > 9)
+		at = put_number(at, n / 10);
+	*at = '0' + n % 10;
+	return at + 1;
+}
+
+/* By hand: a new process faults in each page that it runs, and printf(3) is on many. */
+static void write_mark(pid_t nursery, pid_t worker)
+{
+	char *at = put_number(own_mark + sizeof(WORKER_MARK), (unsigned)nursery);
+
+	*at++ = '.';
+	*put_number(at, (unsigned)worker) = '\0';
+}
+
 static _Noreturn void be_worker(const struct nursery *nursery, unsigned id)
 {
-	char mark[48];
-
 	prctl(PR_SET_NAME, "tine-worker");
-	snprintf(mark, sizeof(mark), "%d.%d", getppid(), getpid());
-	setenv(WORKER_MARK, mark, 1);
+	write_mark(getppid(), getpid());
 	spare_worker_signals(&nursery->jobs_mask);
 	/* Whoever had it is dead, or cannot die. */
 	tine_lock_acquire(&nursery->ledger->desks[id].life, TINE_NOWAIT);
@@ -256,11 +271,11 @@ static void end_children(struct ledger *ledger)
 	struct timespec moment = { 0, 1000000 };
 
 	for (;;) {
-		each_child(end_left_over, ledger);
 		while (waitpid(-1, NULL, WNOHANG) > 0)
 			;
 		if (waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD)
 			return;
+		each_child(end_left_over, ledger);
 		/* Bound: a moment; and the owner kills this process in the end. */
 		nanosleep(&moment, NULL);
 	}
@@ -426,15 +441,15 @@ static int doom(const struct ledger *ledger, struct pool_desk *desk)
 	size_t most = ledger->memory_per_worker;
 	int64_t begun = atomic_load(&desk->begun);
 
-	if (job != desk->seen) {
-		desk->seen = job;
-		desk->seen_since = tine_now();
-		desk->seen_stopped = 0;
+	if (job != desk->seen.job) {
+		desk->seen.job = job;
+		desk->seen.since = tine_now();
+		desk->seen.stopped = 0;
 	}
 	if (!job)
 		return 0;
 	if (!(job & TICKET_JOB) && job & JOB_TO_BE)
-		begun = desk->seen_since;
+		begun = desk->seen.since;
 	if (job == atomic_load(&desk->unwanted))
 		return atomic_load(&desk->unwanted_status);
 	if (limit && (tine_now() - begun) / 1000000 >= limit)
@@ -460,7 +475,7 @@ static void end_doomed(struct nursery *nursery)
 
 		if (!pid || !doom(ledger, desk))
 			continue;
-		if ((stop(pid) || ++desk->seen_stopped >= MOST_STOPS) &&
+		if ((stop(pid) || ++desk->seen.stopped >= MOST_STOPS) &&
 		    (status = doom(ledger, desk)) != 0) {
 			atomic_store(&desk->ended_status, status);
 			atomic_store(&desk->ended, job_of(desk));
@@ -485,8 +500,8 @@ static void end_unready(struct nursery *nursery)
 		if (!pid || atomic_load(&desk->seat) != SEAT_STARTING)
 			continue;
 		if (!process_stopped(pid))
-			desk->seen_stopped = 0;
-		else if (++desk->seen_stopped >= MOST_LOOKS)
+			desk->seen.stopped = 0;
+		else if (++desk->seen.stopped >= MOST_LOOKS)
 			kill(pid, SIGKILL);
 	}
 }
@@ -545,6 +560,7 @@ int nursery_main(void *arg, int lifeline)
 	if (nursery.deaths < 0)
 		return 1;
 	polled[1].fd = nursery.deaths;
+	putenv(own_mark);
 	seat_vacant(&nursery);
 	for (;;) {
 		int wait = tick(&nursery), ready;

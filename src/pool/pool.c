@@ -48,11 +48,15 @@ static bool all_seated(const struct ledger *ledger)
 static int await_seats(tine_pool *pool)
 {
 	struct ledger *ledger = pool->ledger;
+	int64_t look = tine_now() + GLANCE;
 
-	while (!pool_doze(pool, all_seated, tine_now() + GLANCE)) {
+	while (!pool_doze(pool, all_seated, look)) {
 		if (pool_lost_nursery(pool))
 			return -TINE_ECRASH;
+		if (tine_now() < look)
+			continue;
 		pool_rouse(pool);
+		look = tine_now() + GLANCE;
 	}
 	for (unsigned id = 0; id < ledger->workers; id++)
 		if (ledger->desks[id].strikes > 0)

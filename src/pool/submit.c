@@ -10,13 +10,13 @@
 
 #include "base/deadline.h"
 #include "base/options.h"
+#include "base/self.h"
 #include "memory/heap.h"
 #include "pool/cached.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MANY   64		/* jobs of a moment in a row */
 #define RARELY INT64_C(1000000) /* nanoseconds between wakes for jobs of a moment */
@@ -219,7 +219,7 @@ int tine_pool_submit(tine_pool *pool, const tine_task *task, const void *in, uin
 	    !ROOM_IS_ZERO(task) || is_no_deadline(deadline) ||
 	    (pool->cache && !task->name) || data_size(pool, task, &size) != 0)
 		return -EINVAL;
-	if (pool->nursery.owner != getpid())
+	if (pool->nursery.owner != self_pid())
 		return -EPERM;
 	ledger = pool->ledger;
 	err = make_tickets(pool);
@@ -309,7 +309,7 @@ int tine_pool_next(tine_pool *pool, void *out, size_t size, tine_done *done,
 
 	if (!pool || !done || is_no_deadline(deadline))
 		return -EINVAL;
-	if (pool->nursery.owner != getpid())
+	if (pool->nursery.owner != self_pid())
 		return -EPERM;
 	if (atomic_load(&pool->submitted) == atomic_load(&pool->delivered)) {
 		atomic_store(&pool->ledger->dropped, 0);

@@ -209,16 +209,23 @@ int pool_mind_nursery(tine_pool *pool, int *died)
 
 int pool_lock(tine_pool *pool, int64_t deadline, int *died)
 {
-	for (;;) {
-		int64_t slice = tine_now() + ROUSE_EVERY;
-		/* Bound: the deadline. */
-		int err = ledger_lock(pool->ledger, slice < deadline ? slice : deadline);
+	/* Mostly nobody has it, and nobody needs to know the time. */
+	int err = ledger_lock(pool->ledger, TINE_NOWAIT);
 
+	for (;;) {
+		int64_t slice;
+
+		if (err != -ETIMEDOUT)
+			return err;
+		slice = tine_now() + ROUSE_EVERY;
+		/* Bound: the deadline. */
+		err = ledger_lock(pool->ledger, slice < deadline ? slice : deadline);
 		if (err != -ETIMEDOUT || deadline <= slice)
 			return err;
 		err = pool_mind_nursery(pool, died);
 		if (err)
 			return err;
+		err = -ETIMEDOUT;
 	}
 }
 

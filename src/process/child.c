@@ -293,6 +293,8 @@ void child_tie(int lifeline)
 		kill(getpid(), SIGKILL);
 }
 
+#define UNSURE INT64_C(100000000) /* nanoseconds, before it is asked whose it is */
+
 /* 0: it has ended; -ETIMEDOUT: not yet. */
 static int reap(struct child *child)
 {
@@ -326,15 +328,18 @@ static bool has_handle(const struct child *child)
  * The lifeline ends a little before the process does; and the program may have closed
  * either descriptor, and have another of the number.
  */
-static void wait_for_handle(const struct child *child, int64_t deadline)
+static void wait_for_handle(const struct child *child, int64_t deadline, bool again)
 {
 	struct pollfd ended = { .fd = child->handle, .events = POLLIN };
-	int64_t left = deadline - tine_now();
-	struct timespec ts = timespec_of(left > 0 ? left : 0), moment = { 0, 1000000 };
+	int64_t left = deadline == TINE_FOREVER ? TINE_FOREVER : deadline - tine_now();
+	struct timespec ts, moment = { 0, 1000000 };
 
+	if (!again && left > UNSURE)
+		left = UNSURE;
+	ts = timespec_of(left > 0 ? left : 0);
 	/* Bound: the deadline. */
-	if (!has_handle(child) ||
-	    (ppoll(&ended, 1, deadline == TINE_FOREVER ? NULL : &ts, NULL) > 0 &&
+	if ((again && !has_handle(child)) ||
+	    (ppoll(&ended, 1, left == TINE_FOREVER ? NULL : &ts, NULL) > 0 &&
 	     child->handle == child->lifeline))
 		/* Bound: a millisecond. */
 		nanosleep(&moment, NULL);
@@ -342,12 +347,15 @@ static void wait_for_handle(const struct child *child, int64_t deadline)
 
 int child_wait(struct child *child, tine_exit *how, int64_t deadline)
 {
+	bool again = false;
+
 	if (child->owner != getpid())
 		return -EPERM;
 	while (reap(child) != 0) {
 		if (deadline <= tine_now())
 			return -ETIMEDOUT;
-		wait_for_handle(child, deadline);
+		wait_for_handle(child, deadline, again);
+		again = true;
 	}
 	if (child->ended < 0)
 		return child->ended;
