@@ -855,13 +855,19 @@ int tine_store_wait(tine_store *, const char *key, uint64_t *version, int64_t de
 /*
  * Mirrors a key in an event of the family's memory, which is set while the key has a
  * value other than empty and "0": so that who asks pays one load. Returns when the event
- * is as the key was at some moment of the call; follows it from then on, by a process of
- * the family ("tine-watch") that waits for changes, until tine_store_unwatch(), or the
- * store is freed, or the caller ends. While the server is away the event stays as it is.
+ * is as the key was at some moment of the call; follows it from then on, until
+ * tine_store_unwatch(), or the store is freed, or the caller ends. One process of the
+ * family ("tine-watch") waits for changes of all keys that a handle watches; each of
+ * these two calls starts another in its place. While the server is away, or that process
+ * is stopped, the events stay as they are. If it was killed, the next of these calls
+ * starts another.
  * -EBUSY: it is watched already.
  */
 int tine_store_watch(tine_store *, const char *key, tine_event *);
-/* The event stays as it is. -ENOENT: it is not watched by this handle. */
+/*
+ * The event stays as it is. -ENOENT: it is not watched by this handle. -EAGAIN, -ENOMEM,
+ * -EMFILE: there can be no process for what else is watched, and all is as before.
+ */
 int tine_store_unwatch(tine_store *, tine_event *);
 
 /*

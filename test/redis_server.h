@@ -202,6 +202,15 @@ static inline void tls_server_stop(struct server *server)
 
 /* ------------------------------------------------------------------------------------ */
 
+static inline bool becomes(const tine_event *event, bool set)
+{
+	int64_t end = tine_after(5000);
+
+	while (tine_event_is_set(event) != set && tine_now() < end)
+		test_sleep_us(200);
+	return tine_event_is_set(event) == set;
+}
+
 static inline tine_store *server_open(const struct server *server)
 {
 	tine_store *store = NULL;

@@ -1233,15 +1233,6 @@ TEST(each_key_is_told_once)
 
 /* ---- waiting ----------------------------------------------------------------------- */
 
-static bool becomes(const tine_event *event, bool set)
-{
-	int64_t end = tine_after(5000);
-
-	while (tine_event_is_set(event) != set && tine_now() < end)
-		test_sleep_us(200);
-	return tine_event_is_set(event) == set;
-}
-
 TEST(changes_by_anybody_end_a_version)
 {
 	static const char *const changes[] = {
@@ -1285,6 +1276,7 @@ TEST(changes_by_anybody_end_a_version)
 /* Among many keys that end later, a server does not notice the one that has ended. */
 TEST(the_end_of_a_keys_time_is_told_in_time)
 {
+	tine_event *events = tine_shared_new(3, sizeof(*events));
 	struct server server;
 	tine_store *store;
 	uint64_t version = 0;
@@ -1300,7 +1292,15 @@ TEST(the_end_of_a_keys_time_is_told_in_time)
 	CHECK((tine_now() - begun) / 1000000 >= 190);
 	CHECK_EQ(tine_store_get(store, "k", NULL, 0), -ENOENT);
 	CHECK_EQ(tine_store_wait(store, "k", &version, TINE_NOWAIT), -ETIMEDOUT);
+	/* Of several, which are waited for by another process. */
+	set_text(store, "k", "1");
+	for (int i = 0; i < 3; i++)
+		CHECK_EQ(tine_store_watch(store, i == 1 ? "k" : "other", events + i), 0);
+	CHECK_EQ(tine_store_expire(store, "k", 200), 0);
+	CHECK(tine_event_is_set(events + 1));
+	CHECK(becomes(events + 1, false));
 	tine_store_free(store);
+	tine_shared_free(events);
 	server_stop(&server);
 }
 
@@ -1517,208 +1517,7 @@ TEST(many_take_from_a_list_and_each_item_once)
 	server_stop(&server);
 }
 
-/* ---- mirrors ----------------------------------------------------------------------- */
-
-static void use_mirrors(tine_store *store)
-{
-	static const struct {
-		const char *val;
-		bool set;
-	} cases[] = { { "1", true }, { "0", false }, { "00", true },
-		      { "", false }, { "no", true }, { NULL, false } };
-	tine_event *events = tine_shared_new(2, sizeof(*events)), own = { 0 };
-
-	CHECK_EQ(tine_store_watch(store, "", events), -EINVAL);
-	CHECK_EQ(tine_store_watch(store, NULL, events), -EINVAL);
-	CHECK_EQ(tine_store_watch(store, "k", NULL), -EINVAL);
-	CHECK_EQ(tine_store_watch(store, "k", &own), -EINVAL);
-	CHECK_EQ(tine_store_unwatch(store, events), -ENOENT);
-	set_text(store, "k", "1");
-	CHECK_EQ(tine_store_watch(store, "k", events), 0);
-	CHECK(tine_event_is_set(events));
-	CHECK_EQ(tine_store_watch(store, "k", events), -EBUSY);
-	tine_event_set(events + 1);
-	CHECK_EQ(tine_store_watch(store, "k2", events + 1), 0);
-	CHECK(!tine_event_is_set(events + 1));
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		if (cases[i].val)
-			set_text(store, "k", cases[i].val);
-		else
-			CHECK_EQ(tine_store_del(store, "k"), 0);
-		CHECK(becomes(events, cases[i].set));
-		CHECK(!tine_event_is_set(events + 1));
-	}
-	/* A list is no value. */
-	CHECK_EQ(tine_store_append(store, "list", "1", 1), 0);
-	CHECK_EQ(tine_store_unwatch(store, events + 1), 0);
-	tine_event_set(events + 1);
-	CHECK_EQ(tine_store_watch(store, "list", events + 1), 0);
-	CHECK(!tine_event_is_set(events + 1));
-	CHECK_EQ(tine_store_unwatch(store, events + 1), 0);
-	CHECK_EQ(tine_store_watch(store, "k2", events + 1), 0);
-	set_text(store, "k", "1");
-	CHECK(becomes(events, true));
-	CHECK_EQ(tine_store_expire(store, "k", 30), 0);
-	CHECK(becomes(events, false));
-	/* No longer. */
-	CHECK_EQ(tine_store_unwatch(store, events), 0);
-	CHECK_EQ(tine_store_unwatch(store, events), -ENOENT);
-	set_text(store, "k", "1");
-	set_text(store, "k2", "1");
-	CHECK(becomes(events + 1, true));
-	CHECK(!tine_event_is_set(events));
-	/* The other ends with the handle. */
-	tine_store_free(store);
-	tine_shared_free(events);
-}
-
-TEST(an_event_mirrors_a_key)
-{
-	struct server server;
-
-	server_start(&server, NULL);
-	use_mirrors(server_open(&server));
-	server_stop(&server);
-}
-
-TEST(an_event_mirrors_a_key_by_tls)
-{
-	struct server server;
-	tine_store *store;
-
-	tls_server_start(&server, "server", "no");
-	CHECK_EQ(tine_store_open(&store, server.tls, NULL), 0);
-	use_mirrors(store);
-	tls_server_stop(&server);
-}
-
-/* The children of a process that have this name. */
-static pid_t child_named(pid_t parent, const char *name)
-{
-	char path[64], text[512];
-
-	for (pid_t pid = parent + 1; pid < parent + 2000; pid++) {
-		FILE *file;
-		char state, comm[32] = "";
-		int above = 0, was = 0;
-
-		snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-		file = fopen(path, "re");
-		if (!file)
-			continue;
-		if (fgets(text, sizeof(text), file) &&
-		    sscanf(text, "%d (%31[^)]) %c %d", &was, comm, &state, &above) == 4 &&
-		    above == parent && strcmp(comm, name) == 0 && state != 'Z') {
-			fclose(file);
-			return pid;
-		}
-		fclose(file);
-	}
-	return 0;
-}
-
-TEST(a_mirror_outlives_the_server_and_its_own_death_is_mended)
-{
-	struct server server;
-	tine_event *event = tine_shared_new(1, sizeof(*event));
-	tine_store *store;
-	pid_t watch;
-
-	server_start(&server, NULL);
-	store = server_open(&server);
-	CHECK_EQ(tine_store_watch(store, "k", event), 0);
-	watch = child_named(getpid(), "tine-watch");
-	CHECK(watch > 0);
-	set_text(store, "k", "1");
-	CHECK(becomes(event, true));
-	for (int i = 0; i < 2; i++) {
-		server_kill(&server);
-		test_sleep_us(50000);
-		CHECK(tine_event_is_set(event));
-		server_run(&server, NULL);
-		CHECK(becomes(event, false));
-		set_text(store, "k", "1");
-		CHECK(becomes(event, true));
-	}
-	/* Ctrl-C is not for it. */
-	kill(watch, SIGINT);
-	set_text(store, "k", "0");
-	CHECK(becomes(event, false));
-	kill(watch, SIGKILL);
-	for (int i = 0; i < 2000 && test_alive(watch); i++)
-		test_sleep_us(1000);
-	set_text(store, "k", "1");
-	CHECK_EQ(tine_store_watch(store, "k", event), 0);
-	CHECK(tine_event_is_set(event));
-	CHECK_EQ(tine_store_unwatch(store, event), 0);
-	/* With no server at all it is an error, and leaves nothing. */
-	server_kill(&server);
-	CHECK_EQ(tine_store_watch(store, "k", event), -ECONNREFUSED);
-	CHECK_EQ(tine_store_unwatch(store, event), -ENOENT);
-	tine_store_free(store);
-	tine_shared_free(event);
-	server_remove(&server);
-}
-
-struct pair {
-	tine_event event;
-	_Atomic pid_t watch;
-	struct server *server;
-};
-
-static void watches(void *arg)
-{
-	struct pair *pair = arg;
-	tine_store *store = server_open(pair->server);
-
-	CHECK_EQ(tine_store_watch(store, "k", &pair->event), 0);
-	pair->watch = child_named(getpid(), "tine-watch");
-	pause();
-}
-
-TEST(a_mirror_dies_with_its_creator)
-{
-	struct pair *pair = tine_shared_new(1, sizeof(*pair));
-	struct server server;
-	pid_t pid;
-
-	server_start(&server, NULL);
-	pair->server = &server;
-	pid = test_fork(watches, pair);
-	while (pair->watch == 0)
-		test_sleep_us(1000);
-	kill(pid, SIGKILL);
-	CHECK_EQ(test_reap(pid), -SIGKILL);
-	for (int i = 0; i < 5000 && test_alive(pair->watch); i++)
-		test_sleep_us(1000);
-	CHECK(!test_alive(pair->watch));
-	tine_shared_free(pair);
-	server_stop(&server);
-}
-
-TEST(a_childs_copy_watches_nothing)
-{
-	tine_event *event = tine_shared_new(1, sizeof(*event));
-	struct server server;
-	tine_store *store;
-	pid_t pid;
-
-	server_start(&server, NULL);
-	store = server_open(&server);
-	CHECK_EQ(tine_store_watch(store, "k", event), 0);
-	pid = fork();
-	if (pid == 0) {
-		CHECK_EQ(tine_store_unwatch(store, event), -ENOENT);
-		tine_store_free(store);
-		_exit(0);
-	}
-	CHECK_EQ(test_reap(pid), 0);
-	set_text(store, "k", "1");
-	CHECK(becomes(event, true));
-	tine_store_free(store);
-	tine_shared_free(event);
-	server_stop(&server);
-}
+/* ---- descriptors ------------------------------------------------------------------- */
 
 /* A number that a program has given to something else by now is not the store's. */
 static void closes_all(void *arg)

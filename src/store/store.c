@@ -52,7 +52,7 @@ int tine_store_open(tine_store **out, const char *url, const tine_store_opts *op
 	store->engine = engine;
 	store->address = address;
 	store->strings = strings;
-	store->watches = NULL;
+	store->watcher = NULL;
 	*out = store;
 	return 0;
 }
@@ -206,7 +206,14 @@ int tine_store_keys(tine_store *store, const char *prefix,
 int tine_store_wait(tine_store *store, const char *key, uint64_t *version,
 		    int64_t deadline)
 {
+	struct store_wait wait = { .key = key };
+	int err;
+
 	if (!store || !is_name(key) || !version || is_no_deadline(deadline))
 		return -EINVAL;
-	return store->engine->wait(store, key, version, deadline);
+	wait.version = *version;
+	err = store->engine->wait(store, &wait, 1, deadline);
+	if (!err)
+		*version = wait.version;
+	return err;
 }

@@ -25,6 +25,16 @@ struct store_address {
 /* url.c: cuts the text, which the address then points into. -EINVAL, -ENAMETOOLONG. */
 int store_parse_url(char *text, struct store_address *);
 
+/* A key that is waited for. */
+struct store_wait {
+	const char *key;
+	uint64_t version; /* that the caller knows, or 0: none; then the present one */
+	bool changed;	  /* since that */
+	/* The engine's, while it waits. */
+	uint64_t seen;
+	void *known;
+};
+
 struct store_engine {
 	/*
 	 * The strings of the address live as long as the handle; the address itself is
@@ -55,15 +65,19 @@ struct store_engine {
 	int (*expire)(tine_store *, const char *key, int64_t ms);
 	int (*keys)(tine_store *, const char *prefix,
 		    int (*each)(void *arg, const char *key), void *arg);
-	int (*wait)(tine_store *, const char *key, uint64_t *version, int64_t deadline);
+	/*
+	 * Until at least one of them has changed; on failure their versions are as they
+	 * were. At least one key, and none twice with other versions.
+	 */
+	int (*wait)(tine_store *, struct store_wait *, size_t n, int64_t deadline);
 };
 
 /* Engines embed it first; store.c sets all but what an engine's open() has made. */
 struct tine_store {
 	const struct store_engine *engine;
 	struct store_address address;
-	char *strings;	       /* of the address */
-	struct watch *watches; /* watch.c */
+	char *strings;		 /* of the address */
+	struct watcher *watcher; /* watch.c; NULL: nothing is watched */
 };
 
 /* That of folders is NULL where the build is without its library. */

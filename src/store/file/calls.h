@@ -27,6 +27,6 @@ int file_del(tine_store *, const char *key);
 int file_expire(tine_store *, const char *key, int64_t ms);
 int file_keys(tine_store *, const char *prefix, int (*each)(void *arg, const char *key),
 	      void *arg);
-int file_wait(tine_store *, const char *key, uint64_t *version, int64_t deadline);
+int file_wait(tine_store *, struct store_wait *, size_t n, int64_t deadline);
 
 #endif

@@ -16,7 +16,7 @@
 struct folder_shared {
 	_Atomic int64_t look; /* when a writer is to look for what has expired */
 	_Atomic uint32_t made;
-	uint32_t unused;
+	_Atomic uint32_t several; /* where those sleep who wait for several keys */
 	/* A commit that is under way, or whose writer died; see commit.c. */
 	_Atomic uint64_t commit, root_before, number_before;
 	uint64_t unused_too[3];

@@ -175,44 +175,62 @@ int file_keys(tine_store *store, const char *prefix,
 }
 
 /*
- * What is there, and whether that is a change since last_version. Present and changed in
- * transaction n: 2n + 1; absent in the snapshot of transaction n: 2n. The snapshot may
- * show more than its number says, but what it shows has its own.
+ * What is there, and whether that is a change since the version that is known. Present
+ * and changed in transaction n: 2n + 1; absent in the snapshot of transaction n: 2n. The
+ * snapshot may show more than its number says, but what it shows has its own.
  */
-static int run_version(struct op *op)
+static int look_for_change(struct op *op, struct store_wait *wait)
 {
 	struct record_head head;
 	MDB_val rest;
 	uint64_t death;
-	int rc = head_find_any(op, op->key, &head, &rest);
+	int rc = head_find_any(op, wait->key, &head, &rest);
 
-	op->expires = 0;
 	if (!rc && !is_over(head.expires)) {
-		op->version = 2 * head.changed + 1;
-		op->expires = head.expires;
-		return op->version == op->last_version ? -EAGAIN : 0;
+		wait->seen = 2 * head.changed + 1;
+		wait->changed = wait->seen != wait->version;
+		if (head.expires > 0 && (op->expires == 0 || head.expires < op->expires))
+			op->expires = head.expires;
+		return 0;
 	}
 	if (rc == -ENOENT)
-		rc = deaths_last(op, op->key, &death);
+		rc = deaths_last(op, wait->key, &death);
 	else
 		death = head.changed;
 	if (rc)
 		return rc;
-	op->version = 2 * (op->id > death ? op->id : death);
-	if (op->last_version == 0 || op->last_version % 2 != 0)
-		return 0;
-	return death > op->last_version / 2 ? 0 : -EAGAIN;
+	wait->seen = 2 * (op->id > death ? op->id : death);
+	wait->changed = wait->version == 0 || wait->version % 2 != 0 ||
+			death > wait->version / 2;
+	return 0;
 }
 
-int file_wait(tine_store *store, const char *key, uint64_t *version, int64_t deadline)
+static int run_wait(struct op *op)
 {
-	struct op op = { .run = run_version,
-			 .key = key,
-			 .last_version = *version,
+	bool changed = false;
+
+	op->expires = 0;
+	for (size_t i = 0; i < op->n_waits; i++) {
+		int rc = look_for_change(op, &op->waits[i]);
+
+		if (rc)
+			return rc;
+		changed |= op->waits[i].changed;
+	}
+	return changed ? 0 : -EAGAIN;
+}
+
+int file_wait(tine_store *store, struct store_wait *waits, size_t n, int64_t deadline)
+{
+	struct op op = { .run = run_wait,
+			 .key = waits->key,
+			 .waits = waits,
+			 .n_waits = n,
 			 .patience = waits_until(deadline) };
 	int err = op_wait(store, &op, deadline);
 
-	if (!err)
-		*version = op.version;
+	for (size_t i = 0; !err && i < n; i++)
+		if (waits[i].changed)
+			waits[i].version = waits[i].seen;
 	return err;
 }

@@ -5,7 +5,12 @@
  * looks, then sleeps on the word as it was. Who has committed a change then looks at the
  * bit, and if it is set takes it away, counts and wakes: either sees the other.
  *
- *	dies between the commit and the wake	who sleeps looks again every RELOOK
+ * Who waits for several keys sleeps on a word that all such share, whose bit is set
+ * before those of the keys' buckets; who takes away the bit of a bucket then does the
+ * same there.
+ *
+ *	dies or is stopped between		who sleeps looks again every RELOOK
+ *	the commit and the wake
  *	dies asleep				the bit stays: one wake for nothing
  */
 #include "store/file/op.h"
@@ -56,16 +61,40 @@ static int run_and_sweep(MDB_txn *txn, void *arg)
 	return rc ? rc : expiry_sweep(op);
 }
 
-void op_wake(struct folder_shared *shared, const char *key)
+static _Atomic uint32_t *word_of_key(struct folder_shared *shared, const char *key)
 {
-	_Atomic uint32_t *word = &shared->words[bucket_of_hash(hash_of_key(key))];
+	return &shared->words[bucket_of_hash(hash_of_key(key))];
+}
+
+/* Whether somebody may have slept there. */
+static bool wake_sleepers(_Atomic uint32_t *word)
+{
 	uint32_t seen = atomic_load(word);
 
 	while (seen & 1)
 		if (atomic_compare_exchange_weak(word, &seen, (seen + 2) & ~1u)) {
 			futex_wake(word, INT_MAX);
-			return;
+			return true;
 		}
+	return false;
+}
+
+void op_wake(struct folder_shared *shared, const char *key)
+{
+	if (wake_sleepers(word_of_key(shared, key)))
+		wake_sleepers(&shared->several);
+}
+
+/* Before a look; returns the word to sleep on, and what it is. */
+static _Atomic uint32_t *announce_sleep(const struct op *op, uint32_t *seen)
+{
+	_Atomic uint32_t *word = op->n_waits > 1 ? &op->shared->several
+						 : word_of_key(op->shared, op->key);
+
+	*seen = atomic_fetch_or(word, 1) | 1;
+	for (size_t i = 0; op->n_waits > 1 && i < op->n_waits; i++)
+		atomic_fetch_or(word_of_key(op->shared, op->waits[i].key), 1);
+	return word;
 }
 
 int op_write(tine_store *base, struct op *op, size_t need)
@@ -85,14 +114,13 @@ int op_write(tine_store *base, struct op *op, size_t need)
 
 int op_wait(tine_store *base, struct op *op, int64_t deadline)
 {
-	_Atomic uint32_t *word;
 	int err = op_begin(base, op);
 
 	if (err)
 		return err;
-	word = &op->shared->words[bucket_of_hash(hash_of_key(op->key))];
 	for (;;) {
-		uint32_t seen = atomic_fetch_or(word, 1) | 1;
+		uint32_t seen;
+		_Atomic uint32_t *word = announce_sleep(op, &seen);
 		int64_t now, until, left;
 
 		err = op_read(base, op);

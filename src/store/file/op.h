@@ -25,13 +25,14 @@ struct op {
 	const void *val, *old;
 	size_t len, old_len;
 	const tine_store_item *items;
+	struct store_wait *waits; /* or NULL: only for key */
+	size_t n_waits;
 	int64_t by, ms;
 	char *buf;
 	size_t size;
 	/* Found. */
 	int64_t sum;
 	size_t found_len;
-	uint64_t version, last_version;
 	int64_t expires;
 	char *bag; /* copies */
 	struct patience patience;
@@ -54,7 +55,7 @@ void op_wake(struct folder_shared *, const char *key);
 void op_copy_out(struct op *, const MDB_val *);
 /*
  * Reads again and again while op->run says -EAGAIN, that there is nothing to be had;
- * sleeps meanwhile until the key changes, or op->expires.
+ * sleeps meanwhile until the key changes, or one of op->waits, or op->expires.
  */
 int op_wait(tine_store *, struct op *, int64_t deadline);
 

@@ -32,6 +32,6 @@ int redis_expire(tine_store *, const char *key, int64_t ms);
 int redis_keys(tine_store *, const char *prefix, int (*each)(void *arg, const char *key),
 	       void *arg);
 /* wait.c */
-int redis_wait(tine_store *, const char *key, uint64_t *version, int64_t deadline);
+int redis_wait(tine_store *, struct store_wait *, size_t n, int64_t deadline);
 
 #endif

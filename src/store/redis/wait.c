@@ -136,55 +136,142 @@ static void sleep_by_ear(struct session *session, int64_t until)
 		session_drop(session);
 }
 
-/* Sleeps while the armed key has this version; 0: look again. */
-int wait_until_told(struct session *session, struct told_key *key, int64_t deadline)
+/*
+ * An armed key that has the version still, and whose time is over: is it there? Its time
+ * may have been made longer, too.
+ */
+static int look_at_time(struct session *session, struct told_key *key, uint64_t version)
 {
-	int64_t until = key->expires < deadline ? key->expires : deadline;
-	uint64_t version = key->version;
-	int err = 0;
+	int err;
 
-	sleep_by_ear(session, until);
-	wait_hear(session);
 	if (key->version != version || tine_now() < key->expires)
 		return 0;
-	/* Its time may have been made longer, too. */
 	err = wait_arm(session, key);
 	if (!err && !key->there && key->version == version)
 		versions_end(&session->versions, key);
 	return err;
 }
 
-int redis_wait(tine_store *store, const char *name, uint64_t *version, int64_t deadline)
+int wait_until_told(struct session *session, struct told_key *key, int64_t deadline)
+{
+	uint64_t version = key->version;
+
+	sleep_by_ear(session, key->expires < deadline ? key->expires : deadline);
+	wait_hear(session);
+	return look_at_time(session, key, version);
+}
+
+/* ---- wait -------------------------------------------------------------------------- */
+
+static int know_all(struct session *session, struct store_wait *waits, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		waits[i].known = versions_of(&session->versions, waits[i].key);
+		if (!waits[i].known)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static struct told_key *one_unarmed(const struct store_wait *waits, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!((struct told_key *)waits[i].known)->armed)
+			return waits[i].known;
+	return NULL;
+}
+
+/*
+ * 1: some were not armed, and all are; 0: all were. What is lost for one disarms those
+ * before it.
+ */
+static int arm_missing(struct session *session, const struct store_wait *waits, size_t n)
+{
+	struct told_key *key;
+	int armed = 0;
+
+	while ((key = one_unarmed(waits, n)) != NULL) {
+		int err = wait_arm(session, key);
+
+		if (err)
+			return err;
+		armed = 1;
+	}
+	return armed;
+}
+
+static bool take_changes(struct store_wait *waits, size_t n)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct told_key *key = waits[i].known;
+
+		waits[i].changed = key->version != waits[i].version;
+		waits[i].version = key->version;
+		any |= waits[i].changed;
+	}
+	return any;
+}
+
+static int sleep_on_all(struct session *session, struct store_wait *waits, size_t n,
+			int64_t deadline)
+{
+	int64_t until = deadline;
+	int err = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct told_key *key = waits[i].known;
+
+		until = key->expires < until ? key->expires : until;
+	}
+	sleep_by_ear(session, until);
+	wait_hear(session);
+	for (size_t i = 0; i < n && !err; i++)
+		err = look_at_time(session, waits[i].known, waits[i].version);
+	return err;
+}
+
+/* What was changed before this is told before the answer. */
+static int arm_all(struct session *session, struct store_wait *waits, size_t n)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++)
+		err = wait_arm(session, waits[i].known);
+	return err;
+}
+
+/*
+ * A version is taken as soon as its key is armed, and nothing is heard in between: where
+ * several keys change all the time, there might be no moment at which none has.
+ */
+int redis_wait(tine_store *store, struct store_wait *waits, size_t n, int64_t deadline)
 {
 	struct session *session = session_of(store);
-	struct told_key *key = versions_of(&session->versions, name);
 	bool looked = false;
+	int err = know_all(session, waits, n);
 
-	if (!key)
-		return -ENOMEM;
+	if (err)
+		return err;
 	session_begin_by(store, 0, deadline);
 	session_adopt(session);
 	for (;;) {
-		int err = 0;
-
 		wait_hear(session);
-		if (!key->armed) {
-			err = wait_arm(session, key);
-			looked = true;
-		} else if (key->version != *version) {
-			*version = key->version;
+		err = arm_missing(session, waits, n);
+		if (err < 0)
+			return err;
+		looked |= err;
+		if (take_changes(waits, n))
 			return 0;
-		} else if (deadline > tine_now()) {
-			err = wait_until_told(session, key, deadline);
-			looked = true;
-		} else if (looked) {
+		if (deadline > tine_now())
+			err = sleep_on_all(session, waits, n, deadline);
+		else if (looked)
 			return -ETIMEDOUT;
-		} else {
-			/* What was changed before this is told before the answer. */
-			err = wait_arm(session, key);
-			looked = true;
-		}
+		else
+			err = arm_all(session, waits, n);
 		if (err)
 			return err;
+		looked = true;
 	}
 }
