@@ -78,6 +78,70 @@ TEST(a_death_ends_what_that_worker_left_alone)
 	await_napping(0);
 }
 
+/* One ignores SIGTERM, one is stopped, and 500 fork. */
+static const char *const stubborn[] = {
+	"trap '' TERM HUP INT; (trap '' TERM; exec sleep %s) & exec sleep %s",
+	"(sh -c 'kill -STOP $$; exit' %s &); (sleep %s & kill -STOP $!); wait; sleep %s",
+};
+
+static int be_stubborn(const void *in, void *out)
+{
+	char command[512];
+
+	(void)out;
+	snprintf(command, sizeof(command), stubborn[*(const int *)in], nap, nap, nap);
+	return system(command);
+}
+
+TEST(a_time_limit_ends_what_does_not_listen)
+{
+	static const tine_task task = TINE_TASK_IN(be_stubborn, int);
+	tine_map_opts opts = { .job_ms = 500 };
+	tine_pool *pool = make_pool(2);
+	int ways[] = { 0, 1 };
+
+	CHECK(tine_pool_map(pool, &task, ways, NULL, 2, &opts, tine_after(20000)) < 0);
+	await_napping(0);
+	tine_pool_free(pool);
+}
+
+static int fork_many(const void *in, void *out)
+{
+	char command[512];
+
+	(void)in;
+	(void)out;
+	snprintf(command, sizeof(command),
+		 "i=0; while [ $i -lt 100 ]; do (setsid sh -c 'sleep %s & sleep %s & "
+		 "sleep %s & sleep %s & wait' &); i=$((i + 1)); done; sleep %s",
+		 nap, nap, nap, nap, nap);
+	return system(command);
+}
+
+static void map_forks(void *arg)
+{
+	static const tine_task task = { .name = "forks", .fn = fork_many };
+	tine_pool *pool;
+
+	(void)arg;
+	CHECK_EQ(tine_pool_new(&pool, &(tine_pool_opts){ .workers = 1 }), 0);
+	tine_pool_map(pool, &task, NULL, NULL, 1, NULL, TINE_FOREVER);
+}
+
+TEST(five_hundred_processes_of_a_job)
+{
+	int64_t end = tine_after(60000);
+	pid_t pid;
+
+	name_nap();
+	pid = test_fork(map_forks, NULL);
+	while (napping() < 500)
+		CHECK(tine_now() < end);
+	test_kill(pid);
+	await_napping(0);
+	test_grows_no_further();
+}
+
 static void map_naps(void *arg)
 {
 	tine_pool *pool;

@@ -16,7 +16,8 @@ static inline const char *name_nap(void)
 	return nap;
 }
 
-static inline bool is_dead(int proc, const char *pid)
+/* As proc(5) has it; 'X': it is gone. */
+static inline char state_of(int proc, const char *pid)
 {
 	char path[300], text[512] = "", *end;
 	int fd;
@@ -28,11 +29,11 @@ static inline bool is_dead(int proc, const char *pid)
 	if (fd >= 0)
 		close(fd);
 	end = strrchr(text, ')');
-	return !end || end[2] == 'Z' || end[2] == 'X';
+	return end ? end[2] : 'X';
 }
 
-/* How many processes have the nap among their arguments. */
-static inline int napping(void)
+/* How many processes have the nap among their arguments; in one of these states. */
+static inline int napping_as(const char *states)
 {
 	DIR *all = opendir("/proc");
 	struct dirent *entry;
@@ -52,10 +53,15 @@ static inline int napping(void)
 		len = read(fd, text, sizeof(text));
 		close(fd);
 		n += len > 0 && memmem(text, (size_t)len, nap, strlen(nap)) &&
-		     !is_dead(dirfd(all), entry->d_name);
+		     strchr(states, state_of(dirfd(all), entry->d_name));
 	}
 	closedir(all);
 	return n;
+}
+
+static inline int napping(void)
+{
+	return napping_as("RSDTtIWP");
 }
 
 /*

@@ -411,6 +411,31 @@ TEST(a_nursery_in_a_debugger_keeps_no_deadline)
 }
 
 /* Stopped while it buries a worker, at every step with the ledger's lock in hand. */
+static int dies(const void *in, void *out)
+{
+	(void)in;
+	(void)out;
+	kill(getpid(), SIGKILL);
+	return 0;
+}
+
+/* Nor is there a deadline. */
+TEST(a_death_that_a_nursery_in_a_debugger_cannot_see)
+{
+	tine_pool *pool = make(2, 0);
+	tine_task deadly = TINE_TASK(dies, int, int);
+	struct aim aim = { .pool = pool, .victim = pool->nursery.pid, .traced = true };
+	int in = 0, out;
+	pid_t pid;
+
+	pid = start_stopping(&aim);
+	CHECK_EQ(tine_pool_map(pool, &deadly, &in, &out, 1, NULL, TINE_FOREVER),
+		 -TINE_ECRASH);
+	CHECK(pool->nursery.pid != aim.victim);
+	CHECK(end_stopping(pid));
+	unmake(pool);
+}
+
 TEST_LIMIT(a_nursery_stopped_with_the_lock, 120)
 {
 	tine_pool *pool = make(WORKERS, 0);

@@ -279,6 +279,60 @@ TEST(others_are_left_alone)
 	CHECK_EQ(napping(), 0);
 }
 
+TEST(a_stray_that_is_younger_than_another_program)
+{
+	char go[] = "/tmp/tine-spawn-XXXXXX", script[256];
+	tine_process *first, *second;
+
+	start_keeper_before();
+	CHECK(mkdtemp(go));
+	snprintf(script, sizeof(script),
+		 "while [ -e %s ]; do sleep 0.01; done; (setsid sleep $1 &); sleep $1",
+		 go);
+	first = spawn_shell(script);
+	second = spawn((const char *const[]){ "sleep", nap, NULL });
+	CHECK_EQ(rmdir(go), 0);
+	/* Of the first the shell, and two that sleep. */
+	await_napping(4);
+	tine_process_free(second);
+	CHECK_EQ(napping(), 3);
+	second = spawn((const char *const[]){ "sleep", nap, NULL });
+	tine_process_free(first);
+	CHECK_EQ(napping(), 1);
+	tine_process_free(second);
+}
+
+/* SIGTTIN stops who reads from it in the background. */
+TEST(one_that_sits_on_a_terminal)
+{
+	const char *argv[] = {
+		"setsid", "-c", "sh", "-mc", "sh -c 'read line' sh $1 & sleep $1",
+		"sh",	  nap,	NULL
+	};
+	int64_t end = tine_after(20000);
+	tine_process *process;
+	int terminal, line;
+
+	name_nap();
+	terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0)
+		test_skip("no terminals here");
+	line = open(ptsname(terminal), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	CHECK(line >= 0);
+	CHECK_EQ(tine_process_spawn(&process,
+				    &(tine_command){ .argv = argv,
+						     .fds = (int[]){ line, line, line } },
+				    NULL),
+		 0);
+	while (napping_as("T") != 1)
+		CHECK(tine_now() < end);
+	tine_process_free(process);
+	await_napping(0);
+	close(line);
+	close(terminal);
+	test_opens_no_further();
+}
+
 /* The parent of what is spawned. */
 static pid_t keeper_of(tine_process *process)
 {
@@ -433,6 +487,36 @@ TEST(whatever_becomes_of_sigchld)
 		CHECK_EQ(wait_for(process).code, 4);
 		tine_process_free(process);
 	}
+}
+
+static volatile sig_atomic_t reaped;
+
+static void reap_any(int signal)
+{
+	(void)signal;
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		reaped++;
+}
+
+TEST(a_caller_that_reaps_whatever_ends)
+{
+	struct sigaction action = { .sa_handler = reap_any, .sa_flags = SA_RESTART };
+
+	start_keeper_before();
+	sigaction(SIGCHLD, &action, NULL);
+	for (int i = 0; i < 20; i++) {
+		tine_process *process = spawn_shell("exit 4");
+		pid_t own = fork();
+
+		if (own == 0)
+			_exit(0);
+		CHECK_EQ(wait_for(process).code, 4);
+		tine_process_free(process);
+		while (reaped <= i)
+			test_sleep_us(1000);
+	}
+	signal(SIGCHLD, SIG_DFL);
+	CHECK_EQ(reaped, 20);
 }
 
 TEST(five_hundred_processes)
@@ -744,6 +828,46 @@ TEST(a_child_tied_too_late_is_killed)
 	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	CHECK(!*lives);
 	munmap(lives, 4096);
+}
+
+struct late {
+	pid_t parent;
+	_Atomic bool lives;
+};
+
+static int be_tied_late(void *arg, int lifeline)
+{
+	struct late *late = arg;
+
+	while (getppid() == late->parent)
+		test_sleep_us(1000);
+	child_tie(lifeline);
+	late->lives = true;
+	return 0;
+}
+
+static void start_and_leave(void *arg)
+{
+	struct late *late = arg;
+	struct child child;
+
+	late->parent = getpid();
+	CHECK_EQ(child_start(&child, be_tied_late, late), 0);
+	kill(getpid(), SIGKILL);
+}
+
+TEST(a_child_whose_parent_is_gone_before_it_is_tied)
+{
+	struct late *late = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status;
+
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	test_reap(test_fork(start_and_leave, late));
+	CHECK(waitpid(-1, &status, 0) > 0);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	CHECK(!late->lives);
+	munmap(late, 4096);
 }
 
 /* ---- every instruction ------------------------------------------------------------- */
