@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pi again, with a cache: each part is kept in a folder, so that a second run computes
- * nothing, and one of more parts only what is new. The notebook that this follows counts
- * points of its own chance in each part, and has a number "idx" that only keeps the
- * results of its cache apart; here the number is that of the random stream.
+ * Pi again, with a cache. Each part is kept in a folder: a second run computes nothing,
+ * and a run with more parts computes only the new ones. The notebook that this follows
+ * draws other random numbers in each run, and its number "idx" only keeps the results in
+ * its cache apart. Here that number chooses the random stream.
  */
 #include <stdio.h>
 #include <tine.h>
 
 enum { PARTS = 1000, POINTS = 100000 };
 struct part {
-	long points, stream; /* and nothing between them: all bytes are the key */
+	long points, stream; /* without padding: all bytes are part of the key */
 };
 
 static int points_inside_circle(const void *in, void *out)
@@ -37,7 +37,7 @@ int main(int argc, char **argv)
 	long total = 0;
 	tine_map_opts opts = { 0 };
 	tine_pool *pool = NULL;
-	/* The default folder, or the one that is named. */
+	/* The default folder, or the one in the argument. */
 	int err = tine_cache_open(&opts.cache, argc > 1 ? argv[1] : NULL, NULL);
 
 	if (err >= 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * files COMMAND FILE...: runs COMMAND FILE, four at a time, each for two seconds at most,
- * its output in FILE.out. What a command has started ends with it, and all with us.
+ * its output in FILE.out. What a command has started ends with it, and all with this one.
  */
 #include <fcntl.h>
 #include <poll.h>

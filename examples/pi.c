@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pi from a hundred million random points, by as many processes as there are processors.
- * Each job has a random stream of its own, by its number: the same seed gives the same
- * pi, whatever the number of workers.
+ * Pi from a hundred million random points, with a process for each processor. Each job
+ * uses the random stream of its own number, so that the same seed gives the same pi with
+ * any number of workers.
  */
 #include <stdio.h>
 #include <tine.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A search for primes: one process puts numbers on a queue, four take them and put what
- * is prime on another. Who has no more to put closes a queue; when all have, who takes
- * from it gets 0. So nobody counts workers, or sends them a last message.
+ * A search for primes. One process puts numbers into a queue, four take them and put the
+ * primes into another. A process that has no more to put closes the queue. When all
+ * producers have, tine_queue_get() returns 0: no last message to each worker is needed.
  */
 #include <stdio.h>
 #include <tine.h>

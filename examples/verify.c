@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whether large numbers are prime: small divisors are tried here, the rest is cut into
- * ranges for a pool. The first divisor that a worker finds ends the search: ranges not
- * begun are dropped, and in those that run tine_cancelled() becomes true.
+ * Are large numbers prime? Small divisors are tried here; the others are divided into
+ * ranges for a pool. The first divisor ends the search: ranges that have not begun are
+ * dropped, and tine_cancelled() becomes true in those that run.
  *
  * The Python notebook that this follows has a flag for that, but never reads it: it looks
  * when i % 1000 is 0, and i is always odd. It starts a pool a number, and closes none.
@@ -16,7 +16,7 @@ struct range {
 	long number, from, to;
 };
 
-/* 1, a hit, when the range has a divisor. */
+/* 1, a hit: the range has a divisor. */
 static int has_divisor(const void *in, void *out)
 {
 	const struct range *range = in;
@@ -28,7 +28,7 @@ static int has_divisor(const void *in, void *out)
 	return 0;
 }
 
-/* Of a large odd number: 1: it has a divisor; 0: it is prime; or a negative error. */
+/* n is large and odd. 1: it has a divisor. 0: it is prime. Or a negative error. */
 static int is_composite(tine_pool *pool, long number)
 {
 	static const tine_task task = TINE_TASK_IN(has_divisor, struct range);
