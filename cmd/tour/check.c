@@ -610,8 +610,7 @@ static const struct tour_program flag_programs[] = {
 	  .run = serial },
 	{ .id = "naive",
 	  .name = "%w, no flag",
-	  .shows = "A range for each worker; who finds a divisor ends, the others search "
-		   "on.",
+	  .shows = "A range for each worker. All search on if one finds a divisor.",
 	  .run = naive,
 	  .timeline = true },
 	{ .id = "less-naive",
@@ -686,7 +685,7 @@ static const struct tour_program flag_programs[] = {
 
 const struct tour_lesson tour_flags = {
 	.id = "flags",
-	.title = "Who finds a divisor stops the others",
+	.title = "A worker with a divisor stops the others",
 	.text = "Five numbers: one that is no work, two whose least divisor is far up, "
 		"and "
 		"two primes. A flag saves work where there is a divisor, and costs a "

@@ -292,7 +292,7 @@ static const struct tour_program pi_programs[] = {
 	  .shows = "The same parts as jobs of a pool, and the same sum: each has a "
 		   "random stream "
 		   "of "
-		   "its own, whoever does it.",
+		   "its own, in any worker.",
 	  .run = all,
 	  .timeline = true },
 	{ .id = "python-one",
