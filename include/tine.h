@@ -884,6 +884,7 @@ int tine_manager_start(tine_manager **out, const char *path);
 /* For tine_store_open(), of any process that may know it. The manager's. */
 const char *tine_manager_url(const tine_manager *);
 pid_t tine_manager_pid(const tine_manager *);
+/* Blocks for at most 5 seconds, beside a keeper process that was stopped. */
 void tine_manager_free(tine_manager *);
 
 #ifdef __cplusplus

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -350,6 +351,76 @@ TEST(the_keeper_is_killed)
 	remove_folder();
 }
 
+static bool is_gone(pid_t pid)
+{
+	int64_t end = tine_after(20000);
+
+	while (test_alive(pid) && tine_now() < end)
+		test_sleep_us(1000);
+	return !test_alive(pid);
+}
+
+/* Which nobody continues. */
+TEST(the_keeper_is_stopped)
+{
+	tine_manager *manager;
+	pid_t keeper, server, pid;
+
+	need_server();
+	make_folder();
+	CHECK_EQ(tine_manager_start(&manager, NULL), 0);
+	server = tine_manager_pid(manager);
+	keeper = parent_of(server);
+	kill(keeper, SIGSTOP);
+	serves(manager);
+	/* A fork beside it. */
+	pid = fork();
+	if (pid == 0) {
+		serves(manager);
+		tine_manager_free(manager);
+		_exit(0);
+	}
+	CHECK_EQ(test_reap(pid), 0);
+	serves(manager);
+	tine_manager_free(manager);
+	CHECK(is_gone(keeper) && is_gone(server));
+	CHECK_EQ(entries(), 0);
+	remove_folder();
+}
+
+/* In place of redis-server, a program that stops the keeper and does nothing else. */
+TEST(the_keeper_is_stopped_at_the_start)
+{
+	tine_manager *manager = (void *)1;
+	char path[64], mark[64];
+	int64_t begun;
+	FILE *file;
+	int pid = 0;
+
+	make_folder();
+	snprintf(path, sizeof(path), "%s/redis-server", folder);
+	snprintf(mark, sizeof(mark), "%s/pid", folder);
+	file = fopen(path, "we");
+	CHECK(file != NULL);
+	fprintf(file, "#!/bin/sh\nkill -STOP $PPID\necho $$ >%s\nexec /bin/sleep 600\n",
+		mark);
+	CHECK_EQ(fchmod(fileno(file), 0700), 0);
+	fclose(file);
+	setenv("PATH", folder, 1);
+	begun = tine_now();
+	CHECK_EQ(tine_manager_start(&manager, NULL), -ETIMEDOUT);
+	/* It has no time of its own to end, which would be another five seconds. */
+	CHECK(tine_now() - begun < INT64_C(9500000000));
+	CHECK(manager == (void *)1);
+	file = fopen(mark, "re");
+	CHECK(file != NULL && fscanf(file, "%d", &pid) == 1);
+	fclose(file);
+	CHECK(is_gone(pid));
+	unlink(mark);
+	unlink(path);
+	remove_folder();
+}
+
 /* One that is killed listens until the last of its threads has ended. */
 static void await_silence(const char *path)
 {
@@ -403,6 +474,42 @@ TEST(the_place_of_a_dead_socket_is_taken)
 		tine_manager_free(manager);
 		CHECK_EQ(entries(), 0);
 	}
+	remove_folder();
+}
+
+static void locks_and_stops(void *arg)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	(void)arg;
+	CHECK_EQ(flock(fd, LOCK_EX), 0);
+	raise(SIGSTOP);
+	_exit(0);
+}
+
+/* Another that starts one there is stopped: nothing is done without the lock. */
+TEST(another_is_stopped_at_the_same_path)
+{
+	tine_manager *manager = (void *)1;
+	char path[64];
+	pid_t pid;
+	int how;
+
+	need_server();
+	make_folder();
+	snprintf(path, sizeof(path), "%s/socket", folder);
+	leave_dead(path);
+	pid = test_fork(locks_and_stops, NULL);
+	CHECK_EQ(waitpid(pid, &how, WUNTRACED), pid);
+	CHECK(WIFSTOPPED(how));
+	CHECK_EQ(tine_manager_start(&manager, path), -ETIMEDOUT);
+	CHECK(manager == (void *)1);
+	/* What is dead there is not taken away. */
+	CHECK_EQ(entries(), 1);
+	kill(pid, SIGCONT);
+	CHECK_EQ(test_reap(pid), 0);
+	CHECK_EQ(tine_manager_start(&manager, path), 0);
+	tine_manager_free(manager);
 	remove_folder();
 }
 

@@ -9,6 +9,8 @@
  *	keeper dies			the kernel kills the server (PR_SET_PDEATHSIG,
  *					exact here: the keeper has one thread);
  *					tine_manager_free() removes the files
+ *	keeper is stopped		the server serves; the creator kills the keeper
+ *					when its time to end is over
  *	keeper and creator die both	the server as well; the files stay, until the next
  *					manager at the same path takes the socket's place
  *
@@ -71,7 +73,7 @@ struct report {
 
 /* ---- the path ---------------------------------------------------------------------- */
 
-/* A descriptor; -1: it cannot be had. */
+/* A descriptor; -1: there can be none; -ETIMEDOUT: another has it, perhaps stopped. */
 static int lock_folder(const char *folder, int64_t deadline)
 {
 	struct timespec moment = { .tv_nsec = LOOK_NS };
@@ -81,7 +83,7 @@ static int lock_folder(const char *folder, int64_t deadline)
 	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0) {
 		if (tine_now() > deadline) {
 			close(fd);
-			return -1;
+			return -ETIMEDOUT;
 		}
 		/* Bound: LOOK_NS. */
 		nanosleep(&moment, NULL);
@@ -233,13 +235,17 @@ static bool is_our_socket(const struct tine_manager *manager)
 	       file.st_ctim.tv_nsec == socket->st_ctim.tv_nsec;
 }
 
-/* The server has ended, or is about to. What else listens there is another's. */
-static void remove_files(const struct tine_manager *manager)
+/*
+ * The server has ended, or is about to. What else listens there is another's. A socket
+ * that stays, because others hold the lock all the while, gives its place to the next.
+ */
+static void remove_files(const struct tine_manager *manager, int64_t deadline)
 {
-	int lock = manager->own_folder ? -1
-				       : lock_folder(manager->folder, tine_after(END_MS));
+	int lock = manager->own_folder ? -1 : lock_folder(manager->folder, deadline);
 
-	if (is_our_socket(manager) || is_dead(manager->path))
+	if (lock == -ETIMEDOUT)
+		return;
+	if (manager->own_folder || is_our_socket(manager) || is_dead(manager->path))
 		unlink(manager->path);
 	unlock_folder(lock);
 	if (manager->own_folder)
@@ -299,7 +305,7 @@ static int be_keeper(void *arg, int lifeline)
 			close(fd);
 	if (pid > 0)
 		await_either_end(lifeline, deaths, pid);
-	remove_files(manager);
+	remove_files(manager, tine_after(END_MS));
 	return 0;
 }
 
@@ -380,9 +386,11 @@ static void write_url(tine_manager *manager)
 	sprintf(to, "?password=%s", manager->password);
 }
 
-/* Whether it answers. */
-static bool answers(const tine_manager *manager)
+/* Whether it answers, within a second and by the deadline. */
+static bool answers(const tine_manager *manager, int64_t deadline)
 {
+	/* For each of its three steps. */
+	int64_t most = (deadline - tine_now()) / 3;
 	static const char wanted[] = "+OK\r\n+PONG\r\n";
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
 	struct timeval second = { .tv_sec = 1 };
@@ -392,11 +400,13 @@ static bool answers(const tine_manager *manager)
 
 	if (fd < 0)
 		return false;
+	if (most < 1000000000)
+		second = (struct timeval){ .tv_usec = most > 1000 ? most / 1000 : 1 };
 	strcpy(to.sun_path, manager->path);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof(second));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &second, sizeof(second));
 	len = snprintf(text, sizeof(text), "AUTH %s\r\nPING\r\n", manager->password);
-	/* Bound: a second for each, whatever the server does. */
+	/* Bound: that for each, whatever the server does. */
 	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 &&
 	    send(fd, text, (size_t)len, MSG_NOSIGNAL) == len)
 		good = recv(fd, said, sizeof(said) - 1, MSG_WAITALL) > 0 &&
@@ -424,7 +434,7 @@ static int await_server(tine_manager *manager, int reports, int64_t deadline)
 		}
 		if (over)
 			return -TINE_ECRASH;
-		if (manager->pid && answers(manager))
+		if (manager->pid && answers(manager, deadline))
 			return 0;
 		if (tine_now() > deadline)
 			return -ETIMEDOUT;
@@ -433,19 +443,22 @@ static int await_server(tine_manager *manager, int reports, int64_t deadline)
 	}
 }
 
-/* The keeper's end. It says by its exit code whether it has removed the files. */
-static void end_keeper(tine_manager *manager)
+/*
+ * The keeper's end. It says by its exit code whether it has removed the files. One that
+ * is stopped is killed when the time is over, and the kernel kills the server for it.
+ */
+static void end_keeper(tine_manager *manager, int64_t deadline)
 {
 	tine_exit how = { .code = -1 };
 
 	child_hang_up(&manager->keeper);
-	if (child_wait(&manager->keeper, &how, tine_after(END_MS)) == -ETIMEDOUT) {
+	if (child_wait(&manager->keeper, &how, deadline) == -ETIMEDOUT) {
 		kill(manager->keeper.pid, SIGKILL);
 		/* Bound: it was killed. */
 		child_wait(&manager->keeper, &how, TINE_FOREVER);
 	}
 	if (how.code != 0)
-		remove_files(manager);
+		remove_files(manager, deadline);
 	child_release(&manager->keeper);
 }
 
@@ -468,7 +481,7 @@ int tine_manager_start(tine_manager **out, const char *path)
 	write_url(manager);
 	if (path) {
 		lock = lock_folder(manager->folder, deadline);
-		err = clear_path(manager);
+		err = lock == -ETIMEDOUT ? lock : clear_path(manager);
 		if (err)
 			goto unlock;
 	}
@@ -487,7 +500,7 @@ int tine_manager_start(tine_manager **out, const char *path)
 	/* Before the keeper is to remove what there is, which takes it as well. */
 	unlock_folder(lock);
 	if (err && started)
-		end_keeper(manager);
+		end_keeper(manager, deadline);
 	if (err)
 		goto free_manager;
 	*out = manager;
@@ -515,6 +528,6 @@ void tine_manager_free(tine_manager *manager)
 	if (!manager)
 		return;
 	if (manager->keeper.owner == getpid())
-		end_keeper(manager);
+		end_keeper(manager, tine_after(END_MS));
 	free(manager);
 }
