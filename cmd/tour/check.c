@@ -610,7 +610,8 @@ static const struct tour_program flag_programs[] = {
 	  .run = serial },
 	{ .id = "naive",
 	  .name = "%w, no flag",
-	  .shows = "A range for each worker. All search on if one finds a divisor.",
+	  .shows = "A range for each worker: one with a divisor ends, the others search "
+		   "on.",
 	  .run = naive,
 	  .timeline = true },
 	{ .id = "less-naive",
@@ -686,7 +687,7 @@ static const struct tour_program flag_programs[] = {
 const struct tour_lesson tour_flags = {
 	.id = "flags",
 	.title = "A worker with a divisor stops the others",
-	.text = "Five numbers: one that is no work, two whose least divisor is far up, "
+	.text = "Five numbers: one that is no work, two with a large least divisor, "
 		"and "
 		"two primes. A flag saves work where there is a divisor, and costs a "
 		"look at each turn where there is none: so the look must be cheap.",
