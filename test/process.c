@@ -308,7 +308,8 @@ TEST(it_outlives_the_thread_that_started_it)
 }
 
 struct line {
-	pid_t parent, child, grandchild;
+	pid_t parent, child, grandchild, beside;
+	_Atomic bool over;
 };
 
 static int starts_one(void *arg)
@@ -322,33 +323,74 @@ static int starts_one(void *arg)
 static void starts_line(void *arg)
 {
 	struct line *line = arg;
+	pid_t beside;
 
 	line->child = tine_process_pid(start(starts_one, line));
 	/* A child that holds no end of the line, to see that it does not keep it open. */
-	if (fork() == 0) {
-		test_sleep_us(400000);
+	beside = fork();
+	if (beside == 0) {
+		while (!line->over)
+			test_sleep_us(1000);
 		_exit(0);
 	}
+	line->beside = beside;
 	pause();
+}
+
+static bool gone_soon(pid_t pid)
+{
+	int64_t deadline = tine_after(test_patience(20000));
+
+	while (test_alive(pid) && tine_now() < deadline)
+		test_sleep_us(100);
+	return !test_alive(pid);
 }
 
 TEST(it_dies_with_its_parent_and_so_do_its_own)
 {
 	struct line *line = tine_shared_new(1, sizeof(*line));
-	int64_t deadline;
 
 	line->parent = test_fork(starts_line, line);
-	while (*(volatile pid_t *)&line->grandchild == 0)
+	while (*(volatile pid_t *)&line->grandchild == 0 ||
+	       *(volatile pid_t *)&line->beside == 0)
 		test_sleep_us(100);
 	test_kill(line->parent);
-	deadline = tine_after(300);
-	while ((test_alive(line->child) || test_alive(line->grandchild)) &&
-	       tine_now() < deadline)
-		test_sleep_us(100);
-	CHECK(!test_alive(line->child));
-	CHECK(!test_alive(line->grandchild));
+	CHECK(gone_soon(line->child));
+	CHECK(gone_soon(line->grandchild));
+	line->over = true;
+	CHECK(gone_soon(line->beside));
 	tine_shared_free(line);
-	test_sleep_us(500000);
+}
+
+static struct line *untied;
+
+/* In the child, before it can have tied itself. */
+static void outlive_the_parent(void)
+{
+	untied->child = getpid();
+	while (!untied->over)
+		test_sleep_us(100);
+}
+
+static void start_untied(void *line)
+{
+	untied = line;
+	CHECK_EQ(pthread_atfork(NULL, NULL, outlive_the_parent), 0);
+	start(sleeps, NULL);
+	pause();
+}
+
+TEST(its_parent_dies_before_it_is_tied)
+{
+	struct line *line = tine_shared_new(1, sizeof(*line));
+
+	line->parent = test_fork(start_untied, line);
+	while (*(volatile pid_t *)&line->child == 0)
+		test_sleep_us(100);
+	test_kill(line->parent);
+	line->over = true;
+	CHECK(gone_soon(line->child));
+	tine_shared_free(line);
 }
 
 TEST(thousands_one_after_another)
