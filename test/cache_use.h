@@ -80,7 +80,8 @@ static inline uint64_t disk_of(const char *path)
 		if (strcmp(entry->d_name, "..") == 0 ||
 		    fstatat(dirfd(dir), entry->d_name, &now, AT_SYMLINK_NOFOLLOW) != 0)
 			continue;
-		snprintf(below, sizeof(below), "%s/%s", path, entry->d_name);
+		CHECK(snprintf(below, sizeof(below), "%s/%s", path, entry->d_name) <
+		      (int)sizeof(below));
 		sum += S_ISDIR(now.st_mode) && !self ? disk_of(below)
 						     : (uint64_t)now.st_blocks * 512;
 	}
