@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A search for primes. One process puts numbers into a queue, four take them and put the
- * primes into another. A process that has no more to put closes the queue. When all
- * producers have, tine_queue_get() returns 0: no last message to each worker is needed.
+ * A search for primes: one process puts numbers into a queue, four put the primes into
+ * another. When all four have closed it, or have died, tine_queue_get() returns 0.
  */
 #include <stdio.h>
 #include <tine.h>
@@ -29,6 +28,7 @@ static int check_numbers(void *queue)
 {
 	long number;
 
+	tine_queue_join(primes);
 	while (tine_queue_get(queue, &number, sizeof(number), TINE_FOREVER) > 0)
 		if (is_prime(number))
 			tine_queue_put(primes, &number, sizeof(number), TINE_FOREVER);

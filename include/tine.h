@@ -394,10 +394,17 @@ ssize_t tine_queue_get_many(tine_queue *, void *msgs, size_t n, int64_t deadline
 /* How many wait to be taken; those on lease do not. Of the moment, where others work. */
 size_t tine_queue_len(const tine_queue *);
 /*
+ * This process is a producer from now on, and not only from its first put: if it ends in
+ * any way without having closed the queue, it counts as closed. 0, also the second time;
+ * -EPIPE: this process has closed the queue, or all producers have; -ENOMEM; -ETIMEDOUT:
+ * after 250 ms, in the first call of a process for this queue, while another process is
+ * stopped in the middle of a call.
+ */
+int tine_queue_join(tine_queue *);
+/*
  * This process will put no more; it counts as one producer, whatever its threads, and
- * once however often it closes. A process that has put and ends in any way counts as
- * well. 0; -ENOMEM; -ETIMEDOUT: after 250 ms, in the first call of a process for this
- * queue, while another process is stopped in the middle of a call.
+ * once however often it closes. A process that has joined or put and ends in any way
+ * counts as well; one that ends before does not. 0; -ENOMEM; -ETIMEDOUT as above.
  */
 int tine_queue_close(tine_queue *);
 /* Any member may, once, when nobody uses it any more. */

@@ -118,6 +118,7 @@ TEST(what_is_refused_changes_nothing)
 	CHECK_EQ(tine_queue_ack(queue, 0), -ENOENT);
 	CHECK_EQ(tine_queue_ack(queue, UINT64_MAX), -ENOENT);
 	CHECK_EQ(tine_queue_close(NULL), -EINVAL);
+	CHECK_EQ(tine_queue_join(NULL), -EINVAL);
 	CHECK_EQ(tine_queue_len(queue), 1);
 	CHECK_EQ(id, 77);
 	tine_queue_free(queue);

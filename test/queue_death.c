@@ -64,6 +64,49 @@ TEST(a_producer_that_ends_has_closed)
 	tine_queue_free(queue);
 }
 
+static void join_and_exit(void *queue)
+{
+	CHECK_EQ(tine_queue_join(queue), 0);
+	CHECK_EQ(tine_queue_join(queue), 0);
+}
+
+static void join_and_be_killed(void *queue)
+{
+	join_and_exit(queue);
+	raise(SIGKILL);
+}
+
+static void join_and_close(void *queue)
+{
+	join_and_exit(queue);
+	close_it(queue);
+	CHECK_EQ(tine_queue_join(queue), -EPIPE);
+}
+
+static void join_late(void *queue)
+{
+	CHECK_EQ(tine_queue_join(queue), -EPIPE);
+}
+
+TEST(a_producer_that_has_joined_and_ends_has_closed)
+{
+	tine_queue *queue = make(8, 4);
+
+	in_a_child(join_and_exit, queue);
+	in_a_child(join_and_close, queue);
+	CHECK_EQ(test_reap(test_fork(join_and_be_killed, queue)), -SIGKILL);
+	not_ended(queue);
+	/* To join and to put is one producer still. */
+	CHECK_EQ(tine_queue_join(queue), 0);
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	CHECK_EQ(get(queue, TINE_NOWAIT), 1);
+	not_ended(queue);
+	CHECK_EQ(tine_queue_close(queue), 0);
+	ended(queue);
+	in_a_child(join_late, queue);
+	tine_queue_free(queue);
+}
+
 static void put_and_stay(void *queue)
 {
 	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);

@@ -25,7 +25,7 @@
 #define MOST_FETCHED 32 /* cells */
 #define LEAST_STRIDE 16
 
-#define CLOSE_MS     250 /* for a desk, where the call has no deadline */
+#define DESK_MS	     250 /* for a desk, where the call has no deadline */
 #define TEND_TURNS   64
 #define SPINS	     64 /* turns awake, in groups of */
 #define GROUP	     4	/* the last of which yields */
@@ -232,6 +232,22 @@ static inline int may_put(tine_queue *queue, struct desk *desk)
 	if (!(role & PRODUCES))
 		atomic_fetch_or(&desk->role, PRODUCES);
 	return 0;
+}
+
+int tine_queue_join(tine_queue *queue)
+{
+	struct desk *desk;
+	int err;
+
+	if (!queue)
+		return -EINVAL;
+	err = find_desk(queue, &desk, tine_after(DESK_MS));
+	if (err)
+		return err;
+	take_desk(desk);
+	err = may_put(queue, desk);
+	leave_desk(desk);
+	return err;
 }
 
 static ssize_t put(tine_queue *queue, const char *messages, size_t len, size_t n,
@@ -715,7 +731,7 @@ int tine_queue_close(tine_queue *queue)
 
 	if (!queue)
 		return -EINVAL;
-	err = find_desk(queue, &desk, tine_after(CLOSE_MS));
+	err = find_desk(queue, &desk, tine_after(DESK_MS));
 	if (err)
 		return err;
 	/* Another thread's put is over before, or is told. */

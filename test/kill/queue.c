@@ -474,6 +474,41 @@ TEST_LIMIT(killed_at_every_step_of_close, 120)
 	run_scene(&scene, &(struct steps){ sit_as_producer, closes, after_close }, 50);
 }
 
+static void joins(void *arg)
+{
+	struct scene *scene = arg;
+
+	CHECK_EQ(tine_queue_join(scene->queue), 0);
+	atomic_store(&scene->hand->returned, 1);
+}
+
+/* Once it has returned, or the desk says so, it counts. */
+static void after_join(void *arg, long step)
+{
+	struct scene *scene = arg;
+	bool joined = atomic_load(&scene->hand->returned) == 1;
+	struct desk *desk;
+	uint64_t ids;
+
+	scene->step = step;
+	for (unsigned i = 0; i < DESK_GROUP; i++)
+		if ((desk = desk_at(scene->queue, i)) && atomic_load(&desk->member))
+			joined |= atomic_load(&desk->role) != 0;
+	drain(scene, &ids);
+	expect(scene, (int64_t)ids, 0, "messages");
+	scene->counted += joined;
+	if (joined)
+		expect_end(scene);
+	set_stage(scene);
+}
+
+TEST_LIMIT(killed_at_every_step_of_join, 120)
+{
+	struct scene scene = { .opts = { .capacity = 4, .producers = 2 } };
+
+	run_scene(&scene, &(struct steps){ register_member, joins, after_join }, 100);
+}
+
 /* What two dead ones left is recovered by one that dies as well, at every step. */
 static void leave_work(struct scene *scene)
 {
