@@ -12,7 +12,7 @@
 static char nap[32];
 static inline const char *name_nap(void)
 {
-	snprintf(nap, sizeof(nap), "7700.%d", getpid());
+	snprintf(nap, sizeof(nap), "700.%d", getpid());
 	return nap;
 }
 

@@ -631,7 +631,7 @@ TEST(an_owner_that_closes_all_its_descriptors)
 		CHECK_EQ(fcntl(own, F_GETFD), 0);
 		_exit(0);
 	}
-	snprintf(nap, sizeof(nap), "7700.%d", pid);
+	snprintf(nap, sizeof(nap), "700.%d", pid);
 	CHECK_EQ(test_reap(pid), 0);
 	await_napping(0);
 }
@@ -710,7 +710,7 @@ TEST(nothing_runs_with_the_rights_of_before)
 		tine_process_free(after);
 		_exit(0);
 	}
-	snprintf(nap, sizeof(nap), "7700.%d", pid);
+	snprintf(nap, sizeof(nap), "700.%d", pid);
 	CHECK_EQ(test_reap(pid), 0);
 	await_napping(0);
 }
