@@ -334,20 +334,31 @@ TEST(one_that_sits_on_a_terminal)
 }
 
 /* The parent of what is spawned. */
-static pid_t keeper_of(tine_process *process)
+static pid_t parent_of_program(pid_t pid)
 {
 	char path[64], text[512] = "", *end;
 	pid_t parent = 0;
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", tine_process_pid(process));
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	fd = open(path, O_RDONLY);
-	CHECK(read(fd, text, sizeof(text) - 1) > 0);
-	close(fd);
+	/* It may have been reaped by now, if its keeper was killed. */
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		*text = '\0';
+	if (fd >= 0)
+		close(fd);
 	end = strrchr(text, ')');
-	CHECK_EQ(sscanf(end, ") %*c %d", &parent), 1);
-	return parent;
+	return end && sscanf(end, ") %*c %d", &parent) == 1 ? parent : 0;
 }
+
+static pid_t keeper_of(tine_process *process)
+{
+	pid_t keeper = parent_of_program(tine_process_pid(process));
+
+	CHECK(keeper > 0);
+	return keeper;
+}
+
 enum how { KILLED, KEEPER_STOPPED, EXITS, EXECUTES };
 
 static void owner_dies(void *arg)
@@ -872,14 +883,17 @@ TEST(a_child_whose_parent_is_gone_before_it_is_tied)
 
 /* ---- every instruction ------------------------------------------------------------- */
 
-static void spawn_and_free(void *arg)
+static void use_a_program(void *arg)
 {
 	tine_process *process;
 	const char *argv[] = { "sleep", nap, NULL };
 
 	(void)arg;
-	if (tine_process_spawn(&process, &(tine_command){ .argv = argv }, NULL) == 0)
-		tine_process_free(process);
+	if (tine_process_spawn(&process, &(tine_command){ .argv = argv }, NULL) != 0)
+		return;
+	tine_process_kill(process, SIGTERM);
+	tine_process_wait(process, NULL, TINE_FOREVER);
+	tine_process_free(process);
 }
 
 static void nothing_is_left(void *arg, long step)
@@ -891,9 +905,87 @@ static void nothing_is_left(void *arg, long step)
 
 TEST_LIMIT(owners_killed_at_each_instruction, 600)
 {
-	static const struct steps steps = { .fn = spawn_and_free,
+	static const struct steps steps = { .fn = use_a_program,
 					    .after = nothing_is_left };
 
 	name_nap();
 	test_kill_each_step(&steps, NULL);
+}
+
+/* ---- keepers that are stopped or killed at any time --------------------------------- */
+
+/* The keeper's number, for the process that is at it. */
+static _Atomic pid_t *hunted;
+
+static _Noreturn void hunt(int signal)
+{
+	uint64_t seed = test_seed();
+
+	for (;;) {
+		pid_t pid = atomic_load(hunted);
+
+		seed = seed * 6364136223846793005u + 1442695040888963407u;
+		test_sleep_us((long)(seed >> 33) % 3000);
+		if (pid)
+			kill(pid, signal);
+	}
+}
+
+/* How often the keeper died meanwhile. */
+static long programs_beside_a_hunt(int signal)
+{
+	pid_t hunter, last = 0;
+	long deaths = 0;
+
+	hunted = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
+	CHECK(hunted != MAP_FAILED);
+	hunter = fork();
+	if (hunter == 0)
+		hunt(signal);
+	for (long i = 0; i < 20 || (deaths == 0 && signal == SIGKILL && i < 2000); i++) {
+		const char *argv[] = { "sleep", nap, NULL };
+		tine_process *process;
+		tine_exit how = { 0 };
+		pid_t keeper;
+		int err;
+
+		err = tine_process_spawn(&process, &(tine_command){ .argv = argv }, NULL);
+		if (err) {
+			CHECK_EQ(signal, SIGKILL);
+			CHECK_EQ(err, -EPIPE);
+			deaths++;
+			continue;
+		}
+		keeper = parent_of_program(tine_process_pid(process));
+		if (keeper > 1) {
+			deaths += last && keeper != last;
+			last = keeper;
+			atomic_store(hunted, keeper);
+		}
+		err = tine_process_kill(process, SIGTERM);
+		CHECK(err == 0 || signal == SIGKILL);
+		err = tine_process_wait(process, &how, tine_after(20000));
+		CHECK(err == 0 || (err == -ECHILD && signal == SIGKILL));
+		CHECK(err || how.signal == SIGTERM || signal == SIGKILL);
+		tine_process_free(process);
+	}
+	test_kill(hunter);
+	if (atomic_load(hunted))
+		kill(atomic_load(hunted), SIGCONT);
+	munmap((void *)hunted, 4096);
+	await_napping(0);
+	return deaths;
+}
+
+TEST(keepers_stopped_at_any_time)
+{
+	start_keeper_before();
+	programs_beside_a_hunt(SIGSTOP);
+}
+
+TEST(keepers_killed_at_any_time)
+{
+	start_keeper_before();
+	CHECK(programs_beside_a_hunt(SIGKILL) > 0);
 }
