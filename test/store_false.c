@@ -648,7 +648,7 @@ TEST_LIMIT(no_answer_is_taken_for_success, 240)
 
 	peer_start(&peer, NULL);
 	peer.shared->seed = test_seed();
-	for (long i = 0; i < test_scaled(1200); i++) {
+	for (long i = 0; i < test_sampled(1200); i++) {
 		const struct call *call = &calls[i % CALLS];
 		int64_t begun = tine_now();
 		tine_store *store;
