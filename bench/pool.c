@@ -138,7 +138,7 @@ static double submit(unsigned workers)
 		if (tine_pool_submit(pool, &nothing_task, NULL, i, TINE_NOWAIT) == 0)
 			i++;
 		else
-			tine_pool_next(pool, NULL, 0, &done, TINE_FOREVER);
+			(void)!tine_pool_next(pool, NULL, 0, &done, TINE_FOREVER);
 	while (tine_pool_next(pool, NULL, 0, &done, TINE_FOREVER) == 1)
 		;
 	begun = seconds_now() - begun;
@@ -204,7 +204,7 @@ static double replace(size_t mebibytes, bool calm)
 		die(1, "no memory");
 	memset(ballast, 1, mebibytes << 20);
 	pool = make_pool(&(tine_pool_opts){ .workers = 1 });
-	tine_pool_map(pool, &task, NULL, &worker, 1, NULL, TINE_FOREVER);
+	(void)!tine_pool_map(pool, &task, NULL, &worker, 1, NULL, TINE_FOREVER);
 	for (int i = 0; i < kills; i++) {
 		pid_t dead = worker;
 
@@ -213,7 +213,8 @@ static double replace(size_t mebibytes, bool calm)
 		kill(dead, SIGKILL);
 		took -= seconds_now();
 		while (worker == dead)
-			tine_pool_map(pool, &task, NULL, &worker, 1, NULL, TINE_FOREVER);
+			(void)!tine_pool_map(pool, &task, NULL, &worker, 1, NULL,
+					     TINE_FOREVER);
 		took += seconds_now();
 	}
 	tine_pool_free(pool);

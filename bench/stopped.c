@@ -56,15 +56,15 @@ static void use_cache(int64_t deadline)
 	long out;
 
 	in += getpid();
-	tine_cache_call(cache, &task, &in, &out, NULL, deadline);
+	(void)!tine_cache_call(cache, &task, &in, &out, NULL, deadline);
 }
 
 static void use_pool(int64_t deadline)
 {
 	long in[100] = { 0 }, out[100];
 
-	tine_pool_map(pool, &task, in, out, 100, &(tine_map_opts){ .chunk = 1 },
-		      deadline);
+	(void)!tine_pool_map(pool, &task, in, out, 100, &(tine_map_opts){ .chunk = 1 },
+			     deadline);
 }
 
 static int note_worker(void *arg)

@@ -43,10 +43,10 @@ static const struct measure {
 	tine_task task;
 	size_t jobs, chunk, maps;
 } measures[] = {
-	{ "jobs", { "spin", spin, 0, 0, 0 }, 1000, 0, 1 },
-	{ "short", { "nothing", nothing, 0, 0, 0 }, 10000000, 0, 1 },
-	{ "single", { "nothing", nothing, 0, 0, 0 }, 1000000, 1, 1 },
-	{ "calls", { "nothing", nothing, 0, 0, 0 }, 4, 0, 2000 },
+	{ "jobs", { .name = "spin", .fn = spin }, 1000, 0, 1 },
+	{ "short", { .name = "nothing", .fn = nothing }, 10000000, 0, 1 },
+	{ "single", { .name = "nothing", .fn = nothing }, 1000000, 1, 1 },
+	{ "calls", { .name = "nothing", .fn = nothing }, 4, 0, 2000 },
 };
 
 static double run(const struct measure *measure, unsigned workers)

@@ -36,8 +36,6 @@ const char *cache_reason(int err)
 		return "it is a symbolic link";
 	case -ENOTEMPTY:
 		return "it is not a cache, and is not empty";
-	case -EPROTO:
-		return "another version of tine created it";
 	default:
 		return tine_strerror(err);
 	}
@@ -388,7 +386,8 @@ const struct command cache_command = {
 		".Fl \\-json\n"
 		"there is also the member\n"
 		".Li restarted :\n"
-		"true if the cache was damaged beyond repair and all entries were\n"
+		"true if the cache was damaged beyond repair, or made by a version\n"
+		"of tine that kept it in another way, and all entries were\n"
 		"discarded.\n"
 		".El\n"
 		".Pp\n"
@@ -396,8 +395,7 @@ const struct command cache_command = {
 		".Cm verify\n"
 		"has removed an entry.\n"
 		"It is 2, with a message, if the folder does not exist, is not a\n"
-		"cache, belongs to another user, can be written by others or was\n"
-		"created by another version of tine.\n",
+		"cache, belongs to another user or can be written by others.\n",
 	.example = "tine cache stat ~/.cache/tine --json",
 	.run = run_cache,
 };

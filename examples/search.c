@@ -12,7 +12,8 @@ static tine_queue *primes;
 static int put_numbers(void *queue)
 {
 	for (long number = 100000000; number < 100100000; number++)
-		tine_queue_put(queue, &number, sizeof(number), TINE_FOREVER);
+		if (tine_queue_put(queue, &number, sizeof(number), TINE_FOREVER) != 0)
+			return 1;
 	return tine_queue_close(queue);
 }
 
@@ -30,8 +31,9 @@ static int check_numbers(void *queue)
 
 	tine_queue_join(primes);
 	while (tine_queue_get(queue, &number, sizeof(number), TINE_FOREVER) > 0)
-		if (is_prime(number))
-			tine_queue_put(primes, &number, sizeof(number), TINE_FOREVER);
+		if (is_prime(number) &&
+		    tine_queue_put(primes, &number, sizeof(number), TINE_FOREVER) != 0)
+			return 1;
 	return tine_queue_close(primes);
 }
 

@@ -49,6 +49,9 @@
 extern "C" {
 #endif
 
+/* What such a call returns is to be looked at. */
+#define TINE_MUST	    __attribute__((__warn_unused_result__))
+
 #define TINE_VERSION	    "0.1.0"
 #define TINE_VERSION_NUMBER 100 /* 10,000 * major + 100 * minor + patch, for #if */
 const char *tine_version(void); /* of the library that runs, not of this header */
@@ -86,7 +89,7 @@ unsigned tine_cpus(void);
  * free waits for nobody. Lives until freed, or until the last member of the family is
  * gone; a member that dies leaves what it had allocated to others.
  */
-void *tine_shared_new(size_t n, size_t size);
+TINE_MUST void *tine_shared_new(size_t n, size_t size);
 /* Any member may free what any other made. NULL does nothing. */
 void tine_shared_free(void *mem);
 
@@ -102,12 +105,12 @@ void tine_shared_free(void *mem);
  * have this process write anywhere. So -EPERM: it is not the effective user's, or others
  * can write to it; -ELOOP: a symbolic link.
  */
-int tine_shared_map(void **out, const char *path, size_t size);
+TINE_MUST int tine_shared_map(void **out, const char *path, size_t size);
 /*
  * The same of a file that is open for reading and writing, whosever it is: the caller has
  * looked whom it trusts. The descriptor is the caller's to close.
  */
-int tine_shared_map_fd(void **out, int fd, size_t size);
+TINE_MUST int tine_shared_map_fd(void **out, int fd, size_t size);
 /* In this process alone; the file stays. NULL does nothing. */
 void tine_shared_unmap(void *mem);
 
@@ -132,7 +135,7 @@ typedef struct tine_lock {
  * in use in another PID namespace, where thread ids mean others. -ENOSYS: the system
  * denies set_robust_list(2), without which no death is noticed.
  */
-int tine_lock_acquire(tine_lock *, int64_t deadline);
+TINE_MUST int tine_lock_acquire(tine_lock *, int64_t deadline);
 int tine_lock_release(tine_lock *); /* 0, or -EPERM: this thread does not hold it */
 
 typedef struct tine_lock_opts {
@@ -175,7 +178,7 @@ int tine_sem_post(tine_sem *, unsigned n);
  * and holds it too. Then also -EAGAIN: this process is at 32 barriers and semaphores
  * already; -ENOMEM.
  */
-int tine_sem_wait(tine_sem *, int64_t deadline);
+TINE_MUST int tine_sem_wait(tine_sem *, int64_t deadline);
 
 typedef struct tine_event {
 	uint32_t priv[16];
@@ -205,7 +208,7 @@ typedef struct tine_cond {
  * from a dead holder. -EPERM: this thread does not hold the lock. A recursive lock is let
  * go of wholly.
  */
-int tine_cond_wait(tine_cond *, tine_lock *, int64_t deadline);
+TINE_MUST int tine_cond_wait(tine_cond *, tine_lock *, int64_t deadline);
 int tine_cond_wake(tine_cond *, unsigned n); /* UINT_MAX: all. Always 0 */
 
 typedef struct tine_barrier {
@@ -220,7 +223,7 @@ typedef struct tine_barrier {
  * taken back out. -EINVAL: no parties, or over 65535; -EAGAIN: this process is at 32
  * barriers and semaphores already; -ENOMEM.
  */
-int tine_barrier_wait(tine_barrier *, unsigned parties, int64_t deadline);
+TINE_MUST int tine_barrier_wait(tine_barrier *, unsigned parties, int64_t deadline);
 
 /* ---- file lock --------------------------------------------------------------------- */
 
@@ -236,14 +239,14 @@ typedef struct tine_filelock tine_filelock;
  * nothing is read from it or written to it. -ENODEV: no regular file; -EACCES, -EISDIR,
  * -ENOENT, -EROFS and others as open(2) for reading and writing; -ENOMEM; -EINVAL.
  */
-int tine_filelock_open(tine_filelock **out, const char *path);
+TINE_MUST int tine_filelock_open(tine_filelock **out, const char *path);
 /*
  * Shared: with others who hold it shared; else alone. 0: held. When its holder ends, by
  * whatever death, the lock is free at once, and nobody is told. -EDEADLK: this handle
  * holds it already, in either way; -ETIMEDOUT; -EPERM: the handle is another process's;
  * -ENOLCK; -EINVAL: the system has no such locks.
  */
-int tine_filelock_acquire(tine_filelock *, bool shared, int64_t deadline);
+TINE_MUST int tine_filelock_acquire(tine_filelock *, bool shared, int64_t deadline);
 int tine_filelock_release(tine_filelock *); /* 0, or -EPERM: it is not held by this */
 /* Lets go of it as well. The file stays. */
 void tine_filelock_free(tine_filelock *);
@@ -272,8 +275,8 @@ typedef struct tine_exit {
  * descriptors or executed a program.
  * -EAGAIN, -ENOMEM, -EMFILE: as fork(2) and socketpair(2).
  */
-int tine_process_start(tine_process **out, int (*fn)(void *arg), void *arg,
-		       const tine_process_opts *);
+TINE_MUST int tine_process_start(tine_process **out, int (*fn)(void *arg), void *arg,
+				 const tine_process_opts *);
 /* A program to be executed. Zero members are defaults; all is copied. */
 typedef struct tine_command {
 	const char *const *argv; /* ends with NULL; argv[0] is searched for in PATH */
@@ -300,8 +303,8 @@ typedef struct tine_command {
  * -EAGAIN, -EMFILE, -ENOMEM; -E2BIG; -ENOSYS: Linux older than 5.3; -EPIPE: the keeper
  * was killed.
  */
-int tine_process_spawn(tine_process **out, const tine_command *,
-		       const tine_process_opts *);
+TINE_MUST int tine_process_spawn(tine_process **out, const tine_command *,
+				 const tine_process_opts *);
 
 typedef struct tine_usage {
 	int64_t user_ns, system_ns; /* processor time, in nanoseconds */
@@ -360,27 +363,27 @@ typedef uint64_t tine_lease;
  * max_len is 1 byte to 1 MiB; capacity * (max_len + 8) bytes are committed here. -EINVAL,
  * -ENOMEM.
  */
-int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *);
+TINE_MUST int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *);
 /*
  * Waits for room. Once it has returned 0 no death can lose the message. -EINVAL: len is
  * 0; -EMSGSIZE: over max_len; -EPIPE: this process has closed the queue, or all producers
  * have; -ETIMEDOUT; -ENOMEM.
  */
-int tine_queue_put(tine_queue *, const void *msg, size_t len, int64_t deadline);
+TINE_MUST int tine_queue_put(tine_queue *, const void *msg, size_t len, int64_t deadline);
 /*
  * Waits for a message, and returns its length; 0: the stream has ended, that is, all
  * producers have closed it or died, and nothing is left. Taken for good when the call
  * returns; when this process dies before all of it is in buf, it goes to another.
  * -EMSGSIZE: size is too small, the message stays. -ETIMEDOUT; -ENOMEM.
  */
-ssize_t tine_queue_get(tine_queue *, void *buf, size_t size, int64_t deadline);
+TINE_MUST ssize_t tine_queue_get(tine_queue *, void *buf, size_t size, int64_t deadline);
 /*
  * The same, but the message comes back, once for each death, until a process has called
  * tine_queue_ack(). As many may be on lease as the queue holds; then it waits. The stream
  * has not ended, for a process without leases, while others have some.
  */
-ssize_t tine_queue_lease(tine_queue *, void *buf, size_t size, tine_lease *,
-			 int64_t deadline);
+TINE_MUST ssize_t tine_queue_lease(tine_queue *, void *buf, size_t size, tine_lease *,
+				   int64_t deadline);
 /* 0; -ENOENT: this process has no such lease. */
 int tine_queue_ack(tine_queue *, tine_lease);
 /*
@@ -389,8 +392,10 @@ int tine_queue_ack(tine_queue *, tine_lease);
  * all are in, unless the deadline passes. How many; 0 of get_many: the stream has ended.
  * Shorter messages are filled up with zeros. Errors as above, when none was moved.
  */
-ssize_t tine_queue_put_many(tine_queue *, const void *msgs, size_t n, int64_t deadline);
-ssize_t tine_queue_get_many(tine_queue *, void *msgs, size_t n, int64_t deadline);
+TINE_MUST ssize_t tine_queue_put_many(tine_queue *, const void *msgs, size_t n,
+				      int64_t deadline);
+TINE_MUST ssize_t tine_queue_get_many(tine_queue *, void *msgs, size_t n,
+				      int64_t deadline);
 /* How many wait to be taken; those on lease do not. Of the moment, where others work. */
 size_t tine_queue_len(const tine_queue *);
 /*
@@ -418,19 +423,19 @@ void tine_queue_free(tine_queue *);
  * and close the other there, or the end of the peer goes unnoticed. Many may send on an
  * end at a time, one may receive. CLOEXEC. -EMFILE, -ENFILE, -ENOMEM.
  */
-int tine_pipe_new(int ends[2]);
+TINE_MUST int tine_pipe_new(int ends[2]);
 /*
  * 0 once the message is on its way; waits while the peer is far behind. -EPIPE: nobody
  * has the other end any more, never SIGPIPE; -EINVAL: len is 0; -EBADF, -ENOTSOCK: no end
  * of a pipe; -ETIMEDOUT; -ENOMEM, -EMFILE, -ENFILE: for a long message.
  */
-int tine_pipe_send(int end, const void *msg, size_t len, int64_t deadline);
+TINE_MUST int tine_pipe_send(int end, const void *msg, size_t len, int64_t deadline);
 /*
  * The length of the message; 0: nobody has the other end any more, and nothing is left.
  * -EMSGSIZE: size is too small, the message stays; -ETIMEDOUT; -EBADF, -ENOTSOCK;
  * -ENOMEM; -EMFILE: for a long message, which stays.
  */
-ssize_t tine_pipe_recv(int end, void *buf, size_t size, int64_t deadline);
+TINE_MUST ssize_t tine_pipe_recv(int end, void *buf, size_t size, int64_t deadline);
 
 /* ---- task and pool ----------------------------------------------------------------- */
 
@@ -441,18 +446,28 @@ ssize_t tine_pipe_recv(int end, void *buf, size_t size, int64_t deadline);
  */
 typedef int tine_fn(const void *in, void *out);
 
-/* Work that a pool can name: bytes in, bytes out. Either size may be 0. */
+/*
+ * Work that a pool can name: bytes in, bytes out. Either size may be 0. What a cache
+ * keeps of it is found by its version and its name alone where file is NULL, and else
+ * by the path of the program that runs, file and name: so two programs, or two files,
+ * may each have a function of that name.
+ */
 typedef struct tine_task {
 	const char *name;
 	tine_fn *fn;
 	size_t in_size, out_size;
+	const char *file;
 	unsigned version; /* change it when the results change */
 	uint8_t reserved8[4];
-	uint64_t reserved[3];
+	uint64_t reserved[2];
 } tine_task;
 /* clang-format off */
-#define TINE_TASK(fn, In, Out) { #fn, fn, sizeof(In), sizeof(Out), 0, { 0 }, { 0 } }
-#define TINE_TASK_IN(fn, In)   { #fn, fn, sizeof(In), 0, 0, { 0 }, { 0 } }
+#define TINE_TASK(fn, In, Out) \
+	{ #fn, fn, sizeof(In), sizeof(Out), __FILE__, 0, { 0 }, { 0 } }
+#define TINE_TASK_IN(fn, In) { #fn, fn, sizeof(In), 0, __FILE__, 0, { 0 }, { 0 } }
+/* A name of the caller's own, which any program may have for the same work. */
+#define TINE_TASK_NAMED(name, fn, In, Out, version) \
+	{ name, fn, sizeof(In), sizeof(Out), NULL, version, { 0 }, { 0 } }
 /* clang-format on */
 
 typedef struct tine_pool tine_pool;
@@ -517,12 +532,21 @@ typedef struct tine_done {
 /*
  * Starts the workers and waits until each is ready. They are forked from one small
  * process (the nursery), which is forked here: what the caller's memory holds now, the
- * jobs see; what it writes later, they do not. When the caller dies, so do they. In a
+ * jobs see; what it writes later, they do not, until tine_pool_refresh(). What must be
+ * seen at once belongs in the job's input or in the family's memory. When the caller
+ * dies, so do they. In a
  * job, tine_cpus() is the worker's share, so that pools in jobs do not crowd the machine.
  * -EINVAL; -EAGAIN, -ENOMEM, -EMFILE as fork(2); what .init returned, when negative, else
  * -EINVAL for a positive one; -TINE_ECRASH when .init crashed.
  */
-int tine_pool_new(tine_pool **out, const tine_pool_opts *);
+TINE_MUST int tine_pool_new(tine_pool **out, const tine_pool_opts *);
+/*
+ * Ends the workers and forks others, which see what the caller's memory holds now.
+ * Blocks until they are ready. -EBUSY: a map is under way, or jobs that were submitted
+ * are not done; else as tine_pool_new(): the pool then has no workers, and may be
+ * refreshed again.
+ */
+TINE_MUST int tine_pool_refresh(tine_pool *);
 
 /*
  * for (i < n) status[i] = task->fn(&in[i], &out[i]), in parallel. The negative status
@@ -539,8 +563,8 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *);
  * Past the deadline workers still in a job are killed and replaced; the call returns
  * -ETIMEDOUT. When cancelled: -ECANCELED. -ENOMEM, -EINVAL: nothing ran.
  */
-int tine_pool_map(tine_pool *, const tine_task *, const void *in, void *out, size_t n,
-		  const tine_map_opts *, int64_t deadline);
+TINE_MUST int tine_pool_map(tine_pool *, const tine_task *, const void *in, void *out,
+			    size_t n, const tine_map_opts *, int64_t deadline);
 
 /*
  * The same, but a job that returns 1 is a hit, and the first ends the others: those that
@@ -549,21 +573,23 @@ int tine_pool_map(tine_pool *, const tine_task *, const void *in, void *out, siz
  * goes on until there are so many, SIZE_MAX: to the end. How many hits, at most .hits,
  * and in *index (may be NULL) the job of the first; 0: none, and no failure; else as map.
  */
-int tine_pool_find(tine_pool *, const tine_task *, const void *in, void *out, size_t n,
-		   size_t *index, const tine_map_opts *, int64_t deadline);
+TINE_MUST int tine_pool_find(tine_pool *, const tine_task *, const void *in, void *out,
+			     size_t n, size_t *index, const tine_map_opts *,
+			     int64_t deadline);
 
 /*
  * One job more: copies task->in_size bytes. Waits while 2 * workers jobs wait for a
  * worker, so that an endless source is not read ahead. 0; -ETIMEDOUT; -ENOMEM; -EINVAL.
  */
-int tine_pool_submit(tine_pool *, const tine_task *, const void *in, uint64_t tag,
-		     int64_t deadline);
+TINE_MUST int tine_pool_submit(tine_pool *, const tine_task *, const void *in,
+			       uint64_t tag, int64_t deadline);
 /*
  * 1 and a job that is done, with the result, its task's out_size bytes, in out, which has
  * size bytes (NULL: it is not wanted); 0: none is left. -EMSGSIZE: size is too small, and
  * the job stays to be taken. -ETIMEDOUT.
  */
-int tine_pool_next(tine_pool *, void *out, size_t size, tine_done *, int64_t deadline);
+TINE_MUST int tine_pool_next(tine_pool *, void *out, size_t size, tine_done *,
+			     int64_t deadline);
 
 /*
  * Drops what has not begun of the map or of what was submitted, and tells what has
@@ -628,21 +654,22 @@ typedef struct tine_cache_opts {
 } tine_cache_opts;
 
 /*
- * dir NULL: $TINE_CACHE, else $XDG_CACHE_HOME/tine, else ~/.cache/tine. It is made, with
- * the folders above it, mode 0700. 0; 1: what was there was damaged beyond mending, and
- * the cache begins anew. -EPERM: the folder, or a file in it, belongs to another user
- * than the effective one, or others can write it, and .shared is not set; -ELOOP: it is a
- * symbolic link; -ENOTEMPTY: it is no cache, and there is something in it; -EPROTO:
- * another version of tine made it; -ENOENT: no dir, and no home either; -EROFS, -EACCES,
- * -ENOSPC, -ETIMEDOUT. With .shared the mode is that of the umask.
+ * dir NULL: $TINE_CACHE, else $XDG_CACHE_HOME/tine, else ~/.cache/tine. It is made,
+ * with the folders above it, mode 0700. 0; 1: what was there was damaged beyond
+ * mending, or made by a version of tine that kept it in another way, and the cache
+ * begins anew. -EPERM: the folder, or a file in it, belongs to another user than the
+ * effective one, or others can write it, and .shared is not set; -ELOOP: it is a
+ * symbolic link; -ENOTEMPTY: it is no cache, and there is something in it; -ENOENT: no
+ * dir, and no home either; -EROFS, -EACCES, -ENOSPC, -ETIMEDOUT. With .shared the mode
+ * is that of the umask.
  */
-int tine_cache_open(tine_cache **out, const char *dir, const tine_cache_opts *);
+TINE_MUST int tine_cache_open(tine_cache **out, const char *dir, const tine_cache_opts *);
 /*
  * The value under a key of at least one byte, aligned to 16 bytes and valid until it is
  * released; one of many bytes is mapped, not copied. 0, or -ENOENT.
  */
-int tine_cache_get(tine_cache *, const void *key, size_t len, const void **val,
-		   size_t *val_len);
+TINE_MUST int tine_cache_get(tine_cache *, const void *key, size_t len, const void **val,
+			     size_t *val_len);
 /*
  * In place of what was there. -EFBIG: more than a half of max_bytes; -ENOSPC; -ETIMEDOUT:
  * it is not kept, for a process is stopped in the middle of a change.
@@ -662,9 +689,9 @@ void tine_cache_release(tine_cache *, const void *val);
  * another still computes it; -ENOMEM; -EDEADLK: this thread is computing that very
  * result.
  */
-int tine_cache_call(tine_cache *, const tine_task *, const void *in, void *out,
-		    int *status, int64_t deadline);
-/* Drops the results of a task, by its name, of all versions; NULL: every entry. */
+TINE_MUST int tine_cache_call(tine_cache *, const tine_task *, const void *in, void *out,
+			      int *status, int64_t deadline);
+/* Drops the results of a task, of all versions; NULL: every entry. */
 int tine_cache_clear(tine_cache *, const tine_task *);
 
 typedef struct tine_cache_stats {
@@ -750,15 +777,16 @@ void tine_rng_fill(tine_rng *, double *out, size_t n);
  * Every call: -ECONNREFUSED, -ECONNRESET, -ETIMEDOUT: the server is not there, is gone
  * or does not answer; what does no harm twice is tried once more on a new connection,
  * and the next call connects anew. A call on a server ends by its deadline; one without
- * a deadline, or whose deadline has passed, asks once and ends within answer_ms, and 100
- * ns for each byte of the value, or of the room for one, that the caller has. After
- * -ECONNRESET or -ETIMEDOUT of add, compare_set, append and del nobody knows whether the
- * server has done it; take has taken nothing after -ETIMEDOUT. Of a folder -ETIMEDOUT:
- * another process, perhaps a stopped one, was in the way for answer_ms, or until the
- * deadline; nothing was done. -EACCES: user, password or permission; -EROFS: a replica,
- * or a disk that is read-only; -EREMOTE: the key is elsewhere in a cluster; -ENOMEM,
- * -ENOSPC: no room; -EBADMSG: no Redis server (or none with TLS), or a folder that is
- * damaged or another's; -TINE_ECERT: the server's certificate.
+ * a deadline, or whose deadline has passed, asks once and ends within answer_ms, and
+ * 100 ns for each byte of the value, or of the room for one, that the caller has. After
+ * -ECONNRESET or -ETIMEDOUT of add, compare_set, append and del nobody knows whether
+ * the server has done it; take has taken nothing after -ETIMEDOUT. Of a folder
+ * -ETIMEDOUT: another process, perhaps a stopped one, was in the way for answer_ms, or
+ * until the deadline; nothing was done. -EACCES: user, password or permission; -EROFS:
+ * a replica, or a disk that is read-only; -EREMOTE: the key is elsewhere in a cluster;
+ * -ENOMEM, -ENOSPC: no room; -EBADMSG: no Redis server (or none with TLS), or a folder
+ * that is damaged or another's; -EPROTO: a later version of tine made it; -TINE_ECERT:
+ * the server's certificate.
  */
 typedef struct tine_store tine_store;
 #define TINE_STORE_KEY_MAX   255
@@ -776,7 +804,7 @@ typedef struct tine_store_opts {
  * that this build or machine is without; -ENAMETOOLONG: a socket's path over 107 bytes;
  * -EMFILE: over 1000 handles of a folder.
  */
-int tine_store_open(tine_store **out, const char *url, const tine_store_opts *);
+TINE_MUST int tine_store_open(tine_store **out, const char *url, const tine_store_opts *);
 void tine_store_free(tine_store *);
 
 int tine_store_set(tine_store *, const char *key, const void *val, size_t len);
@@ -784,7 +812,7 @@ int tine_store_set(tine_store *, const char *key, const void *val, size_t len);
  * The length of the value, of which at most size bytes are written to buf: a length above
  * size says that there was no room for it. -ENOENT.
  */
-ssize_t tine_store_get(tine_store *, const char *key, void *buf, size_t size);
+TINE_MUST ssize_t tine_store_get(tine_store *, const char *key, void *buf, size_t size);
 /* Many at once, all or none; a key that comes twice has the last. */
 typedef struct tine_store_item {
 	const char *key;
@@ -803,8 +831,8 @@ int tine_store_add(tine_store *, const char *key, int64_t by, int64_t *now);
  * Sets the value if it is old, else -EAGAIN. old NULL: if there is none; val NULL:
  * deletes it.
  */
-int tine_store_compare_set(tine_store *, const char *key, const void *old, size_t old_len,
-			   const void *val, size_t len);
+TINE_MUST int tine_store_compare_set(tine_store *, const char *key, const void *old,
+				     size_t old_len, const void *val, size_t len);
 
 /* Appends to a list, which is made. */
 int tine_store_append(tine_store *, const char *list, const void *val, size_t len);
@@ -814,14 +842,14 @@ int tine_store_append(tine_store *, const char *list, const void *val, size_t le
  * With TINE_NOWAIT it waits for no item, and at most a millisecond while another process
  * writes to a folder: -ETIMEDOUT may then be said of a list that has items.
  */
-ssize_t tine_store_take(tine_store *, const char *list, void *buf, size_t size,
-			int64_t deadline);
+TINE_MUST ssize_t tine_store_take(tine_store *, const char *list, void *buf, size_t size,
+				  int64_t deadline);
 
 int tine_store_put_field(tine_store *, const char *dict, const char *field,
 			 const void *val, size_t len);
 /* As tine_store_get(). */
-ssize_t tine_store_get_field(tine_store *, const char *dict, const char *field, void *buf,
-			     size_t size);
+TINE_MUST ssize_t tine_store_get_field(tine_store *, const char *dict, const char *field,
+				       void *buf, size_t size);
 /* -ENOENT: there is none. A dictionary without fields is none. */
 int tine_store_del_field(tine_store *, const char *dict, const char *field);
 /*
@@ -857,7 +885,8 @@ int tine_store_keys(tine_store *, const char *prefix,
  * name in another database of the server. Versions mean something to this handle only. A
  * deletion and the end of its time are changes. -EOPNOTSUPP: a Redis older than 6.
  */
-int tine_store_wait(tine_store *, const char *key, uint64_t *version, int64_t deadline);
+TINE_MUST int tine_store_wait(tine_store *, const char *key, uint64_t *version,
+			      int64_t deadline);
 
 /*
  * Mirrors a key in an event of the family's memory, which is set while the key has a
@@ -887,7 +916,7 @@ int tine_store_unwatch(tine_store *, tine_event *);
  * most 5 seconds.
  */
 typedef struct tine_manager tine_manager;
-int tine_manager_start(tine_manager **out, const char *path);
+TINE_MUST int tine_manager_start(tine_manager **out, const char *path);
 /* For tine_store_open(), of any process that may know it. The manager's. */
 const char *tine_manager_url(const tine_manager *);
 pid_t tine_manager_pid(const tine_manager *);

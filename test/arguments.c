@@ -113,6 +113,7 @@ TEST(no_object)
 	REFUSED(tine_pipe_recv(0, NULL, 1, TINE_NOWAIT));
 
 	REFUSED(tine_pool_new(NULL, NULL));
+	REFUSED(tine_pool_refresh(NULL));
 	REFUSED(tine_pool_map(NULL, &task, NULL, NULL, 1, NULL, TINE_FOREVER));
 	REFUSED(tine_pool_find(NULL, &task, NULL, NULL, 1, NULL, NULL, TINE_FOREVER));
 	REFUSED(tine_pool_submit(NULL, &task, NULL, 0, TINE_NOWAIT));

@@ -257,7 +257,7 @@ static void come_once(void *arg)
 {
 	struct scene *scene = arg;
 
-	tine_barrier_wait(&scene->barrier, 2, TINE_FOREVER);
+	(void)!tine_barrier_wait(&scene->barrier, 2, TINE_FOREVER);
 }
 
 /* No round is completed with the help of the dead. */

@@ -1144,7 +1144,7 @@ static int length(const void *in, void *out)
 	return 0;
 }
 
-static const tine_task twice_task = TINE_TASK(twice, int, int);
+static const tine_task twice_task = TINE_TASK_NAMED("twice", twice, int, int, 0);
 static const tine_task twice_next = { .name = "twice",
 				      .fn = twice,
 				      .in_size = sizeof(int),

@@ -156,6 +156,47 @@ TEST(a_failure_is_not_kept)
 	clean();
 }
 
+static int answer_more(const void *in, void *out)
+{
+	*(int *)out = *(const int *)in * 1000;
+	return 0;
+}
+
+/* Two functions of one name, of two files: each has its own. A named one is anybody's. */
+TEST(a_task_is_more_than_a_name)
+{
+	const tine_task tasks[] = {
+		{ .name = "f", .fn = answer, .in_size = 4, .out_size = 4, .file = "a.c" },
+		{ .name = "f",
+		  .fn = answer_more,
+		  .in_size = 4,
+		  .out_size = 4,
+		  .file = "b.c" },
+	};
+	tine_task named = TINE_TASK_NAMED("f", answer, int, int, 0);
+	tine_cache *cache = opened(4 * MIB);
+	int in = 7, out;
+
+	for (int round = 0; round < 2; round++)
+		for (int i = 0; i < 2; i++) {
+			CHECK_EQ(tine_cache_call(cache, &tasks[i], &in, &out, NULL,
+						 TINE_FOREVER),
+				 round);
+			CHECK_EQ(out, i ? 7000 : 7);
+		}
+	CHECK_EQ(tine_cache_call(cache, &named, &in, &out, NULL, TINE_FOREVER), 0);
+	CHECK_EQ(stats_of(cache).entries, 3);
+	/* And so it is dropped. */
+	CHECK_EQ(tine_cache_clear(cache, &tasks[1]), 0);
+	CHECK_EQ(stats_of(cache).entries, 2);
+	CHECK_EQ(tine_cache_call(cache, &tasks[0], &in, &out, NULL, TINE_FOREVER), 1);
+	CHECK_EQ(tine_cache_call(cache, &tasks[1], &in, &out, NULL, TINE_FOREVER), 0);
+	CHECK_EQ(tine_cache_clear(cache, &named), 0);
+	CHECK_EQ(stats_of(cache).entries, 2);
+	tine_cache_free(cache);
+	clean();
+}
+
 TEST(name_version_and_input_are_the_key)
 {
 	static const char *const names[] = { "a", "ab", "b", "answer", "" };

@@ -298,7 +298,7 @@ TEST(a_wake_of_one_leaves_the_others_to_the_next)
 		for (int j = 0; j < 3; j++)
 			test_kill(pids[j]);
 		/* From the dead, perhaps. */
-		tine_lock_acquire(&gate->lock, TINE_FOREVER);
+		(void)!tine_lock_acquire(&gate->lock, TINE_FOREVER);
 		CHECK_EQ(tine_lock_release(&gate->lock), 0);
 	}
 	CHECK(seen);

@@ -125,7 +125,7 @@ static void map_forks(void *arg)
 
 	(void)arg;
 	CHECK_EQ(tine_pool_new(&pool, &(tine_pool_opts){ .workers = 1 }), 0);
-	tine_pool_map(pool, &task, NULL, NULL, 1, NULL, TINE_FOREVER);
+	(void)!tine_pool_map(pool, &task, NULL, NULL, 1, NULL, TINE_FOREVER);
 }
 
 TEST(five_hundred_processes_of_a_job)
@@ -149,7 +149,7 @@ static void map_naps(void *arg)
 
 	(void)arg;
 	CHECK_EQ(tine_pool_new(&pool, &(tine_pool_opts){ .workers = 2 }), 0);
-	tine_pool_map(pool, &nap_task, waits, NULL, 2, NULL, TINE_FOREVER);
+	(void)!tine_pool_map(pool, &nap_task, waits, NULL, 2, NULL, TINE_FOREVER);
 }
 
 TEST(the_callers_death_ends_what_jobs_have_started)

@@ -705,7 +705,7 @@ static void works_until_killed(void *arg)
 	atomic_store(&board->pids[3], board->boss);
 	CHECK_EQ(tine_pool_new(&pool, &opts), 0);
 	atomic_store(&board->finished[2], 1);
-	tine_pool_map(pool, &wait_task, in, NULL, 2, NULL, TINE_FOREVER);
+	(void)!tine_pool_map(pool, &wait_task, in, NULL, 2, NULL, TINE_FOREVER);
 }
 
 TEST(signals_to_the_parent)

@@ -850,3 +850,110 @@ TEST(a_caller_that_closes_all_its_descriptors)
 	CHECK_EQ(test_reap(test_fork(close_and_map, NULL)), 0);
 	test_grows_no_further();
 }
+
+/* ---- what the caller writes later -------------------------------------------------- */
+
+static long setting;
+
+static int says_setting(const void *in, void *out)
+{
+	(void)in;
+	*(long *)out = setting;
+	return 0;
+}
+
+static const tine_task setting_task = { .name = "setting",
+					.fn = says_setting,
+					.out_size = sizeof(long) };
+
+static void check_setting(tine_pool *pool, long seen)
+{
+	long out[20];
+
+	CHECK_EQ(tine_pool_map(pool, &setting_task, NULL, out, 20, NULL, TINE_FOREVER),
+		 0);
+	for (int i = 0; i < 20; i++)
+		CHECK_EQ(out[i], seen);
+}
+
+static void may_not_refresh(void *pool)
+{
+	CHECK_EQ(tine_pool_refresh(pool), -EPERM);
+}
+
+TEST(a_refreshed_pool_sees_what_was_written)
+{
+	tine_pool *pool;
+	tine_done done;
+	long out;
+
+	setting = 1;
+	pool = make(2);
+	setting = 50;
+	check_setting(pool, 1);
+	/* A result that is there already stays. */
+	CHECK_EQ(tine_pool_submit(pool, &setting_task, NULL, 7, TINE_FOREVER), 0);
+	while (tine_pool_refresh(pool) == -EBUSY)
+		test_sleep_us(1000);
+	check_setting(pool, 50);
+	CHECK_EQ(tine_pool_next(pool, &out, sizeof(out), &done, TINE_FOREVER), 1);
+	CHECK_EQ(done.tag, 7);
+	CHECK_EQ(out, 1);
+	for (setting = 51; setting < 54; setting++) {
+		CHECK_EQ(tine_pool_refresh(pool), 0);
+		check_setting(pool, setting);
+	}
+	CHECK_EQ(test_reap(test_fork(may_not_refresh, pool)), 0);
+	tine_pool_free(pool);
+}
+
+static int refused;
+
+/* At the last call all are done. */
+static void refreshes(void *pool, size_t done, size_t total)
+{
+	if (done == total)
+		return;
+	CHECK_EQ(tine_pool_refresh(pool), -EBUSY);
+	refused++;
+}
+
+static int naps(const void *in, void *out)
+{
+	(void)in;
+	(void)out;
+	test_sleep_us(200000);
+	return 0;
+}
+
+TEST(not_while_jobs_run)
+{
+	const tine_task task = { .name = "naps", .fn = naps };
+	tine_pool *pool = make(2);
+	tine_map_opts opts = { .progress = refreshes, .progress_arg = pool };
+
+	CHECK_EQ(tine_pool_map(pool, &task, NULL, NULL, 8, &opts, TINE_FOREVER), 0);
+	CHECK(refused > 0);
+	tine_pool_free(pool);
+}
+
+static int refuses_the_second(void *arg)
+{
+	(void)arg;
+	return setting == 2 ? -ENODEV : 0;
+}
+
+TEST(an_init_that_refuses_the_refreshed)
+{
+	tine_pool_opts opts = { .workers = 2, .init = refuses_the_second };
+	tine_pool *pool;
+
+	setting = 1;
+	CHECK_EQ(tine_pool_new(&pool, &opts), 0);
+	setting = 2;
+	CHECK_EQ(tine_pool_refresh(pool), -ENODEV);
+	setting = 3;
+	CHECK_EQ(tine_pool_refresh(pool), 0);
+	check_setting(pool, 3);
+	tine_pool_free(pool);
+}

@@ -266,7 +266,7 @@ TEST(a_death_that_held_nothing_is_not_told)
 
 static void wait_in_vain(void *sem)
 {
-	tine_sem_wait(sem, TINE_FOREVER);
+	(void)!tine_sem_wait(sem, TINE_FOREVER);
 }
 
 TEST(a_killed_sleeper_takes_nothing_along)

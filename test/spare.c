@@ -380,7 +380,8 @@ TEST(the_nursery_dies)
 		kill(boss, SIGKILL);
 		/* Workers live a little longer than it, and die in a job or not. */
 		while (board->boss == boss)
-			tine_pool_map(pool, &task, &what, &pid, 1, NULL, TINE_FOREVER);
+			(void)!tine_pool_map(pool, &task, &what, &pid, 1, NULL,
+					     TINE_FOREVER);
 		await_spare(spare);
 		CHECK(!test_alive(spare) || i == 2);
 	}

@@ -262,7 +262,7 @@ static void open_damaged(void *arg)
 	CHECK(err == 0 || err == -EBADMSG);
 	for (int i = 0; !err && i < 300; i++) {
 		snprintf(key, sizeof(key), "key-%d", i);
-		tine_store_get(store, key, value, sizeof(value));
+		(void)!tine_store_get(store, key, value, sizeof(value));
 		if (i % 3 == 0)
 			tine_store_del(store, key);
 		else
@@ -944,5 +944,44 @@ TEST(each_allocation_fails)
 			tine_store_del(store, "list");
 		tine_store_free(store);
 	}
+	clean();
+}
+
+/* The first record's value is the format. */
+static void set_format(char format)
+{
+	static char mark[] = "\0tine store";
+	MDB_val key = { sizeof(mark), mark }, data = { 1, &format };
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+
+	CHECK_EQ(mdb_env_create(&env), 0);
+	CHECK_EQ(mdb_env_open(env, path_of("store"), 0, 0600), 0);
+	CHECK_EQ(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	CHECK_EQ(mdb_dbi_open(txn, NULL, 0, &dbi), 0);
+	CHECK_EQ(mdb_put(txn, dbi, &key, &data, 0), 0);
+	CHECK_EQ(mdb_txn_commit(txn), 0);
+	mdb_env_close(env);
+}
+
+TEST(a_folder_of_a_later_version)
+{
+	tine_store *store;
+	char buf[8];
+
+	make();
+	CHECK_EQ(tine_store_open(&store, url, NULL), 0);
+	CHECK_EQ(tine_store_set(store, "key", "value", 5), 0);
+	tine_store_free(store);
+	set_format(2);
+	CHECK_EQ(tine_store_open(&store, url, NULL), -EPROTO);
+	set_format(0);
+	CHECK_EQ(tine_store_open(&store, url, NULL), -EBADMSG);
+	/* Nothing was changed. */
+	set_format(1);
+	CHECK_EQ(tine_store_open(&store, url, NULL), 0);
+	CHECK_EQ(tine_store_get(store, "key", buf, sizeof(buf)), 5);
+	tine_store_free(store);
 	clean();
 }

@@ -329,7 +329,7 @@ static void map_and_die(void *arg)
 	for (int i = 0; i < 4000; i++)
 		us[i] = 1000;
 	alarm(1);
-	tine_pool_map(pool, &sleeps, us, NULL, 4000, NULL, TINE_FOREVER);
+	(void)!tine_pool_map(pool, &sleeps, us, NULL, 4000, NULL, TINE_FOREVER);
 }
 
 TEST(a_program_that_is_killed_leaves_its_trace)
@@ -525,7 +525,7 @@ TEST(submitted_jobs_are_counted_once)
 
 static int sleeper(void *arg)
 {
-	tine_sem_wait(arg, tine_after(30));
+	(void)!tine_sem_wait(arg, tine_after(30));
 	raise(SIGTERM);
 	return 0;
 }

@@ -130,11 +130,11 @@ static void search_in_parallel(struct pieces *all, enum way way)
 	}
 	flag_lower(way);
 	if (way == FIND)
-		tine_pool_find(pool, &task, all->ranges, all->divisors, all->n, NULL,
-			       &opts, TINE_FOREVER);
+		(void)!tine_pool_find(pool, &task, all->ranges, all->divisors, all->n,
+				      NULL, &opts, TINE_FOREVER);
 	else
-		tine_pool_map(pool, &task, all->ranges, all->divisors, all->n, &opts,
-			      TINE_FOREVER);
+		(void)!tine_pool_map(pool, &task, all->ranges, all->divisors, all->n,
+				     &opts, TINE_FOREVER);
 	keep_rest(all);
 }
 

@@ -39,7 +39,7 @@ static int put_numbers(void *arg)
 {
 	(void)arg;
 	for (uint64_t number = first; number < end; number++)
-		tine_queue_put(numbers, &number, sizeof(number), TINE_FOREVER);
+		(void)!tine_queue_put(numbers, &number, sizeof(number), TINE_FOREVER);
 	return tine_queue_close(numbers);
 }
 
@@ -51,7 +51,8 @@ static int check_numbers(void *arg)
 
 	while (tine_queue_get(numbers, &number, sizeof(number), TINE_FOREVER) > 0)
 		if (is_prime(number))
-			tine_queue_put(primes, &number, sizeof(number), TINE_FOREVER);
+			(void)!tine_queue_put(primes, &number, sizeof(number),
+					      TINE_FOREVER);
 	return tine_queue_close(primes);
 }
 /* [end] */
@@ -68,7 +69,7 @@ static int put_batches(void *arg)
 	for (uint64_t next = first; next < end; next += n) {
 		for (n = 0; n < BATCH && next + n < end; n++)
 			batch[n] = next + n;
-		tine_queue_put_many(numbers, batch, n, TINE_FOREVER);
+		(void)!tine_queue_put_many(numbers, batch, n, TINE_FOREVER);
 	}
 	return tine_queue_close(numbers);
 }
@@ -86,7 +87,8 @@ static int check_batches(void *arg)
 			if (is_prime(batch[i]))
 				batch[found++] = batch[i];
 		if (found)
-			tine_queue_put_many(primes, batch, (size_t)found, TINE_FOREVER);
+			(void)!tine_queue_put_many(primes, batch, (size_t)found,
+						   TINE_FOREVER);
 	}
 	return tine_queue_close(primes);
 }

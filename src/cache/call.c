@@ -8,8 +8,12 @@
 #include "cache/turn.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define KEY_ROOM 512 /* on the stack, for keys of tasks */
 #define GRACE_MS 2   /* to keep a result that was not there before the deadline */
@@ -22,30 +26,77 @@ struct flight {
 };
 static _Thread_local struct flight *flights;
 
-uint64_t task_hash(const char *name)
+/* Of the program that runs; NULL: no memory. */
+static const char *program_path(void)
 {
-	return (uint32_t)bytes_hash(name, strlen(name)) | 1;
+	static _Atomic(char *) known;
+	static const char gone[] = " (deleted)"; /* was replaced by a newer one */
+	char path[PATH_MAX], *copy = atomic_load(&known), *other = NULL;
+	ssize_t len;
+
+	if (copy)
+		return copy;
+	len = readlink("/proc/self/exe", path, sizeof(path));
+	if (len <= 0) /* without /proc */
+		len = snprintf(path, sizeof(path), "%s", program_invocation_name);
+	else if ((size_t)len >= sizeof(gone) &&
+		 memcmp(path + len - sizeof(gone) + 1, gone, sizeof(gone) - 1) == 0)
+		len -= sizeof(gone) - 1;
+	copy = strndup(path, len);
+	if (!copy || atomic_compare_exchange_strong(&known, &other, copy))
+		return copy;
+	free(copy);
+	return other;
 }
 
-/* A task's key: its name with the zero, its version, and the input. */
+uint64_t task_hash(const char *identity)
+{
+	return (uint32_t)bytes_hash(identity, strlen(identity)) | 1;
+}
+
+size_t identity_size(const tine_task *task)
+{
+	size_t name = strlen(task->name) + 1;
+	const char *program;
+
+	if (!task->file)
+		return name;
+	program = program_path();
+	return program ? strlen(program) + 1 + strlen(task->file) + 1 + name : 0;
+}
+
+void identity_write(char *to, const tine_task *task)
+{
+	if (task->file) {
+		to = stpcpy(to, program_path());
+		*to++ = ':';
+		to = stpcpy(to, task->file);
+		*to++ = ':';
+	}
+	strcpy(to, task->name);
+}
+
+/* A task's key: its identity with the zero, its version, and the input. */
 static int task_key(struct cache_key *key, const tine_task *task, const void *in,
 		    char *room, size_t room_len)
 {
-	size_t name = strlen(task->name) + 1;
+	size_t name = identity_size(task);
 	uint32_t version = task->version;
 	char *bytes;
 
+	if (name == 0)
+		return -ENOMEM;
 	key->len = name + sizeof(version) + task->in_size;
 	bytes = key->len <= room_len ? room : malloc(key->len);
 	if (!bytes)
 		return -ENOMEM;
-	memcpy(bytes, task->name, name);
+	identity_write(bytes, task);
 	memcpy(bytes + name, &version, sizeof(version));
 	if (task->in_size)
 		memcpy(bytes + name + sizeof(version), in, task->in_size);
 	key->bytes = bytes;
 	key->kind = KEY_OF_TASK;
-	key->task = task_hash(task->name);
+	key->task = task_hash(bytes);
 	key_hash(key);
 	return 0;
 }

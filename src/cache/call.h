@@ -4,7 +4,13 @@
 
 #include "cache/handle.h"
 
-uint64_t task_hash(const char *name);
+/*
+ * The bytes, with the zero, of what tells a task from all others but for its version: its
+ * name, or the program, the source file and the name. 0: no memory.
+ */
+size_t identity_size(const tine_task *);
+void identity_write(char *to, const tine_task *);
+uint64_t task_hash(const char *identity);
 /*
  * 1: the result is there, and taken; 0: it is not, or it would have to be waited for;
  * -ENOMEM. And the hash of its key.

@@ -25,7 +25,7 @@ static uint64_t check_of(uint64_t value)
 	return (value ^ CACHE_MAGIC) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
-/* 0; -EPROTO: of another version; -ENODATA: it is still to be made; -EUCLEAN. */
+/* 0; -ENODATA: it is still to be made; -EUCLEAN, also where another version made it. */
 static int is_index(tine_cache *cache)
 {
 	struct index_header *header = area_at(&cache->index, 0, HEADER_SIZE);
@@ -41,7 +41,7 @@ static int is_index(tine_cache *cache)
 	layout = get_word(header->layout);
 	if (get_word(header->check) != check_of(layout))
 		return -EUCLEAN;
-	return layout == CACHE_LAYOUT ? 0 : -EPROTO;
+	return layout == CACHE_LAYOUT ? 0 : -EUCLEAN;
 }
 
 int cache_set_max(tine_cache *cache, uint64_t max_bytes)

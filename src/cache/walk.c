@@ -2,6 +2,7 @@
 /* The cache: all of its entries. */
 #include "cache/walk.h"
 
+#include "base/options.h"
 #include "cache/call.h"
 #include "cache/hash.h"
 #include "cache/large.h"
@@ -149,16 +150,33 @@ static int clear_all(tine_cache *cache)
 	return err;
 }
 
+/* 0: no memory. */
+static uint64_t hash_of_task(const tine_task *task)
+{
+	size_t size = identity_size(task);
+	char *identity = size ? malloc(size) : NULL;
+	uint64_t hash;
+
+	if (!identity)
+		return 0;
+	identity_write(identity, task);
+	hash = task_hash(identity);
+	free(identity);
+	return hash;
+}
+
 int tine_cache_clear(tine_cache *cache, const tine_task *task)
 {
 	uint64_t hash, i = 0, slots;
 	int err = 0, more = 1;
 
-	if (!cache || (task && !task->name))
+	if (!cache || (task && (!task->name || !ROOM_IS_ZERO(task))))
 		return -EINVAL;
 	if (!task)
 		return clear_all(cache);
-	hash = task_hash(task->name);
+	hash = hash_of_task(task);
+	if (!hash)
+		return -ENOMEM;
 	do {
 		/* Bound: PATIENCE_MS. */
 		err = cache_lock(cache, TINE_FOREVER);

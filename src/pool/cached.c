@@ -11,7 +11,7 @@
 
 size_t cached_size(const tine_cache *cache, const tine_task *task)
 {
-	return sizeof(struct cached) + strlen(cache->path) + 1 + strlen(task->name) + 1;
+	return sizeof(struct cached) + strlen(cache->path) + 1 + identity_size(task);
 }
 
 void cached_fill(struct cached *cached, const tine_cache *cache, const tine_task *task)
@@ -23,7 +23,7 @@ void cached_fill(struct cached *cached, const tine_cache *cache, const tine_task
 				   .version = task->version,
 				   .name = strlen(cache->path) + 1 };
 	strcpy(cached->text, cache->path);
-	strcpy(cached->text + cached->name, task->name);
+	identity_write(cached->text + cached->name, task);
 }
 
 /* The one that this process had last; jobs seldom use two. */

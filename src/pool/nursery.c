@@ -161,7 +161,7 @@ static _Noreturn void be_worker(const struct nursery *nursery, unsigned id)
 	write_mark(getppid(), getpid());
 	spare_worker_signals(&nursery->jobs_mask);
 	/* Whoever had it is dead, or cannot die. */
-	tine_lock_acquire(&nursery->ledger->desks[id].life, TINE_NOWAIT);
+	(void)!tine_lock_acquire(&nursery->ledger->desks[id].life, TINE_NOWAIT);
 	leave(worker_main(nursery->ledger, id));
 }
 

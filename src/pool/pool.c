@@ -65,6 +65,12 @@ static int await_seats(tine_pool *pool)
 	return 0;
 }
 
+/* Where there is no other processor it would keep that from who is waited for. */
+static void have_spin(struct ledger *ledger)
+{
+	atomic_store(&ledger->spins, affine_processors() > 1 ? SPINS : 0);
+}
+
 int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 {
 	static const tine_pool_opts defaults;
@@ -97,10 +103,7 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 	err = await_seats(pool);
 	if (err)
 		goto end_nursery;
-	/*
-	 * To spin where there is no other processor is to keep it from who is waited for.
-	 */
-	pool->ledger->spins = affine_processors() > 1 ? SPINS : 0;
+	have_spin(pool->ledger);
 	*out = pool;
 	return 0;
 
@@ -111,6 +114,24 @@ free_ledger:
 	tine_shared_free(pool->ledger);
 free_pool:
 	free(pool);
+	return err;
+}
+
+int tine_pool_refresh(tine_pool *pool)
+{
+	int err;
+
+	if (!pool)
+		return -EINVAL;
+	if (pool->nursery.owner != getpid())
+		return -EPERM;
+	if (atomic_load(&pool->mapping) || pool_has_tickets(pool))
+		return -EBUSY;
+	atomic_store(&pool->ledger->spins, 0);
+	err = pool_renew_nursery(pool);
+	if (!err)
+		err = await_seats(pool);
+	have_spin(pool->ledger);
 	return err;
 }
 

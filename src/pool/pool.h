@@ -56,6 +56,10 @@ void pool_ask(tine_pool *);
 void pool_have_watched(tine_pool *, bool limits);
 /* Whether it has died and no other was started yet. */
 bool pool_lost_nursery(tine_pool *);
+/* Ends it and the workers, which are in no job, and forks another. */
+int pool_renew_nursery(tine_pool *);
+/* Whether jobs that were submitted are not done. */
+bool pool_has_tickets(const tine_pool *);
 /* Ends it and the workers. */
 void pool_end_nursery(tine_pool *);
 /* Frees what is kept from map to map, but so many bytes of each. */

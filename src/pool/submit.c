@@ -332,6 +332,17 @@ int tine_pool_next(tine_pool *pool, void *out, size_t size, tine_done *done,
 	return 1;
 }
 
+bool pool_has_tickets(const tine_pool *pool)
+{
+	const struct ticket *tickets = atomic_load(&pool->ledger->tickets);
+
+	for (unsigned i = 0; tickets && i < ticket_count(pool->ledger); i++)
+		if (state_of_ticket(&tickets[i]) == WAITING ||
+		    state_of_ticket(&tickets[i]) == TAKEN)
+			return true;
+	return false;
+}
+
 void pool_drop_tickets(tine_pool *pool)
 {
 	struct ticket *tickets = atomic_load(&pool->ledger->tickets);

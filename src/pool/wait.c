@@ -229,7 +229,8 @@ int pool_lock(tine_pool *pool, int64_t deadline, int *died)
 	}
 }
 
-void pool_end_nursery(tine_pool *pool)
+/* With the workers, if it is alive; to be released. */
+static void end_nursery(tine_pool *pool)
 {
 	child_hang_up(&pool->nursery);
 	/* Somebody may have stopped it. */
@@ -243,6 +244,17 @@ void pool_end_nursery(tine_pool *pool)
 		child_wait(&pool->nursery, NULL, tine_now() + DEATH_WAIT);
 	}
 	await_workers(pool->ledger);
+}
+
+void pool_end_nursery(tine_pool *pool)
+{
+	end_nursery(pool);
 	child_release(&pool->nursery);
 	ledger_end_trace(pool->ledger);
+}
+
+int pool_renew_nursery(tine_pool *pool)
+{
+	end_nursery(pool);
+	return restart_nursery(pool, false);
 }

@@ -29,7 +29,7 @@ static int take_back(tine_lock *lock, unsigned times)
 
 	while (--times > 0)
 		/* Bound: it is this thread's. */
-		tine_lock_acquire(lock, TINE_FOREVER);
+		(void)!tine_lock_acquire(lock, TINE_FOREVER);
 	return err;
 }
 

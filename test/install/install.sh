@@ -70,6 +70,23 @@ for compiler in g++ clang++; do
     build $compiler c++17 five.cc "$compiler c++17, shared" $(pkg-config --libs tine)
 done
 
+# Two programs of one source file, each with a function of that name, share the default cache.
+cat >"$work/work.c" <<'END'
+#include <tine.h>
+static int work(const void *in, void *out) { *(long *)out = *(const long *)in * TIMES; return 0; }
+static const tine_task task = TINE_TASK(work, long, long);
+int main(void) { tine_cache *cache; long in = 7, out = 0;
+if (tine_cache_open(&cache, 0, 0) < 0) return 2;
+int computed = tine_cache_call(cache, &task, &in, &out, 0, TINE_FOREVER);
+tine_cache_free(cache); return computed != KEPT || out != 7 * TIMES; }
+END
+build_work() {
+    gcc -DTIMES="$1" -DKEPT="$2" "$work/work.c" -o "$work/times$1" \
+        $(pkg-config --cflags --libs tine) && TINE_CACHE="$work/results" "$work/times$1"
+}
+build_work 10 0 && build_work 1000 0 && build_work 10 1 && build_work 1000 1
+result $? "each of two programs is served its own results"
+
 # Only what tine.h declares is seen of the static library, and what it calls itself is not
 # taken from the program: one that has a function of each of its names.
 nm -g --defined-only "$libraries/libtine.a" 2>/dev/null | awk 'NF == 3 {print $3}' |

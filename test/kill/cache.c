@@ -174,7 +174,7 @@ static void call_one(void *arg)
 	struct scene *scene = arg;
 	char out[3000];
 
-	tine_cache_call(scene->cache, &task, &scene->key, out, NULL, TINE_FOREVER);
+	(void)!tine_cache_call(scene->cache, &task, &scene->key, out, NULL, TINE_FOREVER);
 }
 
 static void is_whole(void *arg, long step)
@@ -322,7 +322,7 @@ static void make_it(void *arg)
 	tine_cache *cache;
 
 	(void)arg;
-	tine_cache_open(&cache, folder(), &(tine_cache_opts){ .max_bytes = MIB });
+	(void)!tine_cache_open(&cache, folder(), &(tine_cache_opts){ .max_bytes = MIB });
 }
 
 static void can_be_made(void *arg, long step)

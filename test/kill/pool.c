@@ -702,7 +702,7 @@ static void large_caller(void *arg)
 				kill(pids[i], SIGKILL);
 				break;
 			}
-		tine_pool_map(pool, &task, in, NULL, 10, NULL, TINE_FOREVER);
+		(void)!tine_pool_map(pool, &task, in, NULL, 10, NULL, TINE_FOREVER);
 		test_sleep_us(80000);
 	}
 }

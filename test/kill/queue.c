@@ -779,7 +779,7 @@ static void is_quicker_to_put(void *arg, long step)
 	struct message message = message_of(6);
 
 	scene->step = step;
-	tine_queue_put(scene->queue, &message, sizeof(message), TINE_NOWAIT);
+	(void)!tine_queue_put(scene->queue, &message, sizeof(message), TINE_NOWAIT);
 }
 
 static void gets_or_claims_nothing(void *arg)
@@ -801,7 +801,7 @@ static void is_quicker_to_get(void *arg, long step)
 	struct message message;
 
 	scene->step = step;
-	tine_queue_get(scene->queue, &message, sizeof(message), TINE_NOWAIT);
+	(void)!tine_queue_get(scene->queue, &message, sizeof(message), TINE_NOWAIT);
 }
 
 static void count_failures(void *arg, long step)

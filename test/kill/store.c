@@ -147,8 +147,8 @@ static void both_are_equal(void *arg, long step)
 	struct scene *scene = arg;
 	int left = 0, right = 0;
 
-	tine_store_get(scene->store, "left", &left, sizeof(left));
-	tine_store_get(scene->store, "right", &right, sizeof(right));
+	(void)!tine_store_get(scene->store, "left", &left, sizeof(left));
+	(void)!tine_store_get(scene->store, "right", &right, sizeof(right));
 	if (left != right)
 		test_fail(__FILE__, __LINE__, "half of it is done at step %ld", step);
 	scene->turn++;
@@ -617,7 +617,7 @@ static void read_on(void *arg)
 	static char buf[60000];
 
 	for (;;)
-		tine_store_get(arg, "left-0", buf, sizeof(buf));
+		(void)!tine_store_get(arg, "left-0", buf, sizeof(buf));
 }
 
 /* Their slots are taken again, and the pages that they held. */

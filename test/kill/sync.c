@@ -864,8 +864,8 @@ static void send_or_receive(void *arg)
 			while (receive(&post->pipe) > 0)
 				;
 		else
-			tine_pipe_send(post->pipe.ends[0], post->pipe.msg, post->pipe.len,
-				       TINE_NOWAIT);
+			(void)!tine_pipe_send(post->pipe.ends[0], post->pipe.msg,
+					      post->pipe.len, TINE_NOWAIT);
 		release(&post->turn);
 	}
 }

@@ -66,8 +66,10 @@ static int check_mark(MDB_txn *txn, MDB_dbi dbi)
 	rc = mdb_get(txn, dbi, &key, &data);
 	if (rc)
 		return rc == MDB_NOTFOUND ? MDB_INVALID : rc;
-	return data.mv_size == 1 && *(char *)data.mv_data == MARK_FORMAT ? 0
-									 : MDB_INVALID;
+	if (data.mv_size != 1 || *(char *)data.mv_data < MARK_FORMAT)
+		return MDB_INVALID;
+	/* A later version has more to say than this one understands. */
+	return *(char *)data.mv_data == MARK_FORMAT ? 0 : EPROTO;
 }
 
 static int look_for_mark(MDB_env *env)
