@@ -912,7 +912,7 @@ TEST_LIMIT(owners_killed_at_each_instruction, 600)
 	test_kill_each_step(&steps, NULL);
 }
 
-/* ---- keepers that are stopped or killed at any time --------------------------------- */
+/* ---- keepers that are stopped or killed at any time -------------------------------- */
 
 /* The keeper's number, for the process that is at it. */
 static _Atomic pid_t *hunted;

@@ -66,8 +66,8 @@
  * nothing is left when all have closed, head is at tail, there are no strays, no desk
  * names a FULL before head, and nobody else has leased more than it has acked.
  *
- * Who joins, or puts for the first time, writes PRODUCES in the role of its desk, and with
- * any role it counts as closed when it has ended. Who dies before that step is none.
+ * Who joins, or puts for the first time, writes PRODUCES in the role of its desk, and
+ * with any role it counts as closed when it has ended. Who dies before that step is none.
  *
  * Closing counts in one word, with the desk that was counted last:
  *
