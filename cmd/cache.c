@@ -84,7 +84,9 @@ int open_cache(const char *command, tine_cache **out, const char *dir,
 				cache_reason(err));
 	if (err)
 		complain(DONE,
-			 "%s: '%s' was damaged beyond repair: all entries are discarded",
+			 "%s: '%s' was damaged beyond repair, or of another version of "
+			 "tine: "
+			 "all entries are discarded",
 			 command, name);
 	if (restarted)
 		*restarted = err != 0;

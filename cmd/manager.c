@@ -170,7 +170,7 @@ const struct command manager_command = {
 		"Then the server ends and the socket is removed, also if the command\n"
 		"is killed.\n"
 		"The password does not appear in a list of processes.\n"
-		"Everybody with access to the URL has the password.\n",
+		"Every process that can read the URL has the password.\n",
 	.example = "tine manager --at /tmp/redis",
 	.run = run_manager,
 };

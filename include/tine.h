@@ -15,8 +15,8 @@
  *             Structs have room for later members, which are called reserved. These must
  *             be zero in a struct that the caller fills in, else the call returns
  *             -EINVAL, and are zero in a struct that tine fills in.
- *  Ownership. An object that x_new(), x_open() or x_start() makes is released by
- *             x_free(). Bytes that are passed in are copied before the call returns,
+ *  Ownership. An object that x_new(), x_open(), x_start() or x_spawn() makes is released
+ *             by x_free(). Bytes that are passed in are copied before the call returns,
  *             unless its comment says otherwise.
  *  NULL.      If the object of a call is NULL, the call returns -EINVAL. A call that
  *             returns no int returns 0, false or NULL, and x_free(NULL) does nothing.
