@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 # Debian's own tools, whatever else comes first in the path.
 MESON  := PATH="/usr/bin:$$PATH" meson
 
-.PHONY: help run test quick soak bench lint asan tsan valgrind install uninstall clean
+.PHONY: help run test quick soak bench lint abi asan tsan valgrind install uninstall clean
 
 help:
 	@echo 'make run      build, and take the quick tour: a table, and a report with pictures'
@@ -15,6 +15,7 @@ help:
 	@echo 'make soak     every test, every instruction, lint, sanitizers (hours)'
 	@echo 'make bench    measure, beside other libraries and Python (minutes)'
 	@echo 'make lint     format, static checks, manual pages, exported names, gcc and clang'
+	@echo 'make abi      record the binary interface as it is now, for make lint'
 	@echo 'make asan     the tests under AddressSanitizer and UBSan'
 	@echo 'make tsan     the tests under ThreadSanitizer'
 	@echo 'make valgrind the tests under valgrind'
@@ -63,6 +64,10 @@ lint:
 	@tools/deps check
 	@$(MAKE) --no-print-directory build
 	@tools/lint $(BUILD)
+
+abi: build
+	@tools/deps check
+	@tools/abi $(BUILD) --record
 
 asan:
 	@tools/deps check
