@@ -71,7 +71,7 @@ result $bad "every command that computes has it"
 bad=0
 complains "'/nowhere/x'" pi -n 10 --trace /nowhere/x || bad=1
 complains "'$work'" primes 0 10 --trace "$work" || bad=1
-complains "no regular file" isprime 5 --trace /dev/null || bad=1
+complains "not a regular file" isprime 5 --trace /dev/null || bad=1
 complains "''" pi -n 10 --trace= || bad=1
 [ "$(id -u)" -eq 0 ] || {
     : >"$work/read-only" && chmod 400 "$work/read-only"
