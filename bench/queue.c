@@ -235,7 +235,7 @@ struct patience {
 	unsigned turn;
 	uint32_t seen;
 	bool joined;
-	int64_t nap;
+	struct nap nap;
 };
 
 static __attribute__((noinline)) void plain_wait(struct sleepers *sleepers,
@@ -311,7 +311,7 @@ static inline size_t plain_try_put(const char *messages, size_t len, size_t n)
 static __attribute__((noinline)) void plain_put(const char *messages, size_t len,
 						size_t n)
 {
-	struct patience patience = { .nap = FIRST_NAP };
+	struct patience patience = { .nap = { .most = FIRST_NAP } };
 
 	while (n > 0) {
 		size_t k = plain_try_put(messages, len, n);
@@ -349,7 +349,7 @@ static inline size_t plain_try_get(char *messages, size_t len, size_t n)
 
 static __attribute__((noinline)) size_t plain_get(char *messages, size_t len, size_t n)
 {
-	struct patience patience = { .nap = FIRST_NAP };
+	struct patience patience = { .nap = { .most = FIRST_NAP } };
 	size_t k;
 
 	while ((k = plain_try_get(messages, len, n)) == 0)

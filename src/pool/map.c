@@ -7,6 +7,7 @@
 
 #include "base/deadline.h"
 #include "base/options.h"
+#include "base/proc.h"
 #include "base/self.h"
 #include "memory/heap.h"
 #include "pool/cached.h"
@@ -53,8 +54,23 @@ static void report(const struct run *run)
 		run->opts->progress(run->opts->progress_arg, done, run->items);
 }
 
-/* Has the nursery end what still runs. */
-static void end_running(tine_pool *pool, int status)
+static bool runs(const struct pool_desk *desk)
+{
+	(void)desk;
+	return true;
+}
+
+/* One that is stopped cannot use its grace. */
+static bool is_stopped(const struct pool_desk *desk)
+{
+	pid_t pid = atomic_load(&desk->pid);
+
+	return pid && process_stopped(pid);
+}
+
+/* Has the nursery end what still runs, of the workers that are so. */
+static void end_running(tine_pool *pool, int status,
+			bool (*is_so)(const struct pool_desk *))
 {
 	struct ledger *ledger = pool->ledger;
 
@@ -62,7 +78,7 @@ static void end_running(tine_pool *pool, int status)
 		struct pool_desk *desk = &ledger->desks[id];
 		uint64_t job = job_of(desk);
 
-		if (job && !(job & TICKET_JOB)) {
+		if (job && !(job & TICKET_JOB) && is_so(desk)) {
 			atomic_store(&desk->unwanted_status, status);
 			atomic_store(&desk->unwanted, job);
 		}
@@ -82,7 +98,7 @@ static void mind_search(struct run *run)
 	if (!run->ended)
 		run->ended = tine_now();
 	if ((tine_now() - run->ended) / 1000000 >= grace)
-		end_running(run->pool, -ECANCELED);
+		end_running(run->pool, -ECANCELED, runs);
 }
 
 static void mind_deadline(struct run *run)
@@ -90,8 +106,9 @@ static void mind_deadline(struct run *run)
 	if (!run->late && tine_now() >= run->deadline) {
 		run->late = true;
 		atomic_store(&run->pool->ledger->cancelled, 1);
+		end_running(run->pool, -ETIMEDOUT, is_stopped);
 	} else if (run->late) {
-		end_running(run->pool, -ETIMEDOUT);
+		end_running(run->pool, -ETIMEDOUT, runs);
 	}
 }
 
