@@ -11,10 +11,11 @@ static tine_queue *primes;
 
 static int put_numbers(void *queue)
 {
-	for (long number = 100000000; number < 100100000; number++)
-		if (tine_queue_put(queue, &number, sizeof(number), TINE_FOREVER) != 0)
-			return 1;
-	return tine_queue_close(queue);
+	int err = 0;
+
+	for (long n = 100000000; n < 100100000 && !err; n++)
+		err = tine_queue_put(queue, &n, sizeof(n), TINE_FOREVER);
+	return err || tine_queue_close(queue);
 }
 
 static int is_prime(long number)
@@ -27,32 +28,29 @@ static int is_prime(long number)
 
 static int check_numbers(void *queue)
 {
-	long number;
+	long n, err = tine_queue_join(primes);
 
-	tine_queue_join(primes);
-	while (tine_queue_get(queue, &number, sizeof(number), TINE_FOREVER) > 0)
-		if (is_prime(number) &&
-		    tine_queue_put(primes, &number, sizeof(number), TINE_FOREVER) != 0)
-			return 1;
-	return tine_queue_close(primes);
+	while (!err && tine_queue_get(queue, &n, sizeof(n), TINE_FOREVER) > 0)
+		if (is_prime(n))
+			err = tine_queue_put(primes, &n, sizeof(n), TINE_FOREVER);
+	return err || tine_queue_close(primes);
 }
 
 int main(void)
 {
 	tine_process *process[WORKERS + 1] = { NULL };
-	tine_queue_opts opts = { .producers = WORKERS };
 	tine_queue *numbers = NULL;
 	long prime, count = 0;
-	int err = tine_queue_new(&numbers, sizeof(long), NULL);
+	int err = tine_queue_new(&numbers, sizeof(long), NULL) ||
+		  tine_queue_new(&primes, sizeof(long),
+				 &(tine_queue_opts){ .producers = WORKERS });
 
-	err = err ? err : tine_queue_new(&primes, sizeof(long), &opts);
 	for (int i = 0; i <= WORKERS && !err; i++)
 		err = tine_process_start(&process[i], i ? check_numbers : put_numbers,
 					 numbers, NULL);
 	while (!err && tine_queue_get(primes, &prime, sizeof(long), TINE_FOREVER) > 0)
 		count++;
-	fprintf(err ? stderr : stdout, "%ld primes%s%s\n", count, err ? ": " : "",
-		err ? tine_strerror(err) : "");
+	printf("%ld primes%s\n", count, err ? ", and then an error" : "");
 	for (int i = 0; i <= WORKERS; i++)
 		tine_process_free(process[i]);
 	tine_queue_free(primes);

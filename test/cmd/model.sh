@@ -18,7 +18,7 @@ mistakes="PUTS/LATE_CLAIM GETS/KEPT_CLAIM GETS/EARLY_CLAIM PUTS/IGNORES_LIVING
 # it saves.
 explore() {
     spin -a "-D${1%/*}" "-D${1#*/}" "$model" &&
-        $compiler -w -DSAFETY -DMEMLIM=1500 -o pan pan.c && ./pan -E -m10000
+        $compiler -w -DSAFETY -DMEMLIM=3000 -o pan pan.c && ./pan -E -m10000
 }
 
 # This script, called by itself for one of them: FOLDER CONFIGURATION[/MISTAKE].
@@ -34,7 +34,7 @@ for tool in spin "${compiler%% *}"; do
     exit 0
 done
 
-# Two at a time; the largest, which is the first, takes 1.2 GiB.
+# Two at a time; the largest, which is the first, takes 1.8 GiB.
 # shellcheck disable=SC2086
 printf '%s\n' $configurations $mistakes | xargs -P 2 -n 1 sh "$0" "${work:?}"
 

@@ -5,9 +5,10 @@
 . "$(dirname "$0")/lib.sh"
 
 unset TINE_WORKERS TINE_ISA TINE_TRACE
+tree=$PWD
 case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
 case $TINE in /*) ;; *) TINE=$PWD/$TINE ;; esac
-export PKG_CONFIG_PATH="$BUILD/meson-uninstalled" LD_LIBRARY_PATH="$BUILD/src"
+export LD_LIBRARY_PATH="$BUILD/src"
 PATH=$(dirname "$TINE"):$PATH
 
 if ! /usr/bin/python3 test/cmd/notebook.py doc/notebook.md "$work" >"$work/log" 2>&1; then
@@ -20,6 +21,15 @@ result 0 "the programs are there"
 cd "$work" || exit 1
 
 # Two at a time; a log stays of each, empty if all is well.
+mkdir pkgconfig
+cat >pkgconfig/tine.pc <<END
+Name: tine
+Description: of this build
+Version: 0
+Cflags: -I$tree/include
+Libs: -L$BUILD/src -ltine
+END
+export PKG_CONFIG_PATH="$work/pkgconfig"
 flags=$(pkg-config --cflags --libs tine)
 export flags
 # shellcheck disable=SC2016
@@ -35,7 +45,7 @@ done
 # has WORD: whether the machine, or this build, has that.
 has() {
     case $1 in
-    lmdb) grep -q "^Requires.private:.*\b$1\b" "$PKG_CONFIG_PATH"/*.pc ;;
+    lmdb) grep -q "^Libs.private:.*-l$1\b" "$BUILD/meson-private/tine.pc" ;;
     *) command -v "$1" >/dev/null ;;
     esac
 }
