@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 # Debian's own tools, whatever else comes first in the path.
 MESON  := PATH="/usr/bin:$$PATH" meson
 
-.PHONY: help run test quick soak bench lint abi asan tsan valgrind install uninstall clean
+.PHONY: help run test quick soak bench lint abi coverage asan tsan valgrind install uninstall clean
 
 help:
 	@echo 'make run      build, and take the quick tour: a table, and a report with pictures'
@@ -16,6 +16,7 @@ help:
 	@echo 'make bench    measure, beside other libraries and Python (minutes)'
 	@echo 'make lint     format, static checks, manual pages, exported names, gcc and clang'
 	@echo 'make abi      record the binary interface as it is now, for make lint'
+	@echo 'make coverage which lines and branches the tests run'
 	@echo 'make asan     the tests under AddressSanitizer and UBSan'
 	@echo 'make tsan     the tests under ThreadSanitizer'
 	@echo 'make valgrind the tests under valgrind'
@@ -68,6 +69,10 @@ lint:
 abi: build
 	@tools/deps check
 	@tools/abi $(BUILD) --record
+
+coverage:
+	@tools/deps coverage
+	@tools/coverage
 
 asan:
 	@tools/deps check

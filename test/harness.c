@@ -146,6 +146,19 @@ void test_kill(pid_t pid)
 void *__real_malloc(size_t);
 void *__real_calloc(size_t, size_t);
 void *__real_shared_alloc(size_t, int64_t);
+#ifdef COVERAGE
+/* A process that is killed takes its counts along; one that leaves writes them. */
+void __gcov_dump(void);
+_Noreturn void __wrap__exit(int);
+_Noreturn void __real__exit(int);
+
+_Noreturn void __wrap__exit(int code)
+{
+	__gcov_dump();
+	__real__exit(code);
+}
+#endif
+
 void *__wrap_malloc(size_t);
 void *__wrap_calloc(size_t, size_t);
 void *__wrap_shared_alloc(size_t, int64_t);
