@@ -81,6 +81,7 @@ int computed = tine_cache_call(cache, &task, &in, &out, 0, TINE_FOREVER);
 tine_cache_free(cache); return computed != KEPT || out != 7 * TIMES; }
 END
 build_work() {
+    # shellcheck disable=SC2046
     gcc -DTIMES="$1" -DKEPT="$2" "$work/work.c" -o "$work/times$1" \
         $(pkg-config --cflags --libs tine) && TINE_CACHE="$work/results" "$work/times$1"
 }
