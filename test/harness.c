@@ -332,7 +332,7 @@ static char temporary[PATH_MAX]; /* the folder for files that pass, or "" */
 static void take_names(void)
 {
 	own_names = unshare(CLONE_NEWNS) == 0 &&
-		    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+		    mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
 		    mount("tmpfs", "/dev/shm", "tmpfs", 0, "mode=1777") == 0;
 }
 

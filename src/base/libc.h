@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What glibc has since 2.30 only. OLD_LIBC: as if this one were older. */
+/*
+ * What glibc has since 2.30 only. OLD_LIBC: as if this one were older. So too for
+ * ThreadSanitizer, which sees locks of the older call, and not those of the newer.
+ */
 #ifndef TINE_LIBC_H
 #define TINE_LIBC_H
 
@@ -8,7 +11,7 @@
 #include <stdint.h>
 #include <time.h>
 
-#if !__GLIBC_PREREQ(2, 30) || defined(OLD_LIBC)
+#if !__GLIBC_PREREQ(2, 30) || defined(OLD_LIBC) || defined(__SANITIZE_THREAD__)
 
 /*
  * The older call waits for a time of the day, which may be set: in slices, after each of

@@ -4,6 +4,7 @@
 
 #include "base/atfork.h"
 #include "base/futex.h"
+#include "base/libc.h"
 #include "base/proc.h"
 #include "memory/heap.h"
 

@@ -38,6 +38,7 @@
 #include "base/atfork.h"
 #include "base/deadline.h"
 #include "base/futex.h"
+#include "base/libc.h"
 #include "base/options.h"
 #include "base/place.h"
 

@@ -2,6 +2,7 @@
 #include "store/file/inside.h"
 
 #include "base/futex.h"
+#include "base/libc.h"
 
 #include <errno.h>
 #include <fcntl.h>
