@@ -389,15 +389,25 @@ static void is_refused(void *lock)
 	CHECK(!tine_shared_new(1, 48));
 }
 
+/* In a child, since the leak checker cannot work with such children. */
+static void have_it_refused(void *lock)
+{
+	if (unshare(CLONE_NEWPID) != 0)
+		_exit(77);
+	CHECK_EQ(test_reap(test_fork(is_refused, lock)), 0);
+}
+
 TEST(another_pid_namespace_is_refused)
 {
 	tine_lock *lock = tine_shared_new(1, sizeof(*lock));
+	int how;
 
 	CHECK_EQ(tine_lock_acquire(lock, TINE_NOWAIT), 0);
 	CHECK_EQ(tine_lock_release(lock), 0);
-	if (unshare(CLONE_NEWPID) != 0)
+	how = test_reap(test_fork(have_it_refused, lock));
+	if (how == 77)
 		test_skip("no PID namespaces for this user");
-	CHECK_EQ(test_reap(test_fork(is_refused, lock)), 0);
+	CHECK_EQ(how, 0);
 	CHECK_EQ(tine_lock_acquire(lock, TINE_NOWAIT), 0);
 	CHECK_EQ(tine_lock_release(lock), 0);
 	tine_shared_free(lock);
