@@ -25,7 +25,7 @@ struct tine_cache {
 	dev_t device;
 	ino_t inode;
 	struct area index, data;
-	_Atomic uint64_t max_bytes;	    /* as it was last seen */
+	_Atomic uint64_t max_bytes; /* as it was last seen */
 	uint64_t max_age;	    /* nanoseconds; 0: none */
 	word hits, misses;	    /* not yet in the header */
 	pthread_mutex_t maps_mutex; /* of the large files mapped, large.c */
