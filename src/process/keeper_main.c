@@ -167,12 +167,16 @@ static void settle_descriptors(int line, pid_t owner)
 		_exit(1);
 }
 
+/*
+ * By the kernel's own call: the C library's refuses its two signals, which posix_spawn(3),
+ * and so make(1), leaves ignored in what it starts. Zeros are the default.
+ */
 static void settle_signals(void)
 {
-	struct sigaction action = { .sa_handler = SIG_DFL };
+	const unsigned long action[8] = { 0 };
 
 	for (int signal = 1; signal < NSIG; signal++)
-		sigaction(signal, &action, NULL);
+		syscall(SYS_rt_sigaction, signal, action, NULL, 8);
 }
 
 /* ---- programs ---------------------------------------------------------------------- */
