@@ -168,8 +168,8 @@ static void settle_descriptors(int line, pid_t owner)
 }
 
 /*
- * By the kernel's own call: the C library's refuses its two signals, which posix_spawn(3),
- * and so make(1), leaves ignored in what it starts. Zeros are the default.
+ * By the kernel's own call: that of the C library refuses its own two signals, which
+ * posix_spawn(3), and so make(1), leaves ignored in what it starts. Zeros: the default.
  */
 static void settle_signals(void)
 {
