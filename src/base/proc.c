@@ -77,6 +77,15 @@ bool process_ending(pid_t pid, int *status)
 	return *status != 0;
 }
 
+pid_t process_parent(pid_t pid)
+{
+	char text[1024];
+
+	if (!read_proc(pid, "stat", text, sizeof(text)))
+		return 0;
+	return (pid_t)strtol(stat_field(text, 4), NULL, 10);
+}
+
 bool process_stopped(pid_t pid)
 {
 	char text[1024], state;

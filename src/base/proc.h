@@ -25,6 +25,8 @@ bool process_exiting(pid_t);
  * where that would be 0: who may not look sees nothing else.
  */
 bool process_ending(pid_t, int *status);
+/* The process that is its parent now; 0: it is gone, or not to be seen. */
+pid_t process_parent(pid_t);
 /* Whether its first thread is stopped, by a signal or a tracer. */
 bool process_stopped(pid_t);
 /* Bytes that are resident and the process's own, not shared; 0: it is gone. */

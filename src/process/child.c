@@ -28,6 +28,7 @@
 
 #include "base/atfork.h"
 #include "base/futex.h"
+#include "process/passing.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -197,23 +198,7 @@ static int open_pidfd(pid_t pid)
  */
 static void hold_far_end(int far_end)
 {
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct iovec part = { "", 1 };
-	struct msghdr message = { .msg_iov = &part,
-				  .msg_iovlen = 1,
-				  .msg_control = control.bytes,
-				  .msg_controllen = sizeof(control.bytes) };
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-
-	header->cmsg_level = SOL_SOCKET;
-	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(header), &far_end, sizeof(int));
-	/* Bound: MSG_DONTWAIT. */
-	sendmsg(far_end, &message, MSG_DONTWAIT);
+	pass_message(far_end, "", 1, NULL, 0, &far_end, 1);
 }
 
 /*

@@ -3,6 +3,7 @@
 #define TINE_KEEPER_H
 
 #include "base/export.h"
+#include "process/passing.h"
 
 struct keeper;
 
@@ -14,8 +15,7 @@ struct keeper_request {
 	uint32_t argc, envc; /* strings that follow: arguments, then variables */
 	uint64_t len; /* of all those, in bytes; or in a file, the last descriptor */
 };
-#define MOST_SAID   ((size_t)64 << 10) /* of strings, in a message; more: in a file */
-#define MOST_PASSED 5		       /* descriptors */
+#define MOST_SAID ((size_t)64 << 10) /* of strings, in a message; more: in a file */
 
 /* And what it says. */
 struct answer {
@@ -50,12 +50,5 @@ int keeper_tie(int pidfd);
 
 /* The keeper itself. */
 _Noreturn void keeper_main(int line, pid_t owner);
-
-/* A message with descriptors, on a line between the two; never blocks. */
-ssize_t pass_message(int line, const void *head, size_t head_len, const char *rest,
-		     size_t rest_len, const int *fds, size_t n);
-/* The message's length; fds and *n, which was the room there is: what came with it. */
-ssize_t take_message(int line, void *head, size_t head_len, char *rest, size_t rest_len,
-		     int *fds, size_t *n);
 
 #endif

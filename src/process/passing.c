@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Messages with descriptors, between a keeper and its owner. */
-#include "process/keeper.h"
+/* Messages with descriptors, as a keeper and its owner have them. */
+#include "process/passing.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "process/strays.h"
 
+#include "base/proc.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,27 +30,6 @@ static unsigned each_number(int fd, stray_fn *fn, void *arg)
 	return count;
 }
 
-static pid_t parent_of(pid_t pid)
-{
-	char path[64], text[512], *end;
-	pid_t parent = 0;
-	ssize_t len;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	/* Bound: a file of the kernel's own. */
-	len = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[len > 0 ? len : 0] = '\0';
-	end = strrchr(text, ')');
-	if (end)
-		sscanf(end, ") %*c %d", &parent);
-	return parent;
-}
-
 /* By hand, since opendir(3) allocates, which a keeper must not. */
 static unsigned each_of_all(stray_fn *fn, void *arg)
 {
@@ -71,7 +52,7 @@ static unsigned each_of_all(stray_fn *fn, void *arg)
 			const struct entry *entry = (struct entry *)(entries + at);
 			pid_t pid = (pid_t)strtol(entry->name, NULL, 10);
 
-			if (pid > 0 && parent_of(pid) == self)
+			if (pid > 0 && process_parent(pid) == self)
 				count += fn(arg, pid);
 		}
 	if (fd >= 0)
