@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The family's memory: one large mapping, reserved by the first call, that every fork
- * inherits at its address, and the allocator in it.
+ * The allocator in the family's memory (family.h), one large mapping.
  *
- * The mapping is a memfd's, whose descriptor is closed at once: there is no name to leak
- * and no descriptor that a program's closefrom() could take away. Pages are committed
- * when they are handed out (MADV_POPULATE_WRITE), so that a full machine is a NULL here
- * and never a SIGBUS later; and large blocks are given back when they are freed.
+ * Pages are committed when they are handed out (MADV_POPULATE_WRITE), so that a full
+ * machine is a NULL here and never a SIGBUS later; and large blocks are given back when
+ * they are freed.
  *
  * The range is cut into units of 64 KiB. A span is a run of units, and the word of its
  * first unit says all there is to say of it: free, one large block, or (one unit long) a
@@ -36,31 +34,25 @@
 
 #include "base/cgroup.h"
 #include "base/futex.h"
-#include "base/limits.h"
+#include "memory/family.h"
 #include "wait/lock.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
 
-#define MAGIC	       UINT64_C(0x3170616568656e74) /* layout 1 */
-#define UNIT	       ((size_t)64 << 10)
-#define LARGEST	       ((size_t)64 << 30)
-#define SMALLEST       ((size_t)1 << 20)
-#define UNDER_VALGRIND ((size_t)2 << 30)
-#define GROW	       16 /* units */
-#define GIVE_BACK      ((size_t)1 << 20)
-#define LOOK_AGAIN     ((size_t)4 << 20) /* bytes committed between looks at the limits */
-#define MARGIN	       ((size_t)8 << 20) /* bytes left to everybody else */
-#define CLASS_ALIGN    64
-#define PATIENT_MS     1000 /* beside a process that is stopped in an allocation */
-#define SLOTS	       (UNIT / CLASS_ALIGN)
-#define NONE	       UINT32_MAX
+#define UNIT	    ((size_t)64 << 10)
+#define GROW	    16 /* units */
+#define GIVE_BACK   ((size_t)1 << 20)
+#define LOOK_AGAIN  ((size_t)4 << 20) /* bytes committed between looks at the limits */
+#define MARGIN	    ((size_t)8 << 20) /* bytes left to everybody else */
+#define CLASS_ALIGN 64
+#define PATIENT_MS  1000 /* beside a process that is stopped in an allocation */
+#define SLOTS	    (UNIT / CLASS_ALIGN)
+#define NONE	    UINT32_MAX
 
 enum kind { FREE = 1, LARGE, SLAB };
 
@@ -76,9 +68,9 @@ struct slab {
 };
 
 struct heap {
-	uint64_t magic;
-	size_t span, units; /* constant */
-	char *first;	    /* constant: where unit 0 begins */
+	/* Constant. */
+	size_t units;
+	char *first, *end; /* where unit 0 begins, and the memory ends */
 	_Atomic uint32_t *words;
 	uint8_t *touched;
 	struct slab *slabs;
@@ -90,8 +82,6 @@ struct heap {
 	_Atomic bool stale;	     /* what is derived has to be derived anew */
 	_Atomic size_t used;	     /* derived: bytes in blocks */
 };
-
-static struct heap *_Atomic the_heap;
 
 /* ---- pages ------------------------------------------------------------------------- */
 
@@ -141,76 +131,25 @@ static int populate(void *mem, size_t len)
 	return 0;
 }
 
-/* ---- the reservation --------------------------------------------------------------- */
-
-/*
- * Room for others: a limit on address space or file size takes part of the reservation.
- */
-static size_t largest_span(void)
-{
-	const char *preloaded = getenv("LD_PRELOAD");
-	size_t span = LARGEST;
-	struct rlimit limit;
-
-	/* At the end valgrind reads all there is, to find leaks, and so fills it. */
-	if (preloaded && strstr(preloaded, "/vgpreload_"))
-		span = UNDER_VALGRIND;
-
-	if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-		while (span > SMALLEST && span > limit.rlim_cur / 4 * 3)
-			span /= 2;
-	/* Beyond this one ftruncate(2) would raise SIGXFSZ. */
-	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-		while (span > SMALLEST && span > limit.rlim_cur)
-			span /= 2;
-	return span;
-}
-
-static void *reserve(size_t *span)
-{
-	void *mem = MAP_FAILED;
-	int fd = memfd_create("tine", MFD_CLOEXEC);
-
-	if (fd < 0)
-		return NULL;
-	for (*span = largest_span(); *span >= SMALLEST; *span /= 2) {
-		if (!file_may_reach(*span) || ftruncate(fd, *span) != 0)
-			continue;
-		mem = mmap(NULL, *span, PROT_READ | PROT_WRITE,
-			   MAP_SHARED | MAP_NORESERVE, fd, 0);
-		if (mem != MAP_FAILED)
-			break;
-	}
-	close(fd);
-	if (mem == MAP_FAILED)
-		return NULL;
-	/* A core dump would fill in every page of it. */
-	madvise(mem, *span, MADV_DONTDUMP);
-	return mem;
-}
+/* ---- beginning ---------------------------------------------------------------------- */
 
 static size_t round_up(size_t n, size_t to)
 {
 	return (n + to - 1) / to * to;
 }
 
-static struct heap *make_heap(void)
+/* Writes the tables' places into new memory. */
+static int begin_heap(void *mem, size_t len)
 {
-	struct heap *heap, *other = NULL;
-	size_t span, per_unit, tables, at;
-	char *base = reserve(&span);
+	size_t per_unit = UNIT + sizeof(_Atomic uint32_t) + sizeof(uint8_t) +
+			  sizeof(struct slab);
+	struct heap *heap = mem;
+	char *base = mem;
+	size_t tables, at;
 
-	if (!base)
-		return NULL;
-	heap = (struct heap *)base;
-	if (populate(heap, sizeof(*heap)) != 0) {
-		munmap(base, span);
-		return NULL;
-	}
-	per_unit = UNIT + sizeof(*heap->words) + sizeof(*heap->touched) +
-		   sizeof(*heap->slabs);
-	heap->span = span;
-	heap->units = (span - UNIT) / per_unit;
+	if (populate(heap, sizeof(*heap)) != 0)
+		return -ENOMEM;
+	heap->units = (len - UNIT) / per_unit;
 	at = round_up(sizeof(*heap), 64);
 	heap->words = (_Atomic uint32_t *)(base + at);
 	at = round_up(at + heap->units * sizeof(*heap->words), 64);
@@ -219,23 +158,26 @@ static struct heap *make_heap(void)
 	heap->slabs = (struct slab *)(base + at);
 	tables = round_up(at + heap->units * sizeof(*heap->slabs), UNIT);
 	heap->first = base + tables;
-	heap->units = (span - tables) / UNIT;
+	heap->units = (len - tables) / UNIT;
+	heap->end = base + len;
 	for (size_t class = 0; class < CLASSES; class ++)
 		heap->list[class] = NONE;
-	heap->magic = MAGIC;
-	/* Two threads may come first. */
-	if (!atomic_compare_exchange_strong(&the_heap, &other, heap)) {
-		munmap(base, span);
-		return other;
-	}
-	return heap;
+	return 0;
+}
+
+/* NULL: no family yet. */
+static struct heap *heap_known(void)
+{
+	struct family *family = family_known();
+
+	return family ? family_memory(family) : NULL;
 }
 
 static struct heap *heap_of_family(void)
 {
-	struct heap *heap = atomic_load_explicit(&the_heap, memory_order_acquire);
+	struct family *family = family_have(begin_heap);
 
-	return heap ? heap : make_heap();
+	return family ? family_memory(family) : NULL;
 }
 
 /* ---- derived state ----------------------------------------------------------------- */
@@ -586,7 +528,7 @@ void *tine_shared_new(size_t n, size_t size)
 
 void tine_shared_free(void *mem)
 {
-	struct heap *heap = atomic_load_explicit(&the_heap, memory_order_acquire);
+	struct heap *heap = heap_known();
 	size_t offset, unit;
 	uint32_t word;
 
@@ -628,16 +570,16 @@ _Atomic(void *) *shared_root(void)
 
 bool shared_has(const void *mem, size_t len)
 {
-	struct heap *heap = atomic_load_explicit(&the_heap, memory_order_acquire);
+	struct heap *heap = heap_known();
 	const char *from = mem;
 
-	return heap && from >= heap->first && from < (char *)heap + heap->span &&
-	       len <= (size_t)((char *)heap + heap->span - from);
+	return heap && from >= heap->first && from < heap->end &&
+	       len <= (size_t)(heap->end - from);
 }
 
 bool shared_in_use(const void *mem)
 {
-	struct heap *heap = atomic_load_explicit(&the_heap, memory_order_acquire);
+	struct heap *heap = heap_known();
 	bool in_use = false;
 	size_t offset;
 
@@ -667,19 +609,21 @@ bool shared_in_use(const void *mem)
 
 void *shared_base(void)
 {
-	return atomic_load(&the_heap);
+	struct family *family = family_known();
+
+	return family ? family_base(family) : NULL;
 }
 
 size_t shared_span(void)
 {
-	struct heap *heap = atomic_load(&the_heap);
+	struct family *family = family_known();
 
-	return heap ? heap->span : 0;
+	return family ? family->span : 0;
 }
 
 size_t shared_used(void)
 {
-	struct heap *heap = atomic_load(&the_heap);
+	struct heap *heap = heap_known();
 	size_t used;
 
 	if (!heap)
@@ -725,7 +669,7 @@ int shared_check(void)
 		if (room[class] != 0)
 			err = -EBADMSG;
 	}
-	if (unit != heap->high || used != heap->used || heap->magic != MAGIC)
+	if (unit != heap->high || used != heap->used)
 		err = -EBADMSG;
 	unlock_heap(heap);
 	return err;
