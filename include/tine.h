@@ -254,6 +254,41 @@ inline bool tine_event_is_set(const tine_event *event)
 	return event && (__atomic_load_n(&event->priv[0], __ATOMIC_ACQUIRE) & 1);
 }
 
+/*
+ * A descriptor for poll(2), for a caller that waits for other descriptors as well. It
+ * becomes readable when the object that it is armed for is ready, and stays so until it
+ * is armed again or disarmed: arm it, poll it, look at the object by a call with
+ * TINE_NOWAIT, and arm it again. What the processes that set the event pay for it is what
+ * they pay for a caller that waits, and only while it is armed.
+ *
+ * A waiter is a thread of this process, which waits. It belongs to the process that made
+ * it; any number of its threads may use it.
+ */
+typedef struct tine_waiter tine_waiter;
+
+/* Makes a waiter. Returns 0, or -EMFILE, -EAGAIN: no thread is left; -ENOMEM. */
+TINE_MUST int tine_waiter_new(tine_waiter **out);
+
+/*
+ * Arms the waiter for an event: its descriptor becomes readable when the event is set, or
+ * was set at any moment since this call. If the event is set, it is readable at once.
+ * What the waiter was armed for before ends. If a process dies between its set and its
+ * wake, the descriptor becomes readable within 200 ms. Returns 0, or -EPERM: the waiter
+ * belongs to another process.
+ */
+int tine_waiter_arm_event(tine_waiter *, tine_event *);
+
+/*
+ * Disarms the waiter: its descriptor is not readable, and the object that it was armed
+ * for may be freed. Returns 0, or -EPERM as above.
+ */
+int tine_waiter_disarm(tine_waiter *);
+
+/* The descriptor. The caller must neither close nor read it. */
+int tine_waiter_fd(const tine_waiter *);
+/* Disarms the waiter, ends its thread and closes its descriptor. */
+void tine_waiter_free(tine_waiter *);
+
 typedef struct tine_cond {
 	uint32_t priv[16];
 } TINE_LINE_ tine_cond;

@@ -71,6 +71,11 @@ TEST(no_object)
 	REFUSED(tine_event_clear(NULL));
 	REFUSED(tine_event_wait(NULL, TINE_NOWAIT));
 	CHECK(!tine_event_is_set(NULL));
+	REFUSED(tine_waiter_new(NULL));
+	REFUSED(tine_waiter_arm_event(NULL, (tine_event *)&lock));
+	REFUSED(tine_waiter_disarm(NULL));
+	REFUSED(tine_waiter_fd(NULL));
+	tine_waiter_free(NULL);
 	REFUSED(tine_cond_wait(NULL, &lock, TINE_NOWAIT));
 	REFUSED(tine_cond_wait((tine_cond *)&lock, NULL, TINE_NOWAIT));
 	REFUSED(tine_cond_wake(NULL, 1));

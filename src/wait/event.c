@@ -12,14 +12,15 @@
  * a setter that dies between the exchange and the wake leaves sleepers that nobody wakes,
  * and therefore a sleeper looks again by itself, every RELOOK.
  */
-#include "base/futex.h"
+#include "wait/waiter.h"
 
 #include "base/deadline.h"
+#include "base/futex.h"
 
 #define SET	1u
 #define SLEEPER 2u
 #define TURN	4u
-#define RELOOK	INT64_C(100000000)
+#define RELOOK	INT64_C(200000000)
 
 /* For those who cannot inline it. */
 extern inline bool tine_event_is_set(const tine_event *event);
@@ -55,28 +56,60 @@ int tine_event_clear(tine_event *event)
 	return 0;
 }
 
-int tine_event_wait(tine_event *event, int64_t deadline)
+static uint64_t count_of_sets(void *event)
+{
+	return atomic_load(event_word(event)) / TURN;
+}
+
+/* Whether it is set, or was since it had been set so often. */
+static bool was_set(uint32_t word, uint64_t sets)
+{
+	return (word & SET) || word / TURN != sets;
+}
+
+static bool look_at_event(void *event, uint64_t sets, int64_t deadline)
 {
 	_Atomic uint32_t *word = event_word(event);
-	uint32_t seen, first;
+	uint32_t seen = atomic_load(word);
+
+	if (was_set(seen, sets))
+		return true;
+	if (deadline <= tine_now())
+		return false;
+	if ((seen & SLEEPER) ||
+	    atomic_compare_exchange_strong(word, &seen, seen | SLEEPER))
+		/* Bound: the deadline. */
+		futex_wait(word, seen | SLEEPER, deadline);
+	return was_set(atomic_load(word), sets);
+}
+
+int tine_event_wait(tine_event *event, int64_t deadline)
+{
+	uint64_t sets;
 
 	if (!event || is_no_deadline(deadline))
 		return -EINVAL;
-	seen = atomic_load(word);
-	first = seen / TURN;
+	sets = count_of_sets(event);
 	for (;;) {
-		int64_t now, until;
+		int64_t relook = tine_now() + RELOOK;
 
-		if ((seen & SET) || seen / TURN != first)
+		if (look_at_event(event, sets, relook < deadline ? relook : deadline))
 			return 0;
-		now = tine_now();
-		if (deadline <= now)
+		if (deadline <= tine_now())
 			return -ETIMEDOUT;
-		until = deadline - now > RELOOK ? now + RELOOK : deadline;
-		if ((seen & SLEEPER) ||
-		    atomic_compare_exchange_strong(word, &seen, seen | SLEEPER)) {
-			futex_wait(word, seen | SLEEPER, until);
-			seen = atomic_load(word);
-		}
 	}
+}
+
+static void wake_at_event(void *event)
+{
+	futex_wake(event_word(event), INT_MAX);
+}
+
+static const struct waited waited_event = { .begin = count_of_sets,
+					    .look = look_at_event,
+					    .wake = wake_at_event };
+
+int tine_waiter_arm_event(tine_waiter *waiter, tine_event *event)
+{
+	return waiter_arm(waiter, &waited_event, event);
 }

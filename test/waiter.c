@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/* The descriptor for poll(2), and the events that it is armed for. */
+#include "step.h"
+
+#include <poll.h>
+
+static tine_waiter *new_waiter(void)
+{
+	tine_waiter *waiter;
+
+	CHECK_EQ(tine_waiter_new(&waiter), 0);
+	return waiter;
+}
+
+/* Whether it is readable now, or within so many milliseconds. */
+static bool rings(const tine_waiter *waiter, int ms)
+{
+	struct pollfd polled = { .fd = tine_waiter_fd(waiter), .events = POLLIN };
+
+	return poll(&polled, 1, ms) == 1 && (polled.revents & POLLIN);
+}
+
+#define COMES(waiter) CHECK(rings(waiter, (int)test_patience(10000)))
+
+TEST(readable_once_the_event_is_set)
+{
+	tine_event *event = tine_shared_new(1, sizeof(*event));
+	tine_waiter *waiter = new_waiter();
+
+	CHECK(!rings(waiter, 0));
+	CHECK_EQ(tine_waiter_arm_event(waiter, event), 0);
+	CHECK(!rings(waiter, 20));
+	tine_event_set(event);
+	COMES(waiter);
+	/* What is set is readable at once. */
+	CHECK_EQ(tine_waiter_arm_event(waiter, event), 0);
+	CHECK(rings(waiter, 0));
+	tine_event_clear(event);
+	CHECK_EQ(tine_waiter_arm_event(waiter, event), 0);
+	CHECK(!rings(waiter, 20));
+	tine_waiter_free(waiter);
+	tine_shared_free(event);
+}
+
+TEST(a_set_that_is_cleared_at_once_counts)
+{
+	tine_event *event = tine_shared_new(1, sizeof(*event));
+	tine_waiter *waiter = new_waiter();
+
+	for (int i = 0; i < 100; i++) {
+		CHECK_EQ(tine_waiter_arm_event(waiter, event), 0);
+		tine_event_set(event);
+		tine_event_clear(event);
+		COMES(waiter);
+	}
+	tine_waiter_free(waiter);
+	tine_shared_free(event);
+}
+
+TEST(disarmed_it_is_silent_and_the_event_may_be_freed)
+{
+	tine_waiter *waiter = new_waiter();
+
+	for (int i = 0; i < 200; i++) {
+		tine_event *event = tine_shared_new(1, sizeof(*event));
+
+		CHECK_EQ(tine_waiter_arm_event(waiter, event), 0);
+		if (i % 3 == 0)
+			test_sleep_us(300);
+		if (i % 2)
+			tine_event_set(event);
+		CHECK_EQ(tine_waiter_disarm(waiter), 0);
+		CHECK(!rings(waiter, 0));
+		tine_shared_free(event);
+	}
+	CHECK(!rings(waiter, 20));
+	tine_waiter_free(waiter);
+}
+
+TEST(armed_for_another_it_forgets_the_first)
+{
+	tine_event *events = tine_shared_new(2, sizeof(*events));
+	tine_waiter *waiter = new_waiter();
+
+	CHECK_EQ(tine_waiter_arm_event(waiter, &events[0]), 0);
+	CHECK_EQ(tine_waiter_arm_event(waiter, &events[1]), 0);
+	tine_event_set(&events[0]);
+	CHECK(!rings(waiter, 30));
+	tine_event_set(&events[1]);
+	COMES(waiter);
+	tine_waiter_free(waiter);
+	tine_shared_free(events);
+}
+
+/* What the others pay for is gone when nobody is armed. */
+TEST(the_event_is_as_before_when_it_rang)
+{
+	tine_event *event = tine_shared_new(1, sizeof(*event));
+	tine_waiter *waiter = new_waiter();
+
+	CHECK_EQ(tine_waiter_arm_event(waiter, event), 0);
+	test_sleep_us(20000);
+	tine_event_set(event);
+	COMES(waiter);
+	tine_event_clear(event);
+	CHECK_EQ(event->priv[0] & 3, 0);
+	tine_waiter_free(waiter);
+	tine_shared_free(event);
+}
+
+static void set_event(void *event)
+{
+	tine_event_set(event);
+}
+
+TEST(set_by_a_child_of_before_and_of_after)
+{
+	tine_event *events = tine_shared_new(2, sizeof(*events));
+	tine_waiter *waiter = new_waiter();
+	pid_t pid;
+
+	for (int i = 0; i < 20; i++) {
+		CHECK_EQ(tine_waiter_arm_event(waiter, &events[i % 2]), 0);
+		pid = test_fork(set_event, &events[i % 2]);
+		COMES(waiter);
+		CHECK_EQ(test_reap(pid), 0);
+		tine_event_clear(&events[i % 2]);
+	}
+	tine_waiter_free(waiter);
+	tine_shared_free(events);
+}
+
+static void use_inherited(void *arg)
+{
+	tine_waiter *waiter = arg;
+	tine_event event = { 0 };
+
+	CHECK_EQ(tine_waiter_arm_event(waiter, &event), -EPERM);
+	CHECK_EQ(tine_waiter_disarm(waiter), -EPERM);
+	tine_waiter_free(waiter);
+}
+
+TEST(inherited_it_can_only_be_freed)
+{
+	tine_event *event = tine_shared_new(1, sizeof(*event));
+	tine_waiter *waiter = new_waiter();
+	pid_t pid;
+
+	CHECK_EQ(tine_waiter_arm_event(waiter, event), 0);
+	pid = test_fork(use_inherited, waiter);
+	CHECK_EQ(test_reap(pid), 0);
+	tine_event_set(event);
+	COMES(waiter);
+	tine_waiter_free(waiter);
+	tine_shared_free(event);
+}
+
+static void wait_armed(void *event)
+{
+	tine_waiter *waiter = new_waiter();
+
+	CHECK_EQ(tine_waiter_arm_event(waiter, event), 0);
+	rings(waiter, -1);
+}
+
+TEST(who_dies_armed_leaves_nothing)
+{
+	tine_event *event = tine_shared_new(1, sizeof(*event));
+
+	for (int i = 0; i < 20; i++) {
+		pid_t pid = test_fork(wait_armed, event);
+
+		test_sleep_us(3000);
+		test_kill(pid);
+	}
+	tine_event_set(event);
+	tine_event_clear(event);
+	CHECK_EQ(event->priv[0] & 3, 0);
+	tine_shared_free(event);
+}
+
+struct watched {
+	tine_event event;
+	tine_waiter *waiter;
+};
+
+static void nobody_set_it_is_missed(void *arg, long step)
+{
+	struct watched *watched = arg;
+
+	/* The setter may have died before the set. */
+	if (tine_event_is_set(&watched->event) &&
+	    !rings(watched->waiter, (int)test_patience(10000)))
+		test_fail(__FILE__, __LINE__, "step %ld: set, and never readable", step);
+	tine_event_clear(&watched->event);
+	CHECK_EQ(tine_waiter_arm_event(watched->waiter, &watched->event), 0);
+}
+
+static void beside_the_setter(void *arg, long step)
+{
+	struct watched *watched = arg;
+
+	if (tine_event_is_set(&watched->event) &&
+	    !rings(watched->waiter, (int)test_patience(10000)))
+		test_fail(__FILE__, __LINE__, "step %ld: set, and never readable", step);
+	tine_event_clear(&watched->event);
+	CHECK_EQ(tine_waiter_disarm(watched->waiter), 0);
+	CHECK_EQ(tine_waiter_arm_event(watched->waiter, &watched->event), 0);
+	test_sleep_us(1000);
+}
+
+static void set_watched(void *arg)
+{
+	tine_event_set(&((struct watched *)arg)->event);
+}
+
+TEST(a_setter_killed_or_stopped_at_any_step)
+{
+	struct watched *watched = tine_shared_new(1, sizeof(*watched));
+	const struct steps dies = { NULL, set_watched, nobody_set_it_is_missed };
+	const struct stops stops = { NULL, set_watched, beside_the_setter,
+				     nobody_set_it_is_missed, false };
+
+	watched->waiter = new_waiter();
+	CHECK_EQ(tine_waiter_arm_event(watched->waiter, &watched->event), 0);
+	CHECK(test_kill_each_step(&dies, watched) > 10);
+	CHECK(test_stop_each_step(&stops, watched) > 10);
+	tine_waiter_free(watched->waiter);
+	tine_shared_free(watched);
+}
+
+TEST(without_memory_or_descriptors)
+{
+	tine_waiter *waiter = (tine_waiter *)1;
+
+	test_fail_allocation(1);
+	CHECK_EQ(tine_waiter_new(&waiter), -ENOMEM);
+	CHECK(test_allocation_failed());
+	test_fail_allocation(0);
+	CHECK(waiter == (tine_waiter *)1);
+}
