@@ -195,10 +195,12 @@ CARRIER(bare)
 /* ---- plain: tine's ring without recovery ------------------------------------------- */
 
 /* These, and plain_wait(), are those of src/queue/queue.c. */
-#define SPINS  64
-#define GROUP  4
-#define YIELDS 4
-#define FULL   (UINT64_C(1) << 61)
+#define LEAST_PAUSE 300
+#define MOST_PAUSE  10000
+#define YIELD_EVERY 12000
+#define AWAKE	    40000
+#define YIELDS	    4
+#define FULL	    (UINT64_C(1) << 61)
 
 struct plain_cell {
 	_Atomic uint64_t word;
@@ -231,21 +233,54 @@ static void plain_make(size_t len)
 		plain_cell(i)->word = i;
 }
 
+struct pace {
+	unsigned n, pause;
+};
+
 struct patience {
-	unsigned turn;
+	unsigned yields;
+	int64_t begun, yielded;
 	uint32_t seen;
 	bool joined;
 	struct nap nap;
 };
 
-static __attribute__((noinline)) void plain_wait(struct sleepers *sleepers,
-						 struct patience *patience)
+static void plain_pause(int64_t until)
 {
-	if (patience->turn < SPINS && patience->turn % GROUP < GROUP - 1) {
-		for (unsigned n = 16u << patience->turn % GROUP; n > 0; n--)
+	do
+		for (int i = 0; i < 8; i++)
 			cpu_relax();
-		patience->turn++;
-	} else if (patience->turn++ < SPINS + YIELDS) {
+	while (tine_now() < until);
+}
+
+static bool plain_stay_awake(struct pace *pace, struct patience *patience)
+{
+	unsigned pause = pace->n > 1 ? pace->pause * 2 : pace->pause / 2;
+	int64_t now = tine_now();
+
+	if (!patience->begun) {
+		patience->begun = patience->yielded = now;
+		pause = pause < LEAST_PAUSE ? LEAST_PAUSE : pause;
+		pace->pause = pause < MOST_PAUSE ? pause : MOST_PAUSE;
+		pace->n = 0;
+		plain_pause(now + pace->pause);
+	} else if (now - patience->begun >= AWAKE) {
+		return false;
+	} else if (now - patience->yielded < YIELD_EVERY) {
+		plain_pause(now + LEAST_PAUSE);
+	} else {
+		sched_yield();
+		patience->yielded = tine_now();
+	}
+	return true;
+}
+
+static __attribute__((noinline)) void
+plain_wait(struct sleepers *sleepers, struct pace *pace, struct patience *patience)
+{
+	if (plain_stay_awake(pace, patience))
+		return;
+	if (patience->yields++ < YIELDS) {
 		sched_yield();
 	} else if (!patience->joined) {
 		patience->seen = sleepers_join(sleepers);
@@ -311,6 +346,7 @@ static inline size_t plain_try_put(const char *messages, size_t len, size_t n)
 static __attribute__((noinline)) void plain_put(const char *messages, size_t len,
 						size_t n)
 {
+	static struct pace pace;
 	struct patience patience = { .nap = { .most = FIRST_NAP } };
 
 	while (n > 0) {
@@ -318,8 +354,9 @@ static __attribute__((noinline)) void plain_put(const char *messages, size_t len
 
 		messages += k * len;
 		n -= k;
+		pace.n += (unsigned)k;
 		if (k == 0)
-			plain_wait(&plain->room, &patience);
+			plain_wait(&plain->room, &pace, &patience);
 	}
 }
 
@@ -349,11 +386,13 @@ static inline size_t plain_try_get(char *messages, size_t len, size_t n)
 
 static __attribute__((noinline)) size_t plain_get(char *messages, size_t len, size_t n)
 {
+	static struct pace pace;
 	struct patience patience = { .nap = { .most = FIRST_NAP } };
 	size_t k;
 
 	while ((k = plain_try_get(messages, len, n)) == 0)
-		plain_wait(&plain->items, &patience);
+		plain_wait(&plain->items, &pace, &patience);
+	pace.n += (unsigned)k;
 	return k;
 }
 

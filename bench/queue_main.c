@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Producers and consumers, a process each, and the time from the first message to the
- * last. Of two processors each gets one producer and one consumer, the first ones on
- * different processors: with one of each they run side by side.
+ * last, beside loops that do something else if asked for. Of two processors each gets one
+ * producer and one consumer, the first ones on different processors: with one of each
+ * they run side by side.
  */
 #include "bench.h"
 #include "queue.h"
@@ -14,11 +15,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MOST 8 /* of either */
+#define MOST 32 /* of either */
 
 static struct run {
 	_Atomic unsigned ready, producing;
-	_Atomic bool go;
+	_Atomic bool go, busy;
 	double begun[MOST], ended[MOST];
 	uint64_t sum[MOST];
 } * run;
@@ -27,6 +28,7 @@ static const struct carrier *carrier;
 static unsigned producers, consumers;
 static size_t len, batch;
 static uint64_t messages; /* of each producer */
+static unsigned busy;	  /* loops, one to a processor, that only use it */
 
 void *queue_memory(size_t size)
 {
@@ -93,6 +95,14 @@ static void consume(unsigned index)
 	run->ended[index] = seconds_now();
 }
 
+static void keep_busy(unsigned index)
+{
+	pin(index);
+	while (atomic_load(&run->busy))
+		for (volatile int i = 0; i < 1000; i++)
+			;
+}
+
 static void start(void (*work)(unsigned), unsigned index)
 {
 	pid_t pid = fork();
@@ -105,11 +115,11 @@ static void start(void (*work)(unsigned), unsigned index)
 	_exit(0);
 }
 
-static void wait_for_all(void)
+static void wait_for(unsigned processes)
 {
 	int status;
 
-	while (wait(&status) > 0)
+	while (processes-- > 0 && wait(&status) > 0)
 		if (status != 0)
 			die(WIFEXITED(status) ? WEXITSTATUS(status) : 1,
 			    "a process failed");
@@ -123,15 +133,20 @@ static double measure(void)
 
 	run = queue_memory(sizeof(*run));
 	run->producing = producers;
+	run->busy = true;
 	carrier->make(len);
 	for (unsigned i = 0; i < producers; i++)
 		start(produce, i);
 	for (unsigned i = 0; i < consumers; i++)
 		start(consume, i);
+	for (unsigned i = 0; i < busy; i++)
+		start(keep_busy, i);
 	while (atomic_load(&run->ready) < producers + consumers)
 		usleep(100);
 	atomic_store(&run->go, true);
-	wait_for_all();
+	wait_for(producers + consumers);
+	atomic_store(&run->busy, false);
+	wait_for(busy);
 	begun = run->begun[0];
 	ended = run->ended[0];
 	for (unsigned i = 0; i < producers; i++)
@@ -147,19 +162,21 @@ static double measure(void)
 
 int queue_main(int argc, char **argv, const struct carrier *carriers)
 {
-	for (carrier = carriers; argc == 7 && carrier->name; carrier++)
+	for (carrier = carriers; argc >= 7 && carrier->name; carrier++)
 		if (strcmp(carrier->name, argv[1]) == 0)
 			break;
-	if (argc != 7 || !carrier->name)
-		die(2, "usage: queue CARRIER PRODUCERS CONSUMERS LEN BATCH MESSAGES");
+	if (argc < 7 || argc > 8 || !carrier->name)
+		die(2, "usage: queue CARRIER PRODUCERS CONSUMERS LEN BATCH MESSAGES "
+		       "[BUSY]");
 	producers = (unsigned)number(argv[2]);
 	consumers = (unsigned)number(argv[3]);
 	len = number(argv[4]);
 	batch = number(argv[5]);
 	if (producers < 1 || producers > MOST || consumers < 1 || consumers > MOST ||
-	    len < 8 || batch < 1 || batch > carrier->batch)
+	    len < 8 || batch < 1 || batch > carrier->batch || busy > MOST)
 		die(2, "out of range");
 	messages = number(argv[6]) / producers;
+	busy = argc == 8 ? (unsigned)number(argv[7]) : 0;
 	printf("%f\n", measure() / (double)(producers * messages) * 1e9);
 	return 0;
 }

@@ -27,9 +27,13 @@
 
 #define DESK_MS	     250 /* for a desk, where the call has no deadline */
 #define TEND_TURNS   64
-#define SPINS	     64 /* turns awake, in groups of */
-#define GROUP	     4	/* the last of which yields */
-#define YIELDS	     4
+
+/* Nanoseconds: pauses differ by a factor of seven between processors. */
+#define LEAST_PAUSE 300
+#define MOST_PAUSE  10000
+#define YIELD_EVERY 12000
+#define AWAKE	    40000 /* at first, */
+#define YIELDS	    4	  /* and then */
 
 /* ---- sitting down ------------------------------------------------------------------ */
 
@@ -60,15 +64,26 @@ static __attribute__((noinline)) int sit_down(tine_queue *queue, uint64_t id,
 	}
 }
 
-static inline int find_desk(tine_queue *queue, struct desk **desk, int64_t deadline)
+/* NULL: it has none yet. */
+static inline struct desk *own_desk(tine_queue *queue)
+{
+	uint64_t id = atomic_load_explicit(&member_own_id, memory_order_relaxed);
+	struct desk *desk = desk_at(queue, member_index(id));
+
+	return desk && id &&
+			       atomic_load_explicit(&desk->member,
+						    memory_order_relaxed) == id
+		       ? desk
+		       : NULL;
+}
+
+static int find_desk(tine_queue *queue, struct desk **desk, int64_t deadline)
 {
 	uint64_t id = member_id();
 	int err;
 
-	*desk = desk_at(queue, member_index(id));
-	if (__builtin_expect(*desk && atomic_load_explicit(&(*desk)->member,
-							   memory_order_relaxed) == id,
-			     1))
+	*desk = own_desk(queue);
+	if (*desk)
 		return 0;
 	err = sit_down(queue, id, deadline);
 	*desk = desk_at(queue, member_index(id));
@@ -100,13 +115,66 @@ static inline void leave_desk(struct desk *desk)
 
 /* ---- waiting ----------------------------------------------------------------------- */
 
+/*
+ * To sleep and to be woken takes longer than most waits: whoever finds nothing stays
+ * awake at first. Of two sides one is faster. If it looked all the time it would wait for
+ * each message, and take the line that it lies in away from the other side; so it does
+ * not look during its first pause. That is longer the next time while several messages
+ * went through between two waits, and shorter where it was one, as of a question that
+ * waits for its answer. No yield before a time in which the other side would have come
+ * from another processor: whoever else is on this one takes a whole turn.
+ */
 struct waiting {
-	unsigned turn;
-	uint32_t seen; /* the sleepers' turn, once it has joined them */
+	uint32_t first; /* pause; 0: not chosen yet */
+	unsigned yields;
+	int64_t begun, yielded; /* 0: not yet */
+	uint32_t seen;		/* the sleepers' turn, once it has joined them */
 	bool joined;
 	bool last;
 	struct nap nap;
 };
+
+/* With the desk in hand, after each attempt. */
+static void keep_pace(struct pace *pace, struct waiting *patience, bool got)
+{
+	uint32_t pause = pace->n > 1 ? pace->pause * 2 : pace->pause / 2;
+
+	if (got) {
+		pace->n++;
+	} else if (!patience->first) {
+		pause = pause < LEAST_PAUSE ? LEAST_PAUSE : pause;
+		pace->pause = pause < MOST_PAUSE ? pause : MOST_PAUSE;
+		pace->n = 0;
+		patience->first = pace->pause;
+	}
+}
+
+static void pause_until(int64_t until)
+{
+	do
+		for (int i = 0; i < 8; i++)
+			cpu_relax();
+	while (tine_now() < until);
+}
+
+/* False: that has lasted long enough. */
+static bool stay_awake(struct waiting *patience, int64_t now, int64_t deadline)
+{
+	if (!patience->begun) {
+		patience->begun = patience->yielded = now;
+		pause_until(earlier(now + patience->first, deadline));
+		return true;
+	}
+	if (now - patience->begun >= AWAKE)
+		return false;
+	if (now - patience->yielded < YIELD_EVERY) {
+		pause_until(earlier(now + LEAST_PAUSE, deadline));
+		return true;
+	}
+	sched_yield();
+	patience->yielded = tine_now();
+	return true;
+}
 
 /* Called after each attempt that got nothing: 0: try again; -ETIMEDOUT. */
 static __attribute__((noinline)) int wait_a_little(tine_queue *queue,
@@ -114,17 +182,9 @@ static __attribute__((noinline)) int wait_a_little(tine_queue *queue,
 						   struct waiting *patience,
 						   int64_t deadline)
 {
-	int64_t now;
+	int64_t now = deadline > TINE_NOWAIT ? tine_now() : 0;
 	bool late;
 
-	if (deadline > TINE_NOWAIT && patience->turn < queue->spins &&
-	    patience->turn % GROUP < GROUP - 1) {
-		for (unsigned n = 16u << patience->turn % GROUP; n > 0; n--)
-			cpu_relax();
-		patience->turn++;
-		return 0;
-	}
-	now = deadline == TINE_FOREVER ? 0 : tine_now();
 	if (deadline <= now) {
 		/* Who never sleeps must look after the dead all the same. */
 		queue_tend(queue, deadline);
@@ -133,7 +193,9 @@ static __attribute__((noinline)) int wait_a_little(tine_queue *queue,
 		patience->last = true;
 		return 0;
 	}
-	if (patience->turn++ < queue->spins + YIELDS) {
+	if (queue->spins && stay_awake(patience, now, deadline))
+		return 0;
+	if (patience->yields++ < YIELDS) {
 		sched_yield();
 		return 0;
 	}
@@ -197,8 +259,8 @@ static inline bool claim(_Atomic uint64_t *end, _Atomic uint64_t *claims, uint64
 }
 
 /* How many of n messages were put; -EAGAIN: there is no room. */
-static inline ssize_t try_put(tine_queue *queue, struct desk *desk, const char *messages,
-			      size_t len, size_t n)
+static inline __attribute__((always_inline)) ssize_t
+try_put(tine_queue *queue, struct desk *desk, const char *messages, size_t len, size_t n)
 {
 	uint64_t first, k;
 
@@ -250,8 +312,26 @@ int tine_queue_join(tine_queue *queue)
 	return err;
 }
 
-static ssize_t put(tine_queue *queue, const char *messages, size_t len, size_t n,
-		   int64_t deadline)
+/* What most calls need, where there is room; false: nothing was done. */
+static inline bool put_at_once(tine_queue *queue, const char *msg, size_t len)
+{
+	struct desk *desk = own_desk(queue);
+	ssize_t got;
+
+	if (!desk)
+		return false;
+	take_desk(desk);
+	got = may_put(queue, desk);
+	if (got == 0)
+		got = try_put(queue, desk, msg, len, 1);
+	if (got > 0)
+		desk->put_pace.n++;
+	leave_desk(desk);
+	return got > 0;
+}
+
+static __attribute__((noinline)) ssize_t put(tine_queue *queue, const char *messages,
+					     size_t len, size_t n, int64_t deadline)
 {
 	struct waiting patience = { 0 };
 	size_t done = 0;
@@ -266,6 +346,7 @@ static ssize_t put(tine_queue *queue, const char *messages, size_t len, size_t n
 		got = may_put(queue, desk);
 		if (got == 0)
 			got = try_put(queue, desk, messages + done * len, len, n - done);
+		keep_pace(&desk->put_pace, &patience, got > 0);
 		leave_desk(desk);
 		if (got > 0) {
 			/* Not patient anew: each cell that is freed would end a sleep. */
@@ -288,6 +369,8 @@ int tine_queue_put(tine_queue *queue, const void *msg, size_t len, int64_t deadl
 		return -EINVAL;
 	if (len > queue->max_len)
 		return -EMSGSIZE;
+	if (put_at_once(queue, msg, len))
+		return 0;
 	n = put(queue, msg, len, 1, deadline);
 	return n < 0 ? (int)n : 0;
 }
@@ -393,8 +476,8 @@ claim_full(tine_queue *queue, struct desk *desk, const struct sink *sink, uint64
  * 0: only holes. Little is stored but what has to be: stores keep their order, and here
  * they wait for cells that other processors have.
  */
-static inline ssize_t try_get(tine_queue *queue, struct desk *desk,
-			      const struct sink *sink)
+static inline __attribute__((always_inline)) ssize_t
+try_get(tine_queue *queue, struct desk *desk, const struct sink *sink)
 {
 	uint64_t first;
 	int64_t k = claim_full(queue, desk, sink, &first);
@@ -599,8 +682,16 @@ static int make_boxes(tine_queue *queue, int64_t deadline)
 			   queue->capacity * queue->box_stride, deadline);
 }
 
+/*
+ * Who always finds messages never sleeps, and looks after the dead all the same.
+ */
+static inline bool time_to_tend(struct desk *desk)
+{
+	return ++desk->turns % TEND_TURNS == 0;
+}
+
 static ssize_t attempt(tine_queue *queue, struct desk *desk, const struct sink *sink,
-		       int64_t deadline)
+		       struct waiting *patience, int64_t deadline)
 {
 	ssize_t got = -EAGAIN;
 	bool tends;
@@ -611,17 +702,16 @@ static ssize_t attempt(tine_queue *queue, struct desk *desk, const struct sink *
 	if (got == -EAGAIN)
 		got = sink->lease ? try_lease(queue, desk, sink)
 				  : try_get(queue, desk, sink);
-	tends = ++desk->turns % TEND_TURNS == 0;
+	keep_pace(&desk->get_pace, patience, got > 0);
+	tends = time_to_tend(desk);
 	leave_desk(desk);
-	/*
-	 * Who always finds messages never sleeps, and looks after the dead all the same.
-	 */
 	if (tends)
 		queue_tend(queue, deadline);
 	return got;
 }
 
-static ssize_t get(tine_queue *queue, const struct sink *sink, int64_t deadline)
+static __attribute__((noinline)) ssize_t get(tine_queue *queue, const struct sink *sink,
+					     int64_t deadline)
 {
 	struct waiting patience = { 0 };
 	struct desk *desk;
@@ -633,7 +723,7 @@ static ssize_t get(tine_queue *queue, const struct sink *sink, int64_t deadline)
 	if (err)
 		return err;
 	for (;;) {
-		got = attempt(queue, desk, sink, deadline);
+		got = attempt(queue, desk, sink, &patience, deadline);
 		if (got > 0)
 			return got;
 		if (got == 0)
@@ -648,12 +738,50 @@ static ssize_t get(tine_queue *queue, const struct sink *sink, int64_t deadline)
 	}
 }
 
+/*
+ * What most calls need, where a message is at hand: its length; 0: nothing was done, and
+ * get() sees why. The sink that get() has would be built, and read, for each message.
+ */
+static inline ssize_t get_at_once(tine_queue *queue, void *buf, size_t size,
+				  int64_t deadline)
+{
+	struct desk *desk = own_desk(queue);
+	uint64_t first, word;
+	struct cell *cell;
+	bool tends = false;
+	ssize_t got = 0;
+
+	if (!desk || atomic_load_explicit(&queue->strays, memory_order_relaxed) > 0)
+		return 0;
+	take_desk(desk);
+	first = atomic_load_explicit(&queue->head, memory_order_relaxed);
+	cell = cell_of(queue, first);
+	word = atomic_load_explicit(&cell->word, memory_order_acquire);
+	if (is_at(word, FULL, first) && word_len(word) <= size &&
+	    claim(&queue->head, &desk->getting, first, 1)) {
+		got = (ssize_t)word_len(word);
+		copy(buf, cell->data, got);
+		set_free(queue, cell, first);
+		make_room_known(queue);
+		desk->get_pace.n++;
+		tends = time_to_tend(desk);
+	}
+	leave_desk(desk);
+	if (tends)
+		queue_tend(queue, deadline);
+	return got;
+}
+
 ssize_t tine_queue_get(tine_queue *queue, void *buf, size_t size, int64_t deadline)
 {
 	struct sink sink = { .buf = buf, .size = size, .n = 1 };
+	ssize_t got;
 
 	if (!queue || (!buf && size > 0) || is_no_deadline(deadline))
 		return -EINVAL;
+	got = get_at_once(queue, buf, size, deadline);
+	if (got > 0)
+		return got;
 	return get(queue, &sink, deadline);
 }
 
@@ -790,7 +918,7 @@ int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *opts
 	queue->capacity = shape.capacity;
 	queue->mask = shape.mask;
 	queue->producers = shape.producers;
-	queue->spins = affine_processors() > 1 ? SPINS : 0;
+	queue->spins = affine_processors() > 1;
 	queue->nap = FIRST_NAP;
 	queue->cells = (char *)queue + head;
 	for (uint64_t i = 0; i <= queue->mask; i++)

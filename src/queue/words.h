@@ -124,6 +124,11 @@ struct box {
 	_Alignas(8) unsigned char data[];
 };
 
+/* In one direction: messages since the last wait, and nanoseconds of its first pause. */
+struct pace {
+	uint16_t n, pause;
+};
+
 /*
  * A process at the queue, by the number of its record. It alone writes, while it lives.
  */
@@ -137,7 +142,8 @@ struct desk {
 	_Atomic uint32_t leased, acked; /* boxes, and before, or after, they were */
 	_Atomic uint32_t fallen;	/* under the lock */
 	uint32_t box;			/* where it found a free one last */
-	uint32_t turns;			/* of getting */
+	struct pace put_pace, get_pace;
+	uint32_t turns; /* of getting */
 };
 
 /* Strays: all of them, and above those that are in boxes. */
@@ -157,7 +163,8 @@ struct tine_queue {
 	/* Constant. */
 	size_t max_len, stride, box_stride;
 	uint64_t capacity, mask; /* messages; cells - 1 */
-	unsigned producers, spins;
+	unsigned producers;
+	bool spins;  /* there is another processor that may do what is waited for */
 	int64_t nap; /* the first, of who waits */
 	char *cells;
 	/* Rarely written. */
