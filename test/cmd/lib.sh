@@ -45,6 +45,14 @@ complains() {
     return 1
 }
 
+# sample N WORD...: N of the words, others in each run; all of them under TEST_SOAK.
+sample() {
+    n=$1
+    shift
+    [ -z "${TEST_SOAK-}" ] || n=$#
+    printf '%s\n' "$@" | shuf -n "$n"
+}
+
 # commands: the subcommands, as the help lists them.
 commands() {
     "$TINE" --help | sed -n 's/^  \([a-z]*\) .*/\1/p' | grep -v '^help$'
@@ -54,7 +62,12 @@ commands() {
 # TINE is its first argument.
 family() {
     cat >"$work/family.py" <<'END'
-import os, signal, subprocess, sys, time
+import os, random, signal, subprocess, sys, time
+
+# N of them, others in each run; all of them under TEST_SOAK.
+def sample(n, them):
+    them = list(them)
+    return them if os.environ.get("TEST_SOAK") else random.sample(them, n)
 
 def stats():
     for name in os.listdir("/proc"):

@@ -44,7 +44,7 @@ proves "up to a million in a loop" 0 1000000 --via serial
 
 if [ -x "$oracle" ]; then
     bad=0
-    for workers in 1 2 4 7; do
+    for workers in $(sample 2 1 2 4 7); do
         for via in queue map serial; do
             agrees 99990000 100010000 --via $via -j $workers || bad=1
             grep -q "\"via\": \"$via\"" "$work/out" || bad=1
@@ -54,7 +54,7 @@ if [ -x "$oracle" ]; then
     result $bad "any number of workers, any way"
 
     bad=0
-    for via in queue map serial; do
+    for via in $(sample 1 queue map serial); do
         for range in "0 0" "0 1" "0 2" "0 3" "1 3" "2 3" "3 4" "4 9" "5 5" "24 30" \
             "63 64" "63 65" "64 129" "0 1024" "1 1026" "120 49000" "100000007 100000007" \
             "100000007 100000008" "9998200081 9998200083" "4294966297 4294968297" \
@@ -78,9 +78,11 @@ else
     skip "to the end of 64 bits" "no libprimesieve"
 fi
 
-runs 0 primes 18446744073709551557 18446744073709551558 --json -j 2 &&
-    grep -q '"count": 1, "primes_first": \[18446744073709551557\]' "$work/out"
-result $? "the largest prime of 64 bits"
+# All primes below 2^32 are wanted for the one, those below 2^28 for the other.
+if [ "${TEST_SOAK-}" ]; then prime=18446744073709551557; else prime=72057594037927931; fi
+runs 0 primes $prime "$(expr $prime + 1)" --json -j 2 &&
+    grep -q "\"count\": 1, \"primes_first\": \[$prime\]" "$work/out"
+result $? "the largest prime of 64 bits, or of 56"
 
 # More than one window: pi(5e6), as primesieve counts.
 bad=0
@@ -202,7 +204,7 @@ for via in queue map; do
 from family import *
 import json
 via = sys.argv[2]
-for delay in (0, 0.01, 0.03, 0.05, 0.07, 0.1):
+for delay in sample(2, (0, 0.01, 0.03, 0.05, 0.07, 0.1)):
     run = start("primes", "100000000", "101000000", "-j", "3", "--json", "--via", via)
     wait_for(3, run)
     time.sleep(delay)

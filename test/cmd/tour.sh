@@ -106,8 +106,11 @@ result $? "without a Redis server its programs are left out"
 (
     # shellcheck disable=SC2123
     PATH=/nonexistent
-    runs 0 tour -q pi --python --json "$work/json"
-) && tells 'assert program("pi", "python-pool")["left_out"] or program("pi", "python-pool")["seconds"]'
+    runs 0 tour -q streams --python --json "$work/json"
+) && tells '
+python = [each for each in programs.values() if each["python"]]
+assert python and all(each["left_out"] or each["seconds"] for each in python), python
+'
 result $? "Python is left out, or found without a path"
 
 # Programs without descriptors for so many processes.
@@ -142,26 +145,27 @@ fi
 family
 cat >"$work/end.py" <<'END'
 from family import *
+import itertools
 
 tine, work = sys.argv[1:3]
 # Every program of a lesson may be the one that runs, and each has other processes.
-for lesson in "pi", "streams", "primes", "flags", "kill":
-    for wait in 0.05, 0.4:
-        for number in signal.SIGTERM, signal.SIGINT, signal.SIGKILL:
-            open(f"{work}/kept", "w").write("what there was")
-            made = start("tour", "-j", "2", lesson, "--html", f"{work}/kept")
-            time.sleep(wait)
-            assert made.poll() is None, made.communicate()
-            os.kill(made.pid, number)
-            assert made.wait(30) == -number, made.returncode
-            nobody_is_left(made)
-            assert made.communicate() == ("", ""), lesson
-            assert open(f"{work}/kept").read() == "what there was"
-            begun = time.time()
-            while number == signal.SIGKILL and os.listdir(f"{work}/tmp"):
-                assert time.time() - begun < 30, lesson
-                time.sleep(0.01)
-            assert not os.listdir(f"{work}/tmp"), (lesson, number)
+for lesson, wait, number in sample(9, itertools.product(
+        ("pi", "streams", "primes", "flags", "kill"), (0.05, 0.4),
+        (signal.SIGTERM, signal.SIGINT, signal.SIGKILL))):
+    open(f"{work}/kept", "w").write("what there was")
+    made = start("tour", "-j", "2", lesson, "--html", f"{work}/kept")
+    time.sleep(wait)
+    assert made.poll() is None, made.communicate()
+    os.kill(made.pid, number)
+    assert made.wait(30) == -number, made.returncode
+    nobody_is_left(made)
+    assert made.communicate() == ("", ""), lesson
+    assert open(f"{work}/kept").read() == "what there was"
+    begun = time.time()
+    while number == signal.SIGKILL and os.listdir(f"{work}/tmp"):
+        assert time.time() - begun < 30, lesson
+        time.sleep(0.01)
+    assert not os.listdir(f"{work}/tmp"), (lesson, number)
 END
 PYTHONPATH=$work timeout 300 /usr/bin/python3 "$work/end.py" "$TINE" "$work"
 result $? "ended by a signal, it takes all with it, and an old report stays"
