@@ -40,17 +40,18 @@ struct command {
 	const char *name, *summary;
 	const char *operands; /* for the synopsis, if run reads them; else NULL */
 	const struct operand_row *operand_rows; /* ends in no name; NULL: it takes none */
-	const struct option_row *options;	/* ends in a row without a name */
-	const char *description;		/* mdoc */
-	const char *example;			/* a line of shell */
-	int (*run)(int argc, char **argv);	/* the operands */
+	bool operands_end_options; /* what follows the first is another command's */
+	const struct option_row *options;  /* ends in a row without a name */
+	const char *description;	   /* mdoc */
+	const char *example;		   /* a line of shell */
+	int (*run)(int argc, char **argv); /* the operands */
 	/* For the completion: words that operands may be; an option and words of its. */
 	const char *operand_words;
 	const char *values_of, *values;
 };
 
 extern const struct command cache_command, doctor_command, isprime_command,
-	manager_command, pi_command, primes_command, tour_command;
+	manager_command, map_command, pi_command, primes_command, tour_command;
 extern const struct command *const commands[]; /* ends in NULL */
 
 /*

@@ -100,6 +100,8 @@ static void make_tables(const struct command *command, struct option *longs, cha
 {
 	int n = count_rows(command);
 
+	if (command->operands_end_options)
+		*shorts++ = '+';
 	*shorts++ = ':';
 	for (int i = 0; i < n; i++) {
 		const struct option_row *row = &command->options[i];
@@ -241,7 +243,7 @@ static void warn_of_workers(const struct command *command)
 int options_parse(const struct command *command, int argc, char **argv, int *first)
 {
 	struct option longs[MOST_OPTIONS + 3];
-	char shorts[2 * MOST_OPTIONS + 4];
+	char shorts[2 * MOST_OPTIONS + 5];
 	int value, err;
 
 	make_tables(command, longs, shorts);

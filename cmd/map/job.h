@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_MAP_JOB_H
+#define TINE_MAP_JOB_H
+
+#include "map/map.h"
+
+/* Whose output are lines, with --output lines; queued first, by loop.c. */
+extern struct output *job_lines;
+/* Output is thrown away from now on. */
+extern bool job_muted;
+
+void job_open(void);
+/* A job, whose row is to be filled. */
+struct job *job_new(void);
+/* Its command, once it has a row and a number; and its output, once it has a slot. */
+void job_fill(struct job *);
+void job_prepare(struct job *);
+/* An attempt. 0, or a negative error of tine_process_spawn(), or of files. */
+int job_start(struct job *);
+/* Reads what is there of a stream. 0, or a negative error of a file. */
+int job_read(struct job *, bool error);
+/* Tells it to end, for this reason: it has a second. */
+void job_stop(struct job *, enum why);
+void job_kill(struct job *);
+/* Once its first process has ended: ends the rest, reads the rest. The same. */
+int job_finish(struct job *);
+/* What it has written is not printed, for another attempt follows. */
+void job_forget(struct job *);
+/* The last of it. The job is gone. */
+int job_release(struct job *);
+
+/* Whether it writes straight to standard output, so that it has to wait for that. */
+bool job_streams(const struct job *);
+
+#endif

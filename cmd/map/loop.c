@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The loop: jobs are started while there are inputs and slots, and then poll(2) waits for
+ * their pipes, their ends, signals, standard input and what cannot be written now.
+ *
+ *	tine is killed		the keeper kills all that jobs have started
+ *	the keeper is killed	the kernel kills the jobs' first processes; what they have
+ *				started becomes our child, for we are a subreaper, and is
+ *				killed here
+ *	a signal		no job starts; all get SIGTERM, a second later SIGKILL;
+ *				then the signal is raised again
+ *	output cannot be written	the same, with an exit code instead of the signal
+ */
+#include "map/loop.h"
+
+#include "map/input.h"
+#include "map/job.h"
+#include "map/show.h"
+#include "map/strays.h"
+#include "map/words.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/* How many jobs are taken in a row, before other things are looked at. */
+enum { BATCH = 64 };
+#define ASK_AGAIN   (MAP_SECOND / 20)
+#define FIRST_PAUSE MAP_SECOND
+#define MOST_PAUSE  (60 * MAP_SECOND)
+
+static struct {
+	struct job **slots;
+	unsigned running;
+	uint64_t number; /* of the last job */
+
+	bool ended;    /* no more inputs */
+	bool wanted;   /* an input, once standard input can be read */
+	bool stopping; /* nothing starts any more */
+	bool found;    /* with --until success */
+	int code;      /* of what is wrong with tine */
+	int signal;    /* to be raised in the end */
+	bool keeper_died;
+
+	int blocked; /* the descriptor that output waits for, or -1 */
+	int signals;
+	sigset_t set;
+	bool pipe_ignored; /* SIGPIPE, by whoever started this */
+	struct pollfd *polled;
+	size_t polled_count;
+} loop;
+
+/* ---- ends -------------------------------------------------------------------------- */
+
+static void leave_slot(struct job *job)
+{
+	loop.slots[job->slot] = NULL;
+	loop.running--;
+}
+
+/* Nothing starts any more, and what runs is not wanted. */
+static void stop_everything(void)
+{
+	loop.stopping = true;
+	for (unsigned i = 0; i < map_options.workers; i++) {
+		struct job *job = loop.slots[i];
+
+		if (!job)
+			continue;
+		if (job->state == JOB_RUNS)
+			job_stop(job, WHY_UNWANTED);
+		else if (job->state != JOB_ENDS) {
+			job->why = WHY_UNWANTED;
+			job->due = 0;
+		}
+	}
+}
+
+/* With what is on standard error already, if it is not 0. */
+static void fail_with(int code)
+{
+	if (loop.code == DONE)
+		loop.code = code;
+	job_muted = true;
+	stop_everything();
+}
+
+static void fail_file(int err)
+{
+	const char *folder = getenv("TMPDIR");
+
+	if (loop.code == DONE)
+		complain(BROKEN, "map: output that waits, in %s: %s",
+			 folder && *folder ? folder : "/tmp", strerror(-err));
+	fail_with(BROKEN);
+}
+
+/* Of the standard streams, or of the file where output waits. */
+static void fail_output(int fd, int err)
+{
+	if (fd < 0) {
+		fail_file(err);
+		return;
+	}
+	if (err == -EPIPE) {
+		/* Who has closed it knows. */
+		loop.signal = loop.signal || loop.pipe_ignored ? loop.signal : SIGPIPE;
+		fail_with(BROKEN);
+		return;
+	}
+	if (loop.code == DONE)
+		complain(BROKEN, "map: standard %s: %s", fd == 1 ? "output" : "error",
+			 strerror(-err));
+	fail_with(BROKEN);
+}
+
+static void check_file(int err)
+{
+	if (err && !job_muted)
+		fail_file(err);
+}
+
+static void fail_keeper(void)
+{
+	loop.keeper_died = true;
+	if (loop.code == DONE)
+		complain(BROKEN, "map: the keeper of its processes was killed");
+	fail_with(BROKEN);
+}
+
+/* The last of a job. */
+static void end_job(struct job *job)
+{
+	bool good = job_is_good(job);
+
+	if (show_end(job) < 0)
+		fail_with(BROKEN);
+	if (job->why == WHY_UNWANTED)
+		job_forget(job);
+	else
+		loop.found |= good;
+	leave_slot(job);
+	check_file(job_release(job));
+	if (loop.stopping)
+		return;
+	if (map_options.until == (good ? UNTIL_SUCCESS : UNTIL_FAILURE))
+		stop_everything();
+}
+
+static int64_t pause_before(unsigned attempt)
+{
+	int64_t pause = FIRST_PAUSE;
+
+	for (unsigned i = 1; i < attempt && pause < MOST_PAUSE; i++)
+		pause *= 2;
+	return pause < MOST_PAUSE ? pause : MOST_PAUSE;
+}
+
+static bool is_tried_again(const struct job *job)
+{
+	return !job_is_good(job) && job->why != WHY_UNWANTED && !loop.stopping &&
+	       job->attempt <= map_options.retries;
+}
+
+/* Its first process has ended, or will not. */
+static void finish_job(struct job *job)
+{
+	int err = job_finish(job);
+
+	if (err == -EPIPE) {
+		job->why = WHY_UNWANTED;
+		fail_keeper();
+	} else {
+		check_file(err);
+	}
+	if (loop.stopping && job->why == WHY_EXIT && job->how.signal == SIGTERM)
+		job->why = WHY_UNWANTED;
+	if (keep_is_on())
+		keep_end(job);
+	if (!is_tried_again(job)) {
+		end_job(job);
+		return;
+	}
+	if (show_attempt(job) < 0)
+		fail_with(BROKEN);
+	job_forget(job);
+	job->state = JOB_PAUSES;
+	job->due = tine_now() + pause_before(job->attempt);
+}
+
+/* ---- starts ------------------------------------------------------------------------ */
+
+/* What is wrong with the machine for the moment, and not with the job. */
+static bool is_shortage(int err)
+{
+	return err == -EAGAIN || err == -ENOMEM || err == -EMFILE || err == -ENFILE;
+}
+
+/* COMMAND itself, which each job would fail of. */
+static bool is_command(int err)
+{
+	return command_plain_word(0) &&
+	       (err == -ENOENT || err == -EACCES || err == -ENOEXEC || err == -ENOTDIR);
+}
+
+static void refuse_job(struct job *job, int err)
+{
+	if (err == -EPIPE) {
+		job->why = WHY_UNWANTED;
+		fail_keeper();
+	} else if (is_command(err)) {
+		job->why = WHY_UNWANTED;
+		if (loop.code == DONE)
+			complain(0, "map: '%s': %s", command_plain_word(0),
+				 tine_strerror(err));
+		fail_with(err == -ENOENT ? 127 : 126);
+	} else if (is_shortage(err) || err == -ETIMEDOUT || err == -ENOSYS) {
+		job->why = WHY_UNWANTED;
+		complain(BROKEN, "map: no job can be started: %s", tine_strerror(err));
+		fail_with(BROKEN);
+	} else {
+		job->why = WHY_REFUSED;
+		job->error = err;
+		job->attempt++;
+	}
+	if (keep_is_on())
+		keep_end(job);
+	end_job(job);
+}
+
+/* False: it is to be tried once another has ended. */
+static bool launch_job(struct job *job)
+{
+	int err = job_start(job);
+
+	if (is_shortage(err) && loop.running > 1)
+		return false;
+	if (err)
+		refuse_job(job, err);
+	return true;
+}
+
+static void begin_job(struct job *job)
+{
+	switch (keep_is_on() ? keep_look(job) : KEEP_RUN) {
+	case KEEP_HIT:
+		job->kept = true;
+		end_job(job);
+		break;
+	case KEEP_BUSY:
+		job->state = JOB_WAITS;
+		job->due = tine_now() + ASK_AGAIN;
+		break;
+	case KEEP_RUN:
+		if (!launch_job(job)) {
+			job->state = JOB_WAITS;
+			job->due = tine_now() + ASK_AGAIN;
+			job->asked = true;
+		}
+		break;
+	}
+}
+
+static unsigned free_slot(void)
+{
+	unsigned slot = 0;
+
+	while (loop.slots[slot])
+		slot++;
+	return slot;
+}
+
+/* False: there is no input now. */
+static bool begin_next(void)
+{
+	static struct strings row;
+	struct job *job;
+	int fd;
+
+	switch (input_next(&row, &fd)) {
+	case NEXT_LATER:
+		loop.wanted = true;
+		return false;
+	case NEXT_END:
+		loop.ended = true;
+		if (input_code() && loop.code == DONE)
+			loop.code = input_code();
+		return false;
+	case NEXT_ROW:
+		break;
+	}
+	job = job_new();
+	strings_swap(&job->row, &row);
+	job->number = ++loop.number;
+	job->slot = free_slot();
+	loop.slots[job->slot] = job;
+	loop.running++;
+	job_prepare(job);
+	show_start(job);
+	begin_job(job);
+	return true;
+}
+
+/* True: there may be more to begin at once. */
+static bool begin_jobs(void)
+{
+	loop.wanted = false;
+	for (int i = 0; i < BATCH; i++)
+		if (loop.stopping || loop.ended || loop.running == map_options.workers ||
+		    !begin_next())
+			return false;
+	return true;
+}
+
+/* ---- waiting ----------------------------------------------------------------------- */
+
+static void take_signals(void)
+{
+	struct signalfd_siginfo info;
+
+	while (read(loop.signals, &info, sizeof(info)) == sizeof(info)) {
+		bool again = loop.signal != 0;
+
+		loop.signal = (int)info.ssi_signo;
+		job_muted = true;
+		stop_everything();
+		for (unsigned i = 0; again && i < map_options.workers; i++)
+			if (loop.slots[i] && loop.slots[i]->process)
+				job_kill(loop.slots[i]);
+	}
+}
+
+/* The time of a state is over. */
+static void take_due(struct job *job)
+{
+	switch (job->state) {
+	case JOB_RUNS:
+		job_stop(job, WHY_LATE);
+		break;
+	case JOB_ENDS:
+		if (job->killed || job->gone)
+			finish_job(job);
+		else
+			job_kill(job);
+		break;
+	case JOB_PAUSES:
+	case JOB_WAITS:
+		if (loop.stopping) {
+			job->why = WHY_UNWANTED;
+			if (keep_is_on() && job->asked)
+				keep_end(job);
+			end_job(job);
+		} else if (job->state == JOB_WAITS && !job->asked) {
+			begin_job(job);
+		} else if (!launch_job(job)) {
+			job->due = tine_now() + ASK_AGAIN;
+		}
+		break;
+	}
+}
+
+/* Where it ends by itself, others of it have as long as it has itself. */
+static void take_end(struct job *job)
+{
+	bool open = job->pipes[0] >= 0 || job->pipes[1] >= 0;
+
+	job->gone = true;
+	if (job->state == JOB_RUNS || !open || job->killed)
+		finish_job(job);
+}
+
+static void add_polled(int fd, short events)
+{
+	loop.polled[loop.polled_count++] = (struct pollfd){ .fd = fd, .events = events };
+}
+
+static bool reads(const struct job *job)
+{
+	return loop.blocked < 0 || !job_streams(job);
+}
+
+enum { POLL_SIGNALS, POLL_INPUT, POLL_OUTPUT, POLL_JOBS };
+
+static void fill_polled(void)
+{
+	loop.polled_count = 0;
+	add_polled(loop.signals, POLLIN);
+	add_polled(loop.wanted && !loop.stopping ? STDIN_FILENO : -1, POLLIN);
+	add_polled(loop.blocked, POLLOUT);
+	for (unsigned i = 0; i < map_options.workers; i++) {
+		const struct job *job = loop.slots[i];
+		bool has_process = job && job->process;
+
+		add_polled(has_process && !job->gone ? tine_process_fd(job->process) : -1,
+			   POLLIN);
+		for (int k = 0; k < 2; k++)
+			add_polled(has_process && reads(job) ? job->pipes[k] : -1,
+				   POLLIN);
+	}
+}
+
+static int64_t first_due(int64_t due)
+{
+	for (unsigned i = 0; i < map_options.workers; i++)
+		if (loop.slots[i] && loop.slots[i]->due < due)
+			due = loop.slots[i]->due;
+	return due;
+}
+
+static void take_job(struct job *job, const struct pollfd *polled)
+{
+	for (int k = 0; k < 2; k++)
+		if (polled[1 + k].revents && job->pipes[k] >= 0)
+			check_file(job_read(job, k));
+	if (polled[0].revents || (job->gone && job->pipes[0] < 0 && job->pipes[1] < 0))
+		take_end(job);
+}
+
+static void wait_for_something(int64_t due)
+{
+	struct timespec ts = { 0 };
+	int64_t now = tine_now();
+
+	due = first_due(due);
+	fill_polled();
+	if (due > now) {
+		ts.tv_sec = (due - now) / MAP_SECOND;
+		ts.tv_nsec = (due - now) % MAP_SECOND;
+	}
+	if (ppoll(loop.polled, loop.polled_count, due == TINE_FOREVER ? NULL : &ts,
+		  NULL) < 0)
+		return;
+	if (loop.polled[POLL_SIGNALS].revents)
+		take_signals();
+	if (loop.polled[POLL_INPUT].revents)
+		input_read();
+	now = tine_now();
+	for (unsigned i = 0; i < map_options.workers; i++) {
+		struct job *job = loop.slots[i];
+
+		if (job && job->process)
+			take_job(job, &loop.polled[POLL_JOBS + 3 * (size_t)i]);
+		/* It may be another one by now. */
+		job = loop.slots[i];
+		if (job && job->due <= now)
+			take_due(job);
+	}
+}
+
+/* True: all was printed that can be. */
+static bool print(void)
+{
+	int fd, err;
+
+	if (job_muted) {
+		loop.blocked = -1;
+		return true;
+	}
+	err = outputs_print(&fd);
+	loop.blocked = err > 0 ? fd : -1;
+	if (err < 0)
+		fail_output(fd, err);
+	return err <= 0;
+}
+
+static bool is_over(void)
+{
+	return loop.running == 0 && (loop.ended || loop.stopping);
+}
+
+/* ---- from begin to end ------------------------------------------------------------- */
+
+static void open_signals(void)
+{
+	static const int ends[] = { SIGHUP, SIGINT, SIGTERM };
+	struct sigaction action;
+
+	sigemptyset(&loop.set);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+		/* What nohup(1) and the like have it ignore stays so. */
+		if (sigaction(ends[i], NULL, &action) == 0 &&
+		    action.sa_handler != SIG_IGN)
+			sigaddset(&loop.set, ends[i]);
+	sigprocmask(SIG_BLOCK, &loop.set, NULL);
+	loop.signals = signalfd(-1, &loop.set, SFD_CLOEXEC | SFD_NONBLOCK);
+	loop.pipe_ignored = signal(SIGPIPE, SIG_IGN) == SIG_IGN;
+}
+
+static int end_code(void)
+{
+	if (loop.signal) {
+		signal(loop.signal, SIG_DFL);
+		sigprocmask(SIG_UNBLOCK, &loop.set, NULL);
+		raise(loop.signal);
+	}
+	if (loop.code)
+		return loop.code;
+	if (map_options.until == UNTIL_SUCCESS)
+		return loop.found ? DONE : SOME_FAILED;
+	return show_failures() ? SOME_FAILED : DONE;
+}
+
+int loop_run(void)
+{
+	bool more = true, printed = false;
+
+	loop.slots = must(calloc(map_options.workers, sizeof(struct job *)));
+	loop.polled = must(calloc(POLL_JOBS + 3 * (size_t)map_options.workers,
+				  sizeof(*loop.polled)));
+	loop.blocked = -1;
+	outputs_open(map_options.workers);
+	if (map_options.output == OUTPUT_LINES)
+		output_queue(job_lines = output_new(false));
+	job_open();
+	open_signals();
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	for (;;) {
+		int64_t due;
+
+		more = begin_jobs();
+		printed = print();
+		if (is_over() && printed)
+			break;
+		due = show_line();
+		wait_for_something(more ? 0 : due);
+	}
+	show_hide();
+	if (loop.keeper_died)
+		end_strays();
+	if (keep_is_on())
+		keep_close();
+	if (!loop.signal)
+		show_summary();
+	return end_code();
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_MAP_H
+#define TINE_MAP_H
+
+/*
+ * tine map, in pieces: input.c has the rows, words.c what a word of the command is for a
+ * row, job.c one job from its start to its end, output.c what jobs have written, show.c
+ * what the user is told, and loop.c the one loop that has all of them. They wait in
+ * loop.c alone, in one poll(2).
+ */
+#include "command.h"
+#include "map/output.h"
+#include "map/text.h"
+
+#include <tine.h>
+
+#define MAP_SECOND INT64_C(1000000000)
+
+/* What options say. */
+struct map_options {
+	bool null, script, dry_run, once;
+	const char *columns; /* or NULL */
+	uint64_t per_job;
+	unsigned workers;
+	int until;  /* one of those below */
+	int output; /* the same */
+	uint64_t retries;
+	int64_t timeout;  /* ns; 0: none */
+	uint64_t memory;  /* bytes; 0: no limit */
+	uint64_t memfree; /* the same */
+	struct map_seed {
+		uint64_t value;
+		bool given;
+	} seed;
+	const char *cache, *results, *log;	   /* or NULL */
+	struct strings inputs, outputs, variables; /* of --in, --out and --env */
+};
+enum { UNTIL_END, UNTIL_SUCCESS, UNTIL_FAILURE };
+enum { OUTPUT_ORDER, OUTPUT_DONE, OUTPUT_LINES };
+extern struct map_options map_options;
+
+/* Why a job is over. */
+enum why {
+	WHY_EXIT,     /* how tells */
+	WHY_LATE,     /* --timeout */
+	WHY_MEMORY,   /* --memory */
+	WHY_SYSTEM,   /* the system had no memory for it */
+	WHY_TERMINAL, /* it was stopped, for it wanted the terminal */
+	WHY_REFUSED,  /* it cannot be executed: error */
+	WHY_MISSING,  /* it has not made a file of --out: detail */
+	WHY_UNWANTED, /* others have decided: --until, or a signal */
+};
+
+struct job {
+	uint64_t number;	/* from 1, in the order of inputs */
+	struct strings row;	/* its inputs: lines, or the columns of a row */
+	struct strings words;	/* its command; argv is strings_table(&words) */
+	uint64_t occurrence;	/* how many jobs before it have the same command */
+	unsigned slot, attempt; /* attempt: from 1 */
+
+	enum job_state {
+		JOB_RUNS,
+		JOB_ENDS,   /* it has been told to; until due */
+		JOB_PAUSES, /* between attempts; until due */
+		JOB_WAITS,  /* keep_look() is asked again when due */
+	} state;
+	int64_t due;   /* of its state, as tine_now(); or TINE_FOREVER */
+	int64_t begun; /* of this attempt */
+	bool killed;   /* by SIGKILL, as it had not ended in time */
+	bool asked;    /* it waits for a process, and not for keep_look() */
+	bool gone;     /* its first process has ended, and others may yet */
+	tine_process *process;
+	int pipes[2];	/* -1: they have ended */
+	int results[2]; /* files of --results, or -1 */
+	struct output *output;
+	struct bytes lines[2]; /* with --output lines: what has no newline yet */
+
+	/* How it ended. */
+	enum why why;
+	tine_exit how;
+	int error;	     /* negative errno, with WHY_REFUSED */
+	struct bytes detail; /* with WHY_MISSING: the name of the file */
+	tine_usage usage;
+	int64_t ns; /* of its last attempt; of a kept one, what it took then */
+	bool kept;  /* its result was there already */
+	void *keep; /* keep.c's own; NULL at the start */
+	struct job *next;
+};
+
+static inline bool job_is_good(const struct job *job)
+{
+	return job->why == WHY_EXIT && job->how.code == 0;
+}
+
+/*
+ * What keep.c is asked, if keep_is_on(): results that are kept.
+ *
+ * keep_open() once, when the words of the command are known; it says what is wrong.
+ * keep_look() before a job starts, its row, words and occurrence being there. KEEP_HIT: it
+ * has given all pieces to job_replay(), and set usage and ns, and the job is over, as a good
+ * one. KEEP_BUSY: another process runs just this job: it is asked
+ * again 50 ms later. KEEP_RUN: the job has to run, and keep_end() follows. It must not
+ * block.
+ * keep_end() after every job that was run, when its output is whole: output_size() and
+ * output_read() have it. If the job was good it is kept. It may find a file of --out
+ * missing, and then sets why and detail; that, unlike its other ends, is tried again by
+ * --retries. A job with WHY_UNWANTED is given up.
+ * keep_guess() is what a job of this command took before, in ns, or 0.
+ * keep_would_hit() is for --dry-run.
+ */
+enum keep_answer { KEEP_RUN, KEEP_HIT, KEEP_BUSY };
+bool keep_is_on(void);
+struct columns;
+int keep_open(const struct columns *); /* DONE, or an exit code */
+enum keep_answer keep_look(struct job *);
+void keep_end(struct job *);
+int64_t keep_guess(struct job *);
+bool keep_would_hit(struct job *);
+void keep_close(void);
+
+/*
+ * Has pieces of output_read(), whole ones, as if the job had written them: any number of
+ * times. 0, or a negative error; -EINVAL: they are no pieces.
+ */
+int job_replay(struct job *, const void *pieces, size_t len);
+
+#endif

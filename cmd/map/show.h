@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_MAP_SHOW_H
+#define TINE_MAP_SHOW_H
+
+#include "map/map.h"
+
+/* The line on a terminal, what is said at the end, and the log. */
+
+/* DONE, or an exit code: the log cannot be opened. */
+int show_open(void);
+/* A job has started, or is over; its slot is its place in the line. */
+void show_start(struct job *);
+/* Writes it to the log, and notes failures. 0, or a negative error of the log. */
+int show_end(const struct job *);
+/* An attempt of which another follows. The same. */
+int show_attempt(const struct job *);
+
+/* Draws the line, if it is time to; when it is, or TINE_FOREVER. */
+int64_t show_line(void);
+/* Nothing of the line is left on the terminal, until it is drawn again. */
+void show_hide(void);
+
+/* What is said at the end, if there is something to say. */
+void show_summary(void);
+uint64_t show_failures(void);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#include "map/strays.h"
+
+#include "base/proc.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Calls fn for each child that a process's threads have made. */
+static void each_child_of(pid_t pid, void (*fn)(pid_t child, void *arg), void *arg)
+{
+	char path[64];
+	struct dirent *thread;
+	DIR *folder;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	folder = opendir(path);
+	while (folder && (thread = readdir(folder))) {
+		FILE *file;
+		int child;
+
+		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/children", pid,
+			 thread->d_name);
+		file = thread->d_name[0] == '.' ? NULL : fopen(path, "re");
+		while (file && fscanf(file, "%d", &child) == 1)
+			fn(child, arg);
+		if (file)
+			fclose(file);
+	}
+	if (folder)
+		closedir(folder);
+}
+
+static void kill_child(pid_t child, void *arg)
+{
+	(void)arg;
+	kill(-child, SIGKILL);
+	kill(child, SIGKILL);
+}
+
+void end_strays(void)
+{
+	struct timespec moment = { 0, 1000000 };
+
+	for (int i = 0; i < 2000; i++) {
+		each_child_of(getpid(), kill_child, NULL);
+		while (waitpid(-1, NULL, WNOHANG | __WALL) > 0)
+			;
+		if (waitpid(-1, NULL, WNOHANG | __WALL) < 0 && errno == ECHILD)
+			return;
+		nanosleep(&moment, NULL);
+	}
+}
+
+static void add_memory(pid_t pid, void *sum)
+{
+	*(uint64_t *)sum += own_memory(pid);
+	each_child_of(pid, add_memory, sum);
+}
+
+uint64_t memory_below(pid_t pid)
+{
+	uint64_t sum = 0;
+
+	add_memory(pid, &sum);
+	return sum;
+}

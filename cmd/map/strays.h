@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_MAP_STRAYS_H
+#define TINE_MAP_STRAYS_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Kills all children of this process, and theirs, for 2 seconds at most. */
+void end_strays(void);
+/* What the process and all below it have of memory of their own, in bytes. */
+uint64_t memory_below(pid_t);
+
+#endif
