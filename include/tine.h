@@ -11,6 +11,8 @@
  *             returns -ETIMEDOUT. TINE_NOWAIT has always passed, TINE_FOREVER never does.
  *             A positive number below 1 second is no deadline but a mistake: -EINVAL.
  *             A call without a deadline does not block, unless its comment says so.
+ *             tine_cond_wait() may return later, when it has its lock again. By
+ *             tine_interruptible() a thread chooses that signals end its calls too.
  *  Options.   A NULL options pointer, or a member that is 0, stands for the default.
  *             Structs have room for later members, which are called reserved. These must
  *             be zero in a struct that the caller fills in, else the call returns
@@ -86,6 +88,17 @@ int64_t tine_now(void);
  * TINE_NOWAIT or TINE_FOREVER.
  */
 int64_t tine_after(int64_t ms);
+
+/*
+ * Whether signals end the waits of the calling thread. If on, a call that waits until its
+ * deadline returns -EINTR when a handler has run in this thread while the call slept,
+ * also with SA_RESTART. The call has then done nothing, as after -ETIMEDOUT. A success is
+ * returned in place of -EINTR, and then the next call that would sleep returns -EINTR. A
+ * handler that runs just before the call sleeps may remain unnoticed. In a new thread, in
+ * a worker and in a child of tine_process_start() it is off; other children inherit it.
+ * Returns what it was before.
+ */
+bool tine_interruptible(bool on);
 
 /*
  * The number of processors that this process may use, at least 1: its affinity, or if

@@ -6,6 +6,7 @@
 #define TINE_FUTEX_H
 
 #include "base/export.h"
+#include "base/interrupt.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -33,6 +34,7 @@ static inline int futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t dea
 		    deadline == TINE_FOREVER ? NULL : &ts, NULL,
 		    FUTEX_BITSET_MATCH_ANY) == 0)
 		return 0;
+	interrupt_note(errno);
 	return errno == ETIMEDOUT ? -ETIMEDOUT : 0;
 }
 

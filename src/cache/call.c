@@ -173,7 +173,7 @@ static int call_once(tine_cache *cache, const struct cache_key *key,
 	/*
 	 * Without a turn, as in a folder that was removed, it is computed all the same.
 	 */
-	if (err != -ETIMEDOUT) {
+	if (err != -ETIMEDOUT && err != -EINTR) {
 		err = !err && take_result(cache, key, task, out, status, deadline);
 		if (!err)
 			err = compute_result(cache, key, task, in, out, status, deadline);

@@ -299,12 +299,15 @@ static int open_large(tine_cache *cache)
 /* An index of no length is new, if there are no data yet. 1: its index was gone. */
 static int begin_files(tine_cache *cache)
 {
+	int64_t until = tine_after(PATIENCE_MS);
 	int err, begun = 0;
 
 	if (area_at(&cache->index, 0, 1))
 		return 0;
-	/* Bound: PATIENCE_MS. */
-	err = lockfd_acquire(&cache->lock, WRITER, false, tine_after(PATIENCE_MS));
+	do
+		/* Bound: PATIENCE_MS. */
+		err = lockfd_acquire(&cache->lock, WRITER, false, until);
+	while (err == -EINTR);
 	if (err)
 		return err;
 	if (!area_at(&cache->index, 0, 1)) {

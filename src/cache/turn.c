@@ -138,7 +138,8 @@ static int try_again(tine_cache *cache, int64_t until)
 				cpu_relax();
 		} else {
 			/* Bound: LONGEST_NAP. */
-			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL);
+			interrupt_note(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME,
+						       &next, NULL));
 			nap = nap < LONGEST_NAP / 2 ? 2 * nap : LONGEST_NAP;
 		}
 		err = try_both(cache);

@@ -35,7 +35,7 @@ static void finish_theft(struct ledger *ledger)
 int ledger_lock(struct ledger *ledger, int64_t deadline)
 {
 	/* Bound: the deadline. */
-	int err = tine_lock_acquire(&ledger->lock, deadline);
+	int err = lock_steadily(&ledger->lock, deadline);
 	uint32_t held;
 
 	if (err && err != -EOWNERDEAD)

@@ -6,6 +6,7 @@
 #include "pool/pool.h"
 
 #include "base/deadline.h"
+#include "base/interrupt.h"
 #include "base/options.h"
 #include "base/proc.h"
 #include "base/self.h"
@@ -30,7 +31,8 @@ struct run {
 	size_t total, base; /* jobs of all deals, and of those before this one */
 	struct plan plan;   /* where there is a cache, which items are jobs */
 	int64_t deadline;
-	bool late;     /* the deadline has passed */
+	bool late;     /* the deadline has passed, or */
+	bool cut;      /* a signal ended the wait */
 	int64_t ended; /* when the search was seen to have its hits, or 0 */
 	int nurseries; /* that died */
 	int err;
@@ -101,14 +103,20 @@ static void mind_search(struct run *run)
 		end_running(run->pool, -ECANCELED, runs);
 }
 
+static int late_error(const struct run *run)
+{
+	return run->cut ? -EINTR : -ETIMEDOUT;
+}
+
 static void mind_deadline(struct run *run)
 {
-	if (!run->late && tine_now() >= run->deadline) {
+	if (!run->late &&
+	    (tine_now() >= run->deadline || (run->cut = interrupt_take()))) {
 		run->late = true;
 		atomic_store(&run->pool->ledger->cancelled, 1);
-		end_running(run->pool, -ETIMEDOUT, is_stopped);
+		end_running(run->pool, late_error(run), is_stopped);
 	} else if (run->late) {
-		end_running(run->pool, -ETIMEDOUT, runs);
+		end_running(run->pool, late_error(run), runs);
 	}
 }
 
@@ -450,7 +458,7 @@ static int run_map(struct run *run, const tine_task *task, const void *in, void 
 	bring_home(run, task, out);
 	err = failure;
 	if (atomic_load(&pool->ledger->cancelled))
-		err = run->late ? -ETIMEDOUT : -ECANCELED;
+		err = run->late ? late_error(run) : -ECANCELED;
 trim:
 	plan_free(&run->plan);
 	pool_trim(pool, KEEP);

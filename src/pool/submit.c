@@ -9,6 +9,7 @@
 #include "pool/pool.h"
 
 #include "base/deadline.h"
+#include "base/interrupt.h"
 #include "base/options.h"
 #include "base/self.h"
 #include "memory/heap.h"
@@ -131,6 +132,8 @@ static int await_ticket(tine_pool *pool, over_fn *over, int64_t deadline, int *d
 		err = pool_mind_nursery(pool, died);
 		return err ? err : -ETIMEDOUT;
 	}
+	if (interrupt_take())
+		return -EINTR;
 	if (pool_doze(pool, over, until < deadline ? until : deadline))
 		return 0;
 	return pool_mind_nursery(pool, died);

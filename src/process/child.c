@@ -241,6 +241,7 @@ int child_start(struct child *child, int (*main)(void *, int), void *arg)
 	child->pid = fork_quietly();
 	starting = NULL;
 	if (child->pid == 0) {
+		interrupt_forget();
 		/* What the parent has yet to print, the parent prints. */
 		__fpurge(stdout);
 		__fpurge(stderr);
@@ -322,15 +323,22 @@ static void wait_for_handle(const struct child *child, int64_t deadline, bool ag
 	if (!again && left > UNSURE)
 		left = UNSURE;
 	ts = timespec_of(left > 0 ? left : 0);
-	/* Bound: the deadline. */
-	if ((again && !has_handle(child)) ||
-	    (ppoll(&ended, 1, left == TINE_FOREVER ? NULL : &ts, NULL) > 0 &&
-	     child->handle == child->lifeline))
-		/* Bound: a millisecond. */
-		nanosleep(&moment, NULL);
+	if (!again || has_handle(child)) {
+		/* Bound: the deadline. */
+		int n = ppoll(&ended, 1, left == TINE_FOREVER ? NULL : &ts, NULL);
+
+		if (n < 0)
+			interrupt_note(errno);
+		if (n <= 0 || child->handle != child->lifeline)
+			return;
+	}
+	/* Bound: a millisecond. */
+	if (nanosleep(&moment, NULL) != 0)
+		interrupt_note(errno);
 }
 
-int child_wait(struct child *child, tine_exit *how, int64_t deadline)
+static int wait_for_child(struct child *child, tine_exit *how, int64_t deadline,
+			  bool ends)
 {
 	bool again = false;
 
@@ -339,6 +347,8 @@ int child_wait(struct child *child, tine_exit *how, int64_t deadline)
 	while (reap(child) != 0) {
 		if (deadline <= tine_now())
 			return -ETIMEDOUT;
+		if (ends && interrupt_take())
+			return -EINTR;
 		wait_for_handle(child, deadline, again);
 		again = true;
 	}
@@ -347,6 +357,16 @@ int child_wait(struct child *child, tine_exit *how, int64_t deadline)
 	if (how)
 		*how = child->how;
 	return 0;
+}
+
+int child_wait(struct child *child, tine_exit *how, int64_t deadline)
+{
+	return wait_for_child(child, how, deadline, false);
+}
+
+int child_await(struct child *child, tine_exit *how, int64_t deadline)
+{
+	return wait_for_child(child, how, deadline, true);
 }
 
 void child_nudge(const struct child *child)

@@ -35,8 +35,9 @@ struct child {
 int child_start(struct child *, int (*main)(void *arg, int lifeline), void *arg);
 /* Called in the child: from now on the kernel kills it when its parent is gone. */
 void child_tie(int lifeline);
-/* As tine_process_wait. */
+/* As tine_process_wait; but no signal ends the first. */
 int child_wait(struct child *, tine_exit *how, int64_t deadline);
+int child_await(struct child *, tine_exit *how, int64_t deadline);
 /* Sends a byte on the lifeline, if it is still open. */
 void child_nudge(const struct child *);
 /* Ends the lifeline, if it is still open. */

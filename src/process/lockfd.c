@@ -176,8 +176,8 @@ int lockfd_acquire(struct lockfd *file, uint64_t byte, bool shared, int64_t dead
 	short type = shared ? F_RDLCK : F_WRLCK;
 	int64_t nap = SHORTEST_NAP;
 
-	/* Bound: none, as the caller asks for: until who has it lets go or dies. */
-	if (deadline == TINE_FOREVER)
+	/* A handler with SA_RESTART would not end the call. */
+	if (deadline == TINE_FOREVER && !interrupts.end_waits)
 		/*
 		 * Bound: none, as the caller asks for: until who has it lets go or dies.
 		 */
@@ -192,9 +192,12 @@ int lockfd_acquire(struct lockfd *file, uint64_t byte, bool shared, int64_t dead
 		now = tine_now();
 		if (deadline <= now)
 			return -ETIMEDOUT;
+		if (interrupt_take())
+			return -EINTR;
 		until = timespec_of(deadline - now > nap ? now + nap : deadline);
 		/* Bound: the nap, and the deadline. */
-		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+		interrupt_note(
+			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL));
 		nap = nap < LONGEST_NAP / 2 ? 2 * nap : LONGEST_NAP;
 	}
 }

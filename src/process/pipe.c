@@ -56,8 +56,11 @@ static int wait_until(int end, short events, int64_t deadline)
 
 	if (deadline == TINE_NOWAIT || left <= 0)
 		return -ETIMEDOUT;
+	if (interrupt_take())
+		return -EINTR;
 	/* Bound: the deadline. */
-	ppoll(&ready, 1, deadline == TINE_FOREVER ? NULL : &ts, NULL);
+	if (ppoll(&ready, 1, deadline == TINE_FOREVER ? NULL : &ts, NULL) < 0)
+		interrupt_note(errno);
 	return 0;
 }
 

@@ -98,7 +98,7 @@ int tine_process_wait(tine_process *process, tine_exit *how, int64_t deadline)
 		return -EINVAL;
 	if (process->spawned)
 		return program_wait(&process->program, how, deadline);
-	err = child_wait(&process->child, how, deadline);
+	err = child_await(&process->child, how, deadline);
 	if (process->trace && process->child.ended)
 		trace_process_end(process->trace, process->child.how);
 	return err;
@@ -149,7 +149,7 @@ void tine_process_free(tine_process *process)
 	}
 	if (tine_process_kill(process, SIGKILL) == 0)
 		/* Bound: a child that was just killed by SIGKILL. */
-		tine_process_wait(process, NULL, TINE_FOREVER);
+		child_wait(&process->child, NULL, TINE_FOREVER);
 	if (process->trace && process->child.ended)
 		trace_process_end(process->trace, process->child.how);
 	trace_free(process->trace);

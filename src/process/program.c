@@ -194,15 +194,21 @@ int program_wait(struct program *program, tine_exit *how, int64_t deadline)
 		int64_t left = deadline - tine_now();
 		struct timespec ts = timespec_of(left > 0 ? left : 0);
 		struct timespec moment = { 0, 1000000 };
+		int err;
 
 		if (left <= 0)
 			return -ETIMEDOUT;
+		if (interrupt_take())
+			return -EINTR;
 		if (has_pidfd(program))
 			/* Bound: the caller's deadline. */
-			ppoll(&ended, 1, deadline == TINE_FOREVER ? NULL : &ts, NULL);
+			err = ppoll(&ended, 1, deadline == TINE_FOREVER ? NULL : &ts,
+				    NULL);
 		else
 			/* Bound: a millisecond. */
-			nanosleep(&moment, NULL);
+			err = nanosleep(&moment, NULL);
+		if (err < 0)
+			interrupt_note(errno);
 	}
 	if (program->ended < 0)
 		return program->ended;

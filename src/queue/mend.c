@@ -4,6 +4,7 @@
 
 #include "base/futex.h"
 #include "memory/heap.h"
+#include "wait/lock.h"
 
 #include <sched.h>
 
@@ -218,12 +219,12 @@ static bool is_gone(struct tine_queue *queue, struct desk *desk, unsigned index,
 int queue_lock(struct tine_queue *queue, int64_t deadline)
 {
 	/* Bound: the caller's deadline. */
-	int err = tine_lock_acquire(&queue->lock, deadline);
+	int err = lock_steadily(&queue->lock, deadline);
 
 	for (int i = 0; err == -ETIMEDOUT && deadline <= TINE_NOWAIT && i < YIELDS; i++) {
 		sched_yield();
 		/* Bound: TINE_NOWAIT. */
-		err = tine_lock_acquire(&queue->lock, TINE_NOWAIT);
+		err = lock_steadily(&queue->lock, TINE_NOWAIT);
 	}
 	if (err != -EOWNERDEAD)
 		return err;

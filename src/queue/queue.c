@@ -59,6 +59,8 @@ static __attribute__((noinline)) int sit_down(tine_queue *queue, uint64_t id,
 			continue;
 		if (deadline <= tine_now())
 			return -ETIMEDOUT;
+		if (interrupt_take())
+			return -EINTR;
 		/* Bound: a millisecond, and the caller's deadline. */
 		futex_wait(&nothing, 0, earlier(deadline, tine_after(1)));
 	}
@@ -176,7 +178,7 @@ static bool stay_awake(struct waiting *patience, int64_t now, int64_t deadline)
 	return true;
 }
 
-/* Called after each attempt that got nothing: 0: try again; -ETIMEDOUT. */
+/* Called after each attempt that got nothing: 0: try again; -ETIMEDOUT; -EINTR. */
 static __attribute__((noinline)) int wait_a_little(tine_queue *queue,
 						   struct sleepers *sleepers,
 						   struct waiting *patience,
@@ -195,6 +197,8 @@ static __attribute__((noinline)) int wait_a_little(tine_queue *queue,
 	}
 	if (queue->spins && stay_awake(patience, now, deadline))
 		return 0;
+	if (interrupt_take())
+		return -EINTR;
 	if (patience->yields++ < YIELDS) {
 		sched_yield();
 		return 0;

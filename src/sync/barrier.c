@@ -34,6 +34,7 @@
  * arrival stands.
  */
 #include "base/deadline.h"
+#include "base/interrupt.h"
 #include "sync/member.h"
 #include "trace/trace.h"
 #include "wait/sleepers.h"
@@ -165,7 +166,7 @@ static int sleep_through(struct barrier *barrier, struct tie *tie, uint64_t mine
 			 int64_t deadline)
 {
 	struct nap nap = { .most = FIRST_NAP };
-	bool look = true;
+	bool look = true, cut = false;
 
 	for (;;) {
 		uint32_t turn = sleepers_join(&barrier->sleepers);
@@ -182,10 +183,10 @@ static int sleep_through(struct barrier *barrier, struct tie *tie, uint64_t mine
 		} else if (look) {
 			members_sweep();
 			look = false;
-		} else if (deadline <= tine_now()) {
+		} else if ((cut |= interrupt_take()) || deadline <= tine_now()) {
 			if (atomic_compare_exchange_strong(&barrier->word, &word,
 							   word - ARRIVAL))
-				return -ETIMEDOUT;
+				return cut ? -EINTR : -ETIMEDOUT;
 		} else {
 			look = sleepers_nap(&barrier->sleepers, turn, &nap, deadline);
 			trace_nap(&nap);

@@ -12,6 +12,7 @@
  *	dies with the lock again	as above
  */
 #include "base/deadline.h"
+#include "base/interrupt.h"
 #include "trace/trace.h"
 #include "wait/lock.h"
 #include "wait/sleepers.h"
@@ -25,11 +26,11 @@ _Static_assert(sizeof(struct cond) <= sizeof(tine_cond), "tine_cond is too small
 static int take_back(tine_lock *lock, unsigned times)
 {
 	/* Bound: the caller's lock, which the contract has it wait for. */
-	int err = tine_lock_acquire(lock, TINE_FOREVER);
+	int err = lock_steadily(lock, TINE_FOREVER);
 
 	while (--times > 0)
 		/* Bound: it is this thread's. */
-		(void)!tine_lock_acquire(lock, TINE_FOREVER);
+		(void)!lock_steadily(lock, TINE_FOREVER);
 	return err;
 }
 
@@ -50,9 +51,9 @@ int tine_cond_wait(tine_cond *room, tine_lock *lock, int64_t deadline)
 	sleepers_nap(sleepers, turn, &nap, deadline);
 	trace_nap(&nap);
 	err = take_back(lock, times);
-	if (err == 0 && atomic_load(&sleepers->turn) == turn && deadline <= tine_now())
-		err = -ETIMEDOUT;
-	return err;
+	if (err || atomic_load(&sleepers->turn) != turn)
+		return err;
+	return interrupt_take() ? -EINTR : deadline <= tine_now() ? -ETIMEDOUT : 0;
 }
 
 int tine_cond_wake(tine_cond *room, unsigned n)

@@ -31,13 +31,14 @@
  * A process that ends in order has cut its ties: the same, but no death is counted.
  */
 #include "base/deadline.h"
+#include "base/interrupt.h"
 #include "base/options.h"
 #include "sync/member.h"
 #include "trace/trace.h"
 #include "wait/lock.h"
 #include "wait/sleepers.h"
 
-#define LOCK_MS 20
+#define LOCK_MS 20 /* of who posts, or before it looks whether a signal came */
 
 struct sem {
 	tine_lock lock; /* guards what is derived, and the making of ties */
@@ -102,6 +103,20 @@ static int lock_sem(struct sem *sem, int64_t deadline)
 	return err == -EOWNERDEAD ? 0 : err;
 }
 
+/* In slices, so that a signal ends it too. */
+static int await_sem_lock(struct sem *sem, int64_t deadline)
+{
+	for (;;) {
+		int64_t slice = tine_after(LOCK_MS);
+		int err = lock_sem(sem, deadline < slice ? deadline : slice);
+
+		if (err != -ETIMEDOUT || deadline <= slice)
+			return err;
+		if (interrupt_take())
+			return -EINTR;
+	}
+}
+
 static int take_signal(struct sem *sem)
 {
 	uint32_t total = atomic_load(&sem->total);
@@ -117,7 +132,7 @@ static int take_signal(struct sem *sem)
 static int try_permit(struct sem *sem, struct member *self, uint32_t *turn,
 		      int64_t deadline)
 {
-	int err = lock_sem(sem, deadline);
+	int err = await_sem_lock(sem, deadline);
 
 	if (err)
 		return err;
@@ -137,6 +152,8 @@ static int wait_for_signal(struct sem *sem, int64_t deadline)
 
 		if (deadline <= tine_now())
 			return -ETIMEDOUT;
+		if (interrupt_take())
+			return -EINTR;
 		turn = sleepers_join(&sem->sleepers);
 		if (take_signal(sem) == 0)
 			return 0;
@@ -173,6 +190,8 @@ int tine_sem_wait(tine_sem *room, int64_t deadline)
 		}
 		if (deadline <= tine_now())
 			return -ETIMEDOUT;
+		if (interrupt_take())
+			return -EINTR;
 		look = sleepers_nap(&sem->sleepers, turn, &nap, deadline);
 		trace_nap(&nap);
 	}

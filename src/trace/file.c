@@ -2,6 +2,7 @@
 /* The file of a trace, which processes write to by turns; see the head of trace.h. */
 #include "base/limits.h"
 #include "trace/inside.h"
+#include "wait/lock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -120,7 +121,7 @@ __attribute__((constructor)) static void map_early(void)
 
 bool trace_lock(int64_t deadline)
 {
-	int err = tine_lock_acquire(&trace_file->lock, deadline);
+	int err = lock_steadily(&trace_file->lock, deadline);
 
 	return err == 0 || err == -EOWNERDEAD;
 }

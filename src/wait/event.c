@@ -97,6 +97,8 @@ int tine_event_wait(tine_event *event, int64_t deadline)
 			return 0;
 		if (deadline <= tine_now())
 			return -ETIMEDOUT;
+		if (interrupt_take())
+			return -EINTR;
 	}
 }
 

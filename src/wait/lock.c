@@ -227,28 +227,69 @@ static void look_at_holder(tine_lock *lock)
 		set_died(lock, seen);
 }
 
-/* An error of the C library's. */
-static __attribute__((noinline)) int wait_for_lock(tine_lock *lock, int64_t deadline)
+/*
+ * As pthread_mutex_clocklock(), which a signal does not end: sleeps on the mutex's word
+ * as that does. Others may sleep there still when it has the mutex, and whoever releases
+ * it is to know. EINTR: a signal was noted.
+ */
+static int sleep_for_lock(tine_lock *lock, int64_t until)
+{
+	_Atomic uint32_t *word = (_Atomic uint32_t *)lock->priv;
+	int err = EBUSY;
+
+	while (err == EBUSY) {
+		uint32_t seen = atomic_load(word);
+
+		if (interrupts.came)
+			return EINTR;
+		if (until <= tine_now())
+			return ETIMEDOUT;
+		/* Bound: until. */
+		if ((seen & FUTEX_TID_MASK) &&
+		    ((seen & FUTEX_WAITERS) ||
+		     atomic_compare_exchange_strong(word, &seen, seen | FUTEX_WAITERS)))
+			futex_wait(word, seen | FUTEX_WAITERS, until);
+		err = pthread_mutex_trylock((pthread_mutex_t *)lock->priv);
+	}
+	if (err == 0 || err == EOWNERDEAD)
+		atomic_fetch_or(word, FUTEX_WAITERS);
+	return err;
+}
+
+/*
+ * An error of the C library's. EINTR only where a signal ends it; else it is noted, and
+ * no further one is.
+ */
+static __attribute__((noinline)) int wait_for_lock(tine_lock *lock, int64_t deadline,
+						   bool ends)
 {
 	pthread_mutex_t *mutex = (pthread_mutex_t *)lock->priv;
 	int err;
 
 	do {
 		int64_t relook = tine_now() + RELOOK;
-		struct timespec ts = timespec_of(relook < deadline ? relook : deadline);
+		struct timespec ts;
 
+		if (ends && interrupt_take())
+			return EINTR;
+		relook = relook < deadline ? relook : deadline;
+		ts = timespec_of(relook);
 		/* Bound: RELOOK, and the deadline. */
-		err = pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &ts);
-		if (err != ETIMEDOUT)
+		err = interrupts.end_waits && !interrupts.came
+			      ? sleep_for_lock(lock, relook)
+			      : pthread_mutex_clocklock(mutex, CLOCK_MONOTONIC, &ts);
+		if (err == ETIMEDOUT)
+			look_at_holder(lock);
+		else if (err != EINTR)
 			return err;
-		look_at_holder(lock);
 	} while (deadline > tine_now());
 	err = pthread_mutex_trylock(mutex);
 	return err == EBUSY ? ETIMEDOUT : err;
 }
 
 /* Leaves so much room. */
-static inline int acquire_with_room(tine_lock *lock, int64_t deadline, int reserve)
+static inline int acquire_with_room(tine_lock *lock, int64_t deadline, int reserve,
+				    bool ends)
 {
 	int err;
 
@@ -259,7 +300,8 @@ static inline int acquire_with_room(tine_lock *lock, int64_t deadline, int reser
 		return err;
 	err = pthread_mutex_trylock((pthread_mutex_t *)lock->priv);
 	if (err == EBUSY)
-		err = deadline > TINE_NOWAIT ? wait_for_lock(lock, deadline) : ETIMEDOUT;
+		err = deadline > TINE_NOWAIT ? wait_for_lock(lock, deadline, ends)
+					     : ETIMEDOUT;
 	if (err == EOWNERDEAD)
 		pthread_mutex_consistent((pthread_mutex_t *)lock->priv);
 	if ((err == 0 || err == EOWNERDEAD) && !is_nested(lock))
@@ -271,19 +313,24 @@ int tine_lock_acquire(tine_lock *lock, int64_t deadline)
 {
 	if (!lock || is_no_deadline(deadline))
 		return -EINVAL;
-	return acquire_with_room(lock, deadline, RESERVED);
+	return acquire_with_room(lock, deadline, RESERVED, true);
+}
+
+int lock_steadily(tine_lock *lock, int64_t deadline)
+{
+	return acquire_with_room(lock, deadline, RESERVED, false);
 }
 
 int lock_inner(tine_lock *lock, int64_t deadline)
 {
-	int err = acquire_with_room(lock, TINE_NOWAIT, 0);
+	int err = acquire_with_room(lock, TINE_NOWAIT, 0, false);
 	int64_t soonest;
 
 	if (err != -ETIMEDOUT)
 		return err;
 	soonest = tine_now() + GRACE;
 	/* Bound: the deadline, or GRACE. */
-	return acquire_with_room(lock, deadline > soonest ? deadline : soonest, 0);
+	return acquire_with_room(lock, deadline > soonest ? deadline : soonest, 0, false);
 }
 
 int tine_lock_release(tine_lock *lock)

@@ -11,9 +11,11 @@
  * or 0, and FUTEX_WAITERS, and FUTEX_OWNER_DIED.
  */
 _Atomic uint32_t *lock_word(tine_lock *);
+/* As tine_lock_acquire(), but no signal ends it. */
+int lock_steadily(tine_lock *, int64_t deadline);
 /*
  * For a lock inside an object, whose holders make no call that blocks: as
- * tine_lock_acquire(), but a deadline that has passed leaves a holder that runs the
+ * lock_steadily(), but a deadline that has passed leaves a holder that runs the
  * millisecond it may need. Only after 0 and -EOWNERDEAD is it held.
  */
 int lock_inner(tine_lock *, int64_t deadline);

@@ -29,6 +29,7 @@
 #include "store/file/inside.h"
 
 #include "base/futex.h"
+#include "wait/lock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -107,11 +108,10 @@ int presence_note(const struct folder *folder, bool *alone)
 /* Most find it free, and need no deadline. */
 static int acquire(tine_lock *lock, struct patience *patience)
 {
-	int err = tine_lock_acquire(lock, TINE_NOWAIT);
+	int err = lock_steadily(lock, TINE_NOWAIT);
 
 	/* Bound: the caller's deadline. */
-	return err == -ETIMEDOUT ? tine_lock_acquire(lock, patience_until(patience))
-				 : err;
+	return err == -ETIMEDOUT ? lock_steadily(lock, patience_until(patience)) : err;
 }
 
 static int mend_after_death(struct folder *folder)
@@ -186,7 +186,7 @@ int writing_begin(struct folder *folder, MDB_txn **txn)
 
 int readers_check(struct folder *folder)
 {
-	int dead = 0, err = tine_lock_acquire(&folder->shared->reading, TINE_NOWAIT);
+	int dead = 0, err = lock_steadily(&folder->shared->reading, TINE_NOWAIT);
 
 	if (err && err != -EOWNERDEAD)
 		return 0;

@@ -129,6 +129,8 @@ int op_wait(tine_store *base, struct op *op, int64_t deadline)
 		now = tine_now();
 		if (deadline <= now)
 			return -ETIMEDOUT;
+		if (interrupt_take())
+			return -EINTR;
 		until = deadline - now > RELOOK ? now + RELOOK : deadline;
 		if (op->expires > 0 && op->expires < INT64_MAX / 1000000) {
 			left = op->expires * 1000000 - wall_ns();

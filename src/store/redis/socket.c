@@ -39,6 +39,7 @@ int socket_wait(int fd, short events, int64_t deadline)
 			return 0;
 		if (n == 0)
 			return -ETIMEDOUT;
+		interrupt_note(errno);
 		if (errno != EINTR)
 			return -errno;
 	}

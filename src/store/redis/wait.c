@@ -131,6 +131,8 @@ static void sleep_by_ear(struct session *session, int64_t until)
 	/* Bound: the caller's deadline. */
 	int n = ppoll(polled, 2, until == TINE_FOREVER ? NULL : &ts, NULL);
 
+	if (n < 0)
+		interrupt_note(errno);
 	/* Nothing was asked there; TLS may have had something to say to itself. */
 	if (n > 0 && polled[1].revents && !line_is_idle(&session->main))
 		session_drop(session);
@@ -156,6 +158,8 @@ int wait_until_told(struct session *session, struct told_key *key, int64_t deadl
 {
 	uint64_t version = key->version;
 
+	if (interrupt_take())
+		return -EINTR;
 	sleep_by_ear(session, key->expires < deadline ? key->expires : deadline);
 	wait_hear(session);
 	return look_at_time(session, key, version);
@@ -225,6 +229,8 @@ static int sleep_on_all(struct session *session, struct store_wait *waits, size_
 
 		until = key->expires < until ? key->expires : until;
 	}
+	if (interrupt_take())
+		return -EINTR;
 	sleep_by_ear(session, until);
 	wait_hear(session);
 	for (size_t i = 0; i < n && !err; i++)

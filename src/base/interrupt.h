@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Waits that a signal ends, in threads that asked for it by tine_interruptible().
+ *
+ * Whatever sleeps notes that a handler ran meanwhile. A call with a deadline asks before
+ * each of its sleeps whether that was noted, and returns -EINTR then. What sleeps inside,
+ * for other processes that are in a call, notes it and goes on: then the signal ends the
+ * next wait of the thread, and is not lost.
+ */
+#ifndef TINE_INTERRUPT_H
+#define TINE_INTERRUPT_H
+
+#include "base/export.h"
+
+#include <errno.h>
+
+struct interrupts {
+	bool end_waits; /* what the thread asked for */
+	bool came;
+};
+
+extern _Thread_local struct interrupts interrupts
+	__attribute__((tls_model("initial-exec")));
+
+/* After a system call that slept; with its errno. */
+static inline void interrupt_note(int err)
+{
+	if (err == EINTR && interrupts.end_waits)
+		interrupts.came = true;
+}
+
+/* Whether one was noted, which from now on is told. */
+static inline bool interrupt_take(void)
+{
+	bool came = interrupts.came;
+
+	interrupts.came = false;
+	return came;
+}
+
+/* In a new process, whose thread has asked for nothing. */
+static inline void interrupt_forget(void)
+{
+	interrupts = (struct interrupts){ 0 };
+}
+
+#endif
