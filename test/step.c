@@ -15,6 +15,8 @@ enum {
 	BESIDE_MS = 2000,     /* until a call counts as held up */
 	PATHS = 4,	      /* noted, at least */
 	FIRST_ROOM = 1 << 14, /* steps of a path */
+	OFTEN = 256,	      /* times an instruction comes, of which all are taken */
+	SELDOM = 32,	      /* of those beyond, one of so many */
 };
 
 /* Where a life was after its i-th instruction, and for which time. */
@@ -427,6 +429,12 @@ static size_t stride_of(size_t n, long least)
 	return stride * (scale && atol(scale) > 0 ? (size_t)atol(scale) : 1);
 }
 
+/* The thousandth turn of a loop is far to go to, and is like the one before. */
+static bool left_out(const struct place *place, unsigned *random)
+{
+	return test_soak() && place->time > OFTEN && rand_r(random) % SELDOM != 0;
+}
+
 static long live_through(struct play *play, long least)
 {
 	uint64_t seed = test_seed();
@@ -437,12 +445,16 @@ static long live_through(struct play *play, long least)
 	/* The first life may find what no other does: tables that are small yet. */
 	whole_life(play, false);
 	whole_life(play, true);
-	stride = stride_of(play->path.n, least);
 	for (size_t from = 1; from < play->path.n; from += stride) {
-		size_t k = from + (size_t)rand_r(&random) % stride;
+		size_t k;
 
+		/* The path may be another than it was. */
+		stride = stride_of(play->path.n, least);
+		k = from + (size_t)rand_r(&random) % stride;
 		if (k >= play->path.n)
 			break;
+		if (left_out(&play->path.places[k], &random))
+			continue;
 		live_until(play, k);
 		wanted++;
 		/* What has become longer since is not left out. */
