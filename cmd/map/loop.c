@@ -17,6 +17,7 @@
 #include "map/job.h"
 #include "map/show.h"
 #include "map/strays.h"
+#include "map/watch.h"
 #include "map/words.h"
 
 #include <errno.h>
@@ -517,16 +518,19 @@ int loop_run(void)
 	if (map_options.output == OUTPUT_LINES)
 		output_queue(job_lines = output_new(false));
 	job_open();
+	watch_open();
 	open_signals();
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	for (;;) {
-		int64_t due;
+		int64_t due, drawn;
 
 		more = begin_jobs();
 		printed = print();
 		if (is_over() && printed)
 			break;
-		due = show_line();
+		due = watch_jobs(loop.slots);
+		drawn = show_line();
+		due = drawn < due ? drawn : due;
 		wait_for_something(more ? 0 : due);
 	}
 	show_hide();

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -56,6 +57,29 @@ void end_strays(void)
 			return;
 		nanosleep(&moment, NULL);
 	}
+}
+
+bool is_stopped(pid_t pid, int *signal)
+{
+	char path[64], text[1024] = "", *at;
+	FILE *file;
+
+	*signal = 0;
+	if (!process_stopped(pid))
+		return false;
+	/* The 52nd field is the signal, in wait(2)'s form; the 3rd is behind the name. */
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "re");
+	if (!file)
+		return true;
+	if (fgets(text, sizeof(text), file) && (at = strrchr(text, ')'))) {
+		for (int field = 2; at && field < 52; field++)
+			at = strchr(at + 1, ' ');
+		if (at)
+			*signal = atoi(at + 1);
+	}
+	fclose(file);
+	return true;
 }
 
 static void add_memory(pid_t pid, void *sum)
