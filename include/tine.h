@@ -121,11 +121,40 @@ unsigned tine_cpus(void);
  */
 TINE_MUST void *tine_shared_new(size_t n, size_t size);
 
+/* As tine_shared_new(1, size), but not zeroed: the bytes may be those of a freed block. */
+TINE_MUST void *tine_shared_raw(size_t size);
+
 /*
  * Frees such memory. Any member may free what any other member has allocated. Does not
- * wait for other processes.
+ * wait for other processes. The family keeps up to 64 MiB of freed pages for later
+ * blocks; the system gets the rest back. A block that a process keeps (tine_shared_keep)
+ * is not freed.
  */
 void tine_shared_free(void *mem);
+
+/*
+ * The calling process keeps a block of tine_shared_new() or tine_shared_raw() once more.
+ * The block is freed when the last process that keeps it has dropped it as often as it
+ * has kept it, or has ended, by any death. A process that was forked keeps nothing yet:
+ * if the block is to outlast its parent, it must call this while the parent keeps it.
+ *
+ * Waits for another process that is in an allocation, 1 second at most if that is
+ * stopped. Returns
+ *   -EINVAL     mem is not the first byte of a block in use
+ *   -EPERM      the block belongs to a queue or a pool
+ *   -EOVERFLOW  this process keeps the block 16,383 times
+ *   -ENOMEM     there is too little memory, or too many members
+ *   -ETIMEDOUT  the other process is stopped
+ */
+TINE_MUST int tine_shared_keep(void *mem);
+
+/*
+ * Takes one call of tine_shared_keep() by this process back. Does not wait for other
+ * processes. Returns
+ *   -EINVAL     mem is not the first byte of a block in use
+ *   -EPERM      this process does not keep the block
+ */
+int tine_shared_drop(void *mem);
 
 /*
  * Maps the first size bytes of a file. All processes that map the same file, of the

@@ -88,6 +88,9 @@ TEST(no_object)
 
 	CHECK(tine_shared_new(SIZE_MAX, 2) == NULL);
 	tine_shared_free(NULL);
+	CHECK(tine_shared_raw(SIZE_MAX) == NULL);
+	REFUSED(tine_shared_keep(NULL));
+	REFUSED(tine_shared_drop(NULL));
 	REFUSED(tine_shared_map(NULL, "file", 1));
 	REFUSED(tine_shared_map_fd(NULL, 0, 1));
 	tine_shared_unmap(NULL);

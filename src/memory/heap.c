@@ -2,171 +2,96 @@
 /*
  * The allocator in the family's memory (family.h), one large mapping.
  *
- * Pages are committed when they are handed out (MADV_POPULATE_WRITE), so that a full
- * machine is a NULL here and never a SIGBUS later; and large blocks are given back when
- * they are freed.
+ * Pages are committed when they are first handed out (MADV_POPULATE_WRITE), so that a
+ * full machine is a NULL here and never a SIGBUS later. Those of freed blocks are kept,
+ * KEPT_MOST bytes of them and no more: a block freed and allocated anew costs no system
+ * call.
  *
  * The range is cut into units of 64 KiB. A span is a run of units, and the word of its
  * first unit says all there is to say of it: free, one large block, or (one unit long) a
  * slab of small blocks of one class, with a bit for each in use.
  *
  * These words and bits are the truth. Each operation takes effect by one atomic store to
- * one of them, under the heap's robust lock. Everything else (the lists of slabs with
- * room, counts, the rover) can be derived, and is derived anew by whoever gets the lock
- * with -EOWNERDEAD. So a process may die anywhere:
+ * one of them, under the heap's robust lock. Everything else (the lists of free spans and
+ * of slabs with room, counts) can be derived, and is derived anew by whoever gets the
+ * lock with -EOWNERDEAD. So a process may die anywhere:
  *
  *	while it looks for room		nothing was changed
- *	after the word or bit is set	the block is in use, and nobody knows of it: it is
- *					lost to the family, and no more than that one
+ *	after the word or bit is set	the block is in use, and nobody knows of it: if it
+ *					has an owner (owned.h) it is freed with what
+ *					else the dead owned; else it is lost to the
+ *					family, and no more than that one
  *	between split and take		the rest of a split run has its word before the
  *					run is shortened, so that a walk finds either
  *	while it commits or zeroes	done outside the lock on a block already taken:
- *					lost
+ *					as above
  *	while it frees			the block is in use still, or free
+ *	between free and join		two free spans in a row, joined when lists are
+ *					derived
  *
  * A process that is stopped with the lock holds up who allocates, to the deadline of the
  * call, or for a second. Who frees does not need it: see free_without_lock().
  *
- * A unit's touched byte is set before the unit can hold anything but zeros, and taken
- * away only when its pages have been given back.
+ * What a unit's pages are:
+ *
+ *	0		zeros, wherever they are committed
+ *	THERE|DIRTY	committed, and handed out since; set before the block is returned
+ *	DIRTY		about to be given back, or given back by who died before saying so
+ *
+ * An owner's word is written before the block's bit or word, and read only of blocks in
+ * use, so that what stands there of earlier blocks means nothing.
  */
 #include "memory/heap.h"
 
-#include "base/cgroup.h"
 #include "base/futex.h"
 #include "memory/family.h"
+#include "memory/inside.h"
+#include "memory/owned.h"
+#include "memory/pages.h"
 #include "wait/lock.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23
-#endif
+#define PATIENT_MS 1000 /* beside a process that is stopped in an allocation */
 
-#define UNIT	    ((size_t)64 << 10)
-#define GROW	    16 /* units */
-#define GIVE_BACK   ((size_t)1 << 20)
-#define LOOK_AGAIN  ((size_t)4 << 20) /* bytes committed between looks at the limits */
-#define MARGIN	    ((size_t)8 << 20) /* bytes left to everybody else */
-#define CLASS_ALIGN 64
-#define PATIENT_MS  1000 /* beside a process that is stopped in an allocation */
-#define SLOTS	    (UNIT / CLASS_ALIGN)
-#define NONE	    UINT32_MAX
+static const uint16_t classes[CLASSES] = { 1,  2,  3,  4,  6,	8,   12,  16,  24,
+					   32, 48, 64, 96, 128, 192, 256, 340, 512 };
 
-enum kind { FREE = 1, LARGE, SLAB };
+static void (*_Atomic look_at_deaths)(void);
 
-static const uint16_t classes[] = { 1,	2,  3,	4,  6,	 8,   12,  16,	24,
-				    32, 48, 64, 96, 128, 192, 256, 340, 512 };
-#define CLASSES (sizeof(classes) / sizeof(*classes))
-
-struct slab {
-	_Atomic uint64_t used[SLOTS / 64]; /* truth: a bit for each block in use */
-	uint32_t class;			   /* truth, written before the word says SLAB */
-	uint32_t room;			   /* derived: blocks free */
-	uint32_t next, prev;		   /* derived: slabs of the class with room */
-};
-
-struct heap {
-	/* Constant. */
-	size_t units;
-	char *first, *end; /* where unit 0 begins, and the memory ends */
-	_Atomic uint32_t *words;
-	uint8_t *touched;
-	struct slab *slabs;
-	_Atomic(void *) root;
-	_Alignas(64) tine_lock lock; /* guards all below, the words and the slabs */
-	_Atomic uint32_t high;	     /* truth: units ever used; spans tile 0 to high */
-	uint32_t rover;		     /* derived: where to look next; begins a span */
-	uint32_t list[CLASSES];	     /* derived */
-	_Atomic bool stale;	     /* what is derived has to be derived anew */
-	_Atomic size_t used;	     /* derived: bytes in blocks */
-};
-
-/* ---- pages ------------------------------------------------------------------------- */
-
-/*
- * Kernels before 5.14: a system call that reads answers EFAULT where a load would trap,
- * and reading a page of a memfd commits it. No process has the number -1.
- */
-static int populate_by_calls(const char *from, const char *to)
-{
-	for (const char *page = from; page < to; page += 4096)
-		if (syscall(SYS_sched_setaffinity, -1, sizeof(long), page) != 0 &&
-		    errno == EFAULT)
-			return -ENOMEM;
-	return 0;
-}
-
-/*
- * Asks first, when it is a lot: what a cgroup's limit refuses, the kernel refuses by
- * killing somebody.
- */
-static bool within_limits(size_t len)
-{
-	static _Atomic size_t unseen = LOOK_AGAIN; /* looks at the first call */
-
-	if (atomic_fetch_add(&unseen, len) + len < LOOK_AGAIN)
-		return true;
-	atomic_store(&unseen, 0);
-	if (memory_headroom("") >= len + MARGIN)
-		return true;
-	atomic_store(&unseen, LOOK_AGAIN);
-	return false;
-}
-
-static int populate(void *mem, size_t len)
-{
-	char *from = (char *)((uintptr_t)mem & ~(uintptr_t)4095);
-	char *to = (char *)(((uintptr_t)mem + len + 4095) & ~(uintptr_t)4095);
-
-	if (!within_limits(to - from))
-		return -ENOMEM;
-	while (madvise(from, to - from, MADV_POPULATE_WRITE) != 0) {
-		if (errno == EINVAL)
-			return populate_by_calls(from, to);
-		if (errno != EINTR && errno != EAGAIN)
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-/* ---- beginning ---------------------------------------------------------------------- */
+/* ---- beginning --------------------------------------------------------------------- */
 
 static size_t round_up(size_t n, size_t to)
 {
 	return (n + to - 1) / to * to;
 }
 
-/* Writes the tables' places into new memory. */
+/* Writes the tables' places into new memory, for as many units as there is room for. */
 static int begin_heap(void *mem, size_t len)
 {
-	size_t per_unit = UNIT + sizeof(_Atomic uint32_t) + sizeof(uint8_t) +
-			  sizeof(struct slab);
+	size_t per_unit = UNIT + sizeof(struct unit) + sizeof(struct slab) +
+			  SLOTS * sizeof(uint64_t);
+	size_t units = (len - UNIT) / per_unit, at = round_up(sizeof(struct heap), 64);
 	struct heap *heap = mem;
 	char *base = mem;
-	size_t tables, at;
 
-	if (populate(heap, sizeof(*heap)) != 0)
+	if (pages_commit(heap, sizeof(*heap)) != 0)
 		return -ENOMEM;
-	heap->units = (len - UNIT) / per_unit;
-	at = round_up(sizeof(*heap), 64);
-	heap->words = (_Atomic uint32_t *)(base + at);
-	at = round_up(at + heap->units * sizeof(*heap->words), 64);
-	heap->touched = (uint8_t *)(base + at);
-	at = round_up(at + heap->units * sizeof(*heap->touched), 64);
+	heap->table = (struct unit *)(base + at);
+	at = round_up(at + units * sizeof(*heap->table), 64);
 	heap->slabs = (struct slab *)(base + at);
-	tables = round_up(at + heap->units * sizeof(*heap->slabs), UNIT);
-	heap->first = base + tables;
-	heap->units = (len - tables) / UNIT;
+	at = round_up(at + units * sizeof(*heap->slabs), 64);
+	heap->owners = (_Atomic uint64_t *)(base + at);
+	at = round_up(at + units * SLOTS * sizeof(*heap->owners), UNIT);
+	heap->first = base + at;
 	heap->end = base + len;
-	for (size_t class = 0; class < CLASSES; class ++)
-		heap->list[class] = NONE;
+	heap->units = (len - at) / UNIT < units ? (len - at) / UNIT : units;
+	for (size_t list = 0; list < LISTS; list++)
+		heap->head[list] = NONE;
 	return 0;
 }
 
-/* NULL: no family yet. */
-static struct heap *heap_known(void)
+struct heap *heap_known(void)
 {
 	struct family *family = family_known();
 
@@ -180,22 +105,12 @@ static struct heap *heap_of_family(void)
 	return family ? family_memory(family) : NULL;
 }
 
+void heap_on_growth(void (*look)(void))
+{
+	atomic_store(&look_at_deaths, look);
+}
+
 /* ---- derived state ----------------------------------------------------------------- */
-
-static uint32_t word_of(enum kind kind, uint32_t len)
-{
-	return (uint32_t)kind << 28 | len;
-}
-
-static enum kind kind_of(uint32_t word)
-{
-	return word >> 28;
-}
-
-static uint32_t len_of(uint32_t word)
-{
-	return word & 0xfffffff;
-}
 
 static size_t block_size(uint32_t class)
 {
@@ -205,30 +120,6 @@ static size_t block_size(uint32_t class)
 static uint32_t capacity(uint32_t class)
 {
 	return UNIT / block_size(class);
-}
-
-static void list_add(struct heap *heap, uint32_t unit)
-{
-	struct slab *slab = &heap->slabs[unit];
-	uint32_t *head = &heap->list[slab->class];
-
-	slab->prev = NONE;
-	slab->next = *head;
-	if (*head != NONE)
-		heap->slabs[*head].prev = unit;
-	*head = unit;
-}
-
-static void list_remove(struct heap *heap, uint32_t unit)
-{
-	struct slab *slab = &heap->slabs[unit];
-
-	if (slab->prev != NONE)
-		heap->slabs[slab->prev].next = slab->next;
-	else
-		heap->list[slab->class] = slab->next;
-	if (slab->next != NONE)
-		heap->slabs[slab->next].prev = slab->prev;
 }
 
 static uint32_t count_used(const struct slab *slab)
@@ -243,27 +134,31 @@ static uint32_t count_used(const struct slab *slab)
 static void derive_heap(struct heap *heap)
 {
 	size_t used = 0;
+	uint32_t word;
 
-	heap->rover = 0;
-	for (size_t class = 0; class < CLASSES; class ++)
-		heap->list[class] = NONE;
-	for (uint32_t unit = 0; unit < heap->high; unit += len_of(heap->words[unit])) {
+	spans_derive(heap);
+	for (uint32_t unit = 0; unit < heap->high; unit += len_of(word)) {
 		struct slab *slab = &heap->slabs[unit];
 
-		if (kind_of(heap->words[unit]) == LARGE) {
-			used += len_of(heap->words[unit]) * UNIT;
-		} else if (kind_of(heap->words[unit]) == SLAB) {
+		word = heap->table[unit].word;
+		if (kind_of(word) == LARGE &&
+		    heap->table[unit].owner == OWNED_BY_NOBODY) {
+			spans_free(heap, unit);
+		} else if (kind_of(word) == LARGE) {
+			used += len_of(word) * UNIT;
+		} else if (kind_of(word) == SLAB) {
 			slab->room = capacity(slab->class) - count_used(slab);
 			used += count_used(slab) * block_size(slab->class);
 			if (slab->room > 0)
-				list_add(heap, unit);
+				list_add(heap, unit, SPAN_LISTS + slab->class);
 		}
 	}
 	heap->used = used;
+	/* Who died in here, or freed beside, may have left half of a block's end. */
+	heap->bereft = heap->owns;
 }
 
-/* False: it is not held. Its holder is stopped, or the system denies the lock. */
-static bool lock_heap(struct heap *heap, int64_t deadline)
+bool heap_lock(struct heap *heap, int64_t deadline)
 {
 	/* Bound: the deadline; a holder that runs has it for no call that blocks. */
 	int err = lock_inner(&heap->lock, deadline);
@@ -278,7 +173,7 @@ static bool lock_heap(struct heap *heap, int64_t deadline)
 	return true;
 }
 
-static void unlock_heap(struct heap *heap)
+void heap_unlock(struct heap *heap)
 {
 	tine_lock_release(&heap->lock);
 }
@@ -288,116 +183,19 @@ int64_t shared_patience(void)
 	return tine_after(PATIENT_MS);
 }
 
-/* ---- spans: called with the lock held ---------------------------------------------- */
+/* ---- blocks: with the lock held ---------------------------------------------------- */
 
-static bool grow(struct heap *heap, uint32_t need)
-{
-	uint32_t high = heap->high, n = need > GROW ? need : GROW;
-
-	if (n > heap->units - high)
-		n = need;
-	if (need > heap->units - high)
-		return false;
-	/*
-	 * Only the words of spans' first units are read: those of the rest may be absent.
-	 */
-	if (populate((void *)&heap->words[high], n * sizeof(*heap->words)) != 0 ||
-	    populate(&heap->touched[high], n * sizeof(*heap->touched)) != 0)
-		return false;
-	atomic_store(&heap->words[high], word_of(FREE, n));
-	atomic_store(&heap->high, high + n);
-	return true;
-}
-
-/* Joins the free spans that follow, and says how long it is then. */
-static uint32_t join(struct heap *heap, uint32_t unit)
-{
-	uint32_t len = len_of(heap->words[unit]), next = unit + len;
-
-	while (next < heap->high && kind_of(heap->words[next]) == FREE) {
-		if (heap->rover == next)
-			heap->rover = unit;
-		len += len_of(heap->words[next]);
-		next = unit + len;
-		atomic_store(&heap->words[unit], word_of(FREE, len));
-	}
-	return len;
-}
-
-static uint32_t take(struct heap *heap, uint32_t unit, uint32_t len, uint32_t need)
-{
-	if (len > need)
-		atomic_store(&heap->words[unit + need], word_of(FREE, len - need));
-	atomic_store(&heap->words[unit], word_of(LARGE, need));
-	heap->rover = unit + need < heap->high ? unit + need : 0;
-	return unit;
-}
-
-/* A span of so many units, as one large block; NONE when there is no room. Next fit. */
-static uint32_t find_span(struct heap *heap, uint32_t need)
-{
-	uint32_t from = heap->rover, high = heap->high;
-
-	for (int round = 0; round < 2; round++) {
-		uint32_t unit = round == 0 ? from : 0, end = round == 0 ? high : from;
-
-		while (unit < end) {
-			uint32_t word = heap->words[unit], len = len_of(word);
-
-			if (kind_of(word) == FREE && (len = join(heap, unit)) >= need)
-				return take(heap, unit, len, need);
-			unit += len;
-		}
-	}
-	return NONE;
-}
-
-static uint32_t take_span(struct heap *heap, uint32_t need)
-{
-	uint32_t unit = find_span(heap, need);
-
-	if (unit == NONE && grow(heap, need))
-		unit = find_span(heap, need);
-	return unit;
-}
-
-/* ---- blocks ------------------------------------------------------------------------ */
-
-static void *address(const struct heap *heap, uint32_t unit)
-{
-	return heap->first + unit * UNIT;
-}
-
-/* Commits and zeroes a span that is taken. */
-static int prepare(struct heap *heap, uint32_t unit, uint32_t len)
-{
-	if (populate(address(heap, unit), len * UNIT) != 0)
-		return -ENOMEM;
-	for (uint32_t i = unit; i < unit + len; i++)
-		if (heap->touched[i])
-			memset(address(heap, i), 0, UNIT);
-	memset(&heap->touched[unit], 1, len);
-	return 0;
-}
-
-static void *alloc_large(struct heap *heap, size_t size, int64_t deadline)
+/* -ENOSPC: the heap has to grow. */
+static int take_large(struct heap *heap, size_t size, uint64_t owner, void **out)
 {
 	size_t need = (size - 1) / UNIT + 1;
-	uint32_t unit = NONE;
+	uint32_t unit = spans_take(heap, need, owner);
 
-	if (need > heap->units || !lock_heap(heap, deadline))
-		return NULL;
-	unit = take_span(heap, need);
-	if (unit != NONE)
-		heap->used += need * UNIT;
-	unlock_heap(heap);
 	if (unit == NONE)
-		return NULL;
-	if (prepare(heap, unit, need) != 0) {
-		tine_shared_free(address(heap, unit));
-		return NULL;
-	}
-	return address(heap, unit);
+		return -ENOSPC;
+	heap->used += need * UNIT;
+	*out = address(heap, unit);
+	return 0;
 }
 
 static uint32_t class_of(size_t size)
@@ -409,112 +207,223 @@ static uint32_t class_of(size_t size)
 	return class;
 }
 
-/* Called with the lock held; so that it ends soon, a slab is one unit. */
-static uint32_t new_slab(struct heap *heap, uint32_t class)
+/* So that it ends soon, a slab is one unit. */
+static int new_slab(struct heap *heap, uint32_t class, uint32_t *out)
 {
-	uint32_t unit = take_span(heap, 1);
+	uint32_t unit = spans_take(heap, 1, OWNED_BY_NOBODY);
 	struct slab *slab;
 
 	if (unit == NONE)
-		return NONE;
+		return -ENOSPC;
 	slab = &heap->slabs[unit];
-	if (populate(slab, sizeof(*slab)) != 0 ||
-	    populate(address(heap, unit), UNIT) != 0) {
-		atomic_store(&heap->words[unit], word_of(FREE, 1));
-		return NONE;
+	if (pages_commit(slab, sizeof(*slab)) != 0 ||
+	    spans_prepare(heap, unit, 1, 0) != 0) {
+		spans_free(heap, unit);
+		return -ENOMEM;
 	}
-	heap->touched[unit] = 1;
 	for (size_t i = 0; i < SLOTS / 64; i++)
 		slab->used[i] = 0;
 	slab->class = class;
 	slab->room = capacity(class);
-	atomic_store(&heap->words[unit], word_of(SLAB, 1));
-	list_add(heap, unit);
-	return unit;
+	slab->owned = false;
+	atomic_store(&heap->table[unit].word, word_of(SLAB, 1));
+	list_add(heap, unit, SPAN_LISTS + class);
+	*out = unit;
+	return 0;
 }
 
-static void *alloc_small(struct heap *heap, size_t size, int64_t deadline)
+int heap_add_owners(struct heap *heap, uint32_t unit)
+{
+	struct slab *slab = &heap->slabs[unit];
+	_Atomic uint64_t *owners = &heap->owners[unit * SLOTS];
+	size_t len = capacity(slab->class) * sizeof(*owners);
+
+	if (slab->owned)
+		return 0;
+	if (pages_commit(owners, len) != 0)
+		return -ENOMEM;
+	memset((void *)owners, 0, len);
+	atomic_store(&heap->owns, true);
+	atomic_store(&slab->owned, true);
+	return 0;
+}
+
+static int take_small(struct heap *heap, size_t size, uint64_t owner, void **out)
 {
 	uint32_t class = class_of(size), unit, slot = 0;
 	struct slab *slab;
-	char *block = NULL;
+	int err;
 
-	if (!lock_heap(heap, deadline))
-		return NULL;
-	unit = heap->list[class];
-	if (unit == NONE)
-		unit = new_slab(heap, class);
-	if (unit == NONE)
-		goto unlock;
+	unit = heap->head[SPAN_LISTS + class];
+	if (unit == NONE && (err = new_slab(heap, class, &unit)))
+		return err;
+	if (owner && (err = heap_add_owners(heap, unit)))
+		return err;
 	slab = &heap->slabs[unit];
 	while (slab->used[slot / 64] == UINT64_MAX)
 		slot += 64;
 	slot += __builtin_ctzll(~slab->used[slot / 64]);
+	if (slab->owned)
+		atomic_store_explicit(&heap->owners[unit * SLOTS + slot], owner,
+				      memory_order_relaxed); /* before the bit */
 	atomic_fetch_or(&slab->used[slot / 64], UINT64_C(1) << slot % 64);
 	if (--slab->room == 0)
 		list_remove(heap, unit);
 	heap->used += block_size(class);
-	block = (char *)address(heap, unit) + slot * block_size(class);
-unlock:
-	unlock_heap(heap);
-	if (block)
-		memset(block, 0, size);
-	return block;
+	*out = address(heap, unit) + slot * block_size(class);
+	return 0;
 }
 
-void *shared_alloc(size_t size, int64_t deadline)
+static bool is_small(size_t size)
 {
-	struct heap *heap = heap_of_family();
-
-	if (!heap)
-		return NULL;
-	if (size == 0)
-		size = 1;
-	return size > block_size(CLASSES - 1) ? alloc_large(heap, size, deadline)
-					      : alloc_small(heap, size, deadline);
+	return size <= (size_t)classes[CLASSES - 1] * CLASS_ALIGN;
 }
 
-static void free_small(struct heap *heap, uint32_t unit, size_t offset)
+static int take(struct heap *heap, size_t size, uint64_t owner, void **out)
+{
+	return is_small(size) ? take_small(heap, size, owner, out)
+			      : take_large(heap, size, owner, out);
+}
+
+static int take_or_grow(struct heap *heap, size_t size, uint64_t owner, void **out)
+{
+	int err = take(heap, size, owner, out);
+
+	if (err == -ENOSPC &&
+	    spans_grow(heap, is_small(size) ? 1 : (size - 1) / UNIT + 1))
+		err = take(heap, size, owner, out);
+	return err;
+}
+
+void *heap_take_small(struct heap *heap, size_t size, uint64_t owner)
+{
+	void *mem = NULL;
+
+	return take_or_grow(heap, size, owner, &mem) == 0 ? mem : NULL;
+}
+
+static void release_small(struct heap *heap, uint32_t unit, uint32_t slot)
 {
 	struct slab *slab = &heap->slabs[unit];
-	size_t size = block_size(slab->class), slot = offset / size;
-	uint64_t bit = UINT64_C(1) << slot % 64;
+	size_t size = block_size(slab->class);
 
-	if (offset % size != 0 || !(slab->used[slot / 64] & bit))
-		return;
-	atomic_fetch_and(&slab->used[slot / 64], ~bit);
+	atomic_fetch_and(&slab->used[slot / 64], ~(UINT64_C(1) << slot % 64));
 	heap->used -= size;
 	if (slab->room++ == 0)
-		list_add(heap, unit);
+		list_add(heap, unit, SPAN_LISTS + slab->class);
 	/*
 	 * The last slab with room stays, so that one block made and freed costs no pages.
 	 */
 	if (slab->room == capacity(slab->class) &&
-	    (slab->next != NONE || slab->prev != NONE)) {
+	    (heap->table[unit].next != NONE || heap->table[unit].prev != NONE)) {
 		list_remove(heap, unit);
-		atomic_store(&heap->words[unit], word_of(FREE, 1));
+		if (heap->kept >= KEPT_MOST / UNIT)
+			spans_drop_pages(heap, unit, 1);
+		spans_free(heap, unit);
 	}
 }
 
-/*
- * Beside a process that is stopped with the lock. What is true changes by the same store,
- * and the rest is derived by who has the lock next: until then the block is not used
- * again. The holder does not touch a block in use, nor take what is free for anything
- * but that.
- */
-static void free_without_lock(struct heap *heap, uint32_t unit, size_t offset)
+void heap_release(struct heap *heap, const struct block *block)
 {
-	uint32_t word = atomic_load(&heap->words[unit]);
-	struct slab *slab = &heap->slabs[unit];
+	uint32_t word = heap->table[block->unit].word;
 
-	if (kind_of(word) == SLAB && offset % block_size(slab->class) == 0) {
-		size_t slot = offset / block_size(slab->class);
-
-		atomic_fetch_and(&slab->used[slot / 64], ~(UINT64_C(1) << slot % 64));
-	} else if (kind_of(word) == LARGE && offset == 0) {
-		atomic_store(&heap->words[unit], word_of(FREE, len_of(word)));
+	if (kind_of(word) == SLAB) {
+		release_small(heap, block->unit, block->slot);
+	} else {
+		heap->used -= len_of(word) * UNIT;
+		spans_free(heap, block->unit);
 	}
-	atomic_store(&heap->stale, true);
+}
+
+/* ---- new --------------------------------------------------------------------------- */
+
+/* Locked, and taken; by all means, or if there is room. */
+static int take_locked(struct heap *heap, size_t size, uint64_t owner, bool grow,
+		       int64_t deadline, void **out)
+{
+	int err;
+
+	if (!heap_lock(heap, deadline))
+		return -ETIMEDOUT;
+	err = grow ? take_or_grow(heap, size, owner, out) : take(heap, size, owner, out);
+	heap_unlock(heap);
+	return err;
+}
+
+/* What there is to be zeroed, is. */
+static int try_alloc(struct heap *heap, size_t size, uint64_t owner, size_t zeros,
+		     int64_t deadline, void **out)
+{
+	void (*look)(void) = atomic_load_explicit(&heap->owns, memory_order_relaxed)
+				     ? atomic_load(&look_at_deaths)
+				     : NULL;
+	void *mem;
+	int err = take_locked(heap, size, owner, !look, deadline, &mem);
+
+	/* Before more is made: what the dead owned is room as well. */
+	if (err == -ENOSPC && look) {
+		look();
+		err = take_locked(heap, size, owner, true, deadline, &mem);
+	}
+	if (err)
+		return err;
+	if (is_small(size)) {
+		memset(mem, 0, zeros);
+	} else if (spans_prepare(heap, ((char *)mem - heap->first) / UNIT,
+				 (size - 1) / UNIT + 1, zeros) != 0) {
+		tine_shared_free(mem);
+		return -ENOMEM;
+	}
+	*out = mem;
+	return 0;
+}
+
+/* Gives all kept pages back to the machine, which has none; whether there were any. */
+static bool trim(struct heap *heap, int64_t deadline)
+{
+	bool any;
+
+	if (!heap->kept || !heap_lock(heap, deadline))
+		return false;
+	any = spans_trim(heap);
+	heap_unlock(heap);
+	return any;
+}
+
+static void *alloc(size_t size, uint64_t owner, bool zeroed, int64_t deadline)
+{
+	struct heap *heap = heap_of_family();
+	void *mem = NULL;
+	size_t zeros;
+	int err;
+
+	if (!heap || size / UNIT >= heap->units)
+		return NULL;
+	size += size == 0;
+	zeros = zeroed ? size : 0;
+	err = try_alloc(heap, size, owner, zeros, deadline, &mem);
+	if ((err == -ENOMEM || err == -ENOSPC) && trim(heap, deadline))
+		err = try_alloc(heap, size, owner, zeros, deadline, &mem);
+	return err ? NULL : mem;
+}
+
+void *shared_alloc(size_t size, int64_t deadline)
+{
+	return alloc(size, 0, true, deadline);
+}
+
+void *shared_alloc_raw(size_t size, int64_t deadline)
+{
+	return alloc(size, 0, false, deadline);
+}
+
+void *owned_new(size_t size, uint64_t owner, int64_t deadline)
+{
+	struct heap *heap = heap_of_family();
+
+	if (heap && !heap->owns)
+		atomic_store(&heap->owns, true);
+	return alloc(size, owner, false, deadline);
 }
 
 void *tine_shared_new(size_t n, size_t size)
@@ -526,37 +435,76 @@ void *tine_shared_new(size_t n, size_t size)
 		       : shared_alloc(total, shared_patience());
 }
 
+void *tine_shared_raw(size_t size)
+{
+	return shared_alloc_raw(size, shared_patience());
+}
+
+/* ---- free -------------------------------------------------------------------------- */
+
+bool heap_find(const struct heap *heap, const void *mem, struct block *block)
+{
+	size_t offset = (const char *)mem - heap->first, unit = offset / UNIT;
+	uint32_t word;
+
+	offset %= UNIT;
+	if ((const char *)mem < heap->first || unit >= atomic_load(&heap->high))
+		return false;
+	word = atomic_load(&heap->table[unit].word);
+	*block = (struct block){ .unit = unit, .owner = &heap->table[unit].owner };
+	if (kind_of(word) == SLAB) {
+		const struct slab *slab = &heap->slabs[unit];
+		size_t size = block_size(slab->class);
+
+		block->slot = offset / size;
+		block->owner = slab->owned ? &heap->owners[unit * SLOTS + block->slot]
+					   : NULL;
+		return offset % size == 0 &&
+		       (slab->used[block->slot / 64] >> block->slot % 64 & 1);
+	}
+	return kind_of(word) == LARGE && offset == 0;
+}
+
+/*
+ * Beside a process that is stopped with the lock. What is true changes by the same store,
+ * and the rest is derived by who has the lock next: until then the block is not used
+ * again. The holder does not touch a block in use, nor take what is free for anything
+ * but that.
+ */
+static void free_without_lock(struct heap *heap, const struct block *block)
+{
+	_Atomic uint32_t *word = &heap->table[block->unit].word;
+
+	if (kind_of(*word) == SLAB)
+		atomic_fetch_and(&heap->slabs[block->unit].used[block->slot / 64],
+				 ~(UINT64_C(1) << block->slot % 64));
+	else
+		atomic_store(word, word_of(FREE, len_of(*word)));
+	atomic_store(&heap->stale, true);
+}
+
 void tine_shared_free(void *mem)
 {
 	struct heap *heap = heap_known();
-	size_t offset, unit;
+	struct block block;
 	uint32_t word;
 
-	if (!heap || !mem || (char *)mem < heap->first)
-		return;
-	offset = (char *)mem - heap->first;
-	unit = offset / UNIT;
-	if (unit >= atomic_load(&heap->high))
-		return;
 	/* Its owner frees it: nobody else changes the word of a block in use. */
-	word = atomic_load(&heap->words[unit]);
-	offset %= UNIT;
-	if (kind_of(word) == LARGE && offset == 0 && len_of(word) * UNIT >= GIVE_BACK &&
-	    madvise(mem, len_of(word) * UNIT, MADV_REMOVE) == 0)
-		memset(&heap->touched[unit], 0, len_of(word));
+	if (!heap || !mem || !heap_find(heap, mem, &block) ||
+	    (block.owner && (*block.owner & OWNED_BY_SEVERAL)))
+		return;
+	word = heap->table[block.unit].word;
+	if (kind_of(word) == LARGE && len_of(word) + heap->kept > KEPT_MOST / UNIT)
+		spans_drop_pages(heap, block.unit, len_of(word));
 
-	if (!lock_heap(heap, TINE_NOWAIT)) {
-		free_without_lock(heap, unit, offset);
+	if (!heap_lock(heap, TINE_NOWAIT)) {
+		free_without_lock(heap, &block);
 		return;
 	}
-	word = heap->words[unit];
-	if (kind_of(word) == SLAB) {
-		free_small(heap, unit, offset);
-	} else if (kind_of(word) == LARGE && offset == 0) {
-		atomic_store(&heap->words[unit], word_of(FREE, len_of(word)));
-		heap->used -= len_of(word) * UNIT;
-	}
-	unlock_heap(heap);
+	/* Not if it was freed twice, by two at a time. */
+	if (heap_find(heap, mem, &block))
+		heap_release(heap, &block);
+	heap_unlock(heap);
 }
 
 /* ---- looking at it ----------------------------------------------------------------- */
@@ -582,16 +530,17 @@ bool shared_in_use(const void *mem)
 	struct heap *heap = heap_known();
 	bool in_use = false;
 	size_t offset;
+	uint32_t word;
 
 	if (!shared_has(mem, 1))
 		return false;
 	offset = (const char *)mem - heap->first;
-	if (!lock_heap(heap, TINE_NOWAIT))
+	if (!heap_lock(heap, TINE_NOWAIT))
 		return true;
-	for (uint32_t unit = 0; unit < heap->high; unit += len_of(heap->words[unit])) {
-		uint32_t word = heap->words[unit];
+	for (uint32_t unit = 0; unit < heap->high; unit += len_of(word)) {
 		const struct slab *slab = &heap->slabs[unit];
 
+		word = heap->table[unit].word;
 		if (offset / UNIT >= unit + len_of(word))
 			continue;
 		if (kind_of(word) == SLAB) {
@@ -603,7 +552,7 @@ bool shared_in_use(const void *mem)
 		}
 		break;
 	}
-	unlock_heap(heap);
+	heap_unlock(heap);
 	return in_use;
 }
 
@@ -629,48 +578,76 @@ size_t shared_used(void)
 	if (!heap)
 		return 0;
 	/* The lock, so that what a dead process left is counted. */
-	if (!lock_heap(heap, shared_patience()))
+	if (!heap_lock(heap, shared_patience()))
 		return atomic_load(&heap->used);
 	used = heap->used;
-	unlock_heap(heap);
+	heap_unlock(heap);
 	return used;
+}
+
+/* Whether the lists hold what they are to hold, and that much room in each class. */
+static bool lists_agree(const struct heap *heap, size_t free_units, const size_t *room)
+{
+	size_t there = 0, units = 0;
+
+	for (unsigned list = 0; list < LISTS; list++) {
+		uint32_t at = heap->head[list], before = NONE;
+		size_t left = list < SPAN_LISTS ? 0 : room[list - SPAN_LISTS];
+
+		if (list < SPAN_LISTS &&
+		    (at != NONE) != (heap->filled[list / 64] >> list % 64 & 1))
+			return false;
+		for (; at != NONE; before = at, at = heap->table[at].next) {
+			const struct unit *unit = &heap->table[at];
+
+			if (unit->list != list + 1 || unit->prev != before)
+				return false;
+			if (list >= SPAN_LISTS) {
+				left -= heap->slabs[at].room;
+				continue;
+			}
+			units += len_of(unit->word);
+			for (uint32_t i = 0; i < len_of(unit->word); i++)
+				there += heap->table[at + i].pages & THERE;
+		}
+		if (left != 0)
+			return false;
+	}
+	return units == free_units && there == heap->kept;
 }
 
 int shared_check(void)
 {
 	struct heap *heap = heap_of_family();
-	size_t used = 0, room[CLASSES] = { 0 };
+	size_t used = 0, free_units = 0, room[CLASSES] = { 0 };
 	uint32_t unit = 0;
 	int err = 0;
 
 	if (!heap)
 		return -ENOMEM;
-	if (!lock_heap(heap, shared_patience()))
+	if (!heap_lock(heap, shared_patience()))
 		return -ETIMEDOUT;
-	for (; unit < heap->high && err == 0; unit += len_of(heap->words[unit])) {
-		uint32_t word = heap->words[unit];
+	while (unit < heap->high && err == 0) {
+		uint32_t word = heap->table[unit].word;
 		struct slab *slab = &heap->slabs[unit];
 
 		if (kind_of(word) < FREE || kind_of(word) > SLAB || len_of(word) == 0)
 			err = -EBADMSG;
+		else if (kind_of(word) == FREE)
+			free_units += len_of(word);
 		else if (kind_of(word) == LARGE)
 			used += len_of(word) * UNIT;
-		else if (kind_of(word) == SLAB) {
+		else {
 			used += count_used(slab) * block_size(slab->class);
 			room[slab->class] += slab->room;
 			if (slab->room + count_used(slab) != capacity(slab->class))
 				err = -EBADMSG;
 		}
+		unit += len_of(word);
 	}
-	for (size_t class = 0; class < CLASSES; class ++) {
-		for (uint32_t at = heap->list[class]; at != NONE;
-		     at = heap->slabs[at].next)
-			room[class] -= heap->slabs[at].room;
-		if (room[class] != 0)
-			err = -EBADMSG;
-	}
-	if (unit != heap->high || used != heap->used)
+	if (unit != heap->high || used != heap->used ||
+	    !lists_agree(heap, free_units, room))
 		err = -EBADMSG;
-	unlock_heap(heap);
+	heap_unlock(heap);
 	return err;
 }

@@ -13,6 +13,8 @@
  * NULL too when the deadline has passed while another process is stopped in here.
  */
 void *shared_alloc(size_t size, int64_t deadline);
+/* The same, not zeroed. */
+void *shared_alloc_raw(size_t size, int64_t deadline);
 /* The deadline of calls that have none: in a second. */
 int64_t shared_patience(void);
 
@@ -35,6 +37,12 @@ bool shared_in_use(const void *mem);
 void *shared_base(void);
 size_t shared_span(void);
 size_t shared_used(void);
+
+/*
+ * Called, without a lock, before the heap grows in which blocks have owners: who has
+ * ended, and what was theirs, may be found and freed meanwhile.
+ */
+void heap_on_growth(void (*look)(void));
 
 /* -EBADMSG unless every structure of the heap agrees with every other; for tests. */
 int shared_check(void);

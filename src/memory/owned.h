@@ -38,4 +38,24 @@ bool owned_pass(void *mem, uint64_t from, uint64_t to);
 /* Whose it is; 0 too when it is no block in use. */
 uint64_t owned_by(const void *mem);
 
+/*
+ * Several may own a block of tine_shared_new(), each of them many times: who keeps it, by
+ * a member's id. The last to drop it frees it, and tine_shared_free() does not.
+ *
+ * keep: -EINVAL no block in use begins there; -EPERM it has an owner already; -ENOMEM;
+ * -ETIMEDOUT as owned_new(); -EOVERFLOW it keeps it 16,383 times.
+ * drop: -EINVAL; -EPERM it does not keep it. Waits for nobody.
+ */
+int owned_keep(void *mem, uint64_t id, int64_t deadline);
+int owned_drop(void *mem, uint64_t id);
+
+/* Called before a member is seen to have ended: something of its may be left. */
+void owned_note_death(void);
+/*
+ * Frees what belongs to members that have ended, if there may be anything, and takes
+ * their keeping back. Blocks for nobody: what it cannot do is done by the next.
+ */
+typedef bool owner_gone_fn(uint64_t id);
+void owned_bury(owner_gone_fn *);
+
 #endif

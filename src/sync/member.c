@@ -7,6 +7,7 @@
 #include "base/libc.h"
 #include "base/proc.h"
 #include "memory/heap.h"
+#include "memory/owned.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -95,6 +96,7 @@ static void bury_member(struct member *member)
 {
 	for (int i = 0; i < TIES; i++)
 		tell_tie(&member->ties[i]);
+	owned_note_death();
 	atomic_fetch_add(&member->life, 1);
 	/* The next to take the record cuts them again, if this is not reached. */
 	cut_ties(member);
@@ -158,7 +160,13 @@ unsigned members_sweep(void)
 			tine_lock_release(&member->alive);
 		n += buried;
 	}
+	owned_bury(member_gone);
 	return n;
+}
+
+static void sweep_before_growth(void)
+{
+	members_sweep();
 }
 
 /* ---- oneself ----------------------------------------------------------------------- */
@@ -257,6 +265,7 @@ FILL_ATFORK static void fill_member(void)
 {
 	atfork_fill(ATFORK_MEMBER,
 		    &(struct atfork){ .in_child = forget_self, .leave = member_leave });
+	heap_on_growth(sweep_before_growth);
 }
 
 /* ---- ids and ties ------------------------------------------------------------------ */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Death inside the allocator: at every instruction, and at random. */
 #include "memory/heap.h"
+#include "memory/owned.h"
 #include "step.h"
+#include "sync/member.h"
 
 #include <sys/mman.h>
 
@@ -128,6 +130,239 @@ TEST(killed_at_every_step_of_a_large_alloc)
 TEST(killed_at_every_step_of_a_large_free)
 {
 	kill_each_step(LARGE, LARGE, &(struct steps){ alloc, release, heap_is_whole });
+}
+
+/* ---- blocks with owners: no death loses any ---------------------------------------- */
+
+struct owned {
+	size_t size, before;
+	void *block, *kept;
+};
+
+static void be_member(void *arg)
+{
+	(void)arg;
+	CHECK(member_id() != 0);
+}
+
+static void own(void *arg)
+{
+	struct owned *scene = arg;
+
+	scene->block = owned_new(scene->size, member_id(), TINE_FOREVER);
+}
+
+static void own_and_free(void *arg)
+{
+	struct owned *scene = arg;
+
+	own(scene);
+	CHECK(owned_pass(scene->block, member_id(), OWNED_BY_OBJECT | 1));
+	CHECK(owned_pass(scene->block, OWNED_BY_OBJECT | 1, member_id()));
+	tine_shared_free(scene->block);
+}
+
+static void nothing_is_lost(void *arg, long step)
+{
+	struct owned *scene = arg;
+	size_t now;
+
+	members_sweep();
+	if (shared_check() != 0)
+		test_fail(__FILE__, __LINE__, "broken by a death at step %ld", step);
+	/* Of the object there is nothing, at any time. */
+	if (owned_by(scene->block) == (OWNED_BY_OBJECT | 1))
+		tine_shared_free(scene->block);
+	now = shared_used();
+	if (now != scene->before)
+		test_fail(__FILE__, __LINE__, "a death at step %ld lost %zd bytes", step,
+			  (ssize_t)(now - scene->before));
+}
+
+static void kill_owners(size_t size, void (*before)(void *), void (*fn)(void *))
+{
+	struct owned *scene = mmap(NULL, sizeof(*scene), PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t pid;
+
+	CHECK(scene != MAP_FAILED);
+	CHECK(member_id() != 0);
+	scene->size = size;
+	/* The group of members that it is in is there from now on. */
+	pid = test_fork(be_member, NULL);
+	CHECK_EQ(test_reap(pid), 0);
+	members_sweep();
+	scene->before = shared_used();
+	CHECK(test_kill_some_steps(&(struct steps){ before, fn, nothing_is_lost }, scene,
+				   100) > 100);
+	munmap(scene, sizeof(*scene));
+}
+
+TEST_LIMIT(killed_at_every_step_with_a_small_block, 300)
+{
+	kill_owners(SMALL, be_member, own_and_free);
+}
+
+TEST_LIMIT(killed_at_every_step_with_a_large_block, 300)
+{
+	kill_owners(LARGE, be_member, own_and_free);
+}
+
+static void keep_and_drop(void *arg)
+{
+	struct owned *scene = arg;
+	void *mem = scene->kept;
+
+	CHECK_EQ(tine_shared_keep(mem), 0);
+	CHECK_EQ(tine_shared_keep(mem), 0);
+	CHECK_EQ(tine_shared_drop(mem), 0);
+	CHECK_EQ(tine_shared_drop(mem), 0);
+}
+
+static void take_one_to_keep(void *arg)
+{
+	struct owned *scene = arg;
+
+	be_member(NULL);
+	scene->kept = scene->block = tine_shared_raw(scene->size);
+	CHECK(scene->block);
+}
+
+/* It was nobody's before the first call, which a death may come before. */
+static void nothing_kept_is_lost(void *arg, long step)
+{
+	struct owned *scene = arg;
+
+	members_sweep();
+	if (scene->block && shared_in_use(scene->block) && owned_by(scene->block) == 0)
+		tine_shared_free(scene->block);
+	scene->block = NULL;
+	nothing_is_lost(arg, step);
+}
+
+static void kill_keepers(size_t size)
+{
+	struct owned *scene = mmap(NULL, sizeof(*scene), PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(scene != MAP_FAILED);
+	CHECK(member_id() != 0);
+	CHECK_EQ(test_reap(test_fork(be_member, NULL)), 0);
+	members_sweep();
+	scene->size = size;
+	scene->before = shared_used();
+	CHECK(test_kill_some_steps(&(struct steps){ take_one_to_keep, keep_and_drop,
+						    nothing_kept_is_lost },
+				   scene, 100) > 100);
+	munmap(scene, sizeof(*scene));
+}
+
+TEST_LIMIT(killed_at_every_step_of_keep_and_drop, 300)
+{
+	kill_keepers(SMALL);
+	kill_keepers(LARGE);
+}
+
+/* Seven keep it already: who is next needs a link of its own. */
+enum { LINK = 7 };
+
+static struct keepers {
+	struct owned owned;
+	_Atomic uint64_t id[LINK];
+} * keepers;
+
+static void be_keeper(void *id)
+{
+	*(_Atomic uint64_t *)id = member_id();
+	for (;;)
+		pause();
+}
+
+static void take_one_of_seven(void *arg)
+{
+	take_one_to_keep(arg);
+	for (int i = 0; i < LINK; i++)
+		CHECK_EQ(owned_keep(keepers->owned.kept, keepers->id[i], TINE_FOREVER),
+			 0);
+}
+
+static void keep_beside(void *arg)
+{
+	(void)arg;
+	CHECK_EQ(tine_shared_keep(keepers->owned.kept), 0);
+	CHECK_EQ(tine_shared_drop(keepers->owned.kept), 0);
+	CHECK_EQ(tine_shared_keep(keepers->owned.kept), 0);
+}
+
+static void seven_drop_it(void *arg, long step)
+{
+	members_sweep();
+	for (int i = 0; i < LINK; i++)
+		CHECK_EQ(owned_drop(keepers->owned.kept, keepers->id[i]), 0);
+	nothing_is_lost(arg, step);
+}
+
+TEST_LIMIT(killed_at_every_step_of_keeping_beside_seven, 300)
+{
+	pid_t pids[LINK];
+
+	keepers = mmap(NULL, sizeof(*keepers), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(keepers != MAP_FAILED);
+	CHECK(member_id() != 0);
+	for (int i = 0; i < LINK; i++) {
+		pids[i] = test_fork(be_keeper, &keepers->id[i]);
+		while (!keepers->id[i])
+			test_sleep_us(1000);
+	}
+	keepers->owned.size = LARGE;
+	keepers->owned.before = shared_used();
+	CHECK(test_kill_some_steps(
+		      &(struct steps){ take_one_of_seven, keep_beside, seven_drop_it },
+		      &keepers->owned, 100) > 100);
+	for (int i = 0; i < LINK; i++)
+		test_kill(pids[i]);
+	munmap(keepers, sizeof(*keepers));
+}
+
+/* ---- burial ------------------------------------------------------------------------ */
+
+static void own_in_death(void *arg)
+{
+	struct owned *scene = arg;
+
+	CHECK(owned_new(SMALL, member_id(), TINE_FOREVER));
+	CHECK(owned_new(LARGE, member_id(), TINE_FOREVER));
+	CHECK_EQ(tine_shared_keep(scene->kept), 0);
+}
+
+static void have_a_dead_owner(void *arg)
+{
+	take_one_to_keep(arg);
+	CHECK_EQ(test_reap(test_fork(own_in_death, arg)), 0);
+}
+
+static void sweep_members(void *arg)
+{
+	(void)arg;
+	members_sweep();
+}
+
+TEST_LIMIT(killed_at_every_step_of_a_burial, 300)
+{
+	struct owned *scene = mmap(NULL, sizeof(*scene), PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(scene != MAP_FAILED);
+	CHECK(member_id() != 0);
+	CHECK_EQ(test_reap(test_fork(be_member, NULL)), 0);
+	members_sweep();
+	scene->size = LARGE;
+	scene->before = shared_used();
+	CHECK(test_kill_some_steps(&(struct steps){ have_a_dead_owner, sweep_members,
+						    nothing_is_lost },
+				   scene, 100) > 100);
+	munmap(scene, sizeof(*scene));
 }
 
 static void churn(void *seed)

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Spans of units, and their pages. The protocol is at the head of heap.c.
+ *
+ * Free spans are in lists by length: one for each length up to EXACT_LISTS, above that
+ * four for each power of two. What was freed last is taken first: its pages are there. A
+ * free span is in a list, or it was freed without the lock and is found when lists are
+ * derived anew; only spans in lists are joined.
+ */
+#include "memory/inside.h"
+#include "memory/pages.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define GROW 16 /* units */
+
+/* ---- lists ------------------------------------------------------------------------- */
+
+void list_add(struct heap *heap, uint32_t unit, unsigned list)
+{
+	struct unit *at = &heap->table[unit];
+	uint32_t *head = &heap->head[list];
+
+	at->prev = NONE;
+	at->next = *head;
+	if (*head != NONE)
+		heap->table[*head].prev = unit;
+	*head = unit;
+	at->list = list + 1;
+	if (list < SPAN_LISTS)
+		heap->filled[list / 64] |= UINT64_C(1) << list % 64;
+}
+
+void list_remove(struct heap *heap, uint32_t unit)
+{
+	struct unit *at = &heap->table[unit];
+	unsigned list = at->list - 1u;
+
+	if (at->prev != NONE)
+		heap->table[at->prev].next = at->next;
+	else
+		heap->head[list] = at->next;
+	if (at->next != NONE)
+		heap->table[at->next].prev = at->prev;
+	at->list = 0;
+	if (list < SPAN_LISTS && heap->head[list] == NONE)
+		heap->filled[list / 64] &= ~(UINT64_C(1) << list % 64);
+}
+
+static unsigned list_of_len(uint32_t len)
+{
+	unsigned log;
+
+	if (len < EXACT_LISTS)
+		return len;
+	log = 31 - __builtin_clz(len);
+	return EXACT_LISTS + (log - 4) * 4 + (len >> (log - 2)) % 4;
+}
+
+/* The first list from there on that has any; SPAN_LISTS: none has. */
+static unsigned next_filled(const struct heap *heap, unsigned list)
+{
+	for (; list < SPAN_LISTS; list = (list / 64 + 1) * 64) {
+		uint64_t left = heap->filled[list / 64] >> list % 64;
+
+		if (left)
+			return list + __builtin_ctzll(left);
+	}
+	return SPAN_LISTS;
+}
+
+/* ---- spans ------------------------------------------------------------------------- */
+
+static size_t count_there(const struct heap *heap, uint32_t unit, uint32_t len)
+{
+	size_t n = 0;
+
+	for (uint32_t i = unit; i < unit + len; i++)
+		n += atomic_load_explicit(&heap->table[i].pages, memory_order_relaxed) &
+		     THERE;
+	return n;
+}
+
+static void list_span(struct heap *heap, uint32_t unit, uint32_t len)
+{
+	heap->table[unit + len - 1].begins = unit;
+	list_add(heap, unit, list_of_len(len));
+}
+
+/* Whether a free span begins there, in a list; its length. */
+static uint32_t listed_len(const struct heap *heap, uint32_t unit)
+{
+	const struct unit *at = &heap->table[unit];
+	uint32_t word = atomic_load(&at->word);
+
+	return unit < heap->high && at->list && kind_of(word) == FREE ? len_of(word) : 0;
+}
+
+/* Puts a span that is free in its list, as one with its neighbours. */
+static void join_span(struct heap *heap, uint32_t unit)
+{
+	uint32_t len = len_of(heap->table[unit].word), more;
+
+	if (unit + len < heap->high && (more = listed_len(heap, unit + len))) {
+		list_remove(heap, unit + len);
+		len += more;
+	}
+	if (unit > 0) {
+		uint32_t before = heap->table[unit - 1].begins;
+
+		if (before < unit && listed_len(heap, before) == unit - before) {
+			list_remove(heap, before);
+			len += unit - before;
+			unit = before;
+		}
+	}
+	if (len != len_of(heap->table[unit].word))
+		atomic_store(&heap->table[unit].word, word_of(FREE, len));
+	list_span(heap, unit, len);
+}
+
+void spans_free(struct heap *heap, uint32_t unit)
+{
+	uint32_t len = len_of(heap->table[unit].word);
+
+	atomic_store(&heap->table[unit].word, word_of(FREE, len));
+	heap->kept += count_there(heap, unit, len);
+	join_span(heap, unit);
+}
+
+bool spans_grow(struct heap *heap, uint32_t need)
+{
+	uint32_t high = heap->high, n = need > GROW ? need : GROW;
+
+	if (n > heap->units - high)
+		n = need;
+	if (need > heap->units - high)
+		return false;
+	if (pages_commit(&heap->table[high], n * sizeof(*heap->table)) != 0)
+		return false;
+	atomic_store(&heap->table[high].word, word_of(FREE, n));
+	atomic_store(&heap->high, high + n);
+	spans_free(heap, high);
+	return true;
+}
+
+static uint32_t find_span(const struct heap *heap, uint32_t need)
+{
+	unsigned list = list_of_len(need);
+
+	/* Here some are shorter; in all that follow none is. */
+	for (uint32_t at = heap->head[list]; at != NONE; at = heap->table[at].next)
+		if (len_of(heap->table[at].word) >= need)
+			return at;
+	list = next_filled(heap, list + 1);
+	return list < SPAN_LISTS ? heap->head[list] : NONE;
+}
+
+uint32_t spans_take(struct heap *heap, uint32_t need, uint64_t owner)
+{
+	uint32_t unit = find_span(heap, need), len;
+
+	if (unit == NONE)
+		return NONE;
+	len = len_of(heap->table[unit].word);
+	list_remove(heap, unit);
+	if (len > need)
+		atomic_store(&heap->table[unit + need].word, word_of(FREE, len - need));
+	atomic_store(&heap->table[unit].owner, owner);
+	atomic_store(&heap->table[unit].word, word_of(LARGE, need));
+	if (len > need)
+		list_span(heap, unit + need, len - need);
+	heap->kept -= count_there(heap, unit, need);
+	return unit;
+}
+
+void spans_derive(struct heap *heap)
+{
+	uint32_t high = heap->high, word;
+
+	for (size_t list = 0; list < LISTS; list++)
+		heap->head[list] = NONE;
+	memset(heap->filled, 0, sizeof(heap->filled));
+	heap->kept = 0;
+	for (uint32_t unit = 0; unit < high; unit++)
+		heap->table[unit].list = 0;
+	for (uint32_t unit = 0; unit < high; unit += len_of(word)) {
+		word = heap->table[unit].word;
+		if (kind_of(word) == FREE)
+			spans_free(heap, unit);
+	}
+}
+
+/* ---- pages ------------------------------------------------------------------------- */
+
+/*
+ * Units whose pages this process has met. Pages that others give back and commit again it
+ * meets one by one: that is slow, and not wrong.
+ */
+static _Atomic(page_mark *) met_units;
+
+static page_mark *find_met(const struct heap *heap)
+{
+	page_mark *met = atomic_load(&met_units), *other = NULL;
+
+	if (met)
+		return met;
+	met = pages_own_marks(heap->units);
+	/* Two threads may come first: the other's marks are few, and stay where they are. */
+	if (met && !atomic_compare_exchange_strong(&met_units, &other, met))
+		return other;
+	return met;
+}
+
+enum { STRANGE = 4 }; /* beside enum pages: not met */
+
+static unsigned state_of(const struct heap *heap, const page_mark *met, uint32_t unit)
+{
+	unsigned pages = heap->table[unit].pages;
+
+	if ((pages & THERE) && !(met && (met[unit / 8] >> unit % 8 & 1)))
+		pages |= STRANGE;
+	return pages;
+}
+
+static int prepare_run(struct heap *heap, uint32_t unit, uint32_t len, unsigned state)
+{
+	char *mem = address(heap, unit);
+
+	if (state & STRANGE) {
+		pages_meet(mem, len * UNIT);
+	} else if (!(state & THERE) && pages_commit(mem, len * UNIT) != 0) {
+		pages_drop(mem, len * UNIT);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+int spans_prepare(struct heap *heap, uint32_t unit, uint32_t len, size_t zeros)
+{
+	page_mark *met = find_met(heap);
+	uint32_t end = unit + len, to;
+
+	for (uint32_t from = unit; from < end; from = to) {
+		unsigned state = state_of(heap, met, from);
+		size_t at = (from - unit) * UNIT, n;
+
+		for (to = from + 1; to < end && state_of(heap, met, to) == state; to++)
+			;
+		if (prepare_run(heap, from, to - from, state) != 0)
+			return -ENOMEM;
+		n = (to - from) * UNIT;
+		if ((state & DIRTY) && at < zeros)
+			memset(address(heap, from), 0, zeros - at < n ? zeros - at : n);
+		if (state == (THERE | DIRTY))
+			continue;
+		for (uint32_t i = from; i < to; i++) {
+			heap->table[i].pages = THERE | DIRTY;
+			if (met)
+				atomic_fetch_or(&met[i / 8], 1u << i % 8);
+		}
+	}
+	return 0;
+}
+
+void spans_drop_pages(struct heap *heap, uint32_t unit, uint32_t len)
+{
+	for (uint32_t i = unit; i < unit + len; i++)
+		heap->table[i].pages &= ~THERE;
+	if (!pages_drop(address(heap, unit), len * UNIT))
+		return;
+	for (uint32_t i = unit; i < unit + len; i++)
+		heap->table[i].pages = 0;
+}
+
+bool spans_trim(struct heap *heap)
+{
+	size_t kept = heap->kept;
+
+	for (unsigned list = next_filled(heap, 0); list < SPAN_LISTS;
+	     list = next_filled(heap, list + 1))
+		for (uint32_t at = heap->head[list]; at != NONE;
+		     at = heap->table[at].next)
+			spans_drop_pages(heap, at, len_of(heap->table[at].word));
+	heap->kept = 0;
+	return kept > 0;
+}
