@@ -198,7 +198,7 @@ CARRIER(bare)
 #define LEAST_PAUSE 300
 #define MOST_PAUSE  10000
 #define YIELD_EVERY 12000
-#define AWAKE	    40000
+#define AWAKE	    25000
 #define YIELDS	    4
 #define FULL	    (UINT64_C(1) << 61)
 

@@ -2,8 +2,10 @@
 /* Deaths at a queue: of producers, of holders of leases, half-way, at any moment. */
 #include "queue_use.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 /* ---- producers --------------------------------------------------------------------- */
 
@@ -137,6 +139,173 @@ TEST(who_waits_hears_that_the_producer_died)
 	CHECK_EQ(test_reap(getter), 0);
 	tine_queue_free(queue);
 }
+
+/* ---- who sleeps until somebody dies ------------------------------------------------ */
+
+#define NEVER INT64_C(600000000000) /* within the test nobody looks by itself */
+
+static tine_queue *make_for_long_sleeps(unsigned producers)
+{
+	tine_queue *queue = make(8, producers);
+
+	queue->sleep = NEVER;
+	return queue;
+}
+
+/* False: this kernel wakes nobody at deaths. */
+static bool sleeps_long(pid_t pid)
+{
+	int64_t deadline = SOON;
+	char path[64], text[32] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
+	while (atoi(text) != SYS_futex_waitv) {
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+		if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0 ||
+		    tine_now() >= deadline) {
+			close(fd);
+			return false;
+		}
+		close(fd);
+		test_sleep_us(2000);
+	}
+	return true;
+}
+
+static pid_t start_sleeper(void (*fn)(void *), void *arg)
+{
+	pid_t pid = test_fork(fn, arg);
+
+	if (!sleeps_long(pid)) {
+		test_kill(pid);
+		test_skip("no process sleeps until another dies here");
+	}
+	return pid;
+}
+
+/* A deadline would have them look by themselves. */
+static void get_the_end_at_last(void *queue)
+{
+	CHECK_EQ(get(queue, TINE_FOREVER), 0);
+}
+
+static void get_seven_at_last(void *queue)
+{
+	CHECK_EQ(get(queue, TINE_FOREVER), 7);
+}
+
+static void expect_woken(pid_t pid)
+{
+	int64_t deadline = SOON;
+	int status;
+
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		CHECK(tine_now() < deadline);
+		test_sleep_us(200);
+	}
+	CHECK_EQ(status, 0);
+}
+
+TEST(who_sleeps_is_woken_by_a_death)
+{
+	tine_queue *queue = make_for_long_sleeps(1);
+	pid_t producer = test_fork(put_and_stay, queue), getters[2];
+
+	CHECK_EQ(get(queue, SOON), 1);
+	for (int i = 0; i < 2; i++)
+		getters[i] = start_sleeper(get_the_end_at_last, queue);
+	test_kill(producer);
+	for (int i = 0; i < 2; i++)
+		expect_woken(getters[i]);
+	tine_queue_free(queue);
+}
+
+static void join_and_stay(void *arg)
+{
+	struct holder *holder = arg;
+
+	CHECK_EQ(tine_queue_join(holder->queue), 0);
+	atomic_fetch_add(&holder->held, 1);
+	pause();
+}
+
+TEST(who_sleeps_is_woken_by_the_death_of_one_who_came_later)
+{
+	struct holder *holder = make_holder(8, 1);
+	pid_t getter, producer;
+
+	holder->queue->sleep = NEVER;
+	getter = start_sleeper(get_the_end_at_last, holder->queue);
+	producer = start_holder(holder, join_and_stay);
+	test_kill(producer);
+	expect_woken(getter);
+	free_holder(holder);
+}
+
+/* As if the sleeper that it wakes had died, or was stopped, before it took the message. */
+static void put_and_wake_nobody(tine_queue *queue)
+{
+	atomic_store(&queue->items.gone, atomic_load(&queue->items.came));
+	CHECK_EQ(put(queue, 7, TINE_NOWAIT), 0);
+}
+
+TEST(a_message_whose_sleeper_was_woken_and_died_is_for_another)
+{
+	tine_queue *queue = make_for_long_sleeps(2);
+	pid_t woken = test_fork(put_and_stay, queue), getter;
+
+	CHECK_EQ(get(queue, SOON), 1);
+	getter = start_sleeper(get_seven_at_last, queue);
+	put_and_wake_nobody(queue);
+	test_sleep_us(LONG_NAP);
+	CHECK_EQ(tine_queue_len(queue), 1);
+	test_kill(woken);
+	expect_woken(getter);
+	tine_queue_free(queue);
+}
+
+TEST(who_sleeps_until_somebody_dies_looks_by_itself_as_well)
+{
+	tine_queue *queue = make(8, 1);
+	pid_t getter;
+
+	queue->sleep = 1000L * LONG_NAP;
+	getter = start_sleeper(get_seven_at_last, queue);
+	put_and_wake_nobody(queue);
+	expect_woken(getter);
+	tine_queue_free(queue);
+}
+
+static void outlive_more_than_can_be_watched(bool sleeps)
+{
+	struct holder *holder = make_holder(8, WATCHED + 1);
+	pid_t producers[WATCHED + 1], getter = 0;
+
+	holder->queue->sleep = NEVER;
+	for (int i = 0; i <= WATCHED; i++)
+		producers[i] = test_fork(join_and_stay, holder);
+	wait_for(&holder->held, WATCHED + 1);
+	if (sleeps) {
+		getter = test_fork(get_the_end_at_last, holder->queue);
+		test_sleep_us(LONG_NAP);
+	}
+	for (int i = 0; i <= WATCHED; i++)
+		test_kill(producers[i]);
+	if (sleeps)
+		expect_woken(getter);
+	free_holder(holder);
+}
+
+TEST(more_than_can_be_watched_are_looked_at)
+{
+	/* The table of members grows, and never shrinks. */
+	outlive_more_than_can_be_watched(false);
+	test_grows_no_further();
+	outlive_more_than_can_be_watched(true);
+}
+
+/* ------------------------------------------------------------------------------------ */
 
 TEST(hundreds_of_processes_one_after_another)
 {

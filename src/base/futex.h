@@ -38,6 +38,29 @@ static inline int futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t dea
 	return errno == ETIMEDOUT ? -ETIMEDOUT : 0;
 }
 
+/*
+ * The same for n words at once, of which each has the value that it says. -ENOSYS: this
+ * kernel cannot, or may not.
+ */
+static inline int futex_wait_any(struct futex_waitv *words, unsigned n, int64_t deadline)
+{
+#ifdef SYS_futex_waitv
+	struct timespec ts = timespec_of(deadline > 0 ? deadline : 0);
+
+	if (syscall(SYS_futex_waitv, words, n, 0, &ts, CLOCK_MONOTONIC) >= 0)
+		return 0;
+	interrupt_note(errno);
+	if (errno == EAGAIN || errno == EINTR)
+		return 0;
+	return errno == ETIMEDOUT ? -ETIMEDOUT : -ENOSYS;
+#else
+	(void)words;
+	(void)n;
+	(void)deadline;
+	return -ENOSYS;
+#endif
+}
+
 /* How many were woken. */
 static inline int futex_wake(_Atomic uint32_t *word, int n)
 {

@@ -464,26 +464,32 @@ static int recover(struct tine_queue *queue, int64_t deadline)
 	return 0;
 }
 
-void queue_tend(struct tine_queue *queue, int64_t deadline)
+static void wake_all(struct tine_queue *queue)
+{
+	sleepers_wake(&queue->items, UINT_MAX);
+	sleepers_wake(&queue->room, UINT_MAX);
+}
+
+bool queue_tend(struct tine_queue *queue, int64_t deadline)
 {
 	int64_t now = tine_now(), last = atomic_load(&queue->tended);
 	int err;
 
 	if (now - last < TEND_EVERY ||
 	    !atomic_compare_exchange_strong(&queue->tended, &last, now))
-		return;
+		return false;
 	members_sweep();
 	if (!atomic_load(&queue->recovering) && !atomic_load(&queue->uncounted) &&
 	    !any_desk(queue, is_gone, NULL))
-		return;
+		return true;
 	if (queue_lock(queue, TINE_NOWAIT) != 0)
-		return;
+		return false;
 	err = recover(queue, deadline);
 	queue_unlock(queue);
 	if (err)
 		atomic_store(&queue->tended, last);
-	sleepers_wake(&queue->items, UINT_MAX);
-	sleepers_wake(&queue->room, UINT_MAX);
+	wake_all(queue);
+	return false;
 }
 
 int queue_place(_Atomic(void *) *place, size_t size, int64_t deadline)
@@ -552,6 +558,8 @@ int queue_sit(struct tine_queue *queue, uint64_t id, int64_t deadline)
 		return err;
 	err = take_seat(queue, desk_at(queue, index), id, deadline);
 	queue_unlock(queue);
+	/* Those who sleep until somebody dies do not know of this one, and are to. */
+	wake_all(queue);
 	return err;
 }
 

@@ -44,8 +44,9 @@ int queue_place(_Atomic(void *) *, size_t size, int64_t deadline);
 int queue_sit(struct tine_queue *, uint64_t id, int64_t deadline);
 /*
  * Recovers what members left that have ended. Cheap when it was just done; waits for
- * nobody, and works not much beyond the deadline: the next goes on.
+ * nobody, and works not much beyond the deadline: the next goes on. Whether it has looked,
+ * and nothing is left.
  */
-void queue_tend(struct tine_queue *, int64_t deadline);
+bool queue_tend(struct tine_queue *, int64_t deadline);
 
 #endif

@@ -32,7 +32,7 @@
 #define LEAST_PAUSE 300
 #define MOST_PAUSE  10000
 #define YIELD_EVERY 12000
-#define AWAKE	    40000 /* at first, */
+#define AWAKE	    25000 /* at first, */
 #define YIELDS	    4	  /* and then */
 
 /* ---- sitting down ------------------------------------------------------------------ */
@@ -133,6 +133,8 @@ struct waiting {
 	uint32_t seen;		/* the sleepers' turn, once it has joined them */
 	bool joined;
 	bool last;
+	bool calm; /* there was nothing to mend, when so many were buried: */
+	uint32_t buried;
 	struct nap nap;
 };
 
@@ -178,6 +180,68 @@ static bool stay_awake(struct waiting *patience, int64_t now, int64_t deadline)
 	return true;
 }
 
+static bool tend(tine_queue *queue, struct waiting *patience, int64_t deadline)
+{
+	patience->buried = members_buried();
+	patience->calm = queue_tend(queue, deadline);
+	return patience->calm;
+}
+
+/*
+ * Whether all that a sleeping consumer waits for will wake it, deaths aside: where a
+ * message is about to come, or the end, whoever is at it need not know of the sleeper.
+ */
+static bool may_sleep_long(tine_queue *queue, const struct sleepers *sleepers)
+{
+	return sleepers == &queue->items && !all_closed(queue) &&
+	       atomic_load(&queue->head) == atomic_load(&queue->tail) &&
+	       atomic_load(&queue->strays) == 0;
+}
+
+/* Until it is woken, or somebody dies; false: it did not sleep so. */
+static bool sleep_long(const tine_queue *queue, struct sleepers *sleepers,
+		       struct waiting *patience, int64_t deadline)
+{
+	static _Atomic bool refused;
+	struct futex_waitv words[WATCHED + 1];
+	unsigned n = atomic_load(&refused) ? 0
+					   : members_watch(words + 1, patience->buried);
+	int err;
+
+	if (n == 0)
+		return false;
+	words[0] = (struct futex_waitv){ .uaddr = (uintptr_t)&sleepers->turn,
+					 .val = patience->seen,
+					 .flags = FUTEX_32 };
+	patience->nap.begun = tine_now();
+	/* Bound: WATCH_AGAIN, and the caller's deadline. */
+	err = futex_wait_any(words, n + 1,
+			     earlier(patience->nap.begun + queue->sleep, deadline));
+	patience->nap.ended = tine_now();
+	if (err == -ENOSYS)
+		atomic_store(&refused, true);
+	return err != -ENOSYS;
+}
+
+/* Once; then looks after the dead, if that may be why it is awake. */
+static void sleep_once(tine_queue *queue, struct sleepers *sleepers,
+		       struct waiting *patience, int64_t deadline)
+{
+	bool late;
+
+	if (may_sleep_long(queue, sleepers) &&
+	    (patience->calm || tend(queue, patience, deadline)) &&
+	    sleep_long(queue, sleepers, patience, deadline)) {
+		late = atomic_load(&sleepers->turn) == patience->seen;
+		patience->calm = false;
+	} else {
+		late = sleepers_nap(sleepers, patience->seen, &patience->nap, deadline);
+	}
+	trace_nap(&patience->nap);
+	if (late)
+		tend(queue, patience, deadline);
+}
+
 /* Called after each attempt that got nothing: 0: try again; -ETIMEDOUT; -EINTR. */
 static __attribute__((noinline)) int wait_a_little(tine_queue *queue,
 						   struct sleepers *sleepers,
@@ -185,7 +249,6 @@ static __attribute__((noinline)) int wait_a_little(tine_queue *queue,
 						   int64_t deadline)
 {
 	int64_t now = deadline > TINE_NOWAIT ? tine_now() : 0;
-	bool late;
 
 	if (deadline <= now) {
 		/* Who never sleeps must look after the dead all the same. */
@@ -211,10 +274,7 @@ static __attribute__((noinline)) int wait_a_little(tine_queue *queue,
 		return 0;
 	}
 	patience->joined = false;
-	late = sleepers_nap(sleepers, patience->seen, &patience->nap, deadline);
-	trace_nap(&patience->nap);
-	if (late)
-		queue_tend(queue, deadline);
+	sleep_once(queue, sleepers, patience, deadline);
 	return 0;
 }
 
@@ -924,6 +984,7 @@ int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *opts
 	queue->producers = shape.producers;
 	queue->spins = affine_processors() > 1;
 	queue->nap = FIRST_NAP;
+	queue->sleep = WATCH_AGAIN;
 	queue->cells = (char *)queue + head;
 	for (uint64_t i = 0; i <= queue->mask; i++)
 		atomic_store_explicit(&cell_of(queue, i)->word, cell_word(FREE, 0, i),

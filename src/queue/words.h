@@ -164,8 +164,9 @@ struct tine_queue {
 	size_t max_len, stride, box_stride;
 	uint64_t capacity, mask; /* messages; cells - 1 */
 	unsigned producers;
-	bool spins;  /* there is another processor that may do what is waited for */
-	int64_t nap; /* the first, of who waits */
+	bool spins;    /* there is another processor that may do what is waited for */
+	int64_t nap;   /* the first, of who waits */
+	int64_t sleep; /* the longest, of who is woken at deaths */
 	char *cells;
 	/* Rarely written. */
 	_Alignas(64) _Atomic(char *) boxes; /* as many as messages; at the first lease */

@@ -8,6 +8,7 @@
 #include "base/proc.h"
 #include "memory/heap.h"
 #include "memory/owned.h"
+#include "wait/lock.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -21,6 +22,7 @@
 struct members {
 	_Atomic uint64_t bonds;			/* numbers given out */
 	_Atomic uint32_t high;			/* records below it were taken once */
+	_Atomic uint32_t buried;		/* how many; a futex */
 	_Atomic(struct member *) group[GROUPS]; /* filled from the front */
 };
 
@@ -100,6 +102,8 @@ static void bury_member(struct member *member)
 	atomic_fetch_add(&member->life, 1);
 	/* The next to take the record cuts them again, if this is not reached. */
 	cut_ties(member);
+	atomic_fetch_add(&table()->buried, 1);
+	futex_wake(&table()->buried, INT_MAX);
 }
 
 static bool in_use(const struct member *member)
@@ -167,6 +171,58 @@ unsigned members_sweep(void)
 static void sweep_before_growth(void)
 {
 	members_sweep();
+}
+
+/* ---- sleeping until a death ---------------------------------------------------------- */
+
+uint32_t members_buried(void)
+{
+	struct members *members = table();
+
+	return members ? atomic_load(&members->buried) : 0;
+}
+
+static void watch_word(struct futex_waitv *to, _Atomic uint32_t *word, uint32_t value)
+{
+	*to = (struct futex_waitv){ .uaddr = (uintptr_t)word,
+				    .val = value,
+				    .flags = FUTEX_32 };
+}
+
+/* False: nobody holds it that the kernel could watch. */
+static bool watch_member(struct futex_waitv *to, struct member *member)
+{
+	_Atomic uint32_t *word = lock_word(&member->alive);
+	uint32_t seen = atomic_load(word);
+
+	/* As any thread that waits for the lock. It stays: nobody ever lets it go. */
+	do {
+		if (!(seen & FUTEX_TID_MASK))
+			return false;
+	} while (!(seen & FUTEX_WAITERS) &&
+		 !atomic_compare_exchange_weak(word, &seen, seen | FUTEX_WAITERS));
+	watch_word(to, word, seen | FUTEX_WAITERS);
+	return true;
+}
+
+unsigned members_watch(struct futex_waitv words[static WATCHED], uint32_t buried)
+{
+	struct members *members = table();
+	unsigned n = 0, high = members ? atomic_load(&members->high) : 0;
+
+	if (!members)
+		return 0;
+	watch_word(&words[n++], &members->buried, buried);
+	for (unsigned i = 0; i < high; i++) {
+		struct member *member = record(members, i);
+
+		if (!in_use(member) || member == atomic_load(&self))
+			continue;
+		if (n == WATCHED || !watch_member(&words[n], member))
+			return 0;
+		n++;
+	}
+	return n;
 }
 
 /* ---- oneself ----------------------------------------------------------------------- */

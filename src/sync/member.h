@@ -22,11 +22,19 @@
  *					the process lives: the lock is let go again, and
  *					/proc not asked for a tenth of a second
  *	executes a program		counts as alive until that ends
+ *
+ * Whoever waits may sleep until somebody dies: on the words of the records' locks, which
+ * the kernel wakes one sleeper for, and on a count of burials, which the burier wakes all
+ * for. So the one whom the kernel wakes looks at the members, and the others learn of it:
+ *
+ *	it dies before it looks		that is a death too, and the next is woken
+ *	it is stopped			the others look by themselves (WATCH_AGAIN)
  */
 #ifndef TINE_MEMBER_H
 #define TINE_MEMBER_H
 
 #include "base/export.h"
+#include "base/futex.h"
 
 #include <stdatomic.h>
 
@@ -87,6 +95,18 @@ static inline unsigned member_index(uint64_t id)
 bool member_gone(uint64_t id);
 /* Looks at every member, and buries those that have ended; how many. Never blocks. */
 unsigned members_sweep(void);
+
+/* At least so often, whoever sleeps on deaths looks by itself. */
+#define WATCH_AGAIN INT64_C(2000000000)
+#define WATCHED	    64
+/* The count of burials, as of before a look at the members; for members_watch(). */
+uint32_t members_buried(void);
+/*
+ * The words to sleep on until a member dies or is buried, each with its value: how many.
+ * 0: one has died since the look, or more than WATCHED live, or the kernel cannot watch
+ * one of them.
+ */
+unsigned members_watch(struct futex_waitv words[static WATCHED], uint32_t buried);
 
 /* The bond's number, given now if it has none; 0: no memory. */
 uint64_t bond_number(member_bond *);
