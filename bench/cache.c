@@ -4,6 +4,7 @@
  *
  *	cache hit [PROCESSES]	microseconds a hit of 8 bytes among 10,000 entries; of
  *				several processes at once, by all that they did
+ *	cache begin		the same of tine_cache_begin(), by one process
  *	cache miss		microseconds to look for 8 bytes in vain and put them
  *	cache first		microseconds to a pointer to 10 MB, first in a process
  *	cache again		the same, after that, with its release
@@ -53,6 +54,31 @@ static void hit_many(tine_cache *cache, uint64_t seed)
 {
 	for (uint64_t i = 0; i < HITS; i++)
 		hit(cache, mix(seed + i) % ENTRIES);
+}
+
+static double beginnings(void)
+{
+	tine_cache *cache = open_cache(0);
+	double began;
+
+	fill(cache, ENTRIES);
+	hit_many(cache, 1);
+	began = seconds_now();
+	for (uint64_t i = 0; i < HITS; i++) {
+		uint64_t key = mix(i) % ENTRIES;
+		tine_flight *flight;
+		const uint64_t *val;
+		size_t len;
+
+		need(tine_cache_begin(cache, &key, 8, (const void **)&val, &len, &flight,
+				      TINE_FOREVER) == 1 &&
+			     len == 8 && *val == key,
+		     "tine_cache_begin");
+		tine_cache_release(cache, val);
+	}
+	began = seconds_now() - began;
+	tine_cache_free(cache);
+	return 1e6 * began / HITS;
 }
 
 static double hits(uint64_t processes)
@@ -220,6 +246,8 @@ int main(int argc, char **argv)
 	snprintf(path, sizeof(path), "%s/cache", folder);
 	if (strcmp(what, "hit") == 0)
 		figure = hits(argc > 2 ? number(argv[2]) : 1);
+	else if (strcmp(what, "begin") == 0)
+		figure = beginnings();
 	else if (strcmp(what, "miss") == 0)
 		figure = misses();
 	else if (strcmp(what, "open") == 0)
@@ -232,7 +260,7 @@ int main(int argc, char **argv)
 	}
 	remove_folder();
 	if (figure < 0)
-		die(2, "usage: cache hit|miss|first|again|open|evict");
+		die(2, "usage: cache hit|begin|miss|first|again|open|evict");
 	printf("%.6f\n", figure);
 	return 0;
 }

@@ -685,17 +685,23 @@ typedef struct tine_task {
 	tine_fn *fn;
 	size_t in_size, out_size;
 	const char *file;
-	unsigned version; /* change it when the results change */
+	/*
+	 * For a cache: bytes at the beginning of the input that the result depends on.
+	 * The others are not compared. 0: all.
+	 */
+	size_t key_size;
+	int64_t max_age_ms; /* milliseconds that a cache finds the result. 0: no limit */
+	unsigned version;   /* change it when the results change */
 	uint8_t reserved8[4];
 	uint64_t reserved[2];
 } tine_task;
 /* clang-format off */
 #define TINE_TASK(fn, In, Out) \
-	{ #fn, fn, sizeof(In), sizeof(Out), __FILE__, 0, { 0 }, { 0 } }
-#define TINE_TASK_IN(fn, In) { #fn, fn, sizeof(In), 0, __FILE__, 0, { 0 }, { 0 } }
+	{ #fn, fn, sizeof(In), sizeof(Out), __FILE__, 0, 0, 0, { 0 }, { 0 } }
+#define TINE_TASK_IN(fn, In) { #fn, fn, sizeof(In), 0, __FILE__, 0, 0, 0, { 0 }, { 0 } }
 /* With a name of the caller's own, which other programs may use for the same work. */
 #define TINE_TASK_NAMED(name, fn, In, Out, version) \
-	{ name, fn, sizeof(In), sizeof(Out), NULL, version, { 0 }, { 0 } }
+	{ name, fn, sizeof(In), sizeof(Out), NULL, 0, 0, version, { 0 }, { 0 } }
 /* clang-format on */
 
 typedef struct tine_pool tine_pool;
@@ -871,7 +877,7 @@ void tine_progress_bar(void *stream, size_t done, size_t total);
 
 /*
  * A folder of results, for processes of one family, for unrelated processes and for later
- * runs. An entry is found by its key: bytes of the caller's own (get, put), or a
+ * runs. An entry is found by its key: bytes of the caller's own (get, put, begin), or a
  * task, its version and the bytes of the input (call, and .cache of a pool). The bytes
  * themselves are compared, so that a collision of hashes never gives a wrong answer.
  * Padding in an input struct is part of its bytes: zero it first.
@@ -939,6 +945,22 @@ TINE_MUST int tine_cache_get(tine_cache *, const void *key, size_t len, const vo
  */
 int tine_cache_put(tine_cache *, const void *key, size_t len, const void *val,
 		   size_t val_len);
+/*
+ * The same, and age_ms milliseconds from now the entry counts as missing. 0: no limit.
+ * Over 12 days the age is rounded down to a second, and over 34 years there is no limit.
+ */
+int tine_cache_put_for(tine_cache *, const void *key, size_t len, const void *val,
+		       size_t val_len, int64_t age_ms);
+/*
+ * Removes an entry. A computation of its value goes on, and is kept when it is finished.
+ * Returns 0, or -ENOENT.
+ */
+int tine_cache_del(tine_cache *, const void *key, size_t len);
+/*
+ * Removes the entries with a key of a caller's own that begins with the prefix, of at
+ * least one byte. Returns 0, also if there is none.
+ */
+int tine_cache_del_prefix(tine_cache *, const void *prefix, size_t len);
 
 /*
  * Ends the use of a value. Until then it is valid, also if its entry is removed. NULL
@@ -961,6 +983,32 @@ void tine_cache_release(tine_cache *, const void *val);
  */
 TINE_MUST int tine_cache_call(tine_cache *, const tine_task *, const void *in, void *out,
 			      int *status, int64_t deadline);
+
+typedef struct tine_flight tine_flight;
+/*
+ * Gets the value under a key, as tine_cache_get(), or leaves it to one caller to compute.
+ * Of several callers that ask for a missing value, in any processes of the machine, one
+ * has 0 and a flight, which it must end. The others wait until their deadlines. If that
+ * flight is freed, or its process dies, the next caller has 0. Returns:
+ *   1             the value is there, as from tine_cache_get(); *flight is unchanged
+ *   0             *flight is this caller's, to compute the value; *val is unchanged
+ *   -ETIMEDOUT    another process or thread still computes the value, or changes the
+ *                 cache
+ *   -EDEADLK      this thread has begun the same key and has not ended that flight
+ *   -ENOMEM       no memory
+ */
+TINE_MUST int tine_cache_begin(tine_cache *, const void *key, size_t len,
+			       const void **val, size_t *val_len, tine_flight **flight,
+			       int64_t deadline);
+/*
+ * Stores the value, as tine_cache_put_for() and with its errors, and ends the flight,
+ * also if there is an error; not with -EINVAL. Any thread may call it. In a child that
+ * inherits the flight it stores the value; the flight of the parent goes on.
+ */
+int tine_flight_finish(tine_flight *, const void *val, size_t val_len, int64_t age_ms);
+/* Ends the flight without a value. NULL does nothing. */
+void tine_flight_free(tine_flight *);
+
 /* Removes the results of a task, of all its versions. NULL: every entry. */
 int tine_cache_clear(tine_cache *, const tine_task *);
 
@@ -978,9 +1026,10 @@ typedef struct tine_cache_entry {
 	const void *key;  /* or the task's input */
 	size_t len, val_len;
 	int64_t born, used; /* nanoseconds since 1970 */
+	int64_t age_ms;	    /* milliseconds after which it is missing. 0: no limit */
 	unsigned version;   /* of the task */
 	uint8_t reserved8[4];
-	uint64_t reserved[4];
+	uint64_t reserved[3];
 } tine_cache_entry;
 
 /*

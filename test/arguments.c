@@ -52,6 +52,7 @@ TEST(no_object)
 	const char *const argv[] = { "true", NULL };
 	tine_command command = { .argv = argv };
 	tine_cache_stats stats;
+	tine_flight *flight;
 	tine_usage usage;
 	const void *val;
 	uint64_t number;
@@ -134,6 +135,12 @@ TEST(no_object)
 	REFUSED(tine_cache_open(NULL, "folder", NULL));
 	REFUSED(tine_cache_get(NULL, "k", 1, &val, &len));
 	REFUSED(tine_cache_put(NULL, "k", 1, "v", 1));
+	REFUSED(tine_cache_put_for(NULL, "k", 1, "v", 1, 0));
+	REFUSED(tine_cache_del(NULL, "k", 1));
+	REFUSED(tine_cache_del_prefix(NULL, "k", 1));
+	REFUSED(tine_cache_begin(NULL, "k", 1, &val, &len, &flight, TINE_NOWAIT));
+	REFUSED(tine_flight_finish(NULL, "v", 1, 0));
+	tine_flight_free(NULL);
 	tine_cache_release(NULL, NULL);
 	REFUSED(tine_cache_call(NULL, &task, NULL, NULL, NULL, TINE_NOWAIT));
 	REFUSED(tine_cache_clear(NULL, NULL));

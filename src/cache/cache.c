@@ -18,7 +18,7 @@
 /* ---- looking ----------------------------------------------------------------------- */
 
 int small_read(tine_cache *cache, const struct cache_key *key, uint64_t place,
-	       const struct record *record, struct found *found)
+	       const struct record *record, struct content *found)
 {
 	const word *words = record_key(cache, place, record);
 	void *val;
@@ -36,12 +36,14 @@ int small_read(tine_cache *cache, const struct cache_key *key, uint64_t place,
 		free(val);
 		return -EUCLEAN;
 	}
-	*found = (struct found){ val, record->val_len, record->status };
+	*found = (struct content){ .val = val,
+				   .len = record->val_len,
+				   .status = record->status };
 	return 0;
 }
 
 static int read_large(tine_cache *cache, const struct cache_key *key, uint64_t place,
-		      const struct record *record, uint64_t born, struct found *found)
+		      const struct record *record, uint64_t born, struct content *found)
 {
 	const word *words = record_key(cache, place, record);
 	const void *val;
@@ -54,7 +56,9 @@ static int read_large(tine_cache *cache, const struct cache_key *key, uint64_t p
 		return -EUCLEAN;
 	err = large_get(cache, key, record, born, &val);
 	if (!err)
-		*found = (struct found){ val, record->val_len, record->status };
+		*found = (struct content){ .val = val,
+					   .len = record->val_len,
+					   .status = record->status };
 	return err;
 }
 
@@ -72,12 +76,32 @@ static void note_use(const tine_cache *cache, struct slot *slot, uint64_t now)
 		atomic_store_explicit(&slot->used, now, memory_order_relaxed);
 }
 
+/* By what the handle bears, or by what was said when it was put. */
+static bool is_too_old(const tine_cache *cache, const struct record *record,
+		       uint64_t born, uint64_t now)
+{
+	uint64_t unit = record->in_seconds ? 1000000000 : 1000000;
+
+	return (cache->max_age && born + cache->max_age < now) ||
+	       (record->age && born + record->age * unit < now);
+}
+
+static void set_age(struct record *record, int64_t age_ms)
+{
+	const int64_t most = (1 << 30) - 1;
+
+	record->in_seconds = age_ms > most;
+	if (record->in_seconds)
+		age_ms /= 1000;
+	record->age = age_ms < most ? age_ms : 0;
+}
+
 /*
  * The entry of the key. 0; -ENOENT: none; -EUCLEAN: its record, of the slot at *where, is
  * not right, or was not at that moment; else an error.
  */
 static int look_up(tine_cache *cache, const struct cache_key *key, struct slot **where,
-		   struct found *found)
+		   struct content *found)
 {
 	unsigned steps = CHAIN;
 	struct slot *slot = NULL;
@@ -94,7 +118,7 @@ static int look_up(tine_cache *cache, const struct cache_key *key, struct slot *
 		    record.key_len != key->len || record.kind != (uint32_t)key->kind)
 			continue;
 		born = get_word(slot->born);
-		if (cache->max_age && born + cache->max_age < now)
+		if (is_too_old(cache, &record, born, now))
 			return -ENOENT;
 		err = record.file ? read_large(cache, key, place, &record, born, found)
 				  : small_read(cache, key, place, &record, found);
@@ -130,7 +154,7 @@ static bool is_missing(int err)
 
 /* Without the lock. -EUCLEAN: damaged, or changing all the time. */
 static int find_quietly(tine_cache *cache, const struct cache_key *key,
-			struct found *found)
+			struct content *found)
 {
 	struct slot *slot = NULL;
 	int err = look_up(cache, key, &slot, found);
@@ -145,7 +169,7 @@ static int find_quietly(tine_cache *cache, const struct cache_key *key,
 	return is_missing(err) ? -EUCLEAN : err;
 }
 
-int cache_find(tine_cache *cache, const struct cache_key *key, struct found *found,
+int cache_find(tine_cache *cache, const struct cache_key *key, struct content *found,
 	       int64_t deadline)
 {
 	struct slot *slot = NULL;
@@ -157,7 +181,7 @@ int cache_find(tine_cache *cache, const struct cache_key *key, struct found *fou
 	patience = tine_after(HELP_MS);
 	err = cache_lock(cache, deadline < patience ? deadline : patience);
 	if (err)
-		return err == -ETIMEDOUT ? -ENOENT : err;
+		return err;
 	err = look_up(cache, key, &slot, found);
 	if (err == -EUCLEAN) {
 		err = drop_damaged(cache, slot);
@@ -168,27 +192,36 @@ int cache_find(tine_cache *cache, const struct cache_key *key, struct found *fou
 	return err;
 }
 
+int cache_get(tine_cache *cache, const struct cache_key *key, const void **val,
+	      size_t *val_len, int64_t deadline)
+{
+	struct content found;
+	int err = cache_find(cache, key, &found, deadline);
+
+	if (err)
+		return err;
+	count(&cache->hits);
+	*val = found.val;
+	*val_len = found.len;
+	return 0;
+}
+
 int tine_cache_get(tine_cache *cache, const void *bytes, size_t len, const void **val,
 		   size_t *val_len)
 {
 	struct cache_key key = { .bytes = bytes, .len = len, .kind = KEY_OF_CALLER };
-	struct found found;
 	int err;
 
 	if (!cache || !bytes || !len || !val || !val_len)
 		return -EINVAL;
 	key_hash(&key);
 	/* Bound: HELP_MS. */
-	err = cache_find(cache, &key, &found, TINE_FOREVER);
-	if (!err)
-		count(&cache->hits);
-	else if (err == -ENOENT)
+	err = cache_get(cache, &key, val, val_len, TINE_FOREVER);
+	if (err == -ETIMEDOUT)
+		err = -ENOENT;
+	if (err == -ENOENT)
 		count(&cache->misses);
-	if (err)
-		return err;
-	*val = found.val;
-	*val_len = found.len;
-	return 0;
+	return err;
 }
 
 void tine_cache_release(tine_cache *cache, const void *val)
@@ -199,8 +232,7 @@ void tine_cache_release(tine_cache *cache, const void *val)
 
 /* ---- putting ----------------------------------------------------------------------- */
 
-/* With the lock: the slot that has the key's hash. As good as the key: 128 bits. */
-static struct slot *slot_of(tine_cache *cache, const struct cache_key *key)
+struct slot *slot_of(tine_cache *cache, const struct cache_key *key)
 {
 	unsigned steps = CHAIN;
 
@@ -387,31 +419,39 @@ unclaim:
 	return failure ? failure : err == -EAGAIN ? 0 : err;
 }
 
-int cache_keep(tine_cache *cache, const struct cache_key *key, const void *val,
-	       size_t val_len, int status, int64_t deadline)
+int cache_keep(tine_cache *cache, const struct cache_key *key,
+	       const struct content *content, int64_t deadline)
 {
 	struct record record = { .hash = { key->hash[0], key->hash[1] },
 				 .key_len = key->len,
-				 .val_len = val_len,
+				 .val_len = content->len,
 				 .kind = key->kind,
 				 .key_inside = 1,
-				 .status = status };
+				 .status = content->status };
 
-	if (key->len <= MOST_SMALL && val_len <= MOST_SMALL &&
+	set_age(&record, content->age_ms);
+	if (key->len <= MOST_SMALL && content->len <= MOST_SMALL &&
 	    record_size(&record) <= MOST_SMALL)
-		return put_small(cache, key, &record, val, deadline);
+		return put_small(cache, key, &record, content->val, deadline);
 	record.key_inside = key->len <= MOST_KEY;
-	return put_large(cache, key, &record, val, deadline);
+	return put_large(cache, key, &record, content->val, deadline);
+}
+
+int tine_cache_put_for(tine_cache *cache, const void *bytes, size_t len, const void *val,
+		       size_t val_len, int64_t age_ms)
+{
+	struct cache_key key = { .bytes = bytes, .len = len, .kind = KEY_OF_CALLER };
+	struct content content = { .val = val, .len = val_len, .age_ms = age_ms };
+
+	if (!cache || !bytes || !len || (!val && val_len) || age_ms < 0)
+		return -EINVAL;
+	key_hash(&key);
+	/* Bound: PATIENCE_MS. */
+	return cache_keep(cache, &key, &content, TINE_FOREVER);
 }
 
 int tine_cache_put(tine_cache *cache, const void *bytes, size_t len, const void *val,
 		   size_t val_len)
 {
-	struct cache_key key = { .bytes = bytes, .len = len, .kind = KEY_OF_CALLER };
-
-	if (!cache || !bytes || !len || (!val && val_len))
-		return -EINVAL;
-	key_hash(&key);
-	/* Bound: PATIENCE_MS. */
-	return cache_keep(cache, &key, val, val_len, 0, TINE_FOREVER);
+	return tine_cache_put_for(cache, bytes, len, val, val_len, 0);
 }

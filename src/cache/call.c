@@ -5,6 +5,7 @@
 #include "base/deadline.h"
 #include "base/options.h"
 #include "cache/cache.h"
+#include "cache/flight.h"
 #include "cache/turn.h"
 
 #include <errno.h>
@@ -17,14 +18,6 @@
 
 #define KEY_ROOM 512 /* on the stack, for keys of tasks */
 #define GRACE_MS 2   /* to keep a result that was not there before the deadline */
-
-/* What this thread computes, the innermost first. */
-struct flight {
-	struct flight *outer;
-	const tine_cache *cache;
-	uint64_t hash[2];
-};
-static _Thread_local struct flight *flights;
 
 /* Of the program that runs; NULL: no memory. */
 static const char *program_path(void)
@@ -76,24 +69,30 @@ void identity_write(char *to, const tine_task *task)
 	strcpy(to, task->name);
 }
 
-/* A task's key: its identity with the zero, its version, and the input. */
+size_t task_key_size(const tine_task *task)
+{
+	return task->key_size && task->key_size < task->in_size ? task->key_size
+								: task->in_size;
+}
+
+/* A task's key: its identity with the zero, its version, and what counts of the input. */
 static int task_key(struct cache_key *key, const tine_task *task, const void *in,
 		    char *room, size_t room_len)
 {
-	size_t name = identity_size(task);
+	size_t name = identity_size(task), in_size = task_key_size(task);
 	uint32_t version = task->version;
 	char *bytes;
 
 	if (name == 0)
 		return -ENOMEM;
-	key->len = name + sizeof(version) + task->in_size;
+	key->len = name + sizeof(version) + in_size;
 	bytes = key->len <= room_len ? room : malloc(key->len);
 	if (!bytes)
 		return -ENOMEM;
 	identity_write(bytes, task);
 	memcpy(bytes + name, &version, sizeof(version));
-	if (task->in_size)
-		memcpy(bytes + name + sizeof(version), in, task->in_size);
+	if (in_size)
+		memcpy(bytes + name + sizeof(version), in, in_size);
 	key->bytes = bytes;
 	key->kind = KEY_OF_TASK;
 	key->task = task_hash(bytes);
@@ -105,7 +104,7 @@ static int task_key(struct cache_key *key, const tine_task *task, const void *in
 static int take_result(tine_cache *cache, const struct cache_key *key,
 		       const tine_task *task, void *out, int *status, int64_t deadline)
 {
-	struct found found;
+	struct content found;
 	bool same;
 
 	if (cache_find(cache, key, &found, deadline) != 0)
@@ -136,18 +135,16 @@ static int compute_result(tine_cache *cache, const struct cache_key *key,
 			  const tine_task *task, const void *in, void *out, int *status,
 			  int64_t deadline)
 {
-	struct flight flight = { .outer = flights,
-				 .cache = cache,
-				 .hash = { key->hash[0], key->hash[1] } };
+	struct content content = { .val = out,
+				   .len = task->out_size,
+				   .age_ms = task->max_age_ms };
 
 	count(&cache->misses);
-	flights = &flight;
-	*status = task->fn(in, out);
-	flights = flight.outer;
+	content.status = *status = task->fn(in, out);
 	if (*status < 0)
 		return *status;
 	/* It is there, if it cannot be kept. */
-	cache_keep(cache, key, out, task->out_size, *status, keep_until(deadline));
+	cache_keep(cache, key, &content, keep_until(deadline));
 	return 0;
 }
 
@@ -156,29 +153,18 @@ static int call_once(tine_cache *cache, const struct cache_key *key,
 		     const tine_task *task, const void *in, void *out, int *status,
 		     int64_t deadline)
 {
-	struct lockfd turn;
+	struct flight flight;
 	int err;
 
 	if (take_result(cache, key, task, out, status, deadline))
 		return 1;
-	for (const struct flight *flight = flights; flight; flight = flight->outer)
-		if (flight->cache->inode == cache->inode &&
-		    flight->cache->device == cache->device &&
-		    flight->hash[0] == key->hash[0] && flight->hash[1] == key->hash[1])
-			return -EDEADLK;
-	err = lockfd_open(&turn, cache->folder, "lock");
-	/* Bound: the caller's deadline, for another that computes it. */
+	err = flight_start(&flight, cache, key, deadline);
+	if (err)
+		return err;
+	err = take_result(cache, key, task, out, status, deadline);
 	if (!err)
-		err = lockfd_acquire(&turn, FLIGHT | key->hash[0] >> 2, false, deadline);
-	/*
-	 * Without a turn, as in a folder that was removed, it is computed all the same.
-	 */
-	if (err != -ETIMEDOUT && err != -EINTR) {
-		err = !err && take_result(cache, key, task, out, status, deadline);
-		if (!err)
-			err = compute_result(cache, key, task, in, out, status, deadline);
-	}
-	lockfd_close(&turn);
+		err = compute_result(cache, key, task, in, out, status, deadline);
+	flight_end(&flight);
 	return err;
 }
 
@@ -207,7 +193,8 @@ int tine_cache_call(tine_cache *cache, const tine_task *task, const void *in, vo
 	int err, became = 0;
 
 	if (!cache || !task || !task->name || !task->fn || (!in && task->in_size) ||
-	    (!out && task->out_size) || !ROOM_IS_ZERO(task) || is_no_deadline(deadline))
+	    (!out && task->out_size) || task->max_age_ms < 0 || !ROOM_IS_ZERO(task) ||
+	    is_no_deadline(deadline))
 		return -EINVAL;
 	err = task_key(&key, task, in, room, sizeof(room));
 	if (err)

@@ -11,6 +11,8 @@
 size_t identity_size(const tine_task *);
 void identity_write(char *to, const tine_task *);
 uint64_t task_hash(const char *identity);
+/* Bytes of the input that are a part of the key. */
+size_t task_key_size(const tine_task *);
 /*
  * 1: the result is there, and taken; 0: it is not, or it would have to be waited for;
  * -ENOMEM. And the hash of its key.

@@ -133,7 +133,7 @@ static bool is_right(tine_cache *cache, const struct copy *copy)
 	struct cache_key key = { .bytes = copy->key,
 				 .len = record->key_len,
 				 .kind = record->kind };
-	struct found found;
+	struct content found;
 
 	if (copy->key) {
 		key_hash(&key);

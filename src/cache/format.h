@@ -52,8 +52,8 @@
  *	format hash fs		this, checksums and clocks, what is removed
  *	area handle undo	mapped files, what a process has open, changes
  *	slots turn log large	the index, its lock, the records, the files
- *	cache call walk check	looking and putting, calls, all entries, damage
- *	folder			open and free
+ *	cache flight call	looking and putting, turns to compute, calls
+ *	walk check folder	all entries, damage, open and free
  */
 #ifndef TINE_CACHE_FORMAT_H
 #define TINE_CACHE_FORMAT_H
@@ -94,10 +94,13 @@ struct record {
 	uint64_t sum;	  /* of the value, and of what follows here but the slot */
 	uint64_t hash[2]; /* as in the slot */
 	uint64_t key_len, val_len;
-	uint64_t file;	     /* 0: the value follows; else N */
-	uint32_t kind;	     /* KEY_OF_TASK or KEY_OF_CALLER */
-	uint32_t key_inside; /* the key follows, then the value; else it is in the file */
-	int32_t status;	     /* what the task returned */
+	uint64_t file; /* 0: the value follows; else N */
+	uint32_t kind; /* KEY_OF_TASK or KEY_OF_CALLER */
+	uint32_t
+		key_inside : 1; /* the key follows, then the value; else it is in the file */
+	uint32_t in_seconds : 1; /* the unit of age; else milliseconds */
+	uint32_t age : 30;	 /* after which it is not found; 0: no limit */
+	int32_t status;		 /* what the task returned */
 	uint32_t slot;
 };
 enum { KEY_OF_CALLER = 1, KEY_OF_TASK };

@@ -3,6 +3,7 @@
 #include "cache/walk.h"
 
 #include "base/options.h"
+#include "cache/cache.h"
 #include "cache/call.h"
 #include "cache/hash.h"
 #include "cache/large.h"
@@ -65,6 +66,9 @@ static bool describe(const struct copy *copy, tine_cache_entry *entry)
 				     .len = len,
 				     .val_len = copy->record.val_len,
 				     .born = copy->born,
+				     .age_ms = copy->record.in_seconds
+						       ? copy->record.age * INT64_C(1000)
+						       : copy->record.age,
 				     .used = copy->used };
 	if (copy->record.kind == KEY_OF_CALLER)
 		return true;
@@ -129,13 +133,84 @@ int drop_entry(tine_cache *cache, uint64_t index)
 	return cache_settle(cache, err);
 }
 
-/* Whether the slot's entry is one of that task. */
-static bool is_of_task(tine_cache *cache, uint64_t index, uint64_t hash)
+/* Entries to be removed: with the lock, 1: the slot's is one; 0; an error. */
+typedef int is_doomed(tine_cache *, uint64_t index, const void *which);
+
+static int is_of_task(tine_cache *cache, uint64_t index, const void *hash)
 {
 	struct slot *slot = used_slot(cache, index);
 
 	/* Of tasks whose names share a hash of 32 bits, all go. */
-	return slot && high_half(get_word(slot->sizes)) == hash;
+	return slot && high_half(get_word(slot->sizes)) == *(const uint64_t *)hash;
+}
+
+struct prefix {
+	const void *bytes;
+	size_t len;
+};
+
+static int has_prefix(tine_cache *cache, uint64_t index, const void *which)
+{
+	const struct prefix *prefix = which;
+	struct copy copy;
+	int err = copy_entry(cache, index, &copy);
+
+	if (!err &&
+	    (copy.record.kind != KEY_OF_CALLER || copy.record.key_len < prefix->len))
+		goto free_key;
+	if (!err && !copy.key)
+		err = large_key(cache, &copy.record, copy.born, (void **)&copy.key);
+	if (!err)
+		err = memcmp(copy.key, prefix->bytes, prefix->len) == 0;
+	else if (err == -ENOENT || err == -EUCLEAN)
+		err = 0;
+free_key:
+	free(copy.key);
+	return err;
+}
+
+/* Of what was dropped, the room. */
+static int give_room_back(tine_cache *cache)
+{
+	int err, more;
+
+	do {
+		/* Bound: PATIENCE_MS. */
+		err = cache_lock(cache, TINE_FOREVER);
+		if (err)
+			return err;
+		more = err = log_give_back(cache);
+		err = cache_settle(cache, err < 0 ? err : 0);
+		cache_unlock(cache);
+	} while (!err && more > 0);
+	return err;
+}
+
+static int drop_all(tine_cache *cache, is_doomed *doomed, const void *which)
+{
+	uint64_t i = 0, slots;
+	int err;
+
+	do {
+		/* Bound: PATIENCE_MS. */
+		err = cache_lock(cache, TINE_FOREVER);
+		if (err)
+			return err;
+		slots = get_word(cache_header(cache)->slots);
+		/* A part at a time, so that others have a turn. */
+		for (unsigned n = 0; !err && n < 256 && i < slots; n++, i++) {
+			err = doomed(cache, i, which);
+			if (err > 0)
+				err = drop_entry(cache, i);
+		}
+		if (!err)
+			err = cache_settle(cache, log_trim(cache));
+		cache_unlock(cache);
+	} while (!err && i < slots);
+	if (!err)
+		err = give_room_back(cache);
+	/* Begun anew, over damage: there is none left. */
+	return err == -EAGAIN ? 0 : err;
 }
 
 static int clear_all(tine_cache *cache)
@@ -167,39 +242,43 @@ static uint64_t hash_of_task(const tine_task *task)
 
 int tine_cache_clear(tine_cache *cache, const tine_task *task)
 {
-	uint64_t hash, i = 0, slots;
-	int err = 0, more = 1;
+	uint64_t hash;
 
 	if (!cache || (task && (!task->name || !ROOM_IS_ZERO(task))))
 		return -EINVAL;
 	if (!task)
 		return clear_all(cache);
 	hash = hash_of_task(task);
-	if (!hash)
-		return -ENOMEM;
-	do {
-		/* Bound: PATIENCE_MS. */
-		err = cache_lock(cache, TINE_FOREVER);
-		if (err)
-			return err;
-		slots = get_word(cache_header(cache)->slots);
-		/* A part at a time, so that others have a turn. */
-		for (unsigned n = 0; !err && n < 256 && i < slots; n++, i++)
-			if (is_of_task(cache, i, hash))
-				err = drop_entry(cache, i);
-		if (!err)
-			err = cache_settle(cache, log_trim(cache));
-		cache_unlock(cache);
-	} while (!err && i < slots);
-	while (!err && more) {
-		/* Bound: PATIENCE_MS. */
-		err = cache_lock(cache, TINE_FOREVER);
-		if (err)
-			return err;
-		more = err = log_give_back(cache);
-		err = cache_settle(cache, err < 0 ? err : 0);
-		cache_unlock(cache);
-	}
+	return hash ? drop_all(cache, is_of_task, &hash) : -ENOMEM;
+}
+
+int tine_cache_del_prefix(tine_cache *cache, const void *bytes, size_t len)
+{
+	struct prefix prefix = { bytes, len };
+
+	if (!cache || !bytes || !len)
+		return -EINVAL;
+	return drop_all(cache, has_prefix, &prefix);
+}
+
+int tine_cache_del(tine_cache *cache, const void *bytes, size_t len)
+{
+	struct cache_key key = { .bytes = bytes, .len = len, .kind = KEY_OF_CALLER };
+	struct slot *slot;
+	int err;
+
+	if (!cache || !bytes || !len)
+		return -EINVAL;
+	key_hash(&key);
+	/* Bound: PATIENCE_MS. */
+	err = cache_lock(cache, TINE_FOREVER);
+	if (err)
+		return err;
+	slot = slot_of(cache, &key);
+	err = slot ? drop_entry(cache, slot_index(cache, slot)) : -ENOENT;
+	if (!err)
+		err = cache_settle(cache, log_trim(cache));
+	cache_unlock(cache);
 	return err == -EAGAIN ? 0 : err;
 }
 

@@ -20,6 +20,8 @@ void cached_fill(struct cached *cached, const tine_cache *cache, const tine_task
 				   .shared = cache->shared,
 				   .in_size = task->in_size,
 				   .out_size = task->out_size,
+				   .key_size = task->key_size,
+				   .task_age_ms = task->max_age_ms,
 				   .version = task->version,
 				   .name = strlen(cache->path) + 1 };
 	strcpy(cached->text, cache->path);
@@ -57,6 +59,8 @@ int cached_call(const struct cached *cached, tine_fn *fn, const void *in, void *
 			   .fn = fn,
 			   .in_size = cached->in_size,
 			   .out_size = cached->out_size,
+			   .key_size = cached->key_size,
+			   .max_age_ms = cached->task_age_ms,
 			   .version = cached->version };
 	tine_cache *cache = own_cache(cached);
 	int status = 0, err;
@@ -100,11 +104,12 @@ static void table_free(struct table *table)
 	free(table->hashes);
 }
 
-/* The row of the first job whose input is alike, or an empty one. */
+/* The row of the first job whose key is alike, or an empty one. */
 static uint32_t *table_find(const struct table *table, const struct plan *plan,
-			    const uint64_t hash[2], const char *in, size_t size,
+			    const uint64_t hash[2], const char *in, const tine_task *task,
 			    size_t item)
 {
+	size_t size = task->in_size, key_size = task_key_size(task);
 	size_t row = hash[0] & table->mask;
 
 	for (; table->rows[row]; row = (row + 1) & table->mask) {
@@ -112,8 +117,8 @@ static uint32_t *table_find(const struct table *table, const struct plan *plan,
 
 		if (table->hashes[job][0] == hash[0] &&
 		    table->hashes[job][1] == hash[1] &&
-		    (!size ||
-		     memcmp(in + plan->items[job] * size, in + item * size, size) == 0))
+		    (!size || memcmp(in + plan->items[job] * size, in + item * size,
+				     key_size) == 0))
 			break;
 	}
 	return &table->rows[row];
@@ -166,7 +171,7 @@ int plan_make(struct plan *plan, tine_cache *cache, const tine_task *task, const
 		}
 		if (err)
 			break;
-		row = table_find(&table, plan, hash, in, task->in_size, i);
+		row = table_find(&table, plan, hash, in, task, i);
 		if (*row) {
 			err = add_twin(plan, &room, i, plan->items[*row - 1]);
 			continue;

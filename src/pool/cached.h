@@ -12,7 +12,8 @@
 struct cached {
 	int64_t max_age_ms;
 	bool shared;
-	size_t in_size, out_size;
+	size_t in_size, out_size, key_size;
+	int64_t task_age_ms; /* of the task's results */
 	unsigned version;
 	size_t name; /* where it begins in text, behind the path */
 	char text[];

@@ -47,7 +47,32 @@ struct work {
 	int kind;
 };
 
-enum { SMALL, LARGE, REPLACE, EVICT, GROW, CLEAR, COMPUTE, ALL, KINDS };
+enum { SMALL, LARGE, REPLACE, EVICT, GROW, CLEAR, DELETE, BEGIN, COMPUTE, ALL, KINDS };
+
+/* Of a value that this process or another computes, or gives up. */
+static void begin_once(tine_cache *cache, uint64_t key, size_t len, bool gives_up)
+{
+	tine_flight *flight = NULL;
+	const void *val;
+	size_t val_len;
+	void *made;
+	int err = tine_cache_begin(cache, &key, sizeof(key), &val, &val_len, &flight,
+				   tine_after(20000));
+
+	CHECK(err == 0 || err == 1);
+	if (err) {
+		CHECK(is_value(val, val_len, key));
+		tine_cache_release(cache, val);
+	} else if (gives_up) {
+		tine_flight_free(flight);
+	} else {
+		made = malloc(len + 1);
+		CHECK(made);
+		make_value(made, len, key, 1);
+		CHECK_EQ(tine_flight_finish(flight, made, len, 0), 0);
+		free(made);
+	}
+}
 
 static void work_once(tine_cache *cache, int kind, uint64_t *chance)
 {
@@ -77,6 +102,17 @@ static void work_once(tine_cache *cache, int kind, uint64_t *chance)
 		if (roll(chance, 10) == 0)
 			CHECK_EQ(tine_cache_clear(cache, roll(chance, 2) ? &task : NULL),
 				 0);
+		break;
+	case DELETE:
+		CHECK_EQ(put_value(cache, key, roll(chance, 30000), *chance), 0);
+		if (roll(chance, 10) == 0)
+			CHECK_EQ(tine_cache_del_prefix(cache, &key, 1), 0);
+		else
+			tine_cache_del(cache, &key, sizeof(key));
+		break;
+	case BEGIN:
+		begin_once(cache, key % 20, roll(chance, 30000), roll(chance, 5) == 0);
+		tine_cache_del(cache, &(uint64_t){ roll(chance, 20) }, 8);
 		break;
 	default:
 		CHECK(tine_cache_call(cache, &task, &key, out, NULL, tine_after(20000)) >=
@@ -316,6 +352,60 @@ TEST_LIMIT(killed_at_steps_of_call, 300)
 	kill_each_step(&scene, 499, call_one, computes_again);
 }
 
+static void begin_and_finish(void *arg)
+{
+	struct scene *scene = arg;
+	tine_flight *flight;
+	const void *val;
+	size_t len;
+
+	/* Given up, and begun again. */
+	for (int i = 0; i < 2; i++) {
+		if (tine_cache_begin(scene->cache, &scene->key, 8, &val, &len, &flight,
+				     TINE_NOWAIT) != 0)
+			_exit(1);
+		if (i == 0)
+			tine_flight_free(flight);
+	}
+	tine_flight_finish(flight, prepared, scene->len, 0);
+}
+
+/* By the next, who must not wait for the dead, and then by a second one as well. */
+static void begins_again(void *arg, long step)
+{
+	struct scene *scene = arg;
+
+	begin_once(scene->cache, scene->key, scene->len, false);
+	CHECK_EQ(got_value(scene->cache, scene->key), (long long)scene->len);
+	is_whole(arg, step);
+	CHECK_EQ(tine_cache_del(scene->cache, &scene->key, 8), 0);
+}
+
+TEST_LIMIT(killed_at_steps_of_begin_and_finish, 300)
+{
+	struct scene scene = { .key = 5, .keys = 1, .len = 100, .most = 4 * MIB };
+
+	kill_each_step(&scene, 37, begin_and_finish, begins_again);
+}
+
+static void delete_prepared(void *arg)
+{
+	struct scene *scene = arg;
+
+	tine_cache_del(scene->cache, &scene->key, 8);
+	tine_cache_del_prefix(scene->cache, &(uint64_t){ 1 }, 8);
+}
+
+TEST_LIMIT(killed_at_steps_of_del, 300)
+{
+	struct scene scene = { .key = 1, .keys = 5, .len = 100, .most = 4 * MIB };
+
+	scene.cache = opened(scene.most);
+	for (uint64_t key = 0; key < 5; key++)
+		CHECK_EQ(put_value(scene.cache, key, key % 2 ? 17000 : 100, 1), 0);
+	kill_each_step(&scene, 67, delete_prepared, fill_a_few);
+}
+
 /* A cache that is being made is one, or is none. */
 static void make_it(void *arg)
 {
@@ -414,7 +504,7 @@ static void check_looks(tine_cache *cache, uint64_t keys, long step)
 		struct cache_key key = { .bytes = &id,
 					 .len = sizeof(id),
 					 .kind = KEY_OF_CALLER };
-		struct found found;
+		struct content found;
 
 		key_hash(&key);
 		if (cache_find(cache, &key, &found, TINE_NOWAIT) != 0)
@@ -671,6 +761,59 @@ TEST_LIMIT(beside_one_stopped_in_a_miss, 300)
 	struct beside *beside = stop_each_step(100, beside_miss, 1);
 
 	CHECK_EQ(atomic_load(&beside->refused), 0);
+	end_beside(beside);
+}
+
+static void beside_flight(void *arg)
+{
+	struct scene *scene = &((struct beside *)arg)->scene;
+
+	begin_and_finish(scene);
+	tine_cache_del(scene->cache, &scene->key, 8);
+}
+
+/* The key that is begun, and another: by their deadlines, or by nobody's leave. */
+static void begin_with_deadlines(void *arg)
+{
+	struct beside *beside = arg;
+
+	for (uint64_t key = 5; key < 8; key++) {
+		tine_flight *flight = NULL;
+		const void *val;
+		size_t len;
+		int err;
+
+		atomic_store(&beside->cache->stuck, false);
+		err = tine_cache_begin(beside->cache, &key, 8, &val, &len, &flight,
+				       key == 7 ? TINE_NOWAIT : tine_after(20));
+		CHECK(err == 0 || err == 1 || err == -ETIMEDOUT);
+		if (err == 1)
+			tine_cache_release(beside->cache, val);
+		if (err == 0)
+			tine_flight_free(flight);
+		if (err == -ETIMEDOUT && key == 5)
+			atomic_fetch_add(&beside->refused, 1);
+	}
+}
+
+static void others_begin(void *arg, long step)
+{
+	(void)step;
+	test_call_beside(begin_with_deadlines, arg);
+}
+
+TEST_LIMIT(beside_one_stopped_in_a_flight, 300)
+{
+	struct beside *beside = tine_shared_new(1, sizeof(*beside));
+
+	beside->cache = opened(4 * MIB);
+	beside->scene = (struct scene){ .cache = beside->cache, .key = 5, .len = 100 };
+	make_value(prepared, 100, 5, 1);
+	CHECK(test_stop_some_steps(&(struct stops){ NULL, beside_flight, others_begin,
+						    is_right_after, false },
+				   beside, 67) > 50);
+	/* While it had the flight. */
+	CHECK(atomic_load(&beside->refused) > 0);
 	end_beside(beside);
 }
 
