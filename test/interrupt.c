@@ -447,6 +447,55 @@ static void close_cache(struct scene *scene)
 	CHECK_EQ(system(command), 0);
 }
 
+static int begin_cached(struct scene *scene, int64_t deadline)
+{
+	tine_flight *flight;
+	const void *val;
+	size_t len;
+	int err = tine_cache_begin(scene->cache, "key", 3, &val, &len, &flight, deadline);
+
+	if (err == 0)
+		tine_flight_free(flight);
+	return err;
+}
+
+static void *hold_flight(void *arg)
+{
+	struct scene *scene = arg;
+	tine_flight *flight;
+	const void *val;
+	size_t len;
+
+	CHECK_EQ(tine_cache_begin(scene->cache, "key", 3, &val, &len, &flight,
+				  TINE_FOREVER),
+		 0);
+	scene->ready = true;
+	while (!scene->over)
+		test_sleep_us(1000);
+	tine_flight_free(flight);
+	return NULL;
+}
+
+static void have_it_begun(struct scene *scene)
+{
+	snprintf(scene->path, sizeof(scene->path), "%s/cache", getenv("TMPDIR"));
+	CHECK_EQ(tine_cache_open(&scene->cache, scene->path, NULL), 0);
+	CHECK_EQ(pthread_create(&scene->thread, NULL, hold_flight, scene), 0);
+	while (!scene->ready)
+		test_sleep_us(1000);
+}
+
+static void end_flight(struct scene *scene)
+{
+	char command[160];
+
+	end_thread(scene);
+	CHECK_EQ(begin_cached(scene, TINE_NOWAIT), 0);
+	tine_cache_free(scene->cache);
+	snprintf(command, sizeof(command), "rm -r '%s'", scene->path);
+	CHECK_EQ(system(command), 0);
+}
+
 /* ---- the table --------------------------------------------------------------------- */
 
 static const struct wait waits[] = {
@@ -471,6 +520,7 @@ static const struct wait waits[] = {
 	{ "pool_next", make_busy_pool, next_result, free_pool },
 	{ "pool_map", make_pool, map_jobs, free_pool },
 	{ "cache_call", have_it_computed, call_cached, close_cache },
+	{ "cache_begin", have_it_begun, begin_cached, end_flight },
 };
 
 TEST(of_every_kind)
