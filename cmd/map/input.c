@@ -226,7 +226,8 @@ int input_open(char **lists)
 
 void input_columns(struct columns *columns)
 {
-	columns->names = input.has_header ? &input.header : NULL;
+	/* Where there is no header, there are no rows. */
+	columns->names = input.header.count ? &input.header : NULL;
 	columns->count = input.lists	       ? input.list_count
 			 : input.has_header    ? input.header.count
 			 : map_options.columns ? 0

@@ -120,6 +120,18 @@ static const char *take_column(const char *at, const char *end, struct strings *
 	return at;
 }
 
+/* The line of the last quote, which is the one that is not closed. */
+static uint64_t line_of_quote(const struct rows *rows)
+{
+	const char *at = rows->text.at + rows->start;
+	const char *quote = memrchr(at, '"', rows->text.len - rows->start);
+	uint64_t line = rows->line;
+
+	for (; quote && at < quote; at++)
+		line += *at == '\n';
+	return line;
+}
+
 static int take_csv(struct rows *rows, struct strings *row, const char **why)
 {
 	const char *at = rows->text.at + rows->start;
@@ -131,6 +143,7 @@ static int take_csv(struct rows *rows, struct strings *row, const char **why)
 		return rows->text.len - rows->start > MOST_OF_ROW ? -1 : 0;
 	}
 	if (rows->last && rows->quoted) {
+		rows->line = line_of_quote(rows);
 		*why = "a quote is not closed";
 		return -1;
 	}

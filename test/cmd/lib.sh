@@ -108,3 +108,52 @@ def nobody_is_left(run):
         time.sleep(0.01)
 END
 }
+
+# mapping: what tests of tine map, in Python, begin with; try runs one: try NAME PROGRAM.
+mapping() {
+    cat >"$work/mapping.py" <<'END'
+import glob, json, os, re, shlex, signal, subprocess, sys, tempfile, time
+
+tine = sys.argv[1]
+
+# The exit code and both streams; text or bytes, as its input is. file: by a regular file.
+def run(*words, text="", file=False, env={}, **more):
+    given = text if isinstance(text, bytes) else text.encode()
+    stdin = tempfile.TemporaryFile() if file else None
+    if file:
+        stdin.write(given)
+        stdin.seek(0)
+    made = subprocess.run([tine, "map", *words], timeout=300, env={**os.environ, **env},
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          **({"stdin": stdin} if file else {"input": given}), **more)
+    if isinstance(text, bytes):
+        return made.returncode, made.stdout, made.stderr
+    return made.returncode, made.stdout.decode(), made.stderr.decode()
+
+# Processes, but zombies, whose command line begins so.
+def processes(start):
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            line = open(f"/proc/{name}/cmdline").read() if name.isdigit() else ""
+        except OSError:
+            continue
+        if line.replace("\0", " ").startswith(start):
+            found.append(int(name))
+    return found
+
+def wait_for(what):
+    begun = time.time()
+    while not what():
+        assert time.time() - begun < 60
+        time.sleep(0.01)
+END
+}
+
+try() {
+    PYTHONPATH=$work timeout 300 /usr/bin/python3 -c "from mapping import *
+$2" "$TINE" >"$work/log-of-try" 2>&1
+    code=$?
+    [ $code -eq 0 ] || sed 's/^/# /' "$work/log-of-try"
+    result $code "$1"
+}

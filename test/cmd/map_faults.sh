@@ -1,0 +1,196 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# tine map: whatever ends it, or is wrong around it, nothing is left and nothing hangs.
+# shellcheck source=test/cmd/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+unset TINE_WORKERS TINE_TRACE MAKEFLAGS MAKELEVEL
+mapping
+cat >>"$work/mapping.py" <<'END'
+# A time for sleep(1) that no other test has.
+def mark(n):
+    return f"{600 + n}.{os.getpid():05}"
+
+# A run of jobs that sleep, each with a child that has left its group and ignores SIGTERM.
+def sleepers(n, *options, script="", begun=4, **more):
+    line = f"sleep {mark(n)}"
+    made = subprocess.Popen([tine, "map", "-j", "2", *options, "-c", f"""{script}
+setsid sh -c 'trap "" TERM; {line}; :' & {line}""", ":::", "a", "b", "c"],
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True, preexec_fn=lambda: (os.setpgid(0, 0),
+                            [signal.signal(number, signal.SIG_DFL) for number in (1, 2, 15)]), **more)
+    wait_for(lambda: len(processes(line)) >= begun or made.poll() is not None)
+    assert made.poll() is None, made.communicate()
+    return made, lambda: processes(line)
+
+def keeper_of(pid):
+    for name in os.listdir("/proc"):
+        try:
+            stat = open(f"/proc/{name}/stat").read() if name.isdigit() else ""
+        except OSError:
+            continue
+        if "(tine-keeper)" in stat and stat.rpartition(")")[2].split()[1] == str(pid):
+            return int(name)
+END
+cd "$work" || exit 1
+
+try "kill -9 of tine" '
+made, left = sleepers(1)
+made.kill()
+assert made.wait(60) == -9
+wait_for(lambda: not left())
+'
+try "kill -9 of the keeper: jobs end, and with 3" '
+made, left = sleepers(2)
+os.kill(keeper_of(made.pid), 9)
+assert made.wait(60) == 3
+assert not left(), left()
+assert made.communicate() == ("", "tine: map: the keeper of its processes was killed\n")
+'
+(
+    trap - INT HUP TERM
+    try "INT, TERM and HUP end all, and are raised again" '
+for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+    made, left = sleepers(10 + number)
+    (os.killpg if number == signal.SIGINT else os.kill)(made.pid, number)
+    assert made.wait(60) == -number, made.returncode
+    assert not left(), left()
+    assert made.communicate() == ("", "")
+'
+    try "a job may end its work on a signal; one that ignores it is killed" '
+made, left = sleepers(3, script="trap \"sleep 0.2; echo tidied >>tidy; exit\" TERM; [ $1 = a ] || trap \"\" TERM")
+os.kill(made.pid, signal.SIGTERM)
+assert made.wait(60) == -signal.SIGTERM and not left(), left()
+assert open("tidy").read() == "tidied\n"
+'
+    try "a second signal kills at once" '
+made, left = sleepers(4, script="trap \"\" TERM")
+os.kill(made.pid, signal.SIGINT)
+begun = time.time()
+wait_for(lambda: open(f"/proc/{made.pid}/status").read().find("State:\tZ") < 0)
+os.kill(made.pid, signal.SIGINT)
+assert made.wait(60) == -signal.SIGINT and not left(), left()
+'
+    echo "$tests" >"$work/tests"
+)
+tests=$(cat "$work/tests")
+try "what is ignored stays so" '
+made = subprocess.Popen([tine, "map", "-c", "echo >begun; sleep 0.3; echo done", ":::", "a"], text=True,
+                        stdout=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+wait_for(lambda: os.path.exists("begun"))
+os.kill(made.pid, signal.SIGHUP)
+assert made.communicate()[0] == "done\n" and made.returncode == 0, made.returncode
+'
+try "a full disk ends it, with 3 and a line" '
+for stream, name in ("stdout", "output"), ("stderr", "error"):
+    with open("/dev/full", "w") as full:
+        made = subprocess.run([tine, "map", "-j", "2", "-c", "echo x; echo y >&2; sleep 61.25", ":::", *"abcd"],
+                              **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: full}, timeout=60, text=True)
+    assert made.returncode == 3, made
+    if stream == "stdout":
+        assert made.stderr.endswith("tine: map: standard output: No space left on device\n"), made
+    assert not processes("sleep 61.25")
+'
+try "a full log ends it, with 3 and a line" '
+code, out, err = run("--log", "/dev/full", "true", ":::", *"abc")
+assert code == 3 and err == "tine: map: --log: '"'/dev/full'"': No space left on device\n", (code, err)
+'
+try "no room for output that waits: 3 and a line" '
+import ctypes
+mounted = False
+os.mkdir("small")
+if os.geteuid() == 0:
+    mounted = subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL).returncode == 0
+line = f"""mount -t tmpfs -o size=1m tmpfs {os.getcwd()}/small && TMPDIR={os.getcwd()}/small exec "$@" """
+words = ["map", "-j", "2", "-c", "[ $1 = 1 ] && sleep 61.35; head -c 20000000 /dev/zero; sleep 61.35", ":::", "1", "2"]
+if mounted:
+    made = subprocess.run(["unshare", "-m", "sh", "-c", line, "sh", tine, *words], capture_output=True, timeout=60, text=True)
+    assert made.returncode == 3 and not made.stdout, made
+    assert made.stderr.endswith("small: No space left on device\n") and made.stderr.count("\n") == 1, made.stderr
+code, out, err = run(*words[1:], env={"TMPDIR": "/no/such/folder"})
+assert code == 3 and err == "tine: map: output that waits, in /no/such/folder: No such file or directory\n", err
+assert not processes("sleep 61.35")
+'
+try "a closed pipe is quiet, and ends the jobs" '
+for ignored in False, True:
+    reads, writes = os.pipe()
+    made = subprocess.Popen([tine, "map", "-j", "2", "-c", "echo $1; sleep 0.1; echo $1; sleep 61.45", ":::", *"abcd"], stdout=writes,
+                            stderr=subprocess.PIPE, text=True, restore_signals=not ignored)
+    os.close(writes)
+    assert os.read(reads, 2) == b"a\n"
+    os.close(reads)
+    assert made.wait(60) == (3 if ignored else -signal.SIGPIPE), made.returncode
+    assert made.stderr.read() == "" and not processes("sleep 61.45")
+'
+try "a job that leaves a daemon behind holds up nobody" '
+code, out, err = run("-j", "1", "-c", "echo $1; setsid sh -c \"trap \\\"\\\" TERM HUP; sleep 61.55; :\" & sleep 0.1", ":::", *"ab")
+assert (code, out, err) == (0, "a\nb\n", "") and not processes("sleep 61.55"), (code, out, err)
+# Nor one that writes without an end.
+code, out, err = run("-j", "2", "-c", "yes $1 & sleep 0.05", ":::", *"ab")
+assert code == 0 and not processes("yes a") and not processes("yes b"), code
+assert len(out) > 100000 and "b" not in out[:out.rindex("a")], len(out)
+'
+try "a reader that stops holds up no limit of time" '
+made = subprocess.Popen([tine, "map", "-j", "2", "--timeout", "0.5", "--log", "log",
+                         "-c", "echo $1; head -c 200000 /dev/zero; sleep 61.65", ":::", "a", "b", "c", "d"],
+                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+wait_for(lambda: os.path.exists("log") and open("log").read().count("\n") == 4)
+assert made.poll() is None
+out, err = made.communicate()
+assert made.returncode == 1 and b"4 of 4" in err, err
+assert out.startswith(b"a\n") and len(out) > 200000, len(out)
+'
+try "a job that wants the terminal is ended and named; one that was stopped is not" '
+import pty
+def on_terminal(*words, between=lambda: None):
+    pid, ours = pty.fork()
+    if pid == 0:
+        os.execv(tine, ["tine", "map", "-j", "2", *words])
+    between()
+    seen = b""
+    try:
+        while part := os.read(ours, 65536):
+            seen += part
+    except OSError:
+        pass
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode()
+code, text = on_terminal("-c", "read x </dev/tty; echo $x", ":::", "a", "b")
+assert code == 1 and "a: stopped: it wants the terminal" in text, (code, text)
+def stop():
+    wait_for(lambda: processes("sleep 2.65"))
+    for pid in processes("sleep 2.65"):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(2.5)
+    for pid in processes("sleep 2.65"):
+        os.kill(pid, signal.SIGCONT)
+# Where the kernel tells which signal it was.
+stopped = subprocess.Popen(["sleep", "60"])
+stopped.send_signal(signal.SIGSTOP)
+wait_for(lambda: " T " in open(f"/proc/{stopped.pid}/stat").read())
+told = open(f"/proc/{stopped.pid}/stat").read().split()[51] == str(int(signal.SIGSTOP))
+stopped.kill()
+stopped.wait()
+if told:
+    code, text = on_terminal("sleep", ":::", "2.65", between=stop)
+    assert code == 0, (code, text)
+'
+try "memory is bounded, whatever ended jobs have written behind one that runs" '
+def most(script, inputs):
+    made = subprocess.Popen([tine, "map", "-j", "2", "-c", script, ":::", *map(str, inputs)], stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL)
+    used, size = 0, 0
+    # Read at the end only: what is first waits for the last.
+    wait_for(lambda: os.path.exists("go") or made.poll() is not None)
+    used = int(re.search(r"VmHWM:\s+(\d+)", open(f"/proc/{made.pid}/status").read())[1])
+    while part := made.stdout.read(1 << 20):
+        size += len(part)
+    assert made.wait(60) == 0
+    os.unlink("go")
+    return used, size
+first = "if [ $1 = 1 ]; then until [ -e go ]; do sleep 0.05; done; fi; "
+used, size = most(first + "printf %60000d 0; printf %60000d 0 >&2; [ $1 = 200 ] && : >go; :", range(1, 201))
+assert used < 16 << 10 and size == 200 * 60000, (used, size)
+used, size = most(first + "head -c 50000000 /dev/zero; : >go", range(1, 3))
+assert used < 16 << 10 and size == 100000000, (used, size)
+'
+plan
