@@ -31,7 +31,8 @@
  *             that memory. A process, a pool or a file lock belongs to the one process
  *             that made it. A child that inherits the pointer may free it, which frees
  *             only its own copy; every other call of the child returns -EPERM.
- *  Threads.   Any number of threads may use an object in the family's memory, or a cache.
+ *  Threads.   Any number of threads may use an object in the family's memory, or a cache,
+ *             and may submit jobs to a pool and take their results.
  *             One thread of a process at a time may use any other object, except for
  *             tine_pool_cancel(). In a signal handler only tine_event_is_set(),
  *             tine_cancelled() and tine_pool_cancel() are safe.
@@ -718,7 +719,8 @@ typedef struct tine_pool_opts {
 	int64_t job_ms;	   /* milliseconds that a job may run. 0: no limit */
 	unsigned retries;  /* tries after the first, if the worker died. 0: none */
 	bool ordered;	   /* true: in the order of submission. false: as jobs are done */
-	uint8_t reserved8[3];
+	bool open;	   /* true: jobs may come, until tine_pool_close() */
+	uint8_t reserved8[2];
 	uint64_t reserved[5];
 } tine_pool_opts;
 
@@ -844,6 +846,24 @@ TINE_MUST int tine_pool_submit(tine_pool *, const tine_task *, const void *in,
  */
 TINE_MUST int tine_pool_next(tine_pool *, void *out, size_t size, tine_done *,
 			     int64_t deadline);
+
+/*
+ * For a pool with .open: says that no more jobs are submitted. tine_pool_next() then
+ * returns 0 when no job is left, also in threads that wait in it; without .open it always
+ * does. A later tine_pool_submit() returns -EPIPE. Returns 0.
+ */
+int tine_pool_close(tine_pool *);
+
+/*
+ * A descriptor for poll(2) and the like. It is readable if the result of a submitted job
+ * can be taken, and also if the pool needs a call of tine_pool_next() to replace a process
+ * that has died. It may be readable for nothing, but not again after tine_pool_next() with
+ * TINE_NOWAIT has returned. It is the same in every call, and is closed by
+ * tine_pool_free(); the caller only polls it. A caller that polls without a timeout does
+ * not notice that a process of the pool is stopped (SIGSTOP). Returns -EMFILE or -ENOMEM
+ * if there is none.
+ */
+TINE_MUST int tine_pool_fd(tine_pool *);
 
 /*
  * Drops the jobs that have not begun, of a map or submitted, and makes tine_cancelled()

@@ -128,6 +128,8 @@ TEST(no_object)
 	REFUSED(tine_pool_submit(NULL, &task, NULL, 0, TINE_NOWAIT));
 	REFUSED(tine_pool_next(NULL, NULL, 0, &done, TINE_NOWAIT));
 	REFUSED(tine_pool_cancel(NULL));
+	REFUSED(tine_pool_close(NULL));
+	REFUSED(tine_pool_fd(NULL));
 	tine_pool_free(NULL);
 	CHECK(!tine_cancelled());
 	tine_progress_bar(NULL, 0, 0);

@@ -131,7 +131,19 @@ void ledger_call(struct ledger *ledger)
 {
 	if (atomic_load(&ledger->caller_waits) &&
 	    atomic_exchange(&ledger->caller_waits, 0))
-		futex_wake(&ledger->caller_waits, 1);
+		futex_wake(&ledger->caller_waits, INT_MAX);
+}
+
+void ledger_ring(struct ledger *ledger)
+{
+	uint32_t bell = atomic_load(&ledger->bell);
+
+	if (bell % 2 == 0)
+		return;
+	if (bell_pull(&ledger->rope))
+		atomic_compare_exchange_strong(&ledger->bell, &bell, bell + 1);
+	else
+		kill(atomic_load(&ledger->nursery), SIGCHLD);
 }
 
 static void wake_desk(struct ledger *ledger, unsigned id)
@@ -169,6 +181,12 @@ static bool jobs_wait(const struct ledger *ledger)
 		if (waiting_at(&ledger->desks[i]) > 0)
 			return true;
 	return false;
+}
+
+void ledger_ring_anew(struct ledger *ledger)
+{
+	if (any_ticket(ledger, DONE, DONE))
+		ledger_ring(ledger);
 }
 
 bool ledger_has_tickets(const struct ledger *ledger)
@@ -470,4 +488,5 @@ void ticket_finish(struct ledger *ledger, struct ticket *ticket, int status)
 	atomic_store(&ticket->state, ticket_word(DONE, 0));
 	atomic_fetch_add(&ledger->finished, 1);
 	ledger_call(ledger);
+	ledger_ring(ledger);
 }

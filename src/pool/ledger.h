@@ -52,7 +52,9 @@
  *	worker asleep, or looking	nobody; the caller wakes another at its next
  *					glance
  *	before a ticket's finish	the ticket waits, as a job does
- *	between DONE and finished	the caller finds the ticket at its next glance
+ *	between DONE and finished	the caller finds the ticket at its next glance;
+ *					one that polls a descriptor, when another ticket
+ *					is done or the worker's limit is over (bell.h)
  *	worker that is starting		its desk's jobs are stolen; when the caller looks,
  *					the nursery kills it
  *	nursery				deaths and limits wait until the caller looks, and
@@ -81,6 +83,7 @@
 #include "base/cpus.h"
 #include "base/export.h"
 #include "memory/stage.h"
+#include "pool/bell.h"
 #include "trace/trace.h"
 
 #include <stdatomic.h>
@@ -171,11 +174,13 @@ struct ledger {
 	_Atomic uint32_t watched;	    /* the nursery looks at the clock */
 	_Atomic(struct ticket *) tickets;   /* the caller, once; three for each worker */
 	_Atomic uint32_t moments; /* tickets in a row that lasted a moment; the workers */
-	_Alignas(64) _Atomic uint32_t finished; /* counts tickets done */
-	uint32_t collected; /* the caller: finished, when it last looked */
+	_Alignas(64) _Atomic uint32_t finished;	    /* counts tickets done */
 	_Alignas(64) _Atomic uint32_t called;	    /* futex: see spare.h */
 	_Atomic int32_t spare;			    /* its pid, or 0; the nursery */
 	_Alignas(64) _Atomic uint32_t caller_waits; /* futex */
+	_Atomic uint32_t bell;			    /* see bell.h */
+	struct bell_rope rope;
+	_Atomic int32_t nursery;				/* its pid; itself */
 	_Alignas(64) _Atomic uint64_t asleep[MAX_WORKERS / 64]; /* a bit for each desk */
 	_Alignas(64) tine_lock lock;
 	_Atomic uint32_t held;	 /* counts holders; the holder of the lock */
@@ -301,8 +306,11 @@ void ledger_deal(struct ledger *, const struct map *, uint32_t n);
 uint64_t ledger_done(const struct ledger *);
 /* The least failure among all desks, or NO_FAILURE. */
 uint64_t ledger_failure(const struct ledger *);
-/* Wakes the caller if it waits. */
+/* Wakes the threads of the caller that wait. */
 void ledger_call(struct ledger *);
+/* Rings for a result, where the caller polls; anew: also for those of others. */
+void ledger_ring(struct ledger *);
+void ledger_ring_anew(struct ledger *);
 /* Wakes a sleeping worker other than self, if there is one and work for it. */
 void ledger_wake_one(struct ledger *, unsigned self);
 void ledger_wake_all(struct ledger *);

@@ -42,8 +42,9 @@ struct run {
 
 /* ---- a map under way --------------------------------------------------------------- */
 
-static bool map_over(const struct ledger *ledger)
+static bool map_over(const struct ledger *ledger, uint32_t seen)
 {
+	(void)seen;
 	return ledger_done(ledger) >= atomic_load(&ledger->jobs);
 }
 
@@ -139,7 +140,7 @@ static int await_map(struct run *run)
 		until = tine_now() + (run->late || run->ended ? GRACE : GLANCE);
 		if (!run->late && until > run->deadline)
 			until = run->deadline;
-		if (pool_doze(run->pool, map_over, until))
+		if (pool_doze(run->pool, map_over, 0, until))
 			break;
 		mind_deadline(run);
 		mind_search(run);

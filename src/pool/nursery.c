@@ -403,6 +403,8 @@ static void bury_all(struct nursery *nursery)
 		nursery->sweeping = true;
 	}
 	bury_ending(nursery);
+	/* In place of a ring that the dead owed, or that a worker cannot give. */
+	ledger_ring_anew(nursery->ledger);
 }
 
 static void seat_vacant(struct nursery *nursery)
@@ -561,6 +563,7 @@ int nursery_main(void *arg, int lifeline)
 		return 1;
 	polled[1].fd = nursery.deaths;
 	putenv(own_mark);
+	atomic_store(&nursery.ledger->nursery, getpid());
 	seat_vacant(&nursery);
 	for (;;) {
 		int wait = tick(&nursery), ready;

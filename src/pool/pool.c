@@ -32,10 +32,11 @@ static struct ledger *make_ledger(const tine_pool_opts *opts)
 }
 
 /* Every first worker is ready, or one is not to be. */
-static bool all_seated(const struct ledger *ledger)
+static bool all_seated(const struct ledger *ledger, uint32_t seen)
 {
 	unsigned ready = 0;
 
+	(void)seen;
 	for (unsigned id = 0; id < ledger->workers; id++) {
 		if (ledger->desks[id].strikes > 0)
 			return true;
@@ -50,7 +51,7 @@ static int await_seats(tine_pool *pool)
 	struct ledger *ledger = pool->ledger;
 	int64_t look = tine_now() + GLANCE;
 
-	while (!pool_doze(pool, all_seated, look)) {
+	while (!pool_doze(pool, all_seated, 0, look)) {
 		if (pool_lost_nursery(pool))
 			return -TINE_ECRASH;
 		if (tine_now() < look)
@@ -90,7 +91,14 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 		err = -ENOMEM;
 		goto free_pool;
 	}
+	err = bell_new(&pool->bell);
+	if (err)
+		goto free_ledger;
+	pool->ledger->rope = pool->bell.rope;
+	pthread_mutex_init(&pool->hands, NULL);
+	pthread_mutex_init(&pool->minding, NULL);
 	pool->ordered = opts->ordered;
+	pool->open = opts->open;
 	pool->cache = opts->cache;
 	pool->results_end = &pool->results;
 	pool->trace = trace_new(pool->ledger->workers);
@@ -98,7 +106,7 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 		pool->ledger->logs = pool->trace->logs;
 	err = child_start(&pool->nursery, nursery_main, pool->ledger);
 	if (err)
-		goto free_ledger;
+		goto free_bell;
 	trace_place(pool->trace, pool->nursery.pid, NULL);
 	err = await_seats(pool);
 	if (err)
@@ -109,8 +117,10 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 
 end_nursery:
 	pool_end_nursery(pool);
-free_ledger:
+free_bell:
 	trace_free(pool->trace);
+	bell_free(&pool->bell);
+free_ledger:
 	tine_shared_free(pool->ledger);
 free_pool:
 	free(pool);
@@ -159,6 +169,9 @@ void tine_pool_free(tine_pool *pool)
 		tine_shared_free(pool->ledger);
 	}
 	trace_free(pool->trace);
-	pool_drop_results(pool);
+	bell_free(&pool->bell);
+	/* In a child, a thread that it does not have may be at them. */
+	if (pthread_mutex_trylock(&pool->hands) == 0)
+		pool_drop_results(pool);
 	free(pool);
 }

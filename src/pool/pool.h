@@ -2,8 +2,24 @@
 #ifndef TINE_POOL_H
 #define TINE_POOL_H
 
+/*
+ * The caller's side of a pool, in its own memory, and for any number of its threads: all
+ * of them submit and take results, one at a time does maps. What they share is under one
+ * of two mutexes, or a word of its own that says nothing of others:
+ *
+ *	hands	tickets that the caller fills or empties, and the results brought home;
+ *		held for no call that blocks
+ *	minding	the nursery, and all that is known of it: held as long as it takes to
+ *		start another. Who finds it taken leaves that to the one who has it
+ *
+ * Who has hands may take minding, never the other way about. In a forked child a mutex
+ * may be held by a thread that it does not have: the child waits for neither.
+ */
+#include "pool/bell.h"
 #include "pool/ledger.h"
 #include "process/child.h"
+
+#include <pthread.h>
 
 struct tine_pool {
 	struct child nursery;
@@ -12,21 +28,29 @@ struct tine_pool {
 	struct stage in, out, status; /* kept from map to map */
 	struct stage items, cached;   /* of maps through a cache */
 	tine_cache *cache;	      /* of what is submitted, or NULL */
-	uint64_t uncalled;
-	_Atomic bool mapping;	    /* tine_pool_cancel() has something to cancel */
-	_Atomic uint64_t submitted; /* tickets, and the number of the last */
-	_Atomic uint64_t delivered;
-	bool ordered;
-	bool brief;	  /* the last wait was */
-	int64_t woke;	  /* when a worker was woken for a job of a moment */
-	int64_t minded;	  /* when who does not wait last looked at the nursery */
+	bool ordered, open;	      /* open: later jobs are waited for */
+	_Atomic bool closed;
+	_Atomic bool mapping;	   /* tine_pool_cancel() has something to cancel */
+	_Atomic bool brief;	   /* the last wait was */
+	_Atomic uint32_t sleepers; /* threads that wait, or are about to */
+	_Atomic uint64_t uncalled;
+	_Atomic uint64_t submitted; /* tickets, and the number of the last; with hands */
+	_Atomic uint64_t delivered; /* with hands */
+
+	pthread_mutex_t hands;
+	int64_t woke; /* when a worker was woken for a job of a moment */
+	struct bell bell;
+	struct result
+		*results; /* brought home, but not yet asked for; the oldest first */
+	struct result **results_end;
+
+	pthread_mutex_t minding;
+	_Atomic bool to_ask;	/* the nursery is to look; whoever has minding asks it */
+	_Atomic int64_t minded; /* when who does not wait last looked at the nursery */
 	int64_t roused;	  /* when it was last looked at whether the nursery is stopped */
 	int64_t stopped;  /* since when it was found so, or 0 */
 	int64_t asked;	  /* when the nursery was asked to look, or 0: it has */
 	uint32_t answers; /* then */
-	struct result
-		*results; /* brought home, but not yet asked for; the oldest first */
-	struct result **results_end;
 };
 
 /* What became of a ticket, where it had to make room. */
@@ -40,10 +64,11 @@ struct result {
 
 #define GLANCE INT64_C(100000000) /* nanoseconds between looks at what others do */
 
-typedef bool over_fn(const struct ledger *);
+/* seen: what ledger->finished was when the caller last looked at the tickets. */
+typedef bool over_fn(const struct ledger *, uint32_t seen);
 
 /* Sleeps until somebody calls, or until then: whether it is over. */
-bool pool_doze(tine_pool *, over_fn *over, int64_t until);
+bool pool_doze(tine_pool *, over_fn *over, uint32_t seen, int64_t until);
 /* 0: go on. Else nobody is left to work, and no jobs run. */
 int pool_mind_nursery(tine_pool *, int *died);
 /* Has nothing that is stopped hold up the pool, but jobs. */

@@ -4,11 +4,13 @@
  *
  * A ticket that is done is delivered from where it lies, or, when a new job needs its
  * place first, is brought home to the caller's own memory: so submitting never waits for
- * the caller itself to collect.
+ * the caller itself to collect. Any number of the caller's threads may be in here: see
+ * pool.h.
  */
 #include "pool/pool.h"
 
 #include "base/deadline.h"
+#include "base/futex.h"
 #include "base/interrupt.h"
 #include "base/options.h"
 #include "base/self.h"
@@ -19,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TRIES  100		/* at a mutex that a thread has for a moment */
 #define MANY   64		/* jobs of a moment in a row */
 #define RARELY INT64_C(1000000) /* nanoseconds between wakes for jobs of a moment */
 
@@ -27,9 +30,17 @@ static enum ticket_state state_of_ticket(const struct ticket *ticket)
 	return ticket_state(atomic_load(&ticket->state));
 }
 
+/* Of one that is not empty. Relaxed: its state was seen before. */
+static uint64_t number_of(const struct ticket *ticket)
+{
+	return atomic_load_explicit(&ticket->number, memory_order_relaxed);
+}
+
 static void vacate(struct ticket *ticket)
 {
-	atomic_store(&ticket->state, ticket_word(EMPTY, 0));
+	/* Release: what was read of it was read before it is filled anew. */
+	atomic_store_explicit(&ticket->state, ticket_word(EMPTY, 0),
+			      memory_order_release);
 }
 
 static tine_done done_of_ticket(const struct ticket *ticket)
@@ -38,6 +49,23 @@ static tine_done done_of_ticket(const struct ticket *ticket)
 			    .status = ticket->status,
 			    .limit = ticket->limit,
 			    .how = ticket->how };
+}
+
+/* Threads wait for it awake: it is for a moment, and sleep would cost two calls. */
+static void take_hands(tine_pool *pool)
+{
+	for (int i = 0; i < TRIES; i++) {
+		if (pthread_mutex_trylock(&pool->hands) == 0)
+			return;
+		cpu_relax();
+	}
+	/* Bound: this process's own threads, which hold it for no call that blocks. */
+	pthread_mutex_lock(&pool->hands);
+}
+
+static void free_hands(tine_pool *pool)
+{
+	pthread_mutex_unlock(&pool->hands);
 }
 
 /* ---- making room ------------------------------------------------------------------- */
@@ -101,40 +129,43 @@ static int make_tickets(tine_pool *pool)
 
 /* ---- waiting ----------------------------------------------------------------------- */
 
-/* Whether a ticket was done since the caller looked; it keeps its count in the ledger. */
-static bool some_finished(const struct ledger *ledger)
+/* Whether a ticket was done since the caller looked. */
+static bool some_finished(const struct ledger *ledger, uint32_t seen)
 {
-	return atomic_load(&ledger->finished) != ledger->collected;
+	return atomic_load(&ledger->finished) != seen;
 }
 
 /* Fewer wait: they were taken, and soon are finished. */
-static bool some_taken(const struct ledger *ledger)
+static bool some_taken(const struct ledger *ledger, uint32_t seen)
 {
 	const struct ticket *tickets = atomic_load(&ledger->tickets);
 	unsigned waiting = 0;
 
 	for (unsigned i = 0; i < ticket_count(ledger); i++)
 		waiting += state_of_ticket(&tickets[i]) == WAITING;
-	return waiting < 2 * ledger->workers || some_finished(ledger);
+	return waiting < 2 * ledger->workers || some_finished(ledger, seen);
 }
 
-static int await_ticket(tine_pool *pool, over_fn *over, int64_t deadline, int *died)
+/* Without hands. */
+static int await_ticket(tine_pool *pool, over_fn *over, uint32_t seen, int64_t deadline,
+			int *died)
 {
 	int64_t now = tine_now(), until = now + GLANCE;
 
 	if (deadline <= now) {
 		int err;
 
-		if (now - pool->minded < GLANCE)
+		if (now - atomic_load(&pool->minded) < GLANCE &&
+		    atomic_load(&pool->bell.poll) < 0)
 			return -ETIMEDOUT;
 		/* Who only ever polls finds out as well. */
-		pool->minded = now;
+		atomic_store(&pool->minded, now);
 		err = pool_mind_nursery(pool, died);
 		return err ? err : -ETIMEDOUT;
 	}
 	if (interrupt_take())
 		return -EINTR;
-	if (pool_doze(pool, over, until < deadline ? until : deadline))
+	if (pool_doze(pool, over, seen, until < deadline ? until : deadline))
 		return 0;
 	return pool_mind_nursery(pool, died);
 }
@@ -161,7 +192,11 @@ static int data_size(const tine_pool *pool, const tine_task *task, size_t *size)
 static void fill_ticket(tine_pool *pool, struct ticket *ticket, const tine_task *task,
 			const void *in, uint64_t tag)
 {
-	ticket->number = atomic_load(&pool->submitted) + 1;
+	/* Relaxed: hands orders submitted, and the state, below, all of the ticket. */
+	uint64_t number = atomic_load_explicit(&pool->submitted, memory_order_relaxed) +
+			  1;
+
+	atomic_store_explicit(&ticket->number, number, memory_order_relaxed);
 	ticket->tag = tag;
 	ticket->fn = task->fn;
 	ticket->in_size = task->in_size;
@@ -179,7 +214,7 @@ static void fill_ticket(tine_pool *pool, struct ticket *ticket, const tine_task 
 	}
 	if (task->in_size)
 		memcpy(ticket->data.mem, in, task->in_size);
-	atomic_store(&pool->submitted, ticket->number);
+	atomic_store_explicit(&pool->submitted, number, memory_order_relaxed);
 	atomic_store(&ticket->state, ticket_word(WAITING, 0));
 }
 
@@ -210,48 +245,94 @@ static void wake_enough(tine_pool *pool)
 	ledger_wake_one(ledger, 0);
 }
 
-int tine_pool_submit(tine_pool *pool, const tine_task *task, const void *in, uint64_t tag,
-		     int64_t deadline)
+/* Whether all that was submitted was returned. With hands. */
+static bool all_returned(const tine_pool *pool)
 {
-	struct ledger *ledger;
-	struct ticket *ticket;
-	size_t size;
-	int err, died = 0;
+	/* Relaxed: hands orders them. */
+	return atomic_load_explicit(&pool->submitted, memory_order_relaxed) ==
+	       atomic_load_explicit(&pool->delivered, memory_order_relaxed);
+}
 
-	if (!pool || !task || !task->fn || (!in && task->in_size) ||
-	    !ROOM_IS_ZERO(task) || is_no_deadline(deadline) ||
-	    (pool->cache && !task->name) || data_size(pool, task, &size) != 0)
-		return -EINVAL;
-	if (pool->nursery.owner != self_pid())
-		return -EPERM;
-	ledger = pool->ledger;
-	err = make_tickets(pool);
-	if (err)
-		return err;
-	/* Whatever was cancelled before is over, and what jobs were like says nothing. */
-	if (atomic_load(&pool->submitted) == atomic_load(&pool->delivered)) {
-		atomic_store(&ledger->dropped, 0);
-		atomic_store(&ledger->moments, 0);
-	}
-	for (;;) {
-		ledger->collected = atomic_load(&ledger->finished);
-		err = find_room(pool, &ticket);
+/* Room for one more, that waits for a worker: with hands, which it lets go to wait. */
+static int await_room(tine_pool *pool, struct ticket **ticket, int64_t deadline)
+{
+	int err = make_tickets(pool), died = 0;
+
+	while (!err) {
+		uint32_t seen = atomic_load(&pool->ledger->finished);
+
+		err = find_room(pool, ticket);
 		if (err != -EAGAIN)
 			break;
-		err = await_ticket(pool, some_taken, deadline, &died);
-		if (err)
-			break;
+		free_hands(pool);
+		err = await_ticket(pool, some_taken, seen, deadline, &died);
+		take_hands(pool);
 	}
+	return err;
+}
+
+static int submit(tine_pool *pool, const tine_task *task, const void *in, uint64_t tag,
+		  int64_t deadline)
+{
+	struct ledger *ledger = pool->ledger;
+	struct ticket *ticket;
+	size_t size;
+	int err = data_size(pool, task, &size);
+
+	if (!err)
+		err = await_room(pool, &ticket, deadline);
 	if (!err)
 		err = stage_reserve(&ticket->data, size);
 	if (err)
 		return err;
+	/* Whatever was cancelled before is over, and what jobs were like says nothing. */
+	if (all_returned(pool)) {
+		atomic_store(&ledger->dropped, 0);
+		atomic_store(&ledger->moments, 0);
+	}
 	fill_ticket(pool, ticket, task, in, tag);
 	atomic_fetch_add(&ledger->turn, 1);
 	wake_enough(pool);
-	pool_have_watched(pool, ledger->job_ms || ledger->memory_per_worker);
 	return 0;
 }
+
+int tine_pool_submit(tine_pool *pool, const tine_task *task, const void *in, uint64_t tag,
+		     int64_t deadline)
+{
+	const struct ledger *ledger;
+	int err;
+
+	if (!pool || !task || !task->fn || (!in && task->in_size) ||
+	    !ROOM_IS_ZERO(task) || is_no_deadline(deadline) ||
+	    (pool->cache && !task->name))
+		return -EINVAL;
+	if (pool->nursery.owner != self_pid())
+		return -EPERM;
+	if (atomic_load(&pool->closed))
+		return -EPIPE;
+	take_hands(pool);
+	err = submit(pool, task, in, tag, deadline);
+	free_hands(pool);
+	ledger = pool->ledger;
+	if (!err)
+		pool_have_watched(pool, ledger->job_ms || ledger->memory_per_worker);
+	return err;
+}
+
+int tine_pool_close(tine_pool *pool)
+{
+	if (!pool)
+		return -EINVAL;
+	if (pool->nursery.owner != self_pid())
+		return -EPERM;
+	atomic_store(&pool->closed, true);
+	/* News, for those who wait for more. */
+	atomic_fetch_add(&pool->ledger->finished, 1);
+	ledger_call(pool->ledger);
+	return 0;
+}
+
+/* ---- what is done ------------------------------------------------------------------ */
 
 /* In the order of submission: the number that is to come; else 0, for any. */
 static uint64_t wanted_number(const tine_pool *pool)
@@ -259,15 +340,36 @@ static uint64_t wanted_number(const tine_pool *pool)
 	return pool->ordered ? atomic_load(&pool->delivered) + 1 : 0;
 }
 
-/* 1; 0: there is none; -EMSGSIZE: it stays. */
-static int deliver_result(tine_pool *pool, void *out, size_t size, tine_done *done)
+/* Where that result hangs, or any; what is there is NULL if none does. */
+static struct result **find_result(tine_pool *pool, uint64_t number)
 {
-	struct result **at = &pool->results, *result;
-	uint64_t number = wanted_number(pool);
+	struct result **at = &pool->results;
 
 	while (*at && number && (*at)->number != number)
 		at = &(*at)->next;
-	result = *at;
+	return at;
+}
+
+/* The ticket of that number, if it is done; or of all that are the oldest. */
+static struct ticket *find_done(const tine_pool *pool, uint64_t number)
+{
+	struct ledger *ledger = pool->ledger;
+	struct ticket *tickets = atomic_load(&ledger->tickets), *oldest = NULL;
+
+	for (unsigned i = 0; tickets && i < ticket_count(ledger); i++)
+		if (state_of_ticket(&tickets[i]) == DONE &&
+		    (number ? number_of(&tickets[i]) == number
+			    : !oldest || number_of(&tickets[i]) < number_of(oldest)))
+			oldest = &tickets[i];
+	return oldest;
+}
+
+/* 1; 0: there is none; -EMSGSIZE: it stays. */
+static int deliver_result(tine_pool *pool, uint64_t number, void *out, size_t size,
+			  tine_done *done)
+{
+	struct result **at = find_result(pool, number), *result = *at;
+
 	if (!result)
 		return 0;
 	if (out && result->len > size)
@@ -283,56 +385,118 @@ static int deliver_result(tine_pool *pool, void *out, size_t size, tine_done *do
 }
 
 /* The same. */
-static int deliver_ticket(tine_pool *pool, void *out, size_t size, tine_done *done)
+static int deliver_ticket(tine_pool *pool, uint64_t number, void *out, size_t size,
+			  tine_done *done)
 {
-	struct ledger *ledger = pool->ledger;
-	struct ticket *tickets = atomic_load(&ledger->tickets), *oldest = NULL;
+	struct ticket *ticket = find_done(pool, number);
+
+	if (!ticket)
+		return 0;
+	if (out && ticket->out_size > size)
+		return -EMSGSIZE;
+	if (out && ticket->out_size)
+		memcpy(out, ticket_result(ticket), ticket->out_size);
+	*done = done_of_ticket(ticket);
+	vacate(ticket);
+	return 1;
+}
+
+/* One that is there: 1, and it is counted. */
+static int deliver(tine_pool *pool, void *out, size_t size, tine_done *done)
+{
+	uint64_t number = wanted_number(pool);
+	int err = deliver_result(pool, number, out, size, done);
+
+	if (err == 0)
+		err = deliver_ticket(pool, number, out, size, done);
+	if (err > 0)
+		/* Relaxed: hands orders it, and tine_pool_cancel() may be early or late. */
+		atomic_store_explicit(&pool->delivered, pool->delivered + 1,
+				      memory_order_relaxed);
+	return err;
+}
+
+/* The descriptor polls readable if there is a result, and only then: see bell.h. */
+static void settle_bell(tine_pool *pool)
+{
+	_Atomic uint32_t *bell = &pool->ledger->bell;
 	uint64_t number = wanted_number(pool);
 
-	for (unsigned i = 0; i < ticket_count(ledger); i++)
-		if (state_of_ticket(&tickets[i]) == DONE &&
-		    (number ? tickets[i].number == number
-			    : !oldest || tickets[i].number < oldest->number))
-			oldest = &tickets[i];
-	if (!oldest)
-		return 0;
-	if (out && oldest->out_size > size)
-		return -EMSGSIZE;
-	if (out && oldest->out_size)
-		memcpy(out, ticket_result(oldest), oldest->out_size);
-	*done = done_of_ticket(oldest);
-	vacate(oldest);
-	return 1;
+	if (atomic_load(&pool->bell.poll) < 0)
+		return;
+	if (!*find_result(pool, number) && !find_done(pool, number)) {
+		bell_hush(&pool->bell);
+		atomic_store(bell, (atomic_load(bell) + 1) | 1);
+	}
+	if (*find_result(pool, number) || find_done(pool, number))
+		ledger_ring(pool->ledger);
+}
+
+/* With hands, which it lets go to wait. */
+static int next(tine_pool *pool, void *out, size_t size, tine_done *done,
+		int64_t deadline)
+{
+	int err, died = 0;
+
+	for (;;) {
+		uint32_t seen = atomic_load(&pool->ledger->finished);
+
+		err = deliver(pool, out, size, done);
+		if (err)
+			return err;
+		if (all_returned(pool)) {
+			atomic_store(&pool->ledger->dropped, 0);
+			if (!pool->open || atomic_load(&pool->closed))
+				break;
+		}
+		free_hands(pool);
+		err = await_ticket(pool, some_finished, seen, deadline, &died);
+		take_hands(pool);
+		if (err)
+			return err;
+	}
+	/* Who polls would poll in vain beside a nursery that is dead. */
+	return atomic_load(&pool->bell.poll) < 0 ? 0 : pool_mind_nursery(pool, &died);
 }
 
 int tine_pool_next(tine_pool *pool, void *out, size_t size, tine_done *done,
 		   int64_t deadline)
 {
-	int err, died = 0;
+	int err;
 
 	if (!pool || !done || is_no_deadline(deadline))
 		return -EINVAL;
 	if (pool->nursery.owner != self_pid())
 		return -EPERM;
-	if (atomic_load(&pool->submitted) == atomic_load(&pool->delivered)) {
-		atomic_store(&pool->ledger->dropped, 0);
-		return 0;
+	take_hands(pool);
+	err = next(pool, out, size, done, deadline);
+	settle_bell(pool);
+	free_hands(pool);
+	if (err > 0)
+		trace_glance(pool->trace);
+	return err;
+}
+
+int tine_pool_fd(tine_pool *pool)
+{
+	uint32_t never = 0;
+	int fd;
+
+	if (!pool)
+		return -EINVAL;
+	if (pool->nursery.owner != self_pid())
+		return -EPERM;
+	take_hands(pool);
+	/* Bound: a thread of this process, that starts a nursery: some seconds. */
+	pthread_mutex_lock(&pool->minding);
+	fd = bell_listen(&pool->bell, pool->nursery.handle);
+	pthread_mutex_unlock(&pool->minding);
+	if (fd >= 0) {
+		atomic_compare_exchange_strong(&pool->ledger->bell, &never, 1);
+		settle_bell(pool);
 	}
-	for (;;) {
-		pool->ledger->collected = atomic_load(&pool->ledger->finished);
-		err = deliver_result(pool, out, size, done);
-		if (err == 0)
-			err = deliver_ticket(pool, out, size, done);
-		if (err > 0)
-			break;
-		if (err == 0)
-			err = await_ticket(pool, some_finished, deadline, &died);
-		if (err)
-			return err;
-	}
-	atomic_fetch_add(&pool->delivered, 1);
-	trace_glance(pool->trace);
-	return 1;
+	free_hands(pool);
+	return fd;
 }
 
 bool pool_has_tickets(const tine_pool *pool)

@@ -19,7 +19,7 @@
 
 uint64_t pool_uncalled(const tine_pool *pool)
 {
-	return pool->uncalled;
+	return atomic_load(&pool->uncalled);
 }
 
 /* ---- the nursery's death ----------------------------------------------------------- */
@@ -63,7 +63,9 @@ static int restart_nursery(tine_pool *pool, bool last)
 {
 	static const tine_exit killed = { .code = -1, .signal = SIGKILL };
 	struct ledger *ledger = pool->ledger;
+	int err;
 
+	bell_unwatch(&pool->bell, pool->nursery.handle);
 	child_release(&pool->nursery);
 	pool->stopped = pool->asked = 0;
 	await_workers(ledger);
@@ -86,7 +88,8 @@ static int restart_nursery(tine_pool *pool, bool last)
 	if (last)
 		ledger_withdraw(ledger);
 	ledger_unlock(ledger);
-	return child_start(&pool->nursery, nursery_main, pool->ledger);
+	err = child_start(&pool->nursery, nursery_main, pool->ledger);
+	return err ? err : bell_watch(&pool->bell, pool->nursery.handle);
 }
 
 /* ---- waiting ----------------------------------------------------------------------- */
@@ -101,34 +104,56 @@ static unsigned count_seats(const struct ledger *ledger, enum seat seat)
 }
 
 /*
+ * Whether it was called. A call takes the word from all who sleep and wakes them; so does
+ * the last to rise, and whoever lay down meanwhile has to look again.
+ */
+static bool rise(tine_pool *pool)
+{
+	_Atomic uint32_t *waits = &pool->ledger->caller_waits;
+
+	if (atomic_fetch_sub(&pool->sleepers, 1) > 1)
+		return atomic_load(waits) == 0;
+	if (atomic_exchange(waits, 0) == 0)
+		return true;
+	if (atomic_load(&pool->sleepers) > 0)
+		futex_wake(waits, INT_MAX);
+	return false;
+}
+
+/*
  * A little awake, and then asleep. But where the last wait was long it soon sleeps: awake
  * it takes a processor from the workers, and those that wake meanwhile may be put on one.
  */
-bool pool_doze(tine_pool *pool, over_fn *over, int64_t until)
+bool pool_doze(tine_pool *pool, over_fn *over, uint32_t seen, int64_t until)
 {
 	struct ledger *ledger = pool->ledger;
-	unsigned spins = pool->brief ? ledger->spins : ledger->spins / FEW;
+	/* Relaxed: it says how long to spin, and nothing of other words. */
+	bool brief = atomic_load_explicit(&pool->brief, memory_order_relaxed);
+	unsigned spins = brief ? ledger->spins : ledger->spins / FEW;
 	int64_t begun;
 	bool called;
 
 	for (unsigned i = 0; i < spins; i++) {
-		if (over(ledger)) {
-			pool->brief = true;
+		if (over(ledger, seen)) {
+			if (!brief)
+				atomic_store(&pool->brief, true);
 			return true;
 		}
 		for (int pause = 0; pause < 8; pause++)
 			cpu_relax();
 	}
 	begun = tine_now();
+	atomic_fetch_add(&pool->sleepers, 1);
 	atomic_store(&ledger->caller_waits, 1);
 	/* Bound: until. */
-	if (!over(ledger))
+	if (!over(ledger, seen))
 		futex_wait(&ledger->caller_waits, 1, until);
-	pool->brief = tine_now() - begun < BRIEF;
-	called = atomic_exchange(&ledger->caller_waits, 0) == 0;
-	if (!over(ledger))
+	atomic_store(&pool->brief, tine_now() - begun < BRIEF);
+	called = rise(pool);
+	if (!over(ledger, seen))
 		return false;
-	pool->uncalled += !called && tine_now() >= until;
+	if (!called && tine_now() >= until)
+		atomic_fetch_add(&pool->uncalled, 1);
 	return true;
 }
 
@@ -143,13 +168,37 @@ void pool_have_watched(tine_pool *pool, bool limits)
 		pool_ask(pool);
 }
 
-void pool_ask(tine_pool *pool)
+/* ---- one thread minds the nursery -------------------------------------------------- */
+
+static void ask_nursery(tine_pool *pool)
 {
 	if (!pool->asked) {
 		pool->asked = tine_now();
 		pool->answers = atomic_load(&pool->ledger->looked);
 	}
 	child_nudge(&pool->nursery);
+}
+
+static bool begin_minding(tine_pool *pool)
+{
+	return pthread_mutex_trylock(&pool->minding) == 0;
+}
+
+/* What was left to whoever has it is done before, or by the next who has it. */
+static void end_minding(tine_pool *pool)
+{
+	do {
+		if (atomic_load(&pool->to_ask) && atomic_exchange(&pool->to_ask, false))
+			ask_nursery(pool);
+		pthread_mutex_unlock(&pool->minding);
+	} while (atomic_load(&pool->to_ask) && begin_minding(pool));
+}
+
+void pool_ask(tine_pool *pool)
+{
+	atomic_store(&pool->to_ask, true);
+	if (begin_minding(pool))
+		end_minding(pool);
 }
 
 /*
@@ -176,7 +225,7 @@ static void rouse_nursery(tine_pool *pool)
 		kill(pool->nursery.pid, SIGKILL);
 }
 
-void pool_rouse(tine_pool *pool)
+static void rouse(tine_pool *pool)
 {
 	uint32_t held;
 
@@ -184,10 +233,18 @@ void pool_rouse(tine_pool *pool)
 	/* Whether these are stopped, their parent finds out. */
 	if (ledger_holder(pool->ledger, &held) ||
 	    count_seats(pool->ledger, SEAT_STARTING) > 0)
-		pool_ask(pool);
+		ask_nursery(pool);
 }
 
-int pool_mind_nursery(tine_pool *pool, int *died)
+void pool_rouse(tine_pool *pool)
+{
+	if (!begin_minding(pool))
+		return;
+	rouse(pool);
+	end_minding(pool);
+}
+
+static int mind_nursery(tine_pool *pool, int *died)
 {
 	struct ledger *ledger = pool->ledger;
 
@@ -199,12 +256,23 @@ int pool_mind_nursery(tine_pool *pool, int *died)
 		if (err || last)
 			return err ? err : -TINE_ECRASH;
 	}
-	pool_rouse(pool);
+	rouse(pool);
 	/* The one who was awake to look for work may have been stopped. */
 	ledger_wake_one(ledger, 0);
 	if (count_seats(ledger, SEAT_ABANDONED) < ledger->workers)
 		return 0;
 	return ledger->desks[0].refusal ? ledger->desks[0].refusal : -TINE_ECRASH;
+}
+
+int pool_mind_nursery(tine_pool *pool, int *died)
+{
+	int err;
+
+	if (!begin_minding(pool))
+		return 0;
+	err = mind_nursery(pool, died);
+	end_minding(pool);
+	return err;
 }
 
 int pool_lock(tine_pool *pool, int64_t deadline, int *died)

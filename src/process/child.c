@@ -67,15 +67,14 @@ struct own_end end_of(int fd)
 					      : (struct own_end){ 0 };
 }
 
-/* A socket's inode is its own. */
-static bool is_end(int fd, struct own_end was)
+bool is_end(int fd, struct own_end was)
 {
 	struct own_end is = end_of(fd);
 
 	return was.inode && is.device == was.device && is.inode == was.inode;
 }
 
-static void close_end(int fd, struct own_end was)
+void close_end(int fd, struct own_end was)
 {
 	if (is_end(fd, was))
 		close(fd);

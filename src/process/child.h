@@ -51,6 +51,9 @@ void child_release(struct child *);
 void close_pidfd(int fd, struct own_end was, pid_t);
 bool is_pidfd_of(int fd, struct own_end was, pid_t);
 struct own_end end_of(int fd);
+/* Whether that is what is open there: a socket's inode is its own. */
+bool is_end(int fd, struct own_end was);
+void close_end(int fd, struct own_end was);
 
 /* Forks with every signal blocked until it is over; the child gets the caller's mask. */
 pid_t fork_quietly(void);

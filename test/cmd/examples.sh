@@ -42,6 +42,18 @@ result $? "files"
 ! pgrep -f '^sleep 86.5$' >"$work/out"
 result $? "files, nothing left behind"
 
+# Two datagrams, and their answers.
+"$BUILD/examples/example-server" 2 >"$work/server" &
+server=$!
+until grep -q port "$work/server"; do sleep 0.05; done
+port=$(sed 's/port //' "$work/server")
+bash -c 'for n in 91 10007; do
+    exec 3<>/dev/udp/127.0.0.1/$0; printf %s $n >&3; timeout 20 head -c 1 <&3; echo
+done' "$port" >"$work/out" 2>&1
+wait $server && [ "$(cat "$work/out")" = "7
+1" ]
+result $? "server"
+
 long=0
 for example in examples/*.c; do
     [ "$(wc -l <"$example")" -lt 60 ] || long=1

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/* The protocol is at the head of bell.h. */
+#include "pool/bell.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int bell_new(struct bell *bell)
+{
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+		return -errno;
+	*bell = (struct bell){ .near = ends[0],
+			       .was = end_of(ends[0]),
+			       .poll = -1,
+			       .rope = { ends[1], end_of(ends[1]) } };
+	return 0;
+}
+
+int bell_watch(struct bell *bell, int handle)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	if (bell->poll < 0)
+		return 0;
+	return epoll_ctl(bell->poll, EPOLL_CTL_ADD, handle, &event) == 0 ? 0 : -errno;
+}
+
+void bell_unwatch(struct bell *bell, int handle)
+{
+	if (bell->poll >= 0)
+		epoll_ctl(bell->poll, EPOLL_CTL_DEL, handle, NULL);
+}
+
+int bell_listen(struct bell *bell, int handle)
+{
+	int err;
+
+	if (bell->poll >= 0)
+		return bell->poll;
+	bell->poll = epoll_create1(EPOLL_CLOEXEC);
+	if (bell->poll < 0)
+		return -errno;
+	if ((err = bell_watch(bell, bell->near)) == 0 &&
+	    (err = bell_watch(bell, handle)) == 0)
+		return bell->poll;
+	close(bell->poll);
+	bell->poll = -1;
+	return err;
+}
+
+bool bell_pull(const struct bell_rope *rope)
+{
+	/* Bound: it does not block. Full, there are bytes enough. */
+	return is_end(rope->fd, rope->was) &&
+	       (send(rope->fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ||
+		errno == EAGAIN);
+}
+
+void bell_hush(const struct bell *bell)
+{
+	char bytes[64];
+
+	if (!is_end(bell->near, bell->was))
+		return;
+	/* Bound: it does not block. */
+	while (recv(bell->near, bytes, sizeof(bytes), MSG_DONTWAIT) == sizeof(bytes))
+		;
+}
+
+void bell_free(struct bell *bell)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	/* The program may have closed it, and have another of the number. */
+	if (bell->poll >= 0 &&
+	    epoll_ctl(bell->poll, EPOLL_CTL_MOD, bell->near, &event) == 0)
+		close(bell->poll);
+	close_end(bell->near, bell->was);
+	close_end(bell->rope.fd, bell->rope.was);
+}
