@@ -122,7 +122,6 @@ static const struct option_row rows[] = {
 	  "Append a JSON object to this file for each attempt, as it ends.", NULL },
 	{ "dry-run", 0, NULL, NULL, &map_options.dry_run, NULL,
 	  "Print the commands, quoted for a shell, and run none.", NULL },
-	TRACE_ROW,
 	{ 0 },
 };
 
