@@ -2,7 +2,7 @@
 /*
  * Pools beside a process that is stopped, at an instruction that is chosen anew in each
  * run: a worker at anything, a worker or the nursery with the ledger's lock in hand, the
- * nursery, the spare's elder sister that has yet to begin.
+ * nursery, a new worker that has yet to begin.
  */
 #include "pool/pool.h"
 #include "test.h"

@@ -54,27 +54,13 @@ uint64_t process_started(pid_t pid)
 	return strtoull(stat_field(text, 22), NULL, 10) + STARTED_SOMETIME + 1;
 }
 
-static bool only_thread_ends(const char *stat)
-{
-	return strtoul(stat_field(stat, 9), NULL, 10) & IS_EXITING &&
-	       strtol(stat_field(stat, 20), NULL, 10) == 1;
-}
-
 bool process_exiting(pid_t pid)
 {
 	char text[1024];
 
-	return read_proc(pid, "stat", text, sizeof(text)) && only_thread_ends(text);
-}
-
-bool process_ending(pid_t pid, int *status)
-{
-	char text[1024];
-
-	if (!read_proc(pid, "stat", text, sizeof(text)) || !only_thread_ends(text))
-		return false;
-	*status = (int)strtol(stat_field(text, 52), NULL, 10);
-	return *status != 0;
+	return read_proc(pid, "stat", text, sizeof(text)) &&
+	       strtoul(stat_field(text, 9), NULL, 10) & IS_EXITING &&
+	       strtol(stat_field(text, 20), NULL, 10) == 1;
 }
 
 pid_t process_parent(pid_t pid)

@@ -19,12 +19,6 @@ uint64_t process_started(pid_t);
 #define STARTED_SOMETIME 1 /* it is alive, and no more can be found out */
 /* Whether its only thread is about to end, or has, and will be gone in a moment. */
 bool process_exiting(pid_t);
-/*
- * Whether its only thread has ended, though its memory may yet have to be given back: it
- * is not to be waited for still. Also its status, as waitpid(2) will tell it. False too
- * where that would be 0: who may not look sees nothing else.
- */
-bool process_ending(pid_t, int *status);
 /* The process that is its parent now; 0: it is gone, or not to be seen. */
 pid_t process_parent(pid_t);
 /* Whether its first thread is stopped, by a signal or a tracer. */

@@ -113,8 +113,7 @@ struct pool_desk {
 	/* The nursery: it has ended the worker in this job, with this status. */
 	_Atomic uint64_t ended;
 	_Atomic int32_t ended_status;
-	_Alignas(64) tine_lock life; /* its worker holds it */
-	struct {
+	_Alignas(64) struct {
 		uint64_t job;
 		int64_t since;
 		unsigned stopped; /* how often the worker did not stop, or start */
@@ -175,8 +174,6 @@ struct ledger {
 	_Atomic(struct ticket *) tickets;   /* the caller, once; three for each worker */
 	_Atomic uint32_t moments; /* tickets in a row that lasted a moment; the workers */
 	_Alignas(64) _Atomic uint32_t finished;	    /* counts tickets done */
-	_Alignas(64) _Atomic uint32_t called;	    /* futex: see spare.h */
-	_Atomic int32_t spare;			    /* its pid, or 0; the nursery */
 	_Alignas(64) _Atomic uint32_t caller_waits; /* futex */
 	_Atomic uint32_t bell;			    /* see bell.h */
 	struct bell_rope rope;

@@ -25,8 +25,7 @@
  *					one that is not stopped has half a second
  *	worker is stopped in a job	its limit ends it, or the owner's deadline
  *	worker is stopped before it	when the owner asks a few times, it is killed
- *	is ready, the spare, called
- *	the spare is stopped, waiting	nobody misses it until it is called
+ *	is ready
  *	owner is stopped		all goes on; the lock, if the owner has it, is
  *					waited for until it goes on or dies
  *
@@ -35,8 +34,6 @@
  * kills what is not marked, in its environment, as of another that works; what has no
  * mark is nobody's. Nothing outlives the nursery that it can see.
  *
- * Where the owner is large the nursery is, and keeps one process in reserve (spare.h).
- *
  * A worker that cannot begin (its .init fails or crashes) is tried a few times, with a
  * pause; then its desk is abandoned, and what waits there is stolen by the others.
  */
@@ -44,7 +41,6 @@
 
 #include "base/cgroup.h"
 #include "base/proc.h"
-#include "pool/spare.h"
 #include "pool/worker.h"
 #include "process/child.h"
 #include "process/strays.h"
@@ -69,8 +65,6 @@
 #define LOOK_MS	     10	 /* between looks at who holds the lock */
 #define SWEEP_MS     5	 /* until what was killed has ended, and its children come up */
 #define STUCK_MS     500 /* with the lock in hand, without being stopped */
-#define CALM_MS	     50	 /* after a worker was seated, before a spare is forked */
-#define LARGE	     ((size_t)64 << 20) /* its fork and end take a millisecond each */
 
 /* A variable, by which it is known whose a stray is. */
 #define WORKER_MARK "TINE_WORKER"
@@ -83,11 +77,9 @@ struct nursery {
 	bool vacant;	      /* some desk waits for a worker */
 	bool sweeping;	      /* something may be left of a worker that has ended */
 	int64_t starved;      /* kills for want of memory, so far; -1: not yet known */
-	int64_t calm;	      /* from when on, if nothing happens */
 	pid_t holder;	      /* of the lock, when last looked at */
 	uint32_t held;	      /* and the how many-th */
 	int64_t held_since;   /* as far as is known */
-	enum { UNKNOWN, SMALL, KEEPS_SPARE } size;
 };
 
 /* What the caller's program would do on a signal is not for these processes to do. */
@@ -160,36 +152,7 @@ static _Noreturn void be_worker(const struct nursery *nursery, unsigned id)
 	prctl(PR_SET_NAME, "tine-worker");
 	write_mark(getppid(), getpid());
 	spare_worker_signals(&nursery->jobs_mask);
-	/* Whoever had it is dead, or cannot die. */
-	(void)!tine_lock_acquire(&nursery->ledger->desks[id].life, TINE_NOWAIT);
 	leave(worker_main(nursery->ledger, id));
-}
-
-static bool lacks_spare(const struct nursery *nursery)
-{
-	return nursery->size != SMALL && !atomic_load(&nursery->ledger->spare);
-}
-
-/* In a calm. A small process is forked before anybody could miss it. */
-static void fork_spare(struct nursery *nursery)
-{
-	struct ledger *ledger = nursery->ledger;
-	pid_t pid, self = getpid();
-
-	if (nursery->size == UNKNOWN)
-		nursery->size = own_memory(self) < LARGE ? SMALL : KEEPS_SPARE;
-	nursery->calm = tine_after(CALM_MS);
-	/* The one before may not have heard yet. */
-	if (nursery->size == SMALL || atomic_load(&ledger->called))
-		return;
-	pid = fork_quietly();
-	if (pid == 0) {
-		settle(nursery, self);
-		prctl(PR_SET_NAME, "tine-spare");
-		be_worker(nursery, spare_wait(ledger, self));
-	}
-	if (pid > 0)
-		atomic_store(&ledger->spare, pid);
 }
 
 /* The desk is mended. */
@@ -203,9 +166,6 @@ static void seat(struct nursery *nursery, unsigned id)
 		return;
 	}
 	atomic_store(&desk->seat, SEAT_STARTING);
-	nursery->calm = tine_after(CALM_MS);
-	if (spare_call(nursery->ledger, id))
-		return;
 	pid = fork_quietly();
 	if (pid == 0) {
 		settle(nursery, self);
@@ -253,8 +213,7 @@ static bool end_left_over(void *arg, pid_t child)
 	int nursery, worker;
 	char mark[48];
 
-	if (has_seat(ledger, child) || child == atomic_load(&ledger->spare) ||
-	    waitpid(child, NULL, WNOHANG) == child)
+	if (has_seat(ledger, child) || waitpid(child, NULL, WNOHANG) == child)
 		return false;
 	if (process_variable(child, WORKER_MARK, mark, sizeof(mark)) &&
 	    sscanf(mark, "%d.%d", &nursery, &worker) == 2 && nursery == getpid() &&
@@ -291,19 +250,14 @@ static void reap_killed(pid_t pid)
 static _Noreturn void close_down(struct nursery *nursery)
 {
 	struct ledger *ledger = nursery->ledger;
-	pid_t spare = atomic_load(&ledger->spare);
 
 	for (unsigned id = 0; id < ledger->workers; id++)
 		if (atomic_load(&ledger->desks[id].pid))
 			kill(atomic_load(&ledger->desks[id].pid), SIGKILL);
-	if (spare)
-		kill(spare, SIGKILL);
 	for (unsigned id = 0; id < ledger->workers; id++)
 		reap_killed(atomic_load(&ledger->desks[id].pid));
-	reap_killed(spare);
 	for (unsigned id = 0; id < ledger->workers; id++)
 		atomic_store(&ledger->desks[id].pid, 0);
-	atomic_store(&ledger->spare, 0);
 	end_children(ledger);
 	_exit(0);
 }
@@ -348,8 +302,6 @@ static void bury_worker(struct nursery *nursery, pid_t pid, tine_exit how)
 	struct pool_desk *desk;
 	unsigned id = 0;
 
-	if (pid == atomic_load(&ledger->spare))
-		atomic_store(&ledger->spare, 0);
 	while (id < ledger->workers && atomic_load(&ledger->desks[id].pid) != pid)
 		id++;
 	if (id == ledger->workers)
@@ -360,9 +312,7 @@ static void bury_worker(struct nursery *nursery, pid_t pid, tine_exit how)
 	lock_ledger(nursery);
 	desk_mend(ledger, id, how, job_of(desk) && was_starved(nursery, how));
 	ledger_unlock(ledger);
-	if (spare_missed(ledger, id)) {
-		seat(nursery, id);
-	} else if (atomic_load(&desk->seat) == SEAT_READY) {
+	if (atomic_load(&desk->seat) == SEAT_READY) {
 		desk->strikes = 0;
 		seat(nursery, id);
 	} else {
@@ -372,21 +322,6 @@ static void bury_worker(struct nursery *nursery, pid_t pid, tine_exit how)
 	}
 	/* In place of whatever call the dead one took with it. */
 	ledger_wake_all(ledger);
-}
-
-/* Whose memory is still taken down; only where somebody is there to replace them. */
-static void bury_ending(struct nursery *nursery)
-{
-	struct ledger *ledger = nursery->ledger;
-	int status;
-
-	for (unsigned id = 0; id < ledger->workers && atomic_load(&ledger->spare); id++) {
-		pid_t pid = atomic_load(&ledger->desks[id].pid);
-
-		if (pid && spare_sees_death(&ledger->desks[id]) &&
-		    process_ending(pid, &status))
-			bury_worker(nursery, pid, exit_of(status));
-	}
 }
 
 static void bury_all(struct nursery *nursery)
@@ -402,7 +337,6 @@ static void bury_all(struct nursery *nursery)
 		bury_worker(nursery, pid, exit_of(status));
 		nursery->sweeping = true;
 	}
-	bury_ending(nursery);
 	/* In place of a ring that the dead owed, or that a worker cannot give. */
 	ledger_ring_anew(nursery->ledger);
 }
@@ -569,7 +503,7 @@ int nursery_main(void *arg, int lifeline)
 		int wait = tick(&nursery), ready;
 
 		/* What takes time, but none that anybody waits for. */
-		if ((nursery.starved < 0 || lacks_spare(&nursery)) && wait < 0)
+		if (nursery.starved < 0 && wait < 0)
 			wait = TICK_MS;
 		if (nursery.vacant && (wait < 0 || wait > PAUSE_MS))
 			wait = PAUSE_MS;
@@ -596,7 +530,5 @@ int nursery_main(void *arg, int lifeline)
 			seat_vacant(&nursery);
 		else if (ready == 0 && nursery.starved < 0)
 			nursery.starved = (int64_t)memory_kills("");
-		if (lacks_spare(&nursery) && tine_now() >= nursery.calm)
-			fork_spare(&nursery);
 	}
 }

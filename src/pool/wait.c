@@ -44,7 +44,6 @@ static void await_workers(const struct ledger *ledger)
 
 	for (unsigned id = 0; id < ledger->workers; id++)
 		await(atomic_load(&ledger->desks[id].pid), deadline);
-	await(atomic_load(&ledger->spare), deadline);
 }
 
 /* The nursery that is dead cannot have ended what was to be ended. */
@@ -81,8 +80,6 @@ static int restart_nursery(tine_pool *pool, bool last)
 		atomic_store(&desk->seat, SEAT_EMPTY);
 		desk->strikes = 0;
 	}
-	atomic_store(&ledger->spare, 0);
-	atomic_store(&ledger->called, 0);
 	for (unsigned i = 0; i < MAX_WORKERS / 64; i++)
 		atomic_store(&ledger->asleep[i], 0);
 	if (last)

@@ -367,7 +367,7 @@ TEST_LIMIT(the_nursery_killed_during_maps, 240)
 	kill_during_maps("tine-nursery", test_sampled(40), 20000);
 }
 
-/* A caller that has touched so much that its nursery keeps a spare. */
+/* A caller that has touched so much that forks and ends take milliseconds. */
 static char *grow(void)
 {
 	const size_t size = (size_t)96 << 20;
@@ -379,12 +379,10 @@ static char *grow(void)
 	return ballast;
 }
 
-/* Of a large pool: with a spare or without, as the pauses are. */
-TEST_LIMIT(the_spare_and_all_others_killed_during_maps, 240)
+TEST_LIMIT(all_of_a_large_pool_killed_during_maps, 240)
 {
 	char *ballast = grow();
 
-	kill_during_maps("tine-spare", test_sampled(15), 20000);
 	kill_during_maps("tine-worker", test_sampled(25), 150000);
 	kill_during_maps("tine-", test_sampled(40), 60000);
 	free(ballast);
@@ -483,11 +481,10 @@ TEST_LIMIT(workers_killed_between_submit_and_next, 240)
 	submit_under_fire("tine-worker", test_sampled(200), 2000, 0, true);
 }
 
-TEST_LIMIT(the_spare_and_all_others_killed_between_submit_and_next, 240)
+TEST_LIMIT(all_of_a_large_pool_killed_between_submit_and_next, 240)
 {
 	char *ballast = grow();
 
-	submit_under_fire("tine-spare", test_sampled(15), 20000, 0, true);
 	submit_under_fire("tine-worker", test_sampled(30), 150000, 0, false);
 	submit_under_fire("tine-", test_sampled(30), 100000, 100, true);
 	free(ballast);
@@ -682,7 +679,7 @@ static void kill_callers(void (*caller)(void *), long most, unsigned pause_us)
 	}
 }
 
-/* Its spare is forked, waits, or takes the place of a worker. */
+/* Its workers die meanwhile, and are replaced. */
 static void large_caller(void *arg)
 {
 	tine_task task = { .name = "idles", .fn = idles, .in_size = 8 };
