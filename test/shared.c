@@ -8,6 +8,7 @@
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -106,6 +107,142 @@ TEST(freed_memory_is_used_again)
 	}
 }
 
+TEST(what_was_freed_last_is_found_first)
+{
+	unsigned random = (unsigned)test_seed();
+	void *neighbour = tine_shared_new(1, 1 << 20);
+
+	for (int i = 0; i < 1000; i++) {
+		size_t size = ((size_t)40 << 10) + rand_r(&random) % (4 << 20);
+		char *mem = tine_shared_new(1, size), *again;
+
+		CHECK(mem);
+		tine_shared_free(mem);
+		again = tine_shared_raw(size);
+		CHECK_EQ(again - mem, 0);
+		tine_shared_free(again);
+	}
+	tine_shared_free(neighbour);
+	CHECK_EQ(shared_check(), 0);
+}
+
+/* Bytes of the family's memory that are committed, from there on. */
+static size_t committed(void *from, size_t len)
+{
+	static unsigned char there[1 << 17];
+	size_t n = 0, pages = len / 4096;
+
+	CHECK(pages <= sizeof(there));
+	CHECK_EQ(mincore((void *)((uintptr_t)from & ~(uintptr_t)4095), len, there), 0);
+	for (size_t i = 0; i < pages; i++)
+		n += there[i] & 1;
+	return n * 4096;
+}
+
+/* Memory to measure in, of which nothing is committed now. */
+static char *some_room(size_t size)
+{
+	char *mem = tine_shared_raw(size);
+
+	if (!mem)
+		test_skip("not so much memory here");
+	tine_shared_free(mem);
+	CHECK(committed(mem, size) < (size_t)65 << 20);
+	return mem;
+}
+
+TEST(a_loop_of_new_and_free_commits_no_more)
+{
+	size_t size = (size_t)256 << 20, before;
+	char *room = some_room(size), *held[8];
+
+	for (int turn = 0; turn < 200; turn++) {
+		for (int i = 0; i < 8; i++) {
+			held[i] = tine_shared_raw((size_t)(i + 1) << 18);
+			CHECK(held[i] >= room && held[i] < room + size);
+		}
+		for (int i = 0; i < 8; i++)
+			tine_shared_free(held[i * 3 % 8]);
+		if (turn == 0)
+			before = committed(room, size);
+	}
+	CHECK_EQ(committed(room, size), before);
+}
+
+TEST(of_freed_pages_only_so_many_are_kept)
+{
+	enum { N = 200 };
+	size_t size = (size_t)256 << 20, block = (size_t)1 << 20;
+	char *room = some_room(size), *held[N];
+
+	for (int i = 0; i < N; i++) {
+		held[i] = tine_shared_new(1, block);
+		if (!held[i])
+			test_skip("not so much memory here");
+		CHECK(held[i] >= room && held[i] < room + size);
+		memset(held[i], 1, block);
+	}
+	CHECK(committed(room, size) >= N * block);
+	for (int i = 0; i < N; i++)
+		tine_shared_free(held[i]);
+	CHECK(committed(room, size) <= (size_t)64 << 20);
+	CHECK(committed(room, size) >= (size_t)60 << 20);
+	CHECK_EQ(shared_check(), 0);
+	/* Those that were given back, and those that were not. */
+	for (int i = 0; i < N; i++) {
+		held[i] = tine_shared_new(1, block);
+		CHECK(held[i]);
+		CHECK(all((unsigned char *)held[i], block, 0));
+	}
+	for (int i = 0; i < N; i++)
+		tine_shared_free(held[i]);
+}
+
+/* Slabs as well: what small blocks filled is given back beyond the bound. */
+TEST(of_freed_slabs_only_so_many_are_kept)
+{
+	enum { N = 4000 };
+	size_t size = (size_t)256 << 20, block = (size_t)30 << 10;
+	char *room = some_room(size);
+	static char *held[N];
+
+	for (int i = 0; i < N; i++) {
+		held[i] = tine_shared_raw(block);
+		if (!held[i])
+			test_skip("not so much memory here");
+		CHECK(held[i] >= room && held[i] < room + size);
+	}
+	for (int i = 0; i < N; i++)
+		tine_shared_free(held[i]);
+	CHECK(committed(room, size) <= ((size_t)64 << 20) + UINT64_C(65536));
+	CHECK_EQ(shared_check(), 0);
+}
+
+static void dirty_blocks(void *arg)
+{
+	void **blocks = arg;
+
+	for (int i = 0; i < 8; i++) {
+		memset(blocks[i], 1, 300000);
+		tine_shared_free(blocks[i]);
+	}
+}
+
+TEST(pages_of_another_process_are_zeroed_too)
+{
+	void **blocks = tine_shared_new(8, sizeof(*blocks));
+
+	for (int round = 0; round < 20; round++) {
+		for (int i = 0; i < 8; i++) {
+			blocks[i] = tine_shared_new(1, 300000);
+			CHECK(all(blocks[i], 300000, 0));
+		}
+		CHECK_EQ(test_reap(test_fork(dirty_blocks, blocks)), 0);
+	}
+	tine_shared_free(blocks);
+	CHECK_EQ(shared_check(), 0);
+}
+
 TEST(room_of_small_blocks_serves_large_ones)
 {
 	enum { N = 4096 };
@@ -191,6 +328,30 @@ static void *churn_in_thread(void *arg)
 {
 	churn(arg);
 	return NULL;
+}
+
+static void allocate_once(void *arg)
+{
+	void *mem = tine_shared_new(1, 100000);
+
+	(void)arg;
+	CHECK(mem);
+	tine_shared_free(mem);
+}
+
+/* The child's threads are gone, and what they held is the parent's. */
+TEST(forks_beside_allocating_threads)
+{
+	long turns = test_scaled(3000);
+	pthread_t threads[2];
+
+	for (int i = 0; i < 2; i++)
+		CHECK_EQ(pthread_create(&threads[i], NULL, churn_in_thread, &turns), 0);
+	for (int i = 0; i < 100; i++)
+		CHECK_EQ(test_reap(test_fork(allocate_once, NULL)), 0);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	CHECK_EQ(shared_check(), 0);
 }
 
 TEST(many_threads_at_once)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A process is stopped within a call; those of others keep their deadlines. */
 #include "memory/heap.h"
+#include "memory/owned.h"
 #include "step.h"
 #include "sync/member.h"
 
@@ -204,6 +205,86 @@ static void the_heap_is_whole(void *arg, long step)
 	if (err)
 		test_fail(__FILE__, __LINE__, "step %ld: %s", step, tine_strerror(err));
 	make_blocks(arg);
+}
+
+struct owners {
+	void *kept, *owned;
+	size_t used;
+};
+
+static void own_and_keep(void *arg)
+{
+	struct owners *owners = arg;
+	void *mem = owned_new(100000, member_id(), TINE_FOREVER);
+
+	CHECK(mem);
+	CHECK_EQ(tine_shared_keep(owners->kept), 0);
+	tine_shared_free(mem);
+	CHECK_EQ(tine_shared_drop(owners->kept), 0);
+}
+
+/* Each may find no memory or no time; what is taken back is, at once. */
+static void own_and_drop_beside(void *arg)
+{
+	struct owners *owners = arg;
+	void *mem = owned_new(48, member_id(), tine_after(20));
+	int err;
+
+	CHECK(owned_pass(owners->owned, OWNED_BY_OBJECT | 1, member_id()));
+	CHECK(owned_pass(owners->owned, member_id(), OWNED_BY_OBJECT | 1));
+	if (mem) {
+		CHECK_EQ(owned_by(mem), member_id());
+		tine_shared_free(mem);
+	}
+	err = owned_keep(owners->kept, member_id(), tine_after(20));
+	CHECK(err == 0 || err == -ETIMEDOUT);
+	if (err == 0)
+		CHECK_EQ(tine_shared_drop(owners->kept), 0);
+	/* Nor does who looks at the dead wait. */
+	members_sweep();
+}
+
+static void owners_beside(void *arg, long step)
+{
+	(void)step;
+	test_call_beside(own_and_drop_beside, arg);
+}
+
+/* This process keeps it all the while. */
+static void owners_are_whole(void *arg, long step)
+{
+	struct owners *owners = arg;
+	int err;
+
+	members_sweep();
+	err = shared_check();
+	if (err)
+		test_fail(__FILE__, __LINE__, "step %ld: %s", step, tine_strerror(err));
+	CHECK(shared_in_use(owners->kept));
+	if (shared_used() != owners->used)
+		test_fail(__FILE__, __LINE__, "step %ld: %zd bytes", step,
+			  (ssize_t)(shared_used() - owners->used));
+}
+
+TEST_LIMIT(the_owners_of_blocks, 600)
+{
+	struct owners *owners = tine_shared_new(1, sizeof(*owners));
+
+	CHECK_EQ(test_reap(test_fork(be_member, NULL)), 0);
+	members_sweep();
+	owners->kept = tine_shared_raw(100000);
+	owners->owned = owned_new(1000, OWNED_BY_OBJECT | 1, TINE_FOREVER);
+	CHECK_EQ(tine_shared_keep(owners->kept), 0);
+	owners->used = shared_used();
+	stop_some_steps(&(struct stops){ .before = be_member,
+					 .fn = own_and_keep,
+					 .beside = owners_beside,
+					 .after = owners_are_whole },
+			owners, 100);
+	tine_shared_free(owners->owned);
+	CHECK_EQ(tine_shared_drop(owners->kept), 0);
+	CHECK(!shared_in_use(owners->kept));
+	tine_shared_free(owners);
 }
 
 TEST_LIMIT(the_heap, 600)

@@ -365,6 +365,8 @@ TEST_LIMIT(killed_at_every_step_of_a_burial, 300)
 	munmap(scene, sizeof(*scene));
 }
 
+/* ---- at random --------------------------------------------------------------------- */
+
 static void churn(void *seed)
 {
 	unsigned random = *(unsigned *)seed;
@@ -401,4 +403,65 @@ TEST_LIMIT(killed_at_random, 120)
 		}
 	CHECK_EQ(shared_check(), 0);
 	_exit(0);
+}
+
+enum { KEPT = 4 };
+
+static void churn_owners(void *arg)
+{
+	void **kept = arg;
+	unsigned random = (unsigned)getpid();
+
+	for (;;) {
+		void *mem = owned_new((size_t)1 << rand_r(&random) % 18, member_id(),
+				      TINE_FOREVER);
+		int i = rand_r(&random) % KEPT;
+
+		CHECK(mem);
+		if (rand_r(&random) % 2)
+			CHECK(owned_pass(mem, member_id(), member_id()));
+		CHECK_EQ(tine_shared_keep(kept[i]), 0);
+		if (rand_r(&random) % 4)
+			tine_shared_free(mem);
+		CHECK_EQ(tine_shared_drop(kept[i]), 0);
+		if (rand_r(&random) % 8 == 0)
+			members_sweep();
+	}
+}
+
+TEST_LIMIT(owners_killed_at_random, 120)
+{
+	unsigned random = (unsigned)test_seed();
+	void **kept = tine_shared_new(KEPT, sizeof(*kept));
+	pid_t pids[3] = { 0 };
+	size_t used;
+
+	CHECK_EQ(test_reap(test_fork(be_member, NULL)), 0);
+	members_sweep();
+	used = shared_used();
+	for (int i = 0; i < KEPT; i++) {
+		kept[i] = tine_shared_raw((size_t)1000 << 4 * i);
+		CHECK_EQ(tine_shared_keep(kept[i]), 0);
+	}
+	for (long i = 0; i < test_sampled(600); i++) {
+		int at = rand_r(&random) % 3;
+
+		if (pids[at])
+			test_kill(pids[at]);
+		CHECK_EQ(shared_check(), 0);
+		pids[at] = test_fork(churn_owners, kept);
+		test_sleep_us(rand_r(&random) % 2000);
+	}
+	for (int i = 0; i < 3; i++)
+		if (pids[i])
+			test_kill(pids[i]);
+	members_sweep();
+	for (int i = 0; i < KEPT; i++) {
+		CHECK(shared_in_use(kept[i]));
+		CHECK_EQ(tine_shared_drop(kept[i]), 0);
+		CHECK(!shared_in_use(kept[i]));
+	}
+	CHECK_EQ(shared_used(), used);
+	CHECK_EQ(shared_check(), 0);
+	tine_shared_free(kept);
 }
