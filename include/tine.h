@@ -263,7 +263,7 @@ int tine_sem_post(tine_sem *, unsigned n);
  *
  * With .held this process, not the thread, holds the permit until it posts. When a
  * process ends, the permits that it holds are returned: a call that finds no other
- * permit gets one at once, and a call that sleeps within 100 ms. Unless that end was an
+ * permit gets one at once, and a call that sleeps within 200 ms. Unless that end was an
  * orderly exit, the next call that takes a permit returns -EOWNERDEAD. Returns:
  *   0             a permit was taken
  *   -EOWNERDEAD   a permit was taken too, and a process that held permits has died

@@ -130,6 +130,86 @@ TEST(a_process_lives_as_long_as_any_of_its_threads)
 	tine_shared_free(scene);
 }
 
+static void *sweep_and_stay(void *arg)
+{
+	struct scene *scene = arg;
+
+	for (;;) {
+		CHECK_EQ(tine_event_wait(&scene->go, TINE_FOREVER), 0);
+		tine_event_clear(&scene->go);
+		members_sweep();
+		tine_event_set(&scene->entered);
+	}
+	return NULL;
+}
+
+static void sweep_without_the_first_thread(void *arg)
+{
+	pthread_t thread;
+
+	CHECK(member_self() != NULL);
+	((struct scene *)arg)->id = member_id();
+	CHECK_EQ(pthread_create(&thread, NULL, sweep_and_stay, arg), 0);
+	pthread_exit(NULL);
+}
+
+TEST(another_thread_takes_the_place_of_the_first)
+{
+	struct scene *scene = tine_shared_new(1, sizeof(*scene));
+	pid_t pid = test_fork(sweep_without_the_first_thread, scene);
+
+	/* First its first thread ends, at some time. */
+	proc_opens = 0;
+	while (proc_opens == 0) {
+		test_sleep_us(10000);
+		CHECK_EQ(members_sweep(), 0);
+	}
+	test_sleep_us(50000);
+	CHECK_EQ(members_sweep(), 0);
+	tine_event_set(&scene->go);
+	CHECK_EQ(tine_event_wait(&scene->entered, TINE_FOREVER), 0);
+	/* From now on its lock says it all. */
+	proc_opens = 0;
+	for (int turn = 0; turn < 30; turn++) {
+		test_sleep_us(10000);
+		CHECK_EQ(members_sweep(), 0);
+	}
+	CHECK_EQ(proc_opens, 0);
+	test_kill(pid);
+	CHECK_EQ(members_sweep(), 1);
+	CHECK(member_gone(scene->id));
+	tine_shared_free(scene);
+}
+
+TEST(of_many_without_a_first_thread_a_few_are_looked_at)
+{
+	enum { N = 60 };
+	struct scene *scene = tine_shared_new(1, sizeof(*scene));
+	pid_t pids[N];
+	int buried = 0;
+
+	for (int i = 0; i < N; i++) {
+		pids[i] = start(scene, live_on_without_the_thread_that_entered);
+		CHECK_EQ(tine_event_wait(&scene->go, TINE_FOREVER), 0);
+		tine_event_clear(&scene->go);
+		CHECK_EQ(members_sweep(), 0);
+	}
+	/* What was saved up is spent, then each look may ask once. */
+	CHECK_EQ(members_sweep(), 0);
+	proc_opens = 0;
+	for (int turn = 0; turn < 1000; turn++)
+		CHECK_EQ(members_sweep(), 0);
+	CHECK(proc_opens <= 1000 / 2);
+	for (int i = 0; i < N; i++)
+		test_kill(pids[i]);
+	for (int turn = 0; buried < N && turn < 2000; turn++) {
+		buried += members_sweep();
+		test_sleep_us(10000);
+	}
+	CHECK_EQ(buried, N);
+	tine_shared_free(scene);
+}
+
 static void enter_and_execute(void *arg)
 {
 	enter(arg);

@@ -41,12 +41,15 @@ static const char *stat_field(const char *text, int number)
 }
 
 /* A zombie that has more than one thread is a process whose first thread has ended. */
-uint64_t process_started(pid_t pid)
+uint64_t process_look(pid_t pid, bool *exiting)
 {
 	char text[1024], state;
 
+	*exiting = false;
 	if (!read_proc(pid, "stat", text, sizeof(text)))
 		return kill(pid, 0) == 0 ? STARTED_SOMETIME : 0;
+	*exiting = strtoul(stat_field(text, 9), NULL, 10) & IS_EXITING &&
+		   strtol(stat_field(text, 20), NULL, 10) == 1;
 	state = *stat_field(text, 3);
 	if (!state || state == 'X' ||
 	    (state == 'Z' && strtol(stat_field(text, 20), NULL, 10) <= 1))
@@ -54,13 +57,11 @@ uint64_t process_started(pid_t pid)
 	return strtoull(stat_field(text, 22), NULL, 10) + STARTED_SOMETIME + 1;
 }
 
-bool process_exiting(pid_t pid)
+uint64_t process_started(pid_t pid)
 {
-	char text[1024];
+	bool exiting;
 
-	return read_proc(pid, "stat", text, sizeof(text)) &&
-	       strtoul(stat_field(text, 9), NULL, 10) & IS_EXITING &&
-	       strtol(stat_field(text, 20), NULL, 10) == 1;
+	return process_look(pid, &exiting);
 }
 
 pid_t process_parent(pid_t pid)

@@ -16,13 +16,16 @@
 
 #define GRACE  INT64_C(1000000)	  /* for other threads, past a deadline */
 #define RELOOK INT64_C(100000000) /* at a process whose first thread has ended */
+#define APART  INT64_C(2000000)	  /* looks at /proc, on the average */
 #define GROUP  64		  /* records that are allocated at once */
 #define GROUPS (MEMBERS / GROUP)
 
 struct members {
-	_Atomic uint64_t bonds;			/* numbers given out */
-	_Atomic uint32_t high;			/* records below it were taken once */
-	_Atomic uint32_t buried;		/* how many; a futex */
+	_Atomic uint64_t bonds;	 /* numbers given out */
+	_Atomic uint32_t high;	 /* records below it were taken once */
+	_Atomic uint32_t next;	 /* to be looked at in /proc */
+	_Atomic int64_t asked;	 /* /proc; later by what has been saved since */
+	_Atomic uint32_t buried; /* how many; a futex */
 	_Atomic(struct member *) group[GROUPS]; /* filled from the front */
 };
 
@@ -112,9 +115,9 @@ static bool in_use(const struct member *member)
 }
 
 /* By what /proc says; where it says too little, it is better not to bury the living. */
-static bool lives(const struct member *member)
+static bool lives(const struct member *member, bool *ends)
 {
-	uint64_t started = process_started(atomic_load(&member->pid));
+	uint64_t started = process_look(atomic_load(&member->pid), ends);
 
 	return started == atomic_load(&member->started) || started == STARTED_SOMETIME;
 }
@@ -132,13 +135,8 @@ static bool take_vacant(struct member *member, bool *buried)
 		return false;
 	if (!in_use(member))
 		return true;
-	if (err == 0 && tine_now() < atomic_load(&member->looked) + RELOOK) {
-		tine_lock_release(&member->alive);
-		return false;
-	}
-	/* Its lock is free before it is gone: who looks soon again is to see that. */
-	ends = process_exiting(atomic_load(&member->pid));
-	if (lives(member)) {
+	if (lives(member, &ends)) {
+		/* Its lock is free before it is gone: who looks soon again sees that. */
 		if (!ends)
 			atomic_store(&member->looked, tine_now());
 		tine_lock_release(&member->alive);
@@ -149,21 +147,73 @@ static bool take_vacant(struct member *member, bool *buried)
 	return true;
 }
 
+static bool look_at_member(struct member *member)
+{
+	bool buried = false;
+
+	if (take_vacant(member, &buried))
+		tine_lock_release(&member->alive);
+	return buried;
+}
+
+/*
+ * Where the first thread has ended and the process lives, as /proc says: to ask that
+ * takes as long as a look at a hundred others. So it is asked of each in turn, and all
+ * who look together ask no more than once in APART, or as often as they might have in
+ * RELOOK.
+ */
+static unsigned look_at_headless(struct members *members, unsigned high)
+{
+	int64_t now = tine_now(), asked = atomic_load(&members->asked);
+	unsigned n = 0;
+
+	if (asked < now - RELOOK)
+		asked = now - RELOOK;
+	for (unsigned i = 0; i < high && asked + APART <= now; i++) {
+		struct member *member = record(
+			members, atomic_fetch_add(&members->next, 1) % high);
+		int64_t looked = atomic_load(&member->looked);
+
+		if (!in_use(member) || !looked || now < looked + RELOOK)
+			continue;
+		asked += APART;
+		n += look_at_member(member);
+	}
+	atomic_store(&members->asked, asked);
+	return n;
+}
+
+/* This process's first thread has ended, and others had to see it: this one holds it. */
+static void hold_anew(struct member *member)
+{
+	int err = tine_lock_acquire(&member->alive, TINE_NOWAIT);
+
+	if (err == 0 || err == -EOWNERDEAD)
+		atomic_store(&member->looked, 0);
+}
+
 unsigned members_sweep(void)
 {
 	struct members *members = table();
 	unsigned n = 0, high = members ? atomic_load(&members->high) : 0;
+	bool headless = false;
 
 	for (unsigned i = 0; i < high; i++) {
 		struct member *member = record(members, i);
-		bool buried = false;
+		bool looked;
 
-		if (!in_use(member) || member == atomic_load(&self))
+		if (!in_use(member))
 			continue;
-		if (take_vacant(member, &buried))
-			tine_lock_release(&member->alive);
-		n += buried;
+		looked = atomic_load(&member->looked) != 0;
+		if (member != atomic_load(&self) && looked)
+			headless = true;
+		else if (member != atomic_load(&self))
+			n += look_at_member(member);
+		else if (looked)
+			hold_anew(member);
 	}
+	if (headless)
+		n += look_at_headless(members, high);
 	owned_bury(member_gone);
 	return n;
 }

@@ -20,7 +20,8 @@
  *	burier dies			the next does it again: objects may be told twice
  *	the first thread ends alone	who looks finds the lock free and /proc says that
  *					the process lives: the lock is let go again, and
- *					/proc not asked for a tenth of a second
+ *					/proc asked now and then, until another thread
+ *					of it comes by and takes the lock
  *	executes a program		counts as alive until that ends
  *
  * Whoever waits may sleep until somebody dies: on the words of the records' locks, which

@@ -52,7 +52,7 @@
 #define MOST_LOCKS 2040 /* that a thread holds; of the kernel's 2048 */
 #define RESERVED   40	/* of them, for locks inside objects */
 #define GRACE	   INT64_C(1000000)
-#define RELOOK	   INT64_C(100000000)
+#define RELOOK	   INT64_C(200000000)
 
 enum { PLAIN = 1, RECURSIVE };
 

@@ -26,7 +26,7 @@
 #include "base/futex.h"
 
 #define FIRST_NAP   INT64_C(1000000)
-#define LONGEST_NAP INT64_C(100000000)
+#define LONGEST_NAP INT64_C(200000000)
 
 struct sleepers {
 	_Atomic uint32_t turn, came, gone;
