@@ -141,6 +141,7 @@ static void end_job(struct job *job)
 
 	if (show_end(job) < 0)
 		fail_with(BROKEN);
+	keep_drop(job);
 	if (job->why == WHY_UNWANTED)
 		job_forget(job);
 	else
@@ -229,8 +230,6 @@ static void refuse_job(struct job *job, int err)
 		job->error = err;
 		job->attempt++;
 	}
-	if (keep_is_on())
-		keep_end(job);
 	end_job(job);
 }
 
@@ -353,8 +352,6 @@ static void take_due(struct job *job)
 	case JOB_WAITS:
 		if (loop.stopping) {
 			job->why = WHY_UNWANTED;
-			if (keep_is_on() && job->asked)
-				keep_end(job);
 			end_job(job);
 		} else if (job->state == JOB_WAITS && !job->asked) {
 			begin_job(job);

@@ -73,6 +73,14 @@ static bool read_size(const char *text, void *into)
 	return true;
 }
 
+/* One more, each time that the option comes. */
+static bool read_more(const char *text, void *into)
+{
+	if (*text)
+		strings_add(into, text, strlen(text));
+	return *text;
+}
+
 static const char *const untils[] = { "end", "success", "failure", NULL };
 static const char *const outputs[] = { "order", "done", "lines", NULL };
 
@@ -121,7 +129,27 @@ static const struct option_row rows[] = {
 	{ "log", 0, "FILE", read_some, &map_options.log, "the path of a file",
 	  "Append a JSON object to this file for each attempt, as it ends.", NULL },
 	{ "dry-run", 0, NULL, NULL, &map_options.dry_run, NULL,
-	  "Print the commands, quoted for a shell, and run none.", NULL },
+	  "Print the commands, quoted for a shell, and run none. Behind those with a "
+	  "kept "
+	  "result is '# kept'.",
+	  NULL },
+	{ "once", 0, NULL, NULL, &map_options.once, NULL,
+	  "Keep the results of jobs in the default cache, and run no job whose result is "
+	  "there.",
+	  NULL },
+	{ "cache", 0, "DIR", read_some, &map_options.cache, "the path of a folder",
+	  "The same, in this folder.", NULL },
+	{ "in", 0, "FILE", read_more, &map_options.inputs, "the path of a file",
+	  "A file that a job reads, besides those that its command names. May have "
+	  "forms, "
+	  "and may come more than once.",
+	  NULL },
+	{ "out", 0, "FILE", read_more, &map_options.outputs, "the path of a file",
+	  "A file that a job makes. May have forms, and may come more than once.", NULL },
+	{ "env", 0, "NAME", read_more, &map_options.variables, "the name of a variable",
+	  "A variable of the environment that results depend on. May come more than "
+	  "once.",
+	  NULL },
 	{ 0 },
 };
 
@@ -139,6 +167,10 @@ static int check_options(int argc)
 	if (map_options.null && table)
 		return complain(USAGE, "map: --null and --columns %s exclude each other",
 				map_options.columns);
+	if (!keep_is_on() && map_options.inputs.count + map_options.outputs.count +
+				     map_options.variables.count)
+		return complain(USAGE,
+				"map: --in, --out and --env need --once or --cache");
 	if (map_options.retries > 1000)
 		return complain(USAGE, "map: --retries must be at most 1000");
 	return DONE;
@@ -238,7 +270,11 @@ static int open_all(int argc, char **argv, char **lists)
 		err = keep_open(&columns);
 	if (!err)
 		err = check_program();
-	return err ? err : input_check(command_last_column());
+	if (err)
+		return err;
+	return input_check(command_last_column() > keep_last_column()
+				   ? command_last_column()
+				   : keep_last_column());
 }
 
 static int run_map(int argc, char **argv)

@@ -112,7 +112,7 @@ END
 # mapping: what tests of tine map, in Python, begin with; try runs one: try NAME PROGRAM.
 mapping() {
     cat >"$work/mapping.py" <<'END'
-import glob, json, os, re, shlex, signal, subprocess, sys, tempfile, time
+import glob, json, os, re, shlex, shutil, signal, subprocess, sys, tempfile, time
 
 tine = sys.argv[1]
 
