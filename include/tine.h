@@ -28,7 +28,10 @@
  *             one memory at one address: a pointer of tine_shared_new() is valid in
  *             every member, forked before or after, and may be sent in a message or a
  *             job. Locks, semaphores, events, conditions, barriers and queues are in
- *             that memory. A process, a pool or a file lock belongs to the one process
+ *             that memory. A program that is executed begins a family of its own, or
+ *             joins one: tine_family_join(). A pointer of another family is an error in
+ *             the calls of a queue, and must not be passed to others: see
+ *             tine_family_name(). A process, a pool or a file lock belongs to the process
  *             that made it. A child that inherits the pointer may free it, which frees
  *             only its own copy; every other call of the child returns -EPERM.
  *  Threads.   Any number of threads may use an object in the family's memory, or a cache,
@@ -190,6 +193,64 @@ TINE_MUST int tine_shared_map(void **out, const char *path, size_t size);
 TINE_MUST int tine_shared_map_fd(void **out, int fd, size_t size);
 /* Ends the mapping, in this process alone. The file stays. NULL does nothing. */
 void tine_shared_unmap(void *mem);
+
+/* ---- programs that join the family ------------------------------------------------- */
+
+/*
+ * A descriptor of the family's memory, for a program that is to join: it inherits the
+ * descriptor, or gets it over a Unix socket. The descriptor is the library's, for the
+ * caller to pass or to duplicate and not to close, and is close-on-exec. Its size is
+ * sealed. Returns the descriptor, or:
+ *   -EBADF   the program has closed it
+ *   -ENOMEM  there is no family yet, and no memory for one
+ */
+int tine_family_fd(void);
+
+/* In place of a descriptor: the one that tine_command.family has passed. */
+#define TINE_FAMILY_INHERITED (-1)
+
+/*
+ * Makes this process, which has been executed and has not used the family's memory yet, a
+ * member of the family of the descriptor, with all rights: every pointer of the family
+ * means the same here, and its death is noticed as any member's. Children that it forks
+ * from then on are members too. The descriptor stays the caller's, and may be closed; one
+ * of TINE_FAMILY_INHERITED is closed. Blocks for nobody. Reads no more than a checked
+ * header before it returns an error. Returns 0, also if it was a member of this family
+ * already, or:
+ *   -EBUSY    this process is a member of another family: it has joined that, or a call
+ *             of tine has begun one
+ *   -EBADF    there is no such descriptor
+ *   -ENOENT   TINE_FAMILY_INHERITED: none was passed
+ *   -EBADMSG  it is not that of a family's memory, or somebody has damaged that
+ *   -EACCES   it is not open for reading and writing
+ *   -EPERM    the memory belongs to another user, and not to root
+ *   -EPROTO   the family uses another build of tine, or of the C library
+ *   -ENOTSUP  the family is in another PID namespace
+ *   -EEXIST   something else lies at the family's address in this process
+ *   -ENOMEM, -EMFILE  there is no address space, as under ulimit -v; no descriptor
+ */
+TINE_MUST int tine_family_join(int fd);
+
+/* The number of this process's family: random, and 0 if there is none yet. */
+uint64_t tine_family_id(void);
+
+#define TINE_FAMILY_NAME 40 /* bytes of a name, its final 0 included */
+
+/*
+ * Writes a name for what lies at mem in the family's memory: an object, or any byte of a
+ * block. It is a word of letters, digits and "-", for an argument, a variable or a
+ * message to a process that is no member yet. It holds until the block is freed. Returns
+ * 0, or -ENOENT: mem is in no block of the family's memory.
+ */
+int tine_family_name(char name[TINE_FAMILY_NAME], const void *mem);
+
+/*
+ * What has this name. Returns 0, or:
+ *   -EXDEV   it is a name of another family, or this process has not joined yet
+ *   -ENOENT  the block has been freed
+ *   -EINVAL  it is no name
+ */
+TINE_MUST int tine_family_find(void **out, const char *name);
 
 /* ---- synchronisation --------------------------------------------------------------- */
 
@@ -446,7 +507,13 @@ typedef struct tine_command {
 	 * NULL: /dev/null and the caller's 1 and 2. The program inherits no others.
 	 */
 	const int *fds;
-	uint64_t reserved[4];
+	/*
+	 * The program inherits tine_family_fd() as descriptor 3, and joins the family
+	 * by tine_family_join(TINE_FAMILY_INHERITED).
+	 */
+	bool family;
+	uint8_t reserved8[7];
+	uint64_t reserved[3];
 } tine_command;
 
 /*
@@ -462,7 +529,7 @@ typedef struct tine_command {
  *   -EINVAL           there is no argv[0], or a variable has no "="
  *   -ENOENT, -EACCES  the program cannot be executed: these, -E2BIG and others as
  *                     execve(2); or the folder cannot be opened, also -ENOTDIR
- *   -EBADF            a descriptor is closed
+ *   -EBADF            a descriptor is closed, with .family also that of the memory
  *   -ETIMEDOUT        the keeper did not answer for 5 seconds
  *   -EPIPE            the keeper was killed
  *   -EAGAIN, -EMFILE  no process or descriptor is left; -ENOMEM: no memory
@@ -530,7 +597,9 @@ void tine_process_free(tine_process *);
  * Messages of up to max_len bytes between any processes and threads of the family.
  * Messages of one producer are taken in its order. The queue is in the family's memory:
  * it may be made before the fork or after it, and its address may be sent to other
- * members.
+ * members. Each call returns -EXDEV if the address lies outside of this process's
+ * family's memory, as that of another family's queue does, and -EINVAL if the queue has
+ * been freed.
  */
 typedef struct tine_queue tine_queue;
 

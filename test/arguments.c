@@ -60,7 +60,7 @@ TEST(no_object)
 	tine_lock lock = { 0 };
 	tine_done done;
 	size_t len;
-	char buf[8];
+	char buf[8], name[TINE_FAMILY_NAME];
 
 	REFUSED(tine_lock_acquire(NULL, TINE_NOWAIT));
 	REFUSED(tine_lock_release(NULL));
@@ -95,6 +95,11 @@ TEST(no_object)
 	REFUSED(tine_shared_map(NULL, "file", 1));
 	REFUSED(tine_shared_map_fd(NULL, 0, 1));
 	tine_shared_unmap(NULL);
+
+	REFUSED(tine_family_name(NULL, buf));
+	REFUSED(tine_family_name(name, NULL));
+	REFUSED(tine_family_find(NULL, "1-1"));
+	REFUSED(tine_family_find((void **)&val, NULL));
 
 	REFUSED(tine_process_start(NULL, leaves, NULL, NULL));
 	REFUSED(tine_process_spawn(NULL, &command, NULL));

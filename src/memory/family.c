@@ -1,35 +1,189 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The family's memory as a mapping: the first call makes it, and every fork inherits it
- * at its address.
+ * The family's memory as a mapping: the first call makes it, every fork inherits it, and
+ * a program that was executed joins it by its descriptor; at one address in all of them.
  *
  * It is a file in memory (memfd), of its full size from the beginning and sealed so:
  * whoever has a descriptor could cut it short else, and the next access in any member
  * would be a SIGBUS. There is no name to leak. The descriptor stays open, and is known by
  * its inode: a program may close it, and have another file of its number.
  *
- *	family		this process's own page; not in the file
- *	head		the file's first bytes, which never change
- *	what begin() wrote, and all the rest
+ *	family		before the memory, this process's own page
+ *	head		the file's first bytes, which never change: what a stranger has
+ *			to check before it looks at anything else
+ *	room		what begin() wrote, and all the rest
+ *
+ * The address is one that the kernel gives nobody who does not ask for it, and another in
+ * each family, so that it is free in the programs that join.
+ *
+ * To join writes nothing that others see: who dies or is stopped in it is a stranger
+ * still, and after it a process like any other, which becomes a member as they do, when
+ * it first uses what has members (member.h). A member that is there by a fork may have
+ * been another program before, so nothing that it left is in the new one's way.
+ *
+ * What strangers may be: built apart from the founder, linked statically or not, of the
+ * same sources of tine and version of the C library (the stamp). Therefore no object in
+ * the family's memory may have
+ *
+ *	the address of a function, of a constant or of a variable: jobs and their
+ *		functions are in a pool's ledger, which only its owner and the workers
+ *		that were forked for it use
+ *	the number of a descriptor: pidfds, lifelines and sockets are in the memory of
+ *		the process that has them
+ *	what depends on the processors or the limits of one process, but where it is
+ *		only a measure, as how long a queue's first nap is
+ *
+ * and what is static in a process is found anew in each: its record among the members,
+ * its place, what its threads may hold. Two things mean the same in programs that have
+ * nothing in common: the numbers of processes and threads, in records and locks, in one
+ * PID namespace (hence the place in the head); and the links of the robust lists, which
+ * point into the holder's own memory and are followed by that holder alone.
  */
 #include "memory/family.h"
 
+#include "base/futex.h"
 #include "base/limits.h"
+#include "base/place.h"
+#include "stamp.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#ifdef __GLIBC__
+#include <gnu/libc-version.h>
+#endif
 
 #define LARGEST	       ((size_t)64 << 30)
 #define SMALLEST       ((size_t)1 << 20)
 #define UNDER_VALGRIND ((size_t)2 << 30)
 #define SEALS	       (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define ABOVE_STDERR   3
+#define MAGIC	       UINT64_C(0x796c696d6166656e) /* of the head as it is here */
+
+/*
+ * Where mappings are that ask for it, on machines of 47 bits and more: far from programs,
+ * heaps, libraries and stacks, and from what sanitizers keep.
+ */
+#define WINDOW	   ((uintptr_t)(UINT64_C(0x3) << 44))
+#define WINDOW_LEN ((uintptr_t)(UINT64_C(0x2) << 44))
+#define HUGE_PAGE  ((size_t)2 << 20)
+
+struct family_head {
+	uint64_t magic, stamp;
+	uint64_t id;
+	uint64_t place; /* of its members' numbers */
+	uint64_t base, span;
+	uint64_t sum; /* of all before */
+};
 
 struct family *_Atomic the_family;
+
+/* ---- the head ---------------------------------------------------------------------- */
+
+static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ ((const uint8_t *)bytes)[i]) * UINT64_C(1099511628211);
+	return hash;
+}
+
+/* What two processes must have in common to understand each other's objects. */
+static uint64_t stamp_of_build(void)
+{
+	static const char version[] = TINE_VERSION, sources[] = STAMP;
+	size_t pointer = sizeof(void *);
+	uint64_t hash = UINT64_C(14695981039346656037);
+
+	hash = hash_bytes(hash, version, sizeof(version));
+	hash = hash_bytes(hash, sources, sizeof(sources));
+	hash = hash_bytes(hash, &pointer, sizeof(pointer));
+#ifdef __GLIBC__
+	hash = hash_bytes(hash, gnu_get_libc_version(), strlen(gnu_get_libc_version()));
+#endif
+	return hash;
+}
+
+static uint64_t sum_of(const struct family_head *head)
+{
+	return hash_bytes(UINT64_C(14695981039346656037), head,
+			  offsetof(struct family_head, sum));
+}
+
+/* Of another process it is another, also where the kernel has no random numbers yet. */
+static uint64_t random_number(void)
+{
+	uint64_t number[2];
+
+	if (getrandom(number, sizeof(number), GRND_NONBLOCK) != sizeof(number)) {
+		const void *random = (const void *)getauxval(AT_RANDOM);
+
+		number[0] = (uint64_t)tine_now() ^ (uint64_t)getpid() << 32;
+		number[1] = random ? hash_bytes(number[0], random, 16) : 0;
+	}
+	return hash_bytes(number[0], &number[1], sizeof(number[1])) | 1;
+}
+
+static int write_head(const struct family *family)
+{
+	struct family_head head = { .magic = MAGIC,
+				    .stamp = stamp_of_build(),
+				    .id = family->id,
+				    .place = place_packed(place_here()),
+				    .base = (uintptr_t)family_base(family),
+				    .span = family->span };
+
+	head.sum = sum_of(&head);
+	/* Bound: a file in memory. */
+	return pwrite(family->fd, &head, sizeof(head), 0) == sizeof(head) ? 0 : -ENOMEM;
+}
+
+static bool is_whole(const struct family_head *head, const struct stat *file)
+{
+	return head->sum == sum_of(head) && head->span >= SMALLEST &&
+	       head->span == (uint64_t)file->st_size &&
+	       head->base % sysconf(_SC_PAGESIZE) == 0 && head->base > FAMILY_PAGE &&
+	       head->span <= SIZE_MAX - head->base;
+}
+
+/* Whether the numbers of processes mean the same there as here. */
+static bool is_same_place(uint64_t packed)
+{
+	struct place there = place_unpacked(packed), here = place_here();
+
+	return !there.namespace || !here.namespace || there.namespace == here.namespace;
+}
+
+/* As tine_family_join, of what the descriptor says. Looks at nothing but the head. */
+static int read_head(struct family_head *head, int fd)
+{
+	int seals, flags = fcntl(fd, F_GETFL);
+	struct stat file;
+
+	if (flags < 0 || fstat(fd, &file) != 0)
+		return -EBADF;
+	seals = fcntl(fd, F_GET_SEALS);
+	if (seals < 0)
+		return -EBADMSG;
+	if ((flags & O_ACCMODE) != O_RDWR)
+		return -EACCES;
+	/* Bound: a file in memory. */
+	if (pread(fd, head, sizeof(*head), 0) != sizeof(*head) || head->magic != MAGIC)
+		return -EBADMSG;
+	if (file.st_uid != geteuid() && file.st_uid != 0)
+		return -EPERM;
+	if (head->stamp != stamp_of_build())
+		return -EPROTO;
+	if ((seals & SEALS) != SEALS || !is_whole(head, &file))
+		return -EBADMSG;
+	return is_same_place(head->place) ? 0 : -ENOTSUP;
+}
 
 /* ---- the file ---------------------------------------------------------------------- */
 
@@ -70,45 +224,58 @@ static int open_file(void)
 
 /* ---- the mapping ------------------------------------------------------------------- */
 
-/* With room for this process's page before it, at the address if it is not NULL. */
-static struct family *map_file(char *at, int fd, size_t span)
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+
+/*
+ * With room for this process's page before it. At the address, where the flags say so;
+ * kernels before 4.17 take that for a wish.
+ */
+static int map_file(struct family **out, uintptr_t at, int flags, int fd, size_t span)
 {
 	size_t len = FAMILY_PAGE + span;
-	struct stat file;
 	struct family *family;
+	struct stat file;
 
 	if (fstat(fd, &file) != 0)
-		return NULL;
-	family = mmap(at, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-		      0);
+		return -errno;
+	family = mmap((void *)at, len, PROT_NONE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
 	if (family == MAP_FAILED)
-		return NULL;
-	if (mprotect(family, FAMILY_PAGE, PROT_READ | PROT_WRITE) != 0 ||
+		return -errno;
+	if ((flags && (uintptr_t)family != at) ||
+	    mprotect(family, FAMILY_PAGE, PROT_READ | PROT_WRITE) != 0 ||
 	    mmap(family_base(family), span, PROT_READ | PROT_WRITE,
 		 MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0) == MAP_FAILED) {
 		munmap(family, len);
-		return NULL;
+		return flags && (uintptr_t)family != at ? -EEXIST : -ENOMEM;
 	}
 	/* A core dump would fill in every page of it. */
 	madvise(family_base(family), span, MADV_DONTDUMP);
 	*family = (struct family){
 		.span = span, .fd = fd, .device = file.st_dev, .inode = file.st_ino
 	};
-	return family;
+	*out = family;
+	return 0;
 }
 
-static struct family *make_mapping(int fd)
+/* Where to have it; the kernel is free to choose another. */
+static uintptr_t wish(uint64_t random, size_t span)
 {
-	for (size_t span = largest_span(); span >= SMALLEST; span /= 2) {
-		struct family *family;
+	size_t choices = (WINDOW_LEN - span) / HUGE_PAGE;
 
-		if (!file_may_reach(span) || ftruncate(fd, (off_t)span) != 0)
-			continue;
-		family = map_file(NULL, fd, span);
-		if (family)
-			return family;
-	}
-	return NULL;
+	return WINDOW == 0 ? 0 : WINDOW + random % choices * HUGE_PAGE - FAMILY_PAGE;
+}
+
+static int make_mapping(struct family **out, int fd)
+{
+	int err = -ENOMEM;
+
+	for (size_t span = largest_span(); err && span >= SMALLEST; span /= 2)
+		if (file_may_reach(span) && ftruncate(fd, (off_t)span) == 0)
+			err = map_file(out, wish(random_number(), span), 0, fd, span);
+	return err;
 }
 
 static void drop_mapping(struct family *family)
@@ -136,13 +303,13 @@ static struct family *make_family(int (*begin)(void *mem, size_t len))
 
 	if (fd < 0)
 		return NULL;
-	family = make_mapping(fd);
-	if (!family) {
+	if (make_mapping(&family, fd) != 0) {
 		close(fd);
 		return NULL;
 	}
+	family->id = random_number();
 	if (begin(family_memory(family), family_room(family)) != 0 ||
-	    fcntl(fd, F_ADD_SEALS, SEALS) != 0) {
+	    write_head(family) != 0 || fcntl(fd, F_ADD_SEALS, SEALS) != 0) {
 		drop_mapping(family);
 		return NULL;
 	}
@@ -154,4 +321,85 @@ struct family *family_have(int (*begin)(void *mem, size_t len))
 	struct family *family = family_known();
 
 	return family ? family : make_family(begin);
+}
+
+int family_fd(const struct family *family)
+{
+	struct stat now;
+
+	return fstat(family->fd, &now) == 0 && now.st_dev == family->device &&
+			       now.st_ino == family->inode
+		       ? family->fd
+		       : -EBADF;
+}
+
+/* ---- joining ----------------------------------------------------------------------- */
+
+static int map_others(struct family **out, const struct family_head *head, int fd)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, ABOVE_STDERR), err;
+
+	if (copy < 0)
+		return -errno;
+	err = map_file(out, head->base - FAMILY_PAGE, MAP_FIXED_NOREPLACE, copy,
+		       head->span);
+	if (err)
+		close(copy);
+	else
+		(*out)->id = head->id;
+	return err;
+}
+
+static int join_family(int fd)
+{
+	struct family *family = family_known();
+	struct family_head head;
+	int err = read_head(&head, fd);
+
+	if (err)
+		return err;
+	if (!family) {
+		err = map_others(&family, &head, fd);
+		if (err)
+			return err;
+		family = publish_family(family);
+	}
+	return family->id == head.id ? 0 : -EBUSY;
+}
+
+/* What tine_process_spawn() has given this program, in the form of FAMILY_GIVEN. */
+static int join_inherited(void)
+{
+	const char *given = secure_getenv(FAMILY_VARIABLE);
+	const struct family *family = family_known();
+	char same[FAMILY_GIVEN_SIZE];
+	struct family_head head;
+	unsigned long long id;
+	int fd, err;
+
+	if (!given)
+		return -ENOENT;
+	if (sscanf(given, FAMILY_GIVEN, &fd, &id) != 2 ||
+	    snprintf(same, sizeof(same), FAMILY_GIVEN, fd, id) < 0 ||
+	    strcmp(given, same) != 0)
+		return -EBADMSG;
+	if (family)
+		return family->id == id ? 0 : -EBUSY;
+	err = read_head(&head, fd);
+	if (err)
+		return err;
+	/* The program that was given it may have started this one without. */
+	if (head.id != id)
+		return -EBADF;
+	err = join_family(fd);
+	if (!err)
+		close(fd);
+	return err;
+}
+
+int tine_family_join(int fd)
+{
+	if (fd < TINE_FAMILY_INHERITED)
+		return -EBADF;
+	return fd == TINE_FAMILY_INHERITED ? join_inherited() : join_family(fd);
 }

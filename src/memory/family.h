@@ -48,10 +48,26 @@ static inline size_t family_room(const struct family *family)
 	return family->span - FAMILY_PAGE;
 }
 
+/* Whether it lies in this process's family's memory; for each call, and so no more. */
+static inline bool family_holds(const void *mem)
+{
+	const struct family *family = family_known();
+
+	return family && (uintptr_t)mem - (uintptr_t)family_base(family) < family->span;
+}
+
 /*
  * This process's family, which is made if there is none: begin() writes what others are
  * to find in its memory. NULL: no memory, or begin() returned another value than 0.
  */
 struct family *family_have(int (*begin)(void *mem, size_t len));
+
+/* Its descriptor, or -EBADF: somebody has closed it. */
+int family_fd(const struct family *);
+
+/* The variable that tells a program the number of such a descriptor, and whose it is. */
+#define FAMILY_VARIABLE	  "TINE_FAMILY"
+#define FAMILY_GIVEN	  "%d:%016llx"
+#define FAMILY_GIVEN_SIZE 32
 
 #endif

@@ -231,7 +231,7 @@ static void lock_keepers(void)
 }
 
 int keeper_spawn(struct keeper **out, struct keeper_request *request, const char *strings,
-		 const int *fds, size_t n, pid_t *pid, int *pidfd)
+		 const int *fds, pid_t *pid, int *pidfd)
 {
 	struct answer answer = { 0 };
 	int err, fd = -1;
@@ -239,7 +239,8 @@ int keeper_spawn(struct keeper **out, struct keeper_request *request, const char
 	lock_keepers();
 	err = have_keeper();
 	if (!err)
-		err = ask_keeper(keepers, request, strings, fds, n, &answer, &fd);
+		err = ask_keeper(keepers, request, strings, fds, passed_count(request),
+				 &answer, &fd);
 	if (!err) {
 		keepers->uses++;
 		*out = keepers;

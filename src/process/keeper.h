@@ -13,9 +13,27 @@ struct keeper_request {
 	int signal;
 	pid_t pid;	     /* of the program */
 	uint32_t argc, envc; /* strings that follow: arguments, then variables */
-	uint64_t len; /* of all those, in bytes; or in a file, the last descriptor */
+	uint64_t len;	     /* of all those, in bytes */
+	bool family;	     /* the descriptor of the family's memory is passed on */
 };
 #define MOST_SAID ((size_t)64 << 10) /* of strings, in a message; more: in a file */
+
+/*
+ * Descriptors of KEEPER_SPAWN: what becomes 0, 1 and 2; the folder; that of the family's
+ * memory, if the program is to have it; the file, if that is where strings are.
+ */
+enum { PASSED_FOLDER = 3, PASSED_FAMILY };
+#define FAMILY_FD 3 /* of the family's memory, in the program */
+
+static inline size_t passed_strings(const struct keeper_request *request)
+{
+	return PASSED_FAMILY + request->family;
+}
+
+static inline size_t passed_count(const struct keeper_request *request)
+{
+	return passed_strings(request) + (request->len > MOST_SAID);
+}
 
 /* And what it says. */
 struct answer {
@@ -33,12 +51,12 @@ struct answer {
 #define ANSWER_MS 5000
 
 /*
- * fds: what becomes 0, 1 and 2, and the folder; and the file, if that is where strings
- * are. The first call starts the process's keeper; the pidfd is the caller's to close,
- * and keeper_end() has to follow.
+ * fds: passed_count() of them; strings: where they are not in a file. The first call
+ * starts the process's keeper; the pidfd is the caller's to close, and keeper_end() has
+ * to follow.
  */
 int keeper_spawn(struct keeper **, struct keeper_request *, const char *strings,
-		 const int *fds, size_t n, pid_t *pid, int *pidfd);
+		 const int *fds, pid_t *pid, int *pidfd);
 /* A signal for its process group. -ESRCH: it has ended. */
 int keeper_kill(struct keeper *, pid_t pid, int signal);
 /* How it ended, and what it used; -EAGAIN: it has not. */

@@ -185,6 +185,7 @@ static void settle_signals(void)
 struct execution {
 	char **argv, **env;
 	const int *fds;
+	bool family; /* is among them */
 	pid_t keeper;
 	int refusal;
 };
@@ -202,7 +203,8 @@ __attribute__((no_sanitize_address)) static int be_program(void *arg)
 	for (int fd = 0; fd < 3; fd++)
 		if (dup2(program->fds[fd], fd) < 0)
 			goto refuse;
-	if (fchdir(program->fds[3]) != 0)
+	if (fchdir(program->fds[PASSED_FOLDER]) != 0 ||
+	    (program->family && dup2(program->fds[PASSED_FAMILY], FAMILY_FD) < 0))
 		goto refuse;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -309,7 +311,9 @@ static int spawn_from(struct keeping *keeping, const struct keeper_request *requ
 		      char *strings, const int *fds, struct answer *answer, int *pidfd)
 {
 	size_t pointers = (size_t)request->argc + request->envc + 3;
-	struct execution program = { .fds = fds, .keeper = getpid() };
+	struct execution program = { .fds = fds,
+				     .family = request->family,
+				     .keeper = getpid() };
 	char mark[MARK_SIZE];
 	char **table;
 	int err;
@@ -337,7 +341,7 @@ static int spawn_from_file(struct keeping *keeping, const struct keeper_request 
 			   const int *fds, struct answer *answer, int *pidfd)
 {
 	char *strings = mmap(NULL, request->len, PROT_READ | PROT_WRITE, MAP_PRIVATE,
-			     fds[MOST_PASSED - 1], 0);
+			     fds[passed_strings(request)], 0);
 	int err;
 
 	if (strings == MAP_FAILED)
@@ -533,9 +537,9 @@ static int serve_request(struct keeping *keeping, const struct keeper_request *r
 {
 	switch (request->kind) {
 	case KEEPER_SPAWN:
-		if (n < MOST_PASSED - 1 || (n < MOST_PASSED && request->len > MOST_SAID))
+		if (n != passed_count(request))
 			return -EMFILE;
-		return n == MOST_PASSED
+		return request->len > MOST_SAID
 			       ? spawn_from_file(keeping, request, fds, answer, pidfd)
 			       : spawn_from(keeping, request, strings, fds, answer,
 					    pidfd);

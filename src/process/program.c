@@ -4,11 +4,13 @@
 
 #include "base/futex.h"
 #include "base/options.h"
+#include "memory/family.h"
 #include "process/keeper.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -43,17 +45,25 @@ static void pack_string(struct packed *packed, const char *string)
 	packed->len += len;
 }
 
-/* Arguments, and the variables: those given, and the caller's others. */
+/*
+ * Arguments, and the variables: those given, and the caller's others. What its own
+ * starter has passed to it is not passed on.
+ */
 static void pack_command(struct packed *packed, const tine_command *command,
-			 struct keeper_request *request)
+			 const char *given, struct keeper_request *request)
 {
 	request->argc = request->envc = 0;
 	for (const char *const *at = command->argv; *at; at++, request->argc++)
 		pack_string(packed, *at);
+	if (command->family) {
+		pack_string(packed, given);
+		request->envc++;
+	}
 	for (const char *const *at = command->env; at && *at; at++, request->envc++)
 		pack_string(packed, *at);
 	for (char **at = environ; at && *at; at++)
-		if (!is_overridden(*at, command->env)) {
+		if (!is_overridden(*at, command->env) &&
+		    !same_name(*at, FAMILY_VARIABLE "=")) {
 			pack_string(packed, *at);
 			request->envc++;
 		}
@@ -87,7 +97,7 @@ static int strings_file(const char *strings, size_t len)
 static bool command_is_valid(const tine_command *command)
 {
 	if (!command || !command->argv || !command->argv[0] || !*command->argv[0] ||
-	    !TAIL_IS_ZERO(command))
+	    !ROOM_IS_ZERO(command))
 		return false;
 	for (const char *const *at = command->env; at && *at; at++)
 		if (**at == '=' || !strchr(*at, '='))
@@ -95,34 +105,36 @@ static bool command_is_valid(const tine_command *command)
 	return true;
 }
 
-/* Asks for it: fds has the four descriptors, and room for a fifth. */
+/* Asks for it: fds has the descriptors, and room for that of a file. */
 static int ask_for(struct program *program, const tine_command *command, int *fds)
 {
-	struct keeper_request request = { .kind = KEEPER_SPAWN };
+	struct keeper_request request = { .kind = KEEPER_SPAWN,
+					  .family = command->family };
+	char given[sizeof(FAMILY_VARIABLE) + FAMILY_GIVEN_SIZE];
 	struct packed packed = { NULL, 0 };
-	size_t n = MOST_PASSED - 1;
-	int err;
+	int file = -1, err;
 
-	pack_command(&packed, command, &request);
+	snprintf(given, sizeof(given), FAMILY_VARIABLE "=" FAMILY_GIVEN, FAMILY_FD,
+		 (unsigned long long)tine_family_id());
+	pack_command(&packed, command, given, &request);
 	packed.at = malloc(packed.len);
 	if (!packed.at)
 		return -ENOMEM;
 	packed.len = 0;
-	pack_command(&packed, command, &request);
+	pack_command(&packed, command, given, &request);
 	request.len = packed.len;
 	if (packed.len > MOST_SAID) {
-		fds[n] = strings_file(packed.at, packed.len);
-		err = fds[n] < 0 ? fds[n] : 0;
+		file = strings_file(packed.at, packed.len);
+		err = file < 0 ? file : 0;
 		if (err)
 			goto free_strings;
-		n++;
+		fds[passed_strings(&request)] = file;
 	}
-	err = keeper_spawn(&program->keeper, &request,
-			   n == MOST_PASSED ? NULL : packed.at, fds, n, &program->pid,
-			   &program->pidfd);
+	err = keeper_spawn(&program->keeper, &request, file < 0 ? packed.at : NULL, fds,
+			   &program->pid, &program->pidfd);
 	program->pidfd_was = end_of(program->pidfd);
-	if (n == MOST_PASSED)
-		close(fds[n - 1]);
+	if (file >= 0)
+		close(file);
 free_strings:
 	free(packed.at);
 	return err;
@@ -135,6 +147,11 @@ int program_start(struct program *program, const tine_command *command)
 	if (!command_is_valid(command))
 		return -EINVAL;
 	*program = (struct program){ .owner = getpid(), .pidfd = -1 };
+	if (command->family) {
+		fds[PASSED_FAMILY] = tine_family_fd();
+		if (fds[PASSED_FAMILY] < 0)
+			return fds[PASSED_FAMILY];
+	}
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0)
 		return -errno;
@@ -143,14 +160,14 @@ int program_start(struct program *program, const tine_command *command)
 		if (fds[i] == -1)
 			fds[i] = null;
 	}
-	fds[3] = open(command->folder ? command->folder : ".",
-		      O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fds[3] < 0) {
+	fds[PASSED_FOLDER] = open(command->folder ? command->folder : ".",
+				  O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fds[PASSED_FOLDER] < 0) {
 		err = -errno;
 		goto close_null;
 	}
 	err = ask_for(program, command, fds);
-	close(fds[3]);
+	close(fds[PASSED_FOLDER]);
 close_null:
 	close(null);
 	return err;

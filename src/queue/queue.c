@@ -6,6 +6,7 @@
 #include "base/deadline.h"
 #include "base/futex.h"
 #include "base/options.h"
+#include "memory/family.h"
 #include "memory/heap.h"
 #include "trace/trace.h"
 
@@ -34,6 +35,18 @@
 #define YIELD_EVERY 12000
 #define AWAKE	    25000 /* at first, */
 #define YIELDS	    4	  /* and then */
+
+static inline bool is_queue(const tine_queue *queue)
+{
+	return __builtin_expect(family_holds(queue), 1) &&
+	       __builtin_expect(queue->magic == QUEUE_MAGIC, 1);
+}
+
+/* Of what is no queue: another family's, or none, or freed. */
+static int not_a_queue(const tine_queue *queue)
+{
+	return !queue || family_holds(queue) ? -EINVAL : -EXDEV;
+}
 
 /* ---- sitting down ------------------------------------------------------------------ */
 
@@ -365,8 +378,8 @@ int tine_queue_join(tine_queue *queue)
 	struct desk *desk;
 	int err;
 
-	if (!queue)
-		return -EINVAL;
+	if (!is_queue(queue))
+		return not_a_queue(queue);
 	err = find_desk(queue, &desk, tine_after(DESK_MS));
 	if (err)
 		return err;
@@ -429,7 +442,9 @@ int tine_queue_put(tine_queue *queue, const void *msg, size_t len, int64_t deadl
 {
 	ssize_t n;
 
-	if (!queue || !msg || len == 0 || is_no_deadline(deadline))
+	if (!is_queue(queue))
+		return not_a_queue(queue);
+	if (!msg || len == 0 || is_no_deadline(deadline))
 		return -EINVAL;
 	if (len > queue->max_len)
 		return -EMSGSIZE;
@@ -442,7 +457,9 @@ int tine_queue_put(tine_queue *queue, const void *msg, size_t len, int64_t deadl
 ssize_t tine_queue_put_many(tine_queue *queue, const void *msgs, size_t n,
 			    int64_t deadline)
 {
-	if (!queue || (!msgs && n > 0) || is_no_deadline(deadline))
+	if (!is_queue(queue))
+		return not_a_queue(queue);
+	if ((!msgs && n > 0) || is_no_deadline(deadline))
 		return -EINVAL;
 	return put(queue, msgs, queue->max_len, n, deadline);
 }
@@ -841,7 +858,9 @@ ssize_t tine_queue_get(tine_queue *queue, void *buf, size_t size, int64_t deadli
 	struct sink sink = { .buf = buf, .size = size, .n = 1 };
 	ssize_t got;
 
-	if (!queue || (!buf && size > 0) || is_no_deadline(deadline))
+	if (!is_queue(queue))
+		return not_a_queue(queue);
+	if ((!buf && size > 0) || is_no_deadline(deadline))
 		return -EINVAL;
 	got = get_at_once(queue, buf, size, deadline);
 	if (got > 0)
@@ -854,7 +873,9 @@ ssize_t tine_queue_lease(tine_queue *queue, void *buf, size_t size, tine_lease *
 {
 	struct sink sink = { .buf = buf, .size = size, .n = 1, .lease = lease };
 
-	if (!queue || (!buf && size > 0) || !lease || is_no_deadline(deadline))
+	if (!is_queue(queue))
+		return not_a_queue(queue);
+	if ((!buf && size > 0) || !lease || is_no_deadline(deadline))
 		return -EINVAL;
 	return get(queue, &sink, deadline);
 }
@@ -863,7 +884,9 @@ ssize_t tine_queue_get_many(tine_queue *queue, void *msgs, size_t n, int64_t dea
 {
 	struct sink sink = { .buf = msgs, .n = n, .many = true };
 
-	if (!queue || !msgs || n == 0 || is_no_deadline(deadline))
+	if (!is_queue(queue))
+		return not_a_queue(queue);
+	if (!msgs || n == 0 || is_no_deadline(deadline))
 		return -EINVAL;
 	sink.size = queue->max_len;
 	if (n > MOST_AT_ONCE)
@@ -877,8 +900,8 @@ int tine_queue_ack(tine_queue *queue, tine_lease lease)
 	struct desk *desk;
 	struct box *box;
 
-	if (!queue)
-		return -EINVAL;
+	if (!is_queue(queue))
+		return not_a_queue(queue);
 	id = member_id();
 	if (!id)
 		return -ENOMEM;
@@ -908,7 +931,7 @@ size_t tine_queue_len(const tine_queue *queue)
 {
 	uint64_t head, tail;
 
-	if (!queue)
+	if (!is_queue(queue))
 		return 0;
 	head = atomic_load(&queue->head);
 	tail = atomic_load(&queue->tail);
@@ -921,8 +944,8 @@ int tine_queue_close(tine_queue *queue)
 	struct desk *desk;
 	int err;
 
-	if (!queue)
-		return -EINVAL;
+	if (!is_queue(queue))
+		return not_a_queue(queue);
 	err = find_desk(queue, &desk, tine_after(DESK_MS));
 	if (err)
 		return err;
@@ -989,14 +1012,16 @@ int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *opts
 	for (uint64_t i = 0; i <= queue->mask; i++)
 		atomic_store_explicit(&cell_of(queue, i)->word, cell_word(FREE, 0, i),
 				      memory_order_relaxed);
+	queue->magic = QUEUE_MAGIC;
 	*out = queue;
 	return 0;
 }
 
 void tine_queue_free(tine_queue *queue)
 {
-	if (!queue)
+	if (!is_queue(queue))
 		return;
+	queue->magic = 0;
 	for (unsigned i = 0; i < MEMBERS / DESK_GROUP; i++)
 		tine_shared_free(atomic_load(&queue->group[i]));
 	tine_shared_free(atomic_load(&queue->boxes));

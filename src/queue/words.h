@@ -107,6 +107,8 @@
 #define NO_CLAIM     0
 #define MOST_AT_ONCE 4096 /* messages in one claim */
 
+#define QUEUE_MAGIC  0x7571
+
 enum state { FREE, FULL, STRAY, TAKING, HELD };
 enum role { PRODUCES = 1, CLOSING = 2, CLOSED = 4 };
 /* In a recovery: counts as living; as dead; the same, and its claims were looked at. */
@@ -164,9 +166,10 @@ struct tine_queue {
 	size_t max_len, stride, box_stride;
 	uint64_t capacity, mask; /* messages; cells - 1 */
 	unsigned producers;
-	bool spins;    /* there is another processor that may do what is waited for */
-	int64_t nap;   /* the first, of who waits */
-	int64_t sleep; /* the longest, of who is woken at deaths */
+	uint16_t magic; /* QUEUE_MAGIC, until it is freed */
+	bool spins;	/* there is another processor that may do what is waited for */
+	int64_t nap;	/* the first, of who waits */
+	int64_t sleep;	/* the longest, of who is woken at deaths */
 	char *cells;
 	/* Rarely written. */
 	_Alignas(64) _Atomic(char *) boxes; /* as many as messages; at the first lease */

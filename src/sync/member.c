@@ -114,11 +114,17 @@ static bool in_use(const struct member *member)
 	return atomic_load(&member->life) % 2 != 0;
 }
 
-/* By what /proc says; where it says too little, it is better not to bury the living. */
+/*
+ * By what /proc says; where it says too little, it is better not to bury the living. This
+ * process may have another record, of the program that it was before.
+ */
 static bool lives(const struct member *member, bool *ends)
 {
-	uint64_t started = process_look(atomic_load(&member->pid), ends);
+	pid_t pid = atomic_load(&member->pid);
+	uint64_t started = process_look(pid, ends);
 
+	if (pid == getpid() && member != atomic_load(&self))
+		return false;
 	return started == atomic_load(&member->started) || started == STARTED_SOMETIME;
 }
 

@@ -22,7 +22,8 @@
  *					the process lives: the lock is let go again, and
  *					/proc asked now and then, until another thread
  *					of it comes by and takes the lock
- *	executes a program		counts as alive until that ends
+ *	executes a program		counts as alive until that ends, or joins the
+ *					family and looks: it knows its own number
  *
  * Whoever waits may sleep until somebody dies: on the words of the records' locks, which
  * the kernel wakes one sleeper for, and on a count of burials, which the burier wakes all

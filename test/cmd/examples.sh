@@ -22,6 +22,10 @@ result $? "cached, from the cache"
     grep -qx '5411 primes' "$work/out"
 result $? "search"
 
+"$BUILD/examples/example-join" >"$work/out" 2>"$work/err" && [ ! -s "$work/err" ] &&
+    grep -qx '333833500' "$work/out"
+result $? "join"
+
 "$BUILD/examples/example-verify" >"$work/out" 2>"$work/err" && [ ! -s "$work/err" ] &&
     [ "$(cat "$work/out")" = '112272535095295 is not prime
 100109100129100369 is not prime

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A program of the installed kind that joins a family: family-joiner VERB NAME. NAME is
+ * that of a scene. It exits with 0 when all went well there.
+ */
+#include "family_use.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EXPECT(value, expected) expect(__LINE__, value, expected)
+
+static void expect(int line, long value, long expected)
+{
+	if (value == expected)
+		return;
+	fprintf(stderr, "family-joiner:%d: %ld, not %ld\n", line, value, expected);
+	_exit(1);
+}
+
+/* Doubles what comes, until the end. */
+static void echo(struct scene *scene)
+{
+	long n;
+
+	while (tine_queue_get(scene->to, &n, sizeof(n), tine_after(60000)) > 0) {
+		n *= 2;
+		EXPECT(tine_queue_put(scene->from, &n, sizeof(n), tine_after(60000)), 0);
+	}
+	EXPECT(tine_queue_close(scene->from), 0);
+}
+
+/* Takes all that is there to be held, and is killed. */
+static void hold(struct scene *scene)
+{
+	tine_lease lease;
+	long n;
+
+	EXPECT(tine_lock_acquire(&scene->lock, tine_after(60000)), 0);
+	EXPECT(tine_sem_wait(&scene->sem, tine_after(60000)), 0);
+	EXPECT(tine_queue_lease(scene->to, &n, sizeof(n), &lease, tine_after(60000)),
+	       sizeof(n));
+	EXPECT(tine_queue_put(scene->from, &n, sizeof(n), tine_after(60000)), 0);
+	tine_event_set(&scene->begun);
+	for (;;)
+		pause();
+}
+
+/* Comes to the barrier once, and dies before the second time. */
+static void leave_barrier(struct scene *scene)
+{
+	int err = tine_barrier_wait(&scene->barrier, 2, tine_after(60000));
+
+	EXPECT(err == 0 || err == 1, 1);
+	tine_event_set(&scene->begun);
+	for (;;)
+		pause();
+}
+
+static void meet(struct scene *scene)
+{
+	int err = tine_barrier_wait(&scene->barrier, 2, tine_after(60000));
+
+	EXPECT(err == 0 || err == 1, 1);
+	EXPECT(tine_lock_acquire(&scene->lock, tine_after(60000)), 0);
+	while (scene->state != 1)
+		EXPECT(tine_cond_wait(&scene->cond, &scene->lock, tine_after(60000)), 0);
+	scene->state = 2;
+	EXPECT(tine_lock_release(&scene->lock), 0);
+	EXPECT(tine_event_wait(&scene->go, tine_after(60000)), 0);
+}
+
+/* Frees what others have made, and leaves what is new. */
+static void exchange(struct scene *scene)
+{
+	tine_shared_free(scene->block);
+	tine_queue_free(scene->to);
+	scene->block = tine_shared_new(1, 1 << 20);
+	EXPECT(scene->block != NULL, 1);
+	strcpy(scene->block, "a joiner's");
+	EXPECT(tine_queue_new(&scene->to, sizeof(long), NULL), 0);
+	EXPECT(tine_queue_put(scene->to, &(long){ 7 }, sizeof(long), TINE_NOWAIT), 0);
+}
+
+static int put_as_child(void *arg)
+{
+	struct scene *scene = arg;
+
+	return -tine_queue_put(scene->to, &(long){ 8 }, sizeof(long), TINE_NOWAIT);
+}
+
+static void start_child(struct scene *scene)
+{
+	tine_process *process;
+	tine_exit how;
+
+	EXPECT(tine_process_start(&process, put_as_child, scene, NULL), 0);
+	EXPECT(tine_process_wait(process, &how, tine_after(60000)), 0);
+	EXPECT(how.code, 0);
+	tine_process_free(process);
+}
+
+static int triple(const void *in, void *out)
+{
+	*(long *)out = 3 * *(const long *)in;
+	return 0;
+}
+static const tine_task task = TINE_TASK(triple, long, long);
+
+/* A pool of its own, over blocks of the family's. */
+static void have_pool(struct scene *scene)
+{
+	enum { N = 100 };
+	long *in = tine_shared_new(N, sizeof(*in)), *out = scene->block;
+	tine_pool *pool;
+
+	for (long i = 0; i < N; i++)
+		in[i] = i;
+	EXPECT(tine_pool_new(&pool, &(tine_pool_opts){ .workers = 2 }), 0);
+	EXPECT(tine_pool_map(pool, &task, in, out, N, NULL, TINE_FOREVER), 0);
+	tine_pool_free(pool);
+	tine_shared_free(in);
+}
+
+/* Goes on when the founder, and all others, have ended; says so by its exit code. */
+static void outlive(struct scene *scene)
+{
+	void *block;
+	long n;
+
+	tine_event_set(&scene->begun);
+	EXPECT(tine_lock_acquire(&scene->lock, tine_after(60000)), -EOWNERDEAD);
+	EXPECT(tine_lock_release(&scene->lock), 0);
+	EXPECT(tine_queue_get(scene->to, &n, sizeof(n), tine_after(60000)), sizeof(n));
+	EXPECT(tine_queue_get(scene->to, &n, sizeof(n), tine_after(60000)), 0);
+	EXPECT(tine_queue_put(scene->from, &n, sizeof(n), tine_after(60000)), 0);
+	block = tine_shared_new(1, 1 << 20);
+	EXPECT(block != NULL, 1);
+	tine_shared_free(block);
+	printf("outlived\n");
+}
+
+static char **arguments;
+
+/* Executes itself with a message on lease, which it then gets again. */
+static void execute_again(struct scene *scene)
+{
+	tine_lease lease;
+	char family[16];
+	long n;
+
+	EXPECT(tine_queue_lease(scene->to, &n, sizeof(n), &lease, tine_after(60000)),
+	       sizeof(n));
+	EXPECT(tine_lock_acquire(&scene->lock, tine_after(60000)), 0);
+	snprintf(family, sizeof(family), "%d", dup(tine_family_fd()));
+	execl(arguments[0], arguments[0], "executed", arguments[2], family, NULL);
+	EXPECT(errno, 0);
+}
+
+static void executed(struct scene *scene)
+{
+	long n;
+
+	EXPECT(tine_queue_get(scene->to, &n, sizeof(n), tine_after(60000)), sizeof(n));
+	EXPECT(n, 5);
+	EXPECT(tine_lock_acquire(&scene->lock, tine_after(60000)), -EOWNERDEAD);
+	EXPECT(tine_lock_release(&scene->lock), 0);
+}
+
+static void come_and_go(struct scene *scene)
+{
+	long n;
+
+	EXPECT(tine_queue_put(scene->to, &(long){ 1 }, sizeof(long), tine_after(60000)),
+	       0);
+	EXPECT(tine_queue_get(scene->to, &n, sizeof(n), tine_after(60000)), sizeof(n));
+	scene->state++;
+}
+
+static const struct verb {
+	const char *name;
+	void (*fn)(struct scene *);
+} verbs[] = {
+	{ "echo", echo },
+	{ "hold", hold },
+	{ "meet", meet },
+	{ "leave-barrier", leave_barrier },
+	{ "exchange", exchange },
+	{ "start-child", start_child },
+	{ "have-pool", have_pool },
+	{ "outlive", outlive },
+	{ "execute-again", execute_again },
+	{ "executed", executed },
+	{ "come-and-go", come_and_go },
+};
+
+/* "code": what joining returns, by the third argument's descriptor or by none. */
+int main(int argc, char **argv)
+{
+	struct scene *scene;
+	int err;
+
+	arguments = argv;
+	if (argc < 3)
+		return 2;
+	err = tine_family_join(argc > 3 ? atoi(argv[3]) : TINE_FAMILY_INHERITED);
+	if (strcmp(argv[1], "code") == 0)
+		return -err;
+	EXPECT(err, 0);
+	EXPECT(tine_family_find((void **)&scene, argv[2]), 0);
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
+		if (strcmp(argv[1], verbs[i].name) == 0) {
+			scene->pid = getpid();
+			verbs[i].fn(scene);
+			return 0;
+		}
+	return 2;
+}
