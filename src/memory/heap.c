@@ -158,10 +158,20 @@ static void derive_heap(struct heap *heap)
 	heap->bereft = heap->owns;
 }
 
+int64_t shared_patience(void)
+{
+	return tine_after(PATIENT_MS);
+}
+
 bool heap_lock(struct heap *heap, int64_t deadline)
 {
-	/* Bound: the deadline; a holder that runs has it for no call that blocks. */
-	int err = lock_inner(&heap->lock, deadline);
+	int err = lock_inner_soon(&heap->lock);
+
+	if (err == -ETIMEDOUT)
+		/* Bound: the deadline; a holder that runs makes no call that blocks. */
+		err = lock_inner(&heap->lock, deadline == SHARED_PATIENTLY
+						      ? shared_patience()
+						      : deadline);
 
 	if (err && err != -EOWNERDEAD)
 		return false;
@@ -178,11 +188,6 @@ void heap_unlock(struct heap *heap)
 	tine_lock_release(&heap->lock);
 }
 
-int64_t shared_patience(void)
-{
-	return tine_after(PATIENT_MS);
-}
-
 /* ---- blocks: with the lock held ---------------------------------------------------- */
 
 /* -ENOSPC: the heap has to grow. */
@@ -193,7 +198,7 @@ static int take_large(struct heap *heap, size_t size, uint64_t owner, void **out
 
 	if (unit == NONE)
 		return -ENOSPC;
-	heap->used += need * UNIT;
+	count_more(&heap->used, need * UNIT);
 	*out = address(heap, unit);
 	return 0;
 }
@@ -226,7 +231,7 @@ static int new_slab(struct heap *heap, uint32_t class, uint32_t *out)
 	slab->class = class;
 	slab->room = capacity(class);
 	slab->owned = false;
-	atomic_store(&heap->table[unit].word, word_of(SLAB, 1));
+	set_word(&heap->table[unit], SLAB, 1);
 	list_add(heap, unit, SPAN_LISTS + class);
 	*out = unit;
 	return 0;
@@ -269,7 +274,7 @@ static int take_small(struct heap *heap, size_t size, uint64_t owner, void **out
 	atomic_fetch_or(&slab->used[slot / 64], UINT64_C(1) << slot % 64);
 	if (--slab->room == 0)
 		list_remove(heap, unit);
-	heap->used += block_size(class);
+	count_more(&heap->used, block_size(class));
 	*out = address(heap, unit) + slot * block_size(class);
 	return 0;
 }
@@ -308,7 +313,7 @@ static void release_small(struct heap *heap, uint32_t unit, uint32_t slot)
 	size_t size = block_size(slab->class);
 
 	atomic_fetch_and(&slab->used[slot / 64], ~(UINT64_C(1) << slot % 64));
-	heap->used -= size;
+	count_less(&heap->used, size);
 	if (slab->room++ == 0)
 		list_add(heap, unit, SPAN_LISTS + slab->class);
 	/*
@@ -330,7 +335,7 @@ void heap_release(struct heap *heap, const struct block *block)
 	if (kind_of(word) == SLAB) {
 		release_small(heap, block->unit, block->slot);
 	} else {
-		heap->used -= len_of(word) * UNIT;
+		count_less(&heap->used, len_of(word) * UNIT);
 		spans_free(heap, block->unit);
 	}
 }
@@ -432,12 +437,12 @@ void *tine_shared_new(size_t n, size_t size)
 
 	return __builtin_mul_overflow(n, size, &total)
 		       ? NULL
-		       : shared_alloc(total, shared_patience());
+		       : shared_alloc(total, SHARED_PATIENTLY);
 }
 
 void *tine_shared_raw(size_t size)
 {
-	return shared_alloc_raw(size, shared_patience());
+	return shared_alloc_raw(size, SHARED_PATIENTLY);
 }
 
 /* ---- free -------------------------------------------------------------------------- */

@@ -17,6 +17,8 @@ void *shared_alloc(size_t size, int64_t deadline);
 void *shared_alloc_raw(size_t size, int64_t deadline);
 /* The deadline of calls that have none: in a second. */
 int64_t shared_patience(void);
+/* The same for calls of these files, found only where there is somebody to wait for. */
+#define SHARED_PATIENTLY INT64_MIN
 
 /*
  * A pointer of the family's, NULL at first: to the table of its members. NULL: no memory.

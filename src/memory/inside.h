@@ -81,6 +81,28 @@ static inline uint32_t len_of(uint32_t word)
 	return word & 0xfffffff;
 }
 
+/*
+ * With the lock held, of which the release makes all of it visible in time. Who looks
+ * without it, or after the death of the holder, sees what was written before.
+ */
+static inline void set_word(struct unit *unit, enum kind kind, uint32_t len)
+{
+	atomic_store_explicit(&unit->word, word_of(kind, len), memory_order_release);
+}
+
+/* With the lock held: others at most read it, as a count of the moment. */
+static inline void count_more(_Atomic size_t *count, size_t n)
+{
+	atomic_store_explicit(count,
+			      atomic_load_explicit(count, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
+static inline void count_less(_Atomic size_t *count, size_t n)
+{
+	count_more(count, -n);
+}
+
 static inline char *address(const struct heap *heap, uint32_t unit)
 {
 	return heap->first + unit * UNIT;

@@ -116,7 +116,7 @@ static void join_span(struct heap *heap, uint32_t unit)
 		}
 	}
 	if (len != len_of(heap->table[unit].word))
-		atomic_store(&heap->table[unit].word, word_of(FREE, len));
+		set_word(&heap->table[unit], FREE, len);
 	list_span(heap, unit, len);
 }
 
@@ -124,8 +124,8 @@ void spans_free(struct heap *heap, uint32_t unit)
 {
 	uint32_t len = len_of(heap->table[unit].word);
 
-	atomic_store(&heap->table[unit].word, word_of(FREE, len));
-	heap->kept += count_there(heap, unit, len);
+	set_word(&heap->table[unit], FREE, len);
+	count_more(&heap->kept, count_there(heap, unit, len));
 	join_span(heap, unit);
 }
 
@@ -139,7 +139,7 @@ bool spans_grow(struct heap *heap, uint32_t need)
 		return false;
 	if (pages_commit(&heap->table[high], n * sizeof(*heap->table)) != 0)
 		return false;
-	atomic_store(&heap->table[high].word, word_of(FREE, n));
+	set_word(&heap->table[high], FREE, n);
 	atomic_store(&heap->high, high + n);
 	spans_free(heap, high);
 	return true;
@@ -166,12 +166,13 @@ uint32_t spans_take(struct heap *heap, uint32_t need, uint64_t owner)
 	len = len_of(heap->table[unit].word);
 	list_remove(heap, unit);
 	if (len > need)
-		atomic_store(&heap->table[unit + need].word, word_of(FREE, len - need));
-	atomic_store(&heap->table[unit].owner, owner);
-	atomic_store(&heap->table[unit].word, word_of(LARGE, need));
+		set_word(&heap->table[unit + need], FREE, len - need);
+	/* Relaxed: before the word. */
+	atomic_store_explicit(&heap->table[unit].owner, owner, memory_order_relaxed);
+	set_word(&heap->table[unit], LARGE, need);
 	if (len > need)
 		list_span(heap, unit + need, len - need);
-	heap->kept -= count_there(heap, unit, need);
+	count_less(&heap->kept, count_there(heap, unit, need));
 	return unit;
 }
 

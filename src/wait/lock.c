@@ -51,6 +51,7 @@
 #define PLACE	   8	/* bits to the left */
 #define MOST_LOCKS 2040 /* that a thread holds; of the kernel's 2048 */
 #define RESERVED   40	/* of them, for locks inside objects */
+#define SPINS	   100	/* before a sleep, which takes some microseconds */
 #define GRACE	   INT64_C(1000000)
 #define RELOOK	   INT64_C(200000000)
 
@@ -319,6 +320,17 @@ int tine_lock_acquire(tine_lock *lock, int64_t deadline)
 int lock_steadily(tine_lock *lock, int64_t deadline)
 {
 	return acquire_with_room(lock, deadline, RESERVED, false);
+}
+
+int lock_inner_soon(tine_lock *lock)
+{
+	int err = acquire_with_room(lock, TINE_NOWAIT, 0, false);
+
+	for (int i = 0; err == -ETIMEDOUT && i < SPINS; i++) {
+		cpu_relax();
+		err = acquire_with_room(lock, TINE_NOWAIT, 0, false);
+	}
+	return err;
 }
 
 int lock_inner(tine_lock *lock, int64_t deadline)
