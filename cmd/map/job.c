@@ -25,6 +25,9 @@
 
 enum { MOST_OF_LINE = 64 << 10, PIECE = 64 << 10 };
 
+#define FIRST_PAUSE MAP_SECOND
+#define MOST_PAUSE  (60 * MAP_SECOND)
+
 struct output *job_lines;
 bool job_muted;
 static struct job *spare_jobs;
@@ -373,6 +376,16 @@ int job_finish(struct job *job)
 	if (job->why == WHY_EXIT && job->how.signal == SIGKILL && system_killed())
 		job->why = WHY_SYSTEM;
 	return keeper ? -EPIPE : err;
+}
+
+void job_pause(struct job *job)
+{
+	int64_t pause = FIRST_PAUSE;
+
+	for (unsigned i = 1; i < job->attempt && pause < MOST_PAUSE; i++)
+		pause *= 2;
+	job->state = JOB_PAUSES;
+	job->due = tine_now() + (pause < MOST_PAUSE ? pause : MOST_PAUSE);
 }
 
 void job_forget(struct job *job)

@@ -24,6 +24,8 @@ void job_stop(struct job *, enum why);
 void job_kill(struct job *);
 /* Once its first process has ended: ends the rest, reads the rest. The same. */
 int job_finish(struct job *);
+/* Until it is tried again. */
+void job_pause(struct job *);
 /* What it has written is not printed, for another attempt follows. */
 void job_forget(struct job *);
 /* The last of it. The job is gone. */

@@ -13,9 +13,11 @@
  */
 #include "map/loop.h"
 
+#include "map/gate.h"
 #include "map/input.h"
 #include "map/job.h"
 #include "map/show.h"
+#include "map/signals.h"
 #include "map/strays.h"
 #include "map/watch.h"
 #include "map/words.h"
@@ -26,14 +28,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 /* How many jobs are taken in a row, before other things are looked at. */
 enum { BATCH = 64 };
-#define ASK_AGAIN   (MAP_SECOND / 20)
-#define FIRST_PAUSE MAP_SECOND
-#define MOST_PAUSE  (60 * MAP_SECOND)
+#define ASK_AGAIN (MAP_SECOND / 20)
 
 static struct {
 	struct job **slots;
@@ -50,8 +49,6 @@ static struct {
 
 	int blocked; /* the descriptor that output waits for, or -1 */
 	int signals;
-	sigset_t set;
-	bool pipe_ignored; /* SIGPIPE, by whoever started this */
 	struct pollfd *polled;
 	size_t polled_count;
 } loop;
@@ -62,6 +59,7 @@ static void leave_slot(struct job *job)
 {
 	loop.slots[job->slot] = NULL;
 	loop.running--;
+	gate_give(job->token);
 }
 
 /* Nothing starts any more, and what runs is not wanted. */
@@ -110,7 +108,8 @@ static void fail_output(int fd, int err)
 	}
 	if (err == -EPIPE) {
 		/* Who has closed it knows. */
-		loop.signal = loop.signal || loop.pipe_ignored ? loop.signal : SIGPIPE;
+		loop.signal = loop.signal || signals_pipe_ignored() ? loop.signal
+								    : SIGPIPE;
 		fail_with(BROKEN);
 		return;
 	}
@@ -154,15 +153,6 @@ static void end_job(struct job *job)
 		stop_everything();
 }
 
-static int64_t pause_before(unsigned attempt)
-{
-	int64_t pause = FIRST_PAUSE;
-
-	for (unsigned i = 1; i < attempt && pause < MOST_PAUSE; i++)
-		pause *= 2;
-	return pause < MOST_PAUSE ? pause : MOST_PAUSE;
-}
-
 static bool is_tried_again(const struct job *job)
 {
 	return !job_is_good(job) && job->why != WHY_UNWANTED && !loop.stopping &&
@@ -191,8 +181,7 @@ static void finish_job(struct job *job)
 	if (show_attempt(job) < 0)
 		fail_with(BROKEN);
 	job_forget(job);
-	job->state = JOB_PAUSES;
-	job->due = tine_now() + pause_before(job->attempt);
+	job_pause(job);
 }
 
 /* ---- starts ------------------------------------------------------------------------ */
@@ -276,7 +265,7 @@ static unsigned free_slot(void)
 }
 
 /* False: there is no input now. */
-static bool begin_next(void)
+static bool begin_next(int token)
 {
 	static struct strings row;
 	struct job *job;
@@ -297,6 +286,7 @@ static bool begin_next(void)
 	job = job_new();
 	strings_swap(&job->row, &row);
 	job->number = ++loop.number;
+	job->token = token;
 	job->slot = free_slot();
 	loop.slots[job->slot] = job;
 	loop.running++;
@@ -306,14 +296,25 @@ static bool begin_next(void)
 	return true;
 }
 
+static bool may_start(void)
+{
+	return !loop.stopping && !loop.ended && loop.running < map_options.workers;
+}
+
 /* True: there may be more to begin at once. */
 static bool begin_jobs(void)
 {
 	loop.wanted = false;
-	for (int i = 0; i < BATCH; i++)
-		if (loop.stopping || loop.ended || loop.running == map_options.workers ||
-		    !begin_next())
+	for (int i = 0; i < BATCH; i++) {
+		int token;
+
+		if (!may_start() || !gate_take(loop.running > 0, &token))
 			return false;
+		if (!begin_next(token)) {
+			gate_give(token);
+			return false;
+		}
+	}
 	return true;
 }
 
@@ -321,12 +322,12 @@ static bool begin_jobs(void)
 
 static void take_signals(void)
 {
-	struct signalfd_siginfo info;
+	int number;
 
-	while (read(loop.signals, &info, sizeof(info)) == sizeof(info)) {
+	while ((number = signals_take())) {
 		bool again = loop.signal != 0;
 
-		loop.signal = (int)info.ssi_signo;
+		loop.signal = number;
 		job_muted = true;
 		stop_everything();
 		for (unsigned i = 0; again && i < map_options.workers; i++)
@@ -382,7 +383,7 @@ static bool reads(const struct job *job)
 	return loop.blocked < 0 || !job_streams(job);
 }
 
-enum { POLL_SIGNALS, POLL_INPUT, POLL_OUTPUT, POLL_JOBS };
+enum { POLL_SIGNALS, POLL_INPUT, POLL_OUTPUT, POLL_GATE, POLL_JOBS };
 
 static void fill_polled(void)
 {
@@ -390,6 +391,7 @@ static void fill_polled(void)
 	add_polled(loop.signals, POLLIN);
 	add_polled(loop.wanted && !loop.stopping ? STDIN_FILENO : -1, POLLIN);
 	add_polled(loop.blocked, POLLOUT);
+	add_polled(may_start() ? gate_fd() : -1, POLLIN);
 	for (unsigned i = 0; i < map_options.workers; i++) {
 		const struct job *job = loop.slots[i];
 		bool has_process = job && job->process;
@@ -424,6 +426,8 @@ static void wait_for_something(int64_t due)
 	struct timespec ts = { 0 };
 	int64_t now = tine_now();
 
+	if (may_start() && gate_due() < due)
+		due = gate_due();
 	due = first_due(due);
 	fill_polled();
 	if (due > now) {
@@ -473,29 +477,10 @@ static bool is_over(void)
 
 /* ---- from begin to end ------------------------------------------------------------- */
 
-static void open_signals(void)
-{
-	static const int ends[] = { SIGHUP, SIGINT, SIGTERM };
-	struct sigaction action;
-
-	sigemptyset(&loop.set);
-	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++)
-		/* What nohup(1) and the like have it ignore stays so. */
-		if (sigaction(ends[i], NULL, &action) == 0 &&
-		    action.sa_handler != SIG_IGN)
-			sigaddset(&loop.set, ends[i]);
-	sigprocmask(SIG_BLOCK, &loop.set, NULL);
-	loop.signals = signalfd(-1, &loop.set, SFD_CLOEXEC | SFD_NONBLOCK);
-	loop.pipe_ignored = signal(SIGPIPE, SIG_IGN) == SIG_IGN;
-}
-
 static int end_code(void)
 {
-	if (loop.signal) {
-		signal(loop.signal, SIG_DFL);
-		sigprocmask(SIG_UNBLOCK, &loop.set, NULL);
-		raise(loop.signal);
-	}
+	if (loop.signal)
+		signals_raise(loop.signal);
 	if (loop.code)
 		return loop.code;
 	if (map_options.until == UNTIL_SUCCESS)
@@ -516,7 +501,8 @@ int loop_run(void)
 		output_queue(job_lines = output_new(false));
 	job_open();
 	watch_open();
-	open_signals();
+	gate_open();
+	loop.signals = signals_open();
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	for (;;) {
 		int64_t due, drawn;

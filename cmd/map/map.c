@@ -116,6 +116,11 @@ static const struct option_row rows[] = {
 	  "a number of bytes, or of K, M or G",
 	  "End a job whose processes together use more memory. Default: no limit.",
 	  NULL },
+	{ "memfree", 0, "SIZE", read_size, &map_options.memfree,
+	  "a number of bytes, or of K, M or G",
+	  "Start no job while less memory is available and another job runs. Default: no "
+	  "limit.",
+	  NULL },
 	{ "seed", 's', "SEED", read_map_seed, &map_options.seed,
 	  "a whole number below 2^64, decimal or 0x and hexadecimal",
 	  "The seed of all jobs' TINE_SEED. Default: 1.", NULL },

@@ -56,6 +56,7 @@ struct job {
 	struct strings row;	/* its inputs: lines, or the columns of a row */
 	struct strings words;	/* its command; argv is strings_table(&words) */
 	uint64_t occurrence;	/* how many jobs before it have the same command */
+	int token;		/* of gate_take() */
 	unsigned slot, attempt; /* attempt: from 1 */
 
 	enum job_state {

@@ -28,7 +28,7 @@ LONG = {"map": [(["-j", "2", "sleep", "60", ":::", ".1", ".2", ".3"], "")],
 VALUES = {"trials": "1e6", "workers": "2", "seed": "7", "cache": f"{work}/in/cache",
           "trace": f"{work}/in/trace", "task": "tine-pi", "max-bytes": "2e6",
           "at": f"{work}/in/redis", "html": f"{work}/in/page", "json": f"{work}/in/json",
-         "columns": ",", "per-job": "2", "retries": "1", "timeout": "60", "memory": "1G",
+         "columns": ",", "per-job": "2", "retries": "1", "timeout": "60", "memory": "1G", "memfree": "1K",
          "log": f"{work}/in/log", "results": f"{work}/in/results"}
 # Options that want another, or another run.
 WITH = {"task": ["list"], "max-bytes": ["stat"], "columns": ["echo"]}

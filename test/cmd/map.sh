@@ -192,6 +192,26 @@ assert (code, err) == (0, "") and not os.path.exists("made"), (code, out)
 assert [shlex.split(line)[2] for line in out.splitlines()] == words, out
 assert out.endswith(" plain/./w-1.2\n"), out
 '
+try "--memfree: one job runs, and no more while there is too little" '
+show = ["-j", "2", "-c", "sleep 0.05; echo $TINE_SLOT", ":::", *"abcd"]
+assert run("--memfree", "1000000G", *show)[1] == "0\n" * 4
+assert sorted(set(run("--memfree", "1K", *show)[1].split())) == ["0", "1"]
+'
+try "below make, each job but the first takes one of its jobs, and gives it back" '
+import shutil
+if shutil.which("make"):
+    rule = "\t+@$(TINE) map -j 4 --log $@.log -c \"sleep 0.1; [ $$1 != 9 ]\" ::: 1 2 3 4 9\n"
+    open("Makefile", "w").write("all: a b\na b:\n" + rule.replace("\n", " || true\n"))
+    made = subprocess.run(["make", "-j", "3", "all"], text=True, capture_output=True, env={**os.environ, "TINE": tine})
+    # Make says it if a token is missing in the end.
+    assert made.returncode == 0 and "token" not in made.stderr, made
+    spans = [(line["ended"] - line["seconds"], line["ended"]) for name in "ab"
+             for line in map(json.loads, open(f"{name}.log"))]
+    assert len(spans) == 10
+    # An end is noted when it is over, and the clock of the notes is in ms.
+    most = max(sum(begun < at + 0.002 < ended for begun, ended in spans) for at, _ in spans)
+    assert 2 <= most <= 3, (most, spans)
+'
 try "a line on a terminal, within its width, and nothing of it in the output" '
 import fcntl, pty, struct, termios
 for width in 60, 20:

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_MAP_SIGNALS_H
+#define TINE_MAP_SIGNALS_H
+
+#include <stdbool.h>
+
+/* Signals that end the command: from now on signals_take() has them; the descriptor. */
+int signals_open(void);
+/* The next that came, or 0. */
+int signals_take(void);
+/* Whether writing to a closed pipe is an error as any other, by the caller's wish. */
+bool signals_pipe_ignored(void);
+/* With what it does to any program. */
+void signals_raise(int signal);
+
+#endif
