@@ -301,8 +301,14 @@ typedef struct tine_sem {
 } TINE_LINE_ tine_sem;
 
 typedef struct tine_sem_opts {
+	unsigned max; /* permits that there can be, those that are held too. 0: INT_MAX */
 	bool held; /* a process holds the permits that it takes, until it posts or ends */
-	uint8_t reserved8[7];
+	/*
+	 * There is one permit, from the beginning. The process that has taken it holds
+	 * it; any process may post it back. Not with .held or .max.
+	 */
+	bool mutex;
+	uint8_t reserved8[2];
 	uint64_t reserved[3];
 } tine_sem_opts;
 
@@ -315,7 +321,10 @@ int tine_sem_init(tine_sem *, const tine_sem_opts *);
 /*
  * Adds n permits. With .held, permits that this process holds are returned first, and
  * the rest are new; beside a process that is stopped in a call that takes 20 ms. Returns
- * 0, or -EOVERFLOW: there would be more than INT_MAX permits, and none was added.
+ * 0, or:
+ *   -EOVERFLOW    there would be more than .max permits, and none was added
+ *   -EPERM        with .mutex: the permit is there already
+ *   -EINVAL       with .mutex: n is not 1
  */
 int tine_sem_post(tine_sem *, unsigned n);
 
@@ -325,14 +334,46 @@ int tine_sem_post(tine_sem *, unsigned n);
  * With .held this process, not the thread, holds the permit until it posts. When a
  * process ends, the permits that it holds are returned: a call that finds no other
  * permit gets one at once, and a call that sleeps within 200 ms. Unless that end was an
- * orderly exit, the next call that takes a permit returns -EOWNERDEAD. Returns:
+ * orderly exit, the next call that takes a permit returns -EOWNERDEAD. With .mutex it is
+ * the same, but an orderly exit counts as well, and the death of a process that holds the
+ * permit is reported by the call that gets it, unless another process has posted it.
+ * Returns:
  *   0             a permit was taken
  *   -EOWNERDEAD   a permit was taken too, and a process that held permits has died
  *   -ETIMEDOUT    the deadline has passed
- *   -EAGAIN       with .held: this process already uses 32 barriers and semaphores
- *   -ENOMEM       with .held: no memory
+ *   -ENOMEM       with .held or .mutex: no memory
  */
 TINE_MUST int tine_sem_wait(tine_sem *, int64_t deadline);
+
+/*
+ * The number of permits that can be taken. It may have changed when the call returns.
+ * -EINVAL: NULL.
+ */
+int tine_sem_value(tine_sem *);
+
+typedef struct tine_rwlock {
+	uint64_t priv[16];
+} TINE_LINE_ tine_rwlock;
+
+/*
+ * A lock that many processes share to read, or one has alone to write. Blocks until this
+ * process, not the thread, has a read hold, or the write hold, or until the deadline. No
+ * more read holds are given while a process waits to write; when it has released the
+ * lock, waiting readers come before the next writer. A process may have several read
+ * holds; if it waits to write while it has one, it waits for itself. When a process ends,
+ * its holds are released: a call that then waits gets the lock within 200 ms. Returns:
+ *   0             this process has a hold
+ *   -EOWNERDEAD   this process has a hold too. To a writer: a process that had the lock
+ *                 has died since the last writer. To a reader: a writer has died, and no
+ *                 process has had the lock to write since, so the guarded data may be
+ *                 half changed. An orderly exit of a reader is not reported
+ *   -ETIMEDOUT    the deadline has passed
+ *   -ENOMEM       no memory
+ */
+TINE_MUST int tine_rwlock_read(tine_rwlock *, int64_t deadline);
+TINE_MUST int tine_rwlock_write(tine_rwlock *, int64_t deadline);
+/* Releases one hold. Returns 0, or -EPERM: this process has none. */
+int tine_rwlock_release(tine_rwlock *);
 
 typedef struct tine_event {
 	uint32_t priv[16];
@@ -427,7 +468,6 @@ typedef struct tine_barrier {
  *                 waited here, once; then a new round begins
  *   -ETIMEDOUT    the deadline has passed, and this call is no longer a party
  *   -EINVAL       parties is 0 or more than 65535
- *   -EAGAIN       this process already uses 32 barriers and semaphores
  *   -ENOMEM       no memory
  */
 TINE_MUST int tine_barrier_wait(tine_barrier *, unsigned parties, int64_t deadline);

@@ -68,10 +68,15 @@ TEST(no_object)
 	REFUSED(tine_sem_init(NULL, NULL));
 	REFUSED(tine_sem_post(NULL, 1));
 	REFUSED(tine_sem_wait(NULL, TINE_NOWAIT));
+	REFUSED(tine_sem_value(NULL));
+	REFUSED(tine_rwlock_read(NULL, TINE_NOWAIT));
+	REFUSED(tine_rwlock_write(NULL, TINE_NOWAIT));
+	REFUSED(tine_rwlock_release(NULL));
 	REFUSED(tine_event_set(NULL));
 	REFUSED(tine_event_clear(NULL));
 	REFUSED(tine_event_wait(NULL, TINE_NOWAIT));
 	CHECK(!tine_event_is_set(NULL));
+	CHECK(!tine_interruptible(false));
 	REFUSED(tine_waiter_new(NULL));
 	REFUSED(tine_waiter_arm_event(NULL, (tine_event *)&lock));
 	REFUSED(tine_waiter_disarm(NULL));

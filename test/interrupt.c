@@ -16,6 +16,7 @@ struct scene {
 		tine_sem *sem;
 		tine_event *event;
 		tine_barrier *barrier;
+		tine_rwlock *rwlock;
 		tine_queue *queue;
 		void *memory;
 	};
@@ -154,6 +155,43 @@ static void free_sem(struct scene *scene)
 	CHECK_EQ(tine_sem_post(scene->sem, 1), 0);
 	CHECK_EQ(tine_sem_wait(scene->sem, TINE_NOWAIT), 0);
 	CHECK_EQ(tine_sem_wait(scene->sem, TINE_NOWAIT), -ETIMEDOUT);
+	free_memory(scene);
+}
+
+static void take_mutex(struct scene *scene)
+{
+	make_memory(scene);
+	CHECK_EQ(tine_sem_init(scene->sem, &(tine_sem_opts){ .mutex = true }), 0);
+	CHECK_EQ(tine_sem_wait(scene->sem, TINE_NOWAIT), 0);
+}
+
+static void hold_to_write(struct scene *scene)
+{
+	make_memory(scene);
+	CHECK_EQ(tine_rwlock_write(scene->rwlock, TINE_NOWAIT), 0);
+}
+
+static void hold_to_read(struct scene *scene)
+{
+	make_memory(scene);
+	CHECK_EQ(tine_rwlock_read(scene->rwlock, TINE_NOWAIT), 0);
+}
+
+static int acquire_to_read(struct scene *scene, int64_t deadline)
+{
+	return tine_rwlock_read(scene->rwlock, deadline);
+}
+
+static int acquire_to_write(struct scene *scene, int64_t deadline)
+{
+	return tine_rwlock_write(scene->rwlock, deadline);
+}
+
+static void free_rwlock(struct scene *scene)
+{
+	CHECK_EQ(tine_rwlock_release(scene->rwlock), 0);
+	CHECK_EQ(tine_rwlock_release(scene->rwlock), -EPERM);
+	CHECK_EQ(tine_rwlock_write(scene->rwlock, TINE_NOWAIT), 0);
 	free_memory(scene);
 }
 
@@ -502,6 +540,10 @@ static const struct wait waits[] = {
 	{ "lock_acquire", have_lock_held, acquire_lock, let_lock_go },
 	{ "sem_wait", make_memory, wait_for_sem, free_sem },
 	{ "sem_wait, held", make_held, wait_for_sem, free_sem },
+	{ "sem_wait, mutex", take_mutex, wait_for_sem, free_memory },
+	{ "rwlock_read", hold_to_write, acquire_to_read, free_rwlock },
+	{ "rwlock_write", hold_to_read, acquire_to_write, free_rwlock },
+	{ "rwlock_write, claimed", hold_to_write, acquire_to_write, free_rwlock },
 	{ "event_wait", make_memory, wait_for_event, free_memory },
 	{ "cond_wait", make_memory, wait_for_cond, free_memory },
 	{ "barrier_wait", make_memory, wait_at_barrier, free_barrier },

@@ -237,7 +237,7 @@ TEST(a_process_that_executes_a_program_lives)
 static void tie_and_stay(void *arg)
 {
 	struct scene *scene = arg;
-	struct tie *tie = member_tie(member_self(), &scene->bond, true);
+	struct tie *tie = member_tie(member_self(), &scene->bond);
 
 	CHECK(tie != NULL);
 	atomic_store(&tie->value, scene->value);
@@ -273,7 +273,7 @@ static void tie_and_leave(void *arg)
 {
 	struct scene *scene = arg;
 
-	CHECK(member_tie(member_self(), &scene->bond, true) != NULL);
+	CHECK(member_tie(member_self(), &scene->bond) != NULL);
 	enter(scene);
 	if (scene->value)
 		exit(0);
@@ -315,7 +315,7 @@ static void tie_to_own_memory(void *arg)
 				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	CHECK(own != MAP_FAILED);
-	CHECK(member_tie(member_self(), own, true) != NULL);
+	CHECK(member_tie(member_self(), own) != NULL);
 	enter_and_stay(scene);
 }
 
@@ -329,31 +329,82 @@ TEST(an_object_in_memory_of_one_process_alone_is_not_told)
 	tine_shared_free(scene);
 }
 
+static struct tie *own_tie(member_bond *bond)
+{
+	struct tie *tie;
+
+	ties_lock();
+	tie = ties_find(member_self(), bond);
+	ties_unlock();
+	return tie;
+}
+
 TEST(room_for_so_many_ties)
 {
-	member_bond *bonds = tine_shared_new(TIES + 1, sizeof(*bonds));
+	enum { BONDS = 3 * TIES };
+	member_bond *bonds = tine_shared_new(BONDS, sizeof(*bonds));
 	struct member *self = member_self();
 	struct tie *tie;
 
-	CHECK(member_tie(self, &bonds[0], false) == NULL);
+	CHECK(own_tie(&bonds[0]) == NULL);
 	for (int i = 0; i < TIES; i++) {
-		tie = member_tie(self, &bonds[i], true);
+		tie = member_tie(self, &bonds[i]);
 		CHECK(tie != NULL);
-		CHECK(member_tie(self, &bonds[i], true) == tie);
-		CHECK(member_tie(self, &bonds[i], false) == tie);
+		CHECK(member_tie(self, &bonds[i]) == tie);
+		CHECK(own_tie(&bonds[i]) == tie);
 	}
-	CHECK(member_tie(self, &bonds[TIES], true) == NULL);
-	member_untie(member_tie(self, &bonds[5], false));
-	CHECK(member_tie(self, &bonds[5], false) == NULL);
-	CHECK(member_tie(self, &bonds[TIES], true) != NULL);
-	CHECK(member_tie(self, &bonds[5], true) == NULL);
+	CHECK(member_tie(self, &bonds[TIES]) == NULL);
+	member_untie(own_tie(&bonds[5]));
+	CHECK(own_tie(&bonds[5]) == NULL);
+	CHECK(member_tie(self, &bonds[TIES]) != NULL);
+	CHECK(member_tie(self, &bonds[5]) == NULL);
 	/* The tie to what is no more makes room. */
 	atomic_store(&bonds[7], 0);
-	CHECK(member_tie(self, &bonds[5], true) != NULL);
-	for (int i = 0; i <= TIES; i++)
-		if (member_tie(self, &bonds[i], false))
-			member_untie(member_tie(self, &bonds[i], false));
+	CHECK(member_tie(self, &bonds[5]) != NULL);
+	CHECK(member_tie(self, &bonds[7]) == NULL);
+	/* And what wants more has it. */
+	for (int i = 0; i < BONDS; i++) {
+		CHECK_EQ(member_tie_by(self, &bonds[i], &tie, TINE_NOWAIT), 0);
+		atomic_store(&tie->value, 1);
+	}
+	for (int i = 0; i < BONDS; i++) {
+		CHECK_EQ(members_sum(&bonds[i]), 1);
+		member_untie(own_tie(&bonds[i]));
+	}
 	tine_shared_free(bonds);
+	/* That is the record's. */
+	test_grows_no_further();
+}
+
+static void tie_to_many(void *arg)
+{
+	struct scene *scene = arg;
+	member_bond *bonds = (member_bond *)(scene + 1);
+	struct tie *tie;
+
+	for (int i = 0; i < 2 * TIES + 1; i++) {
+		CHECK_EQ(member_tie_by(member_self(), &bonds[i], &tie, TINE_FOREVER), 0);
+		atomic_store(&tie->value, i % 2);
+	}
+	enter_and_stay(scene);
+}
+
+/* All that hold something of it, and no others; and whoever comes has none of them. */
+TEST(many_are_told_of_a_death)
+{
+	struct scene *scene = tine_shared_new(1, sizeof(*scene) + (2 * TIES + 1) * 8);
+	member_bond *bonds = (member_bond *)(scene + 1);
+
+	for (int n = 1; n <= 2; n++) {
+		test_kill(start(scene, tie_to_many));
+		CHECK_EQ(members_sweep(), 1);
+		for (int i = 0; i < 2 * TIES + 1; i++) {
+			CHECK_EQ(bond_deaths(&bonds[i]), n * (i % 2));
+			CHECK_EQ(members_sum(&bonds[i]), 0);
+		}
+	}
+	tine_shared_free(scene);
+	test_grows_no_further();
 }
 
 /* ---- many ------------------------------------------------------------------------ */

@@ -452,29 +452,238 @@ TEST(each_of_many_sleepers_gets_one)
 
 /* ---- ties ------------------------------------------------------------------------ */
 
-enum { SEMS = 33 };
+enum { SEMS = 100 };
 
-TEST(a_process_holds_permits_of_32_at_a_time)
+TEST(a_process_holds_permits_of_any_number)
 {
 	tine_sem *sems = new_held(SEMS);
 
-	for (int i = 0; i < SEMS; i++)
-		CHECK_EQ(tine_sem_post(&sems[i], 2), 0);
-	for (int i = 0; i < SEMS - 1; i++)
-		CHECK_EQ(tine_sem_wait(&sems[i], TINE_NOWAIT), 0);
-	CHECK_EQ(tine_sem_wait(&sems[SEMS - 1], TINE_NOWAIT), -EAGAIN);
-	CHECK_EQ(tine_sem_wait(&sems[0], TINE_NOWAIT), 0);
-	CHECK_EQ(tine_sem_post(&sems[0], 1), 0);
-	CHECK_EQ(tine_sem_wait(&sems[SEMS - 1], TINE_NOWAIT), -EAGAIN);
-	CHECK_EQ(tine_sem_post(&sems[0], 1), 0);
-	CHECK_EQ(tine_sem_wait(&sems[SEMS - 1], TINE_NOWAIT), 0);
-	CHECK_EQ(tine_sem_wait(&sems[0], TINE_NOWAIT), -EAGAIN);
-	/* What is freed while permits of it are held does not count for ever. */
-	memset(sems, 0, SEMS * sizeof(*sems));
-	for (int i = 0; i < SEMS - 1; i++) {
-		CHECK_EQ(tine_sem_init(&sems[i], &held), 0);
-		CHECK_EQ(tine_sem_post(&sems[i], 1), 0);
-		CHECK_EQ(tine_sem_wait(&sems[i], TINE_NOWAIT), 0);
+	for (int turn = 0; turn < 2; turn++) {
+		for (int i = 0; i < SEMS; i++)
+			CHECK_EQ(tine_sem_post(&sems[i], 2), 0);
+		for (int i = 0; i < SEMS; i++)
+			CHECK_EQ(tine_sem_wait(&sems[i], TINE_NOWAIT), 0);
+		for (int i = 0; i < SEMS; i++)
+			CHECK_EQ(tine_sem_value(&sems[i]), 1);
+		for (int i = 0; i < SEMS; i += 3)
+			CHECK_EQ(tine_sem_post(&sems[i], 1), 0);
+		for (int i = 0; i < SEMS; i++)
+			CHECK_EQ(tine_sem_value(&sems[i]), 1 + (i % 3 == 0));
+		/* What is freed while permits of it are held does not count for ever. */
+		memset(sems, 0, SEMS * sizeof(*sems));
+		for (int i = 0; i < SEMS; i++)
+			CHECK_EQ(tine_sem_init(&sems[i], &held), 0);
 	}
 	tine_shared_free(sems);
+	test_grows_no_further();
+}
+
+static void hold_many(void *arg)
+{
+	tine_sem *sems = arg;
+
+	for (int i = 1; i < SEMS; i++)
+		CHECK_EQ(tine_sem_wait(&sems[i], TINE_FOREVER), 0);
+	CHECK_EQ(tine_sem_post(&sems[0], 1), 0);
+	pause();
+}
+
+TEST(whoever_held_many_returns_all)
+{
+	tine_sem *sems = new_held(SEMS);
+	pid_t pid;
+
+	for (int i = 1; i < SEMS; i++)
+		CHECK_EQ(tine_sem_post(&sems[i], 1), 0);
+	pid = test_fork(hold_many, sems);
+	CHECK_EQ(tine_sem_wait(&sems[0], TINE_FOREVER), 0);
+	for (int i = 1; i < SEMS; i++)
+		CHECK_EQ(tine_sem_value(&sems[i]), 0);
+	test_kill(pid);
+	for (int i = 1; i < SEMS; i++)
+		CHECK_EQ(tine_sem_wait(&sems[i], TINE_NOWAIT), -EOWNERDEAD);
+	tine_shared_free(sems);
+	test_grows_no_further();
+}
+
+/* ---- max and value ----------------------------------------------------------------- */
+
+TEST(no_more_permits_than_max)
+{
+	tine_sem_opts opts = { .max = 3 };
+	tine_sem *sems = tine_shared_new(2, sizeof(*sems));
+
+	for (int i = 0; i < 2; i++) {
+		opts.held = i;
+		CHECK_EQ(tine_sem_init(&sems[i], &opts), 0);
+		CHECK_EQ(tine_sem_value(&sems[i]), 0);
+		CHECK_EQ(tine_sem_post(&sems[i], 4), -EOVERFLOW);
+		CHECK_EQ(tine_sem_post(&sems[i], 2), 0);
+		CHECK_EQ(tine_sem_post(&sems[i], 2), -EOVERFLOW);
+		CHECK_EQ(tine_sem_value(&sems[i]), 2);
+		CHECK_EQ(tine_sem_post(&sems[i], 1), 0);
+		CHECK_EQ(tine_sem_wait(&sems[i], TINE_NOWAIT), 0);
+		CHECK_EQ(tine_sem_value(&sems[i]), 2);
+		/* What is taken makes room, or what is held comes back. */
+		CHECK_EQ(tine_sem_post(&sems[i], 2), -EOVERFLOW);
+		CHECK_EQ(tine_sem_post(&sems[i], 1), 0);
+		CHECK_EQ(tine_sem_value(&sems[i]), 3);
+		CHECK_EQ(tine_sem_post(&sems[i], 1), -EOVERFLOW);
+	}
+	opts.max = (unsigned)INT_MAX + 1;
+	CHECK_EQ(tine_sem_init(&sems[0], &opts), -EINVAL);
+	tine_shared_free(sems);
+}
+
+/* ---- mutex ------------------------------------------------------------------------- */
+
+static const tine_sem_opts mutex = { .mutex = true };
+
+static tine_sem *new_mutex(void)
+{
+	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
+
+	CHECK(sem);
+	CHECK_EQ(tine_sem_init(sem, &mutex), 0);
+	return sem;
+}
+
+TEST(a_mutex_has_one_permit)
+{
+	tine_sem_opts wrong = { .mutex = true, .held = true };
+	tine_sem *sem = new_mutex();
+
+	CHECK_EQ(tine_sem_value(sem), 1);
+	CHECK_EQ(tine_sem_post(sem, 1), -EPERM);
+	CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_sem_value(sem), 0);
+	CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(tine_sem_wait(sem, tine_after(5)), -ETIMEDOUT);
+	CHECK_EQ(tine_sem_post(sem, 0), -EINVAL);
+	CHECK_EQ(tine_sem_post(sem, 2), -EINVAL);
+	CHECK_EQ(tine_sem_post(sem, 1), 0);
+	CHECK_EQ(tine_sem_post(sem, 1), -EPERM);
+	CHECK_EQ(tine_sem_init(sem, &wrong), -EINVAL);
+	wrong = (tine_sem_opts){ .mutex = true, .max = 1 };
+	CHECK_EQ(tine_sem_init(sem, &wrong), -EINVAL);
+	tine_shared_free(sem);
+}
+
+static void post_one(void *sem)
+{
+	CHECK_EQ(tine_sem_post(sem, 1), 0);
+}
+
+static void take_mutex_and_end(void *sem)
+{
+	CHECK_EQ(tine_sem_wait(sem, TINE_FOREVER), 0);
+	exit(0);
+}
+
+static void take_mutex_and_stay(void *sem)
+{
+	CHECK_EQ(tine_sem_wait(sem, TINE_FOREVER), 0);
+	pause();
+}
+
+static void await_taken(tine_sem *sem)
+{
+	while (tine_sem_value(sem) == 1)
+		test_sleep_us(500);
+}
+
+TEST(another_process_releases_a_mutex)
+{
+	tine_sem *sem = new_mutex();
+	pid_t pid;
+
+	CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), 0);
+	pid = test_fork(post_one, sem);
+	CHECK_EQ(tine_sem_wait(sem, TINE_FOREVER), 0);
+	CHECK_EQ(test_reap(pid), 0);
+	CHECK_EQ(tine_sem_post(sem, 1), 0);
+	/* What was released is not freed again by its taker's death. */
+	pid = test_fork(take_mutex_and_stay, sem);
+	await_taken(sem);
+	CHECK_EQ(tine_sem_post(sem, 1), 0);
+	CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), 0);
+	test_kill(pid);
+	CHECK_EQ(tine_sem_wait(sem, tine_after(300)), -ETIMEDOUT);
+	CHECK_EQ(tine_sem_post(sem, 1), 0);
+	CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), 0);
+	tine_shared_free(sem);
+}
+
+TEST(the_taker_of_a_mutex_dies)
+{
+	tine_sem *sem = new_mutex();
+	pid_t pid;
+
+	for (int i = 0; i < 10; i++) {
+		pid = test_fork(take_mutex_and_stay, sem);
+		await_taken(sem);
+		CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), -ETIMEDOUT);
+		test_kill(pid);
+		if (i % 2)
+			CHECK_EQ(tine_sem_value(sem), 1);
+		CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), -EOWNERDEAD);
+		CHECK_EQ(tine_sem_post(sem, 1), 0);
+		/* It is told once. */
+		CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), 0);
+		CHECK_EQ(tine_sem_post(sem, 1), 0);
+	}
+	CHECK_EQ(test_reap(test_fork(take_mutex_and_end, sem)), 0);
+	CHECK_EQ(tine_sem_wait(sem, tine_after(test_patience(10000))), -EOWNERDEAD);
+	tine_shared_free(sem);
+}
+
+static void die_soon(void *sem)
+{
+	CHECK_EQ(tine_sem_wait(sem, TINE_FOREVER), 0);
+	test_sleep_us(50000);
+	raise(SIGKILL);
+}
+
+TEST(a_sleeper_gets_the_mutex_of_the_dead)
+{
+	tine_sem *sem = new_mutex();
+	pid_t pid = test_fork(die_soon, sem);
+
+	await_taken(sem);
+	CHECK_EQ(tine_sem_wait(sem, tine_after(test_patience(10000))), -EOWNERDEAD);
+	CHECK_EQ(test_reap(pid), -SIGKILL);
+	tine_shared_free(sem);
+}
+
+struct counted {
+	tine_sem mutex;
+	long count;
+	_Atomic long deaths;
+	long turns;
+};
+
+static void count_up(void *arg)
+{
+	struct counted *counted = arg;
+
+	for (long i = 0; i < counted->turns; i++) {
+		CHECK_EQ(tine_sem_wait(&counted->mutex, TINE_FOREVER), 0);
+		counted->count++;
+		CHECK_EQ(tine_sem_post(&counted->mutex, 1), 0);
+	}
+}
+
+TEST(a_mutex_excludes)
+{
+	struct counted *counted = tine_shared_new(1, sizeof(*counted));
+	pid_t pids[4];
+
+	CHECK_EQ(tine_sem_init(&counted->mutex, &mutex), 0);
+	counted->turns = test_scaled(20000);
+	for (int i = 0; i < 4; i++)
+		pids[i] = test_fork(count_up, counted);
+	for (int i = 0; i < 4; i++)
+		CHECK_EQ(test_reap(pids[i]), 0);
+	CHECK_EQ(counted->count, 4 * counted->turns);
+	tine_shared_free(counted);
 }

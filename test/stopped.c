@@ -101,6 +101,92 @@ TEST_LIMIT(a_semaphore, 600)
 	tine_shared_free(sem);
 }
 
+/* ---- mutex ------------------------------------------------------------------------- */
+
+static void take_it_by_a_deadline(void *sem)
+{
+	int err = tine_sem_wait(sem, TINE_NOWAIT);
+
+	if (err == -ETIMEDOUT)
+		err = tine_sem_wait(sem, tine_after(20));
+	CHECK(err == 0 || err == -ETIMEDOUT);
+	if (err == 0)
+		CHECK_EQ(tine_sem_post(sem, 1), 0);
+}
+
+static void take_mutex_beside(void *sem, long step)
+{
+	(void)step;
+	test_call_beside(take_it_by_a_deadline, sem);
+}
+
+static void it_is_free(void *sem, long step)
+{
+	(void)step;
+	CHECK_EQ(tine_sem_post(sem, 1), -EPERM);
+	CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_sem_post(sem, 1), 0);
+}
+
+TEST_LIMIT(a_mutex, 600)
+{
+	tine_sem_opts mutex = { .mutex = true };
+	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
+
+	CHECK_EQ(tine_sem_init(sem, &mutex), 0);
+	stop_some_steps(&(struct stops){ be_member, take_and_give, take_mutex_beside,
+					 it_is_free, false },
+			sem, 30);
+	tine_shared_free(sem);
+}
+
+/* ---- lock to read or write --------------------------------------------------------- */
+
+static void read_and_write(void *rwlock)
+{
+	CHECK_EQ(tine_rwlock_read(rwlock, TINE_FOREVER), 0);
+	CHECK_EQ(tine_rwlock_release(rwlock), 0);
+	CHECK_EQ(tine_rwlock_write(rwlock, TINE_FOREVER), 0);
+	CHECK_EQ(tine_rwlock_release(rwlock), 0);
+}
+
+static void lock_by_a_deadline(void *rwlock)
+{
+	int err = tine_rwlock_read(rwlock, TINE_NOWAIT);
+
+	CHECK(err == 0 || err == -ETIMEDOUT);
+	if (err == 0)
+		CHECK_EQ(tine_rwlock_release(rwlock), 0);
+	err = tine_rwlock_write(rwlock, tine_after(20));
+	CHECK(err == 0 || err == -ETIMEDOUT);
+	if (err == 0)
+		CHECK_EQ(tine_rwlock_release(rwlock), 0);
+}
+
+static void lock_beside(void *rwlock, long step)
+{
+	(void)step;
+	test_call_beside(lock_by_a_deadline, rwlock);
+}
+
+static void nobody_has_it(void *rwlock, long step)
+{
+	(void)step;
+	CHECK_EQ(tine_rwlock_release(rwlock), -EPERM);
+	CHECK_EQ(tine_rwlock_write(rwlock, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_rwlock_release(rwlock), 0);
+}
+
+TEST_LIMIT(a_rwlock, 600)
+{
+	tine_rwlock *rwlock = tine_shared_new(1, sizeof(*rwlock));
+
+	stop_some_steps(&(struct stops){ be_member, read_and_write, lock_beside,
+					 nobody_has_it, false },
+			rwlock, 100);
+	tine_shared_free(rwlock);
+}
+
 /* ---- barrier ----------------------------------------------------------------------- */
 
 /* Those that came before have ended, which is told once. */

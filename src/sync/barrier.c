@@ -207,11 +207,9 @@ int tine_barrier_wait(tine_barrier *room, unsigned parties, int64_t deadline)
 	err = member_join(&self, deadline);
 	if (err)
 		return err;
-	if (!bond_number(&barrier->bond))
-		return -ENOMEM;
-	tie = member_tie(self, &barrier->bond, true);
-	if (!tie)
-		return -EAGAIN;
+	err = member_tie_by(self, &barrier->bond, &tie, deadline);
+	if (err)
+		return err;
 	last = arrive(barrier, tie, parties, &mine);
 	if (last == 0)
 		return sleep_through(barrier, tie, mine, deadline);

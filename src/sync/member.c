@@ -81,7 +81,8 @@ static void tell_tie(const struct tie *tie)
 	uint64_t number = atomic_load(&tie->number), seen;
 
 	/* An object elsewhere may be in the memory of that process alone. */
-	if (!bond || !number || !shared_has(bond, sizeof(*bond)))
+	if (!bond || !number || atomic_load(&tie->value) == 0 ||
+	    !shared_has(bond, sizeof(*bond)))
 		return;
 	seen = atomic_load(bond);
 	while (seen >> 24 == number &&
@@ -92,15 +93,17 @@ static void tell_tie(const struct tie *tie)
 
 static void cut_ties(struct member *member)
 {
-	for (int i = 0; i < TIES; i++)
-		atomic_store(&member->ties[i].bond, NULL);
+	for (struct ties *ties = &member->ties; ties; ties = atomic_load(&ties->more))
+		for (int i = 0; i < TIES; i++)
+			atomic_store(&ties->tie[i].bond, NULL);
 }
 
 /* With its lock held. */
 static void bury_member(struct member *member)
 {
-	for (int i = 0; i < TIES; i++)
-		tell_tie(&member->ties[i]);
+	for (struct ties *ties = &member->ties; ties; ties = atomic_load(&ties->more))
+		for (int i = 0; i < TIES; i++)
+			tell_tie(&ties->tie[i]);
 	owned_note_death();
 	atomic_fetch_add(&member->life, 1);
 	/* The next to take the record cuts them again, if this is not reached. */
@@ -196,6 +199,19 @@ static void hold_anew(struct member *member)
 
 	if (err == 0 || err == -EOWNERDEAD)
 		atomic_store(&member->looked, 0);
+}
+
+bool member_ended(uint64_t id)
+{
+	struct members *members = table();
+	struct member *member = members ? record(members, member_index(id)) : NULL;
+
+	int64_t looked = member ? atomic_load(&member->looked) : 0;
+
+	if (member && member != atomic_load(&self) && !member_gone(id) &&
+	    (!looked || tine_now() >= looked + RELOOK))
+		look_at_member(member);
+	return member_gone(id);
 }
 
 unsigned members_sweep(void)
@@ -423,24 +439,29 @@ static bool is_stale(const struct tie *tie)
 static struct tie *find_tie(struct member *member, member_bond *bond, uint64_t number,
 			    struct tie **vacant)
 {
-	int64_t until;
+	for (struct ties *ties = &member->ties; ties; ties = atomic_load(&ties->more)) {
+		for (int i = 0; i < TIES; i++) {
+			struct tie *tie = &ties->tie[i];
+			member_bond *to = atomic_load(&tie->bond);
 
-	for (int i = 0; i < TIES; i++) {
-		struct tie *tie = &member->ties[i];
-		member_bond *to = atomic_load(&tie->bond);
-
-		if (to == bond && atomic_load(&tie->number) == number)
-			return tie;
-		if (!*vacant && !to)
-			*vacant = tie;
+			if (to == bond && atomic_load(&tie->number) == number)
+				return tie;
+			if (!*vacant && !to)
+				*vacant = tie;
+		}
 	}
-	if (*vacant)
-		return NULL;
-	/* Where a process is stopped in the heap, each look may take a moment. */
-	until = tine_now() + GRACE;
-	for (int i = 0; i < TIES && !*vacant && tine_now() <= until; i++)
-		if (is_stale(&member->ties[i]))
-			*vacant = &member->ties[i];
+	return NULL;
+}
+
+/* Where a process is stopped in the heap, each look may take a moment. */
+static struct tie *find_stale(struct member *member)
+{
+	int64_t until = tine_now() + GRACE;
+
+	for (struct ties *ties = &member->ties; ties; ties = atomic_load(&ties->more))
+		for (int i = 0; i < TIES && tine_now() <= until; i++)
+			if (is_stale(&ties->tie[i]))
+				return &ties->tie[i];
 	return NULL;
 }
 
@@ -458,22 +479,21 @@ void ties_unlock(void)
 struct tie *ties_find(struct member *member, const member_bond *bond)
 {
 	uint64_t number = atomic_load(bond) >> 24;
+	struct tie *vacant = NULL;
 
-	for (int i = 0; number && i < TIES; i++)
-		if (atomic_load(&member->ties[i].bond) == bond &&
-		    atomic_load(&member->ties[i].number) == number)
-			return &member->ties[i];
-	return NULL;
+	return number ? find_tie(member, (member_bond *)bond, number, &vacant) : NULL;
 }
 
-struct tie *member_tie(struct member *member, member_bond *bond, bool make)
+struct tie *member_tie(struct member *member, member_bond *bond)
 {
 	uint64_t number = bond_number(bond);
 	struct tie *vacant = NULL, *tie;
 
 	ties_lock();
-	tie = find_tie(member, bond, number, &vacant);
-	if (!tie && make && vacant && number) {
+	tie = number ? find_tie(member, bond, number, &vacant) : NULL;
+	if (number && !tie && !vacant)
+		vacant = find_stale(member);
+	if (!tie && vacant) {
 		atomic_store(&vacant->bond, NULL);
 		atomic_store(&vacant->value, 0);
 		atomic_store(&vacant->number, number);
@@ -482,6 +502,30 @@ struct tie *member_tie(struct member *member, member_bond *bond, bool make)
 	}
 	ties_unlock();
 	return tie;
+}
+
+static bool hang_on_ties(struct member *member, int64_t deadline)
+{
+	struct ties *last = &member->ties, *more;
+
+	while ((more = atomic_load(&last->more)))
+		last = more;
+	return fill_once((_Atomic(void *) *)&last->more, sizeof(*last), deadline);
+}
+
+int member_tie_by(struct member *member, member_bond *bond, struct tie **out,
+		  int64_t deadline)
+{
+	int64_t soonest = tine_now() + GRACE;
+
+	if (deadline < soonest)
+		deadline = soonest;
+	if (!bond_number(bond))
+		return -ENOMEM;
+	while (!(*out = member_tie(member, bond)))
+		if (!hang_on_ties(member, deadline))
+			return deadline <= tine_now() ? -ETIMEDOUT : -ENOMEM;
+	return 0;
 }
 
 void member_untie(struct tie *tie)
@@ -511,9 +555,11 @@ uint64_t members_sum(member_bond *bond)
 
 	for (unsigned i = 0; i < high; i++) {
 		const struct member *member = record(members, i);
+		const struct ties *ties = in_use(member) ? &member->ties : NULL;
 
-		for (int at = 0; in_use(member) && at < TIES; at++)
-			sum += tie_value(&member->ties[at], bond, number);
+		for (; ties; ties = atomic_load(&ties->more))
+			for (int at = 0; at < TIES; at++)
+				sum += tie_value(&ties->tie[at], bond, number);
 	}
 	return sum;
 }

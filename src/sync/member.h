@@ -10,14 +10,16 @@
  *
  *	life	odd while a process has the record; one more when it takes it, one more
  *		when it is buried. A member's id is the record's number and its life.
- *	ties	the objects that want to be told of the death. The process alone writes
- *		them while it lives.
+ *	ties	the objects that want to be told of the death, where the tie's value is
+ *		not 0. The process alone writes them while it lives. There are as many as
+ *		it needs: more of them are hung on, and stay with the record.
  *
  *	dies before life is odd		the record is free, its lock is handed on
  *	dies later			whoever looks first gets -EOWNERDEAD: buries it,
  *					that is, tells the ties and adds one to life, in
  *					this order
  *	burier dies			the next does it again: objects may be told twice
+ *	dies where it hangs on ties	those are there, or their memory is lost
  *	the first thread ends alone	who looks finds the lock free and /proc says that
  *					the process lives: the lock is let go again, and
  *					/proc asked now and then, until another thread
@@ -40,7 +42,7 @@
 
 #include <stdatomic.h>
 
-#define TIES 32
+#define TIES 32 /* in a piece */
 
 /*
  * What an object that wants to be told of deaths begins with: a number that no other
@@ -58,13 +60,18 @@ struct tie {
 	_Atomic uint32_t value;	 /* the object's own */
 };
 
+struct ties {
+	struct tie tie[TIES];
+	_Atomic(struct ties *) more; /* NULL, or where they go on; for good */
+};
+
 struct member {
 	tine_lock alive;
 	_Atomic uint64_t life;
 	_Atomic int32_t pid;
 	_Atomic uint64_t started; /* tells a process from a later one of its number */
 	_Atomic int64_t looked;	  /* when /proc last said that it lives */
-	struct tie ties[TIES];
+	struct ties ties;
 };
 
 #define MEMBERS 16384 /* at a time */
@@ -95,6 +102,8 @@ static inline unsigned member_index(uint64_t id)
 
 /* Whether the member has ended, as far as members_sweep() has seen. */
 bool member_gone(uint64_t id);
+/* The same; but looks at that one member, and buries it. Never blocks. */
+bool member_ended(uint64_t id);
 /* Looks at every member, and buries those that have ended; how many. Never blocks. */
 unsigned members_sweep(void);
 
@@ -114,13 +123,15 @@ unsigned members_watch(struct futex_waitv words[static WATCHED], uint32_t buried
 uint64_t bond_number(member_bond *);
 uint32_t bond_deaths(member_bond *);
 
-/* This process's tie to the bond; NULL: none, and where made is asked, no room. */
-struct tie *member_tie(struct member *, member_bond *, bool make);
+/* This process's tie to the bond, made if it has none; NULL: there is no room. */
+struct tie *member_tie(struct member *, member_bond *);
+/* The same, which makes room. 0, -ENOMEM; -ETIMEDOUT as member_join(). */
+int member_tie_by(struct member *, member_bond *, struct tie **, int64_t deadline);
 void member_untie(struct tie *);
 /* Keeps the other threads of this process from its ties, for no call that blocks. */
 void ties_lock(void);
 void ties_unlock(void);
-/* As member_tie(), with that lock. */
+/* With that lock: this process's tie to the bond, or NULL. */
 struct tie *ties_find(struct member *, const member_bond *);
 /* The sum of the values of all ties to the bond. */
 uint64_t members_sum(member_bond *);

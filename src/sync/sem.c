@@ -3,6 +3,18 @@
  * A semaphore. Without options the total is all there is, and no lock is taken: it
  * changes by compare-and-swap, before the one of a post wakes the sleepers.
  *
+ * A mutex is one word: the id (member.h) of the process that took it, or 0. To take it is
+ * a compare-and-swap from 0, or from the id of one that has ended, to one's own; to
+ * release it, from the id that was seen to 0. So of a release, another's release and the
+ * taking after a death one alone succeeds, and none frees what somebody else took since.
+ *
+ *	dies before the swap		nothing was done
+ *	dies after it			has it: who waits looks at the taker, at once and
+ *					then with each nap
+ *	after a release, before it	sleepers look again by themselves (sleepers.h)
+ *	wakes
+ *	is stopped with it		who waits, waits until the deadline
+ *
  * Where permits are held they come back from the dead. What is true is the total, the
  * permits that are given out or available, and what each process holds: the value of its
  * tie to the semaphore (member.h), which is there for as long as that is not 0. How many
@@ -22,7 +34,7 @@
  *	between value and told		the next is told as well
  *	a poster before it wakes	sleepers look again by themselves (sleepers.h);
  *					they look after the members then as well
- *	with a tie of no permits	a moment of wait or post: it is told all the same
+ *	with a tie of no permits	holds nothing, and is not told
  *	is stopped with the lock	who waits, waits for it, until the deadline. Who
  *					posts needs the lock only so that what is derived
  *					is up to date, and goes without after LOCK_MS;
@@ -44,10 +56,14 @@ struct sem {
 	tine_lock lock; /* guards what is derived, and the making of ties */
 	member_bond bond;
 	struct sleepers sleepers;
-	_Atomic uint32_t total; /* truth */
-	uint32_t available;	/* derived; the difference, or less */
-	uint32_t told;		/* the deaths when a waiter was told last */
-	bool held;		/* constant; else available and the ties are not used */
+	_Atomic uint64_t taker; /* of a mutex */
+	_Atomic uint32_t total; /* truth, of the others */
+	/* With held. */
+	uint32_t available; /* derived; the difference, or less */
+	uint32_t told;	    /* the deaths when a waiter was told last */
+	/* Constant. */
+	uint32_t max; /* of total; 0: INT_MAX */
+	bool held, mutex;
 };
 
 _Static_assert(sizeof(struct sem) <= sizeof(tine_sem), "tine_sem is too small");
@@ -58,7 +74,11 @@ int tine_sem_init(tine_sem *room, const tine_sem_opts *opts)
 
 	if (!room || (opts && !ROOM_IS_ZERO(opts)))
 		return -EINVAL;
+	if (opts && (opts->max > INT_MAX || (opts->mutex && (opts->held || opts->max))))
+		return -EINVAL;
 	sem->held = opts && opts->held;
+	sem->mutex = opts && opts->mutex;
+	sem->max = opts ? opts->max : 0;
 	return 0;
 }
 
@@ -71,7 +91,7 @@ static void derive_available(struct sem *sem)
 	sem->available = held < sem->total ? sem->total - held : 0;
 }
 
-/* As tine_sem_wait; -ETIMEDOUT: none is available. */
+/* As tine_sem_wait; -ETIMEDOUT: none is available; -EAGAIN: no room for a tie. */
 static int take_permit(struct sem *sem, struct member *self)
 {
 	uint32_t deaths = bond_deaths(&sem->bond);
@@ -82,7 +102,7 @@ static int take_permit(struct sem *sem, struct member *self)
 		derive_available(sem);
 	if (sem->available == 0)
 		return -ETIMEDOUT;
-	tie = member_tie(self, &sem->bond, true);
+	tie = member_tie(self, &sem->bond);
 	if (!tie)
 		return -EAGAIN;
 	atomic_fetch_add(&tie->value, 1);
@@ -92,7 +112,7 @@ static int take_permit(struct sem *sem, struct member *self)
 	return err;
 }
 
-/* ---- the calls ------------------------------------------------------------------- */
+/* ---- the lock -------------------------------------------------------------------- */
 
 static int lock_sem(struct sem *sem, int64_t deadline)
 {
@@ -163,25 +183,81 @@ static int wait_for_signal(struct sem *sem, int64_t deadline)
 	return 0;
 }
 
-int tine_sem_wait(tine_sem *room, int64_t deadline)
+/* ---- a mutex ----------------------------------------------------------------------- */
+
+static int take_mutex(struct sem *sem, uint64_t id)
 {
-	struct sem *sem = (struct sem *)room;
+	uint64_t taker = 0;
+
+	if (atomic_compare_exchange_strong(&sem->taker, &taker, id))
+		return 0;
+	if (member_ended(taker) &&
+	    atomic_compare_exchange_strong(&sem->taker, &taker, id))
+		return -EOWNERDEAD;
+	return -ETIMEDOUT;
+}
+
+static int wait_for_mutex(struct sem *sem, int64_t deadline)
+{
 	struct nap nap = { .most = FIRST_NAP };
 	struct member *self;
+	int err = member_join(&self, deadline);
+
+	if (err)
+		return err;
+	for (;;) {
+		uint32_t turn;
+
+		err = take_mutex(sem, member_id());
+		if (err != -ETIMEDOUT || deadline <= tine_now())
+			return err;
+		if (interrupt_take())
+			return -EINTR;
+		turn = sleepers_join(&sem->sleepers);
+		err = take_mutex(sem, member_id());
+		if (err != -ETIMEDOUT)
+			return err;
+		sleepers_nap(&sem->sleepers, turn, &nap, deadline);
+		trace_nap(&nap);
+	}
+}
+
+static int release_mutex(struct sem *sem, unsigned n)
+{
+	uint64_t taker = atomic_load(&sem->taker);
+
+	if (n != 1)
+		return -EINVAL;
+	if (!taker || !atomic_compare_exchange_strong(&sem->taker, &taker, 0))
+		return -EPERM;
+	sleepers_wake(&sem->sleepers, 1);
+	return 0;
+}
+
+/* ---- permits that are held --------------------------------------------------------- */
+
+static int wait_for_permit(struct sem *sem, int64_t deadline)
+{
+	struct nap nap = { .most = FIRST_NAP };
+	struct member *self;
+	struct tie *tie;
 	bool look = true;
 	uint32_t turn = 0;
-	int err;
+	int err = member_join(&self, deadline);
 
-	if (!room || is_no_deadline(deadline))
-		return -EINVAL;
-	if (!sem->held)
-		return wait_for_signal(sem, deadline);
-	err = member_join(&self, deadline);
 	if (err)
 		return err;
 	if (!bond_number(&sem->bond))
 		return -ENOMEM;
-	while ((err = try_permit(sem, self, &turn, deadline)) == -ETIMEDOUT) {
+	while ((err = try_permit(sem, self, &turn, deadline)) == -ETIMEDOUT ||
+	       err == -EAGAIN) {
+		if (err == -EAGAIN) {
+			/* Not with the lock, as it may wait. */
+			err = member_tie_by(self, &sem->bond, &tie, deadline);
+			if (err)
+				return err;
+			continue;
+		}
 		if (look) {
 			/* Somebody may have died, or left, with what we wait for. */
 			members_sweep();
@@ -202,10 +278,10 @@ int tine_sem_wait(tine_sem *room, int64_t deadline)
 static int give(struct sem *sem, struct tie *tie, unsigned n)
 {
 	uint32_t held = tie ? atomic_load(&tie->value) : 0, back = n < held ? n : held;
-	uint32_t total = atomic_load(&sem->total);
+	uint32_t total = atomic_load(&sem->total), max = sem->max ? sem->max : INT_MAX;
 
 	do {
-		if (n - back > INT_MAX - total)
+		if (n - back > max - total)
 			return -EOVERFLOW;
 	} while (n > back &&
 		 !atomic_compare_exchange_weak(&sem->total, &total, total + n - back));
@@ -237,6 +313,20 @@ static int post_permits(struct sem *sem, unsigned n)
 	return err;
 }
 
+/* ---- the calls --------------------------------------------------------------------- */
+
+int tine_sem_wait(tine_sem *room, int64_t deadline)
+{
+	struct sem *sem = (struct sem *)room;
+
+	if (!room || is_no_deadline(deadline))
+		return -EINVAL;
+	if (sem->mutex)
+		return wait_for_mutex(sem, deadline);
+	return sem->held ? wait_for_permit(sem, deadline)
+			 : wait_for_signal(sem, deadline);
+}
+
 int tine_sem_post(tine_sem *room, unsigned n)
 {
 	struct sem *sem = (struct sem *)room;
@@ -244,8 +334,31 @@ int tine_sem_post(tine_sem *room, unsigned n)
 
 	if (!room)
 		return -EINVAL;
+	if (sem->mutex)
+		return release_mutex(sem, n);
 	err = sem->held ? post_permits(sem, n) : give(sem, NULL, n);
 	if (err == 0)
 		sleepers_wake(&sem->sleepers, n);
 	return err;
+}
+
+int tine_sem_value(tine_sem *room)
+{
+	struct sem *sem = (struct sem *)room;
+	uint64_t taker, held, total;
+
+	if (!room)
+		return -EINVAL;
+	taker = atomic_load(&sem->taker);
+	if (sem->mutex)
+		return !taker || member_ended(taker);
+	if (!sem->held)
+		return (int)atomic_load(&sem->total);
+	if (!atomic_load(&sem->bond))
+		return (int)atomic_load(&sem->total);
+	members_sweep();
+	/* Read apart: others may have posted in between. */
+	held = members_sum(&sem->bond);
+	total = atomic_load(&sem->total);
+	return held < total ? (int)(total - held) : 0;
 }

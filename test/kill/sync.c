@@ -226,19 +226,13 @@ static void give_one(void *arg)
 	CHECK_EQ(tine_sem_post(&scene->sem, 1), 0);
 }
 
-/* How many there are: a look inside, since to take one would be to wake for it. */
-static uint32_t total(const tine_sem *sem)
-{
-	return atomic_load(&((const _Atomic uint32_t *)sem)[21]);
-}
-
 /* What was posted before the death, that is, woken for or not. */
 static void sleeper_gets_it(void *arg, long step)
 {
 	struct sem_scene *scene = arg;
 
 	(void)step;
-	while (total(&scene->sem) > 0)
+	while (tine_sem_value(&scene->sem) > 0)
 		test_sleep_us(100);
 }
 
@@ -251,6 +245,218 @@ TEST_LIMIT(sem_post_with_a_sleeper, 180)
 	kill_each_step(&(struct steps){ enter, give_one, sleeper_gets_it }, scene, 50);
 	test_kill(pid);
 	tine_shared_free(scene);
+}
+
+/* ---- mutex ----------------------------------------------------------------------- */
+
+static const tine_sem_opts mutex = { .mutex = true };
+
+static tine_sem *new_mutex(void)
+{
+	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
+
+	CHECK_EQ(tine_sem_init(sem, &mutex), 0);
+	return sem;
+}
+
+static void take_mutex(void *sem)
+{
+	CHECK_EQ(tine_sem_wait(sem, TINE_FOREVER), 0);
+}
+
+static void release_mutex(void *sem)
+{
+	CHECK_EQ(tine_sem_post(sem, 1), 0);
+}
+
+static void take_and_release_mutex(void *sem)
+{
+	take_mutex(sem);
+	release_mutex(sem);
+}
+
+static void it_is_free_once(void *sem, long step)
+{
+	int err = tine_sem_wait(sem, TINE_NOWAIT);
+
+	if (err != 0 && err != -EOWNERDEAD)
+		test_fail(__FILE__, __LINE__, "step %ld: %s", step, tine_strerror(err));
+	CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), -ETIMEDOUT);
+	release_mutex(sem);
+	CHECK_EQ(tine_sem_post(sem, 1), -EPERM);
+}
+
+TEST_LIMIT(mutex_wait_and_post, 180)
+{
+	tine_sem *sem = new_mutex();
+
+	kill_each_step(&(struct steps){ enter, take_and_release_mutex, it_is_free_once },
+		       sem, 50);
+	tine_shared_free(sem);
+}
+
+/* Of what this process has taken: it has it still, or does not, and never by halves. */
+static void it_was_released_or_not(void *sem, long step)
+{
+	(void)step;
+	if (tine_sem_value(sem) == 0)
+		release_mutex(sem);
+	CHECK_EQ(tine_sem_post(sem, 1), -EPERM);
+	CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), 0);
+}
+
+TEST_LIMIT(mutex_post_by_another, 180)
+{
+	tine_sem *sem = new_mutex();
+
+	take_mutex(sem);
+	kill_each_step(&(struct steps){ enter, release_mutex, it_was_released_or_not },
+		       sem, 20);
+	tine_shared_free(sem);
+}
+
+/* In the child, with the mutex of one that is dead. */
+static void take_of_the_dead(void *sem)
+{
+	CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), -EOWNERDEAD);
+}
+
+static void leave_it_dead(void *sem)
+{
+	int err = tine_sem_wait(sem, TINE_NOWAIT);
+
+	CHECK(err == 0 || err == -EOWNERDEAD);
+}
+
+static void the_next_is_told(void *sem, long step)
+{
+	int err = tine_sem_wait(sem, TINE_NOWAIT);
+
+	if (err != -EOWNERDEAD)
+		test_fail(__FILE__, __LINE__, "step %ld: %s", step, tine_strerror(err));
+	release_mutex(sem);
+	CHECK_EQ(test_reap(test_fork(leave_it_dead, sem)), 0);
+}
+
+TEST_LIMIT(mutex_wait_after_a_death, 180)
+{
+	tine_sem *sem = new_mutex();
+
+	CHECK_EQ(test_reap(test_fork(leave_it_dead, sem)), 0);
+	kill_each_step(&(struct steps){ enter, take_of_the_dead, the_next_is_told }, sem,
+		       50);
+	tine_shared_free(sem);
+}
+
+/* ---- lock to read or write ------------------------------------------------------- */
+
+static void read_and_release(void *rwlock)
+{
+	CHECK_EQ(tine_rwlock_read(rwlock, TINE_FOREVER), 0);
+	CHECK_EQ(tine_rwlock_release(rwlock), 0);
+}
+
+static void write_and_release(void *rwlock)
+{
+	CHECK_EQ(tine_rwlock_write(rwlock, TINE_FOREVER), 0);
+	CHECK_EQ(tine_rwlock_release(rwlock), 0);
+}
+
+/* Nobody has it, and what a dead writer left no reader sees untold. */
+static void anybody_has_it(void *rwlock, long step)
+{
+	int read = tine_rwlock_read(rwlock, TINE_NOWAIT), wrote;
+
+	if (read != 0 && read != -EOWNERDEAD)
+		test_fail(__FILE__, __LINE__, "step %ld: %s", step, tine_strerror(read));
+	CHECK_EQ(tine_rwlock_release(rwlock), 0);
+	wrote = tine_rwlock_write(rwlock, TINE_NOWAIT);
+	if ((wrote != 0 && wrote != -EOWNERDEAD) || (read != 0 && wrote == 0))
+		test_fail(__FILE__, __LINE__, "step %ld: %s", step, tine_strerror(wrote));
+	CHECK_EQ(tine_rwlock_release(rwlock), 0);
+	write_and_release(rwlock);
+	read_and_release(rwlock);
+	CHECK_EQ(tine_rwlock_release(rwlock), -EPERM);
+}
+
+TEST_LIMIT(rwlock_read, 180)
+{
+	tine_rwlock *rwlock = tine_shared_new(1, sizeof(*rwlock));
+
+	kill_each_step(&(struct steps){ enter, read_and_release, anybody_has_it }, rwlock,
+		       100);
+	tine_shared_free(rwlock);
+}
+
+TEST_LIMIT(rwlock_write, 180)
+{
+	tine_rwlock *rwlock = tine_shared_new(1, sizeof(*rwlock));
+
+	kill_each_step(&(struct steps){ enter, write_and_release, anybody_has_it },
+		       rwlock, 100);
+	tine_shared_free(rwlock);
+}
+
+static void write_in_vain(void *rwlock)
+{
+	CHECK_EQ(tine_rwlock_write(rwlock, tine_after(1)), -ETIMEDOUT);
+}
+
+/* This process has a hold all the time, and a dead claim keeps nobody out. */
+static void another_reads(void *rwlock, long step)
+{
+	int err = tine_rwlock_read(rwlock, TINE_NOWAIT);
+
+	if (err)
+		test_fail(__FILE__, __LINE__, "step %ld: %s", step, tine_strerror(err));
+	CHECK_EQ(tine_rwlock_release(rwlock), 0);
+}
+
+TEST_LIMIT(rwlock_write_that_waits, 180)
+{
+	tine_rwlock *rwlock = tine_shared_new(1, sizeof(*rwlock));
+
+	CHECK_EQ(tine_rwlock_read(rwlock, TINE_NOWAIT), 0);
+	kill_each_step(&(struct steps){ enter, write_in_vain, another_reads }, rwlock,
+		       100);
+	CHECK_EQ(tine_rwlock_release(rwlock), 0);
+	anybody_has_it(rwlock, 0);
+	tine_shared_free(rwlock);
+}
+
+static void die_writing(void *rwlock)
+{
+	int err = tine_rwlock_write(rwlock, TINE_NOWAIT);
+
+	CHECK(err == 0 || err == -EOWNERDEAD);
+}
+
+static void read_what_is_broken(void *rwlock)
+{
+	CHECK_EQ(tine_rwlock_read(rwlock, TINE_NOWAIT), -EOWNERDEAD);
+	CHECK_EQ(tine_rwlock_release(rwlock), 0);
+}
+
+static void a_writer_is_told(void *rwlock, long step)
+{
+	int err = tine_rwlock_read(rwlock, TINE_NOWAIT);
+
+	if (err != -EOWNERDEAD)
+		test_fail(__FILE__, __LINE__, "step %ld: %s", step, tine_strerror(err));
+	CHECK_EQ(tine_rwlock_release(rwlock), 0);
+	CHECK_EQ(tine_rwlock_write(rwlock, TINE_NOWAIT), -EOWNERDEAD);
+	CHECK_EQ(tine_rwlock_release(rwlock), 0);
+	CHECK_EQ(test_reap(test_fork(die_writing, rwlock)), 0);
+}
+
+TEST_LIMIT(rwlock_read_after_a_writers_death, 180)
+{
+	tine_rwlock *rwlock = tine_shared_new(1, sizeof(*rwlock));
+
+	CHECK_EQ(test_reap(test_fork(die_writing, rwlock)), 0);
+	kill_each_step(&(struct steps){ enter, read_what_is_broken, a_writer_is_told },
+		       rwlock, 100);
+	tine_shared_free(rwlock);
 }
 
 /* ---- condition ------------------------------------------------------------------- */
@@ -594,7 +800,7 @@ TEST_LIMIT(entering, 600)
 static void tie(void *arg)
 {
 	struct member_scene *scene = arg;
-	struct tie *tie = member_tie(member_self(), &scene->bond, true);
+	struct tie *tie = member_tie(member_self(), &scene->bond);
 
 	CHECK(tie != NULL);
 	atomic_store(&tie->value, 5);
@@ -605,7 +811,7 @@ static void untie(void *arg)
 {
 	struct member_scene *scene = arg;
 
-	member_untie(member_tie(member_self(), &scene->bond, false));
+	member_untie(member_tie(member_self(), &scene->bond));
 }
 
 static void tie_and_untie(void *arg)
