@@ -242,7 +242,8 @@ static void sleep_once(tine_queue *queue, struct sleepers *sleepers,
 {
 	bool late;
 
-	if (may_sleep_long(queue, sleepers) &&
+	/* A handler with SA_RESTART would not end a long sleep. */
+	if (!interrupts.end_waits && may_sleep_long(queue, sleepers) &&
 	    (patience->calm || tend(queue, patience, deadline)) &&
 	    sleep_long(queue, sleepers, patience, deadline)) {
 		late = atomic_load(&sleepers->turn) == patience->seen;

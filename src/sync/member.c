@@ -205,7 +205,6 @@ bool member_ended(uint64_t id)
 {
 	struct members *members = table();
 	struct member *member = members ? record(members, member_index(id)) : NULL;
-
 	int64_t looked = member ? atomic_load(&member->looked) : 0;
 
 	if (member && member != atomic_load(&self) && !member_gone(id) &&
