@@ -644,13 +644,17 @@ void tine_process_free(tine_process *);
 typedef struct tine_queue tine_queue;
 
 typedef struct tine_queue_opts {
-	size_t capacity;    /* messages it holds. 0: 1024, or fewer that take 64 MiB */
-	unsigned producers; /* processes that must close it to end the stream. 0: 1 */
+	size_t capacity;  /* messages it holds. 0: 1024, or fewer that take 64 MiB */
+	int64_t lease_ms; /* after which a lease ends by itself. 0: no limit */
+	/* Processes that must close it to end the stream, or TINE_OPEN. 0: 1 */
+	unsigned producers;
 	uint8_t reserved8[4];
-	uint64_t reserved[6];
+	uint64_t reserved[5];
 } tine_queue_opts;
 
-/* The number of a message on lease, for tine_queue_ack(). */
+#define TINE_OPEN (~0U) /* the stream does not end */
+
+/* The number of a message on lease, for tine_queue_ack() and tine_queue_nack(). */
 typedef uint64_t tine_lease;
 
 /*
@@ -696,9 +700,25 @@ TINE_MUST ssize_t tine_queue_lease(tine_queue *, void *buf, size_t size, tine_le
 
 /*
  * Acknowledges a message on lease. Returns 0, or -ENOENT: this process has no such
- * lease.
+ * lease, or it has ended by itself, and the message is delivered again.
  */
 int tine_queue_ack(tine_queue *, tine_lease);
+
+/*
+ * Ends a lease without an acknowledgement: the message is delivered again, before those
+ * that wait, perhaps to this process. Waits 10 ms at most. Returns 0, or:
+ *   -ENOENT       as tine_queue_ack()
+ *   -ETIMEDOUT    another process repairs the queue, or was stopped while it did; the
+ *                 lease is as it was
+ */
+int tine_queue_nack(tine_queue *, tine_lease);
+
+/*
+ * Blocks until there is no message in the queue or on lease, of any process, or the
+ * deadline has passed. What producers put meanwhile counts. Returns 0, or -ETIMEDOUT,
+ * -ENOMEM.
+ */
+TINE_MUST int tine_queue_drained(tine_queue *, int64_t deadline);
 
 /*
  * Several messages of max_len bytes each, at less cost than one by one. put_many blocks

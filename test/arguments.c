@@ -120,6 +120,8 @@ TEST(no_object)
 	REFUSED(tine_queue_get(NULL, buf, 8, TINE_NOWAIT));
 	REFUSED(tine_queue_lease(NULL, buf, 8, &lease, TINE_NOWAIT));
 	REFUSED(tine_queue_ack(NULL, 0));
+	REFUSED(tine_queue_nack(NULL, 0));
+	REFUSED(tine_queue_drained(NULL, TINE_NOWAIT));
 	REFUSED(tine_queue_put_many(NULL, "x", 1, TINE_NOWAIT));
 	REFUSED(tine_queue_get_many(NULL, buf, 1, TINE_NOWAIT));
 	CHECK_EQ(tine_queue_len(NULL), 0);
@@ -329,6 +331,7 @@ TEST(milliseconds_are_no_deadline)
 		REFUSED(tine_queue_get(queue, buf, 8, ms));
 		REFUSED(tine_queue_get_many(queue, buf, 1, ms));
 		REFUSED(tine_queue_lease(queue, buf, 8, &lease, ms));
+		REFUSED(tine_queue_drained(queue, ms));
 		CHECK_EQ(tine_queue_len(queue), 1);
 		REFUSED(tine_pipe_send(ends[0], "x", 1, ms));
 		REFUSED(tine_pipe_recv(ends[1], buf, 8, ms));

@@ -30,7 +30,7 @@ static bool is_in_boxes(const struct tine_queue *queue, const _Atomic uint64_t *
 }
 
 static void note(struct tine_queue *queue, _Atomic uint64_t *word, uint64_t from,
-		 uint64_t to)
+		 uint64_t to, struct desk *holder)
 {
 	uint64_t by = is_in_boxes(queue, word) ? STRAY_OF_BOX : STRAY_OF_RING;
 	uint64_t strays = atomic_load(&queue->strays);
@@ -39,7 +39,19 @@ static void note(struct tine_queue *queue, _Atomic uint64_t *word, uint64_t from
 	atomic_store(&queue->note.to, to);
 	atomic_store(&queue->note.strays,
 		     word_state(to) == STRAY ? strays + by : strays - by);
+	if (holder)
+		atomic_store(&queue->note.ended, atomic_load(&holder->ended) + 1);
+	atomic_store(&queue->note.holder, holder);
 	atomic_store(&queue->note.word, word);
+}
+
+static void count_noted(struct tine_queue *queue)
+{
+	struct desk *holder = atomic_load(&queue->note.holder);
+
+	if (holder)
+		atomic_store(&holder->ended, atomic_load(&queue->note.ended));
+	atomic_store(&queue->strays, atomic_load(&queue->note.strays));
 }
 
 void queue_take_noted(struct tine_queue *queue)
@@ -49,7 +61,7 @@ void queue_take_noted(struct tine_queue *queue)
 
 	if (atomic_compare_exchange_strong(atomic_load(&noted->word), &from,
 					   atomic_load(&noted->to)))
-		atomic_store(&queue->strays, atomic_load(&noted->strays));
+		count_noted(queue);
 	atomic_store(&noted->word, NULL);
 	atomic_store(&noted->box, NULL);
 }
@@ -59,7 +71,7 @@ void queue_note_stray(struct tine_queue *queue, const struct stray *stray,
 {
 	atomic_store(&queue->note.position, stray->position);
 	atomic_store(&queue->note.box, box);
-	note(queue, stray->word, stray->was, stray->taken);
+	note(queue, stray->word, stray->was, stray->taken, NULL);
 }
 
 /* The last to have the lock died with a note. */
@@ -77,13 +89,13 @@ static void finish_noted(struct tine_queue *queue)
 	 */
 	if (word && (word_state(to) == STRAY ? atomic_load(word) == to
 					     : atomic_load(word) != from))
-		atomic_store(&queue->strays, atomic_load(&noted->strays));
+		count_noted(queue);
 	atomic_store(&noted->word, NULL);
 	atomic_store(&noted->box, NULL);
 }
 
 static void make_stray(struct tine_queue *queue, _Atomic uint64_t *word, uint64_t from,
-		       uint64_t to, uint64_t index)
+		       uint64_t to, uint64_t index, struct desk *holder)
 {
 	uint64_t strays = atomic_load(&queue->strays);
 
@@ -93,7 +105,7 @@ static void make_stray(struct tine_queue *queue, _Atomic uint64_t *word, uint64_
 	} else if ((uint32_t)strays == strays >> 32) {
 		queue->stray_cell = index;
 	}
-	note(queue, word, from, to);
+	note(queue, word, from, to, holder);
 	queue_take_noted(queue);
 }
 
@@ -230,8 +242,11 @@ int queue_lock(struct tine_queue *queue, int64_t deadline)
 		return err;
 	finish_closing(queue);
 	finish_noted(queue);
-	/* It may have been about to. */
+	/* It may have been about to, */
 	atomic_store(&queue->uncounted, 1);
+	/* and may have looked at some of the leases. */
+	if (queue->lease && box_at(queue, 0))
+		queue_note_due(queue, 1);
 	return 0;
 }
 
@@ -257,7 +272,7 @@ static bool mark_fallen(struct tine_queue *queue, struct desk *desk, unsigned in
 		return false;
 	atomic_store(&desk->fallen, FALLEN);
 	fall->any = true;
-	fall->leased |= atomic_load(&desk->leased) != atomic_load(&desk->acked);
+	fall->leased |= count_leases(desk) != 0;
 	return false;
 }
 
@@ -309,7 +324,7 @@ static void settle_box(struct tine_queue *queue, uint64_t index)
 		atomic_compare_exchange_strong(&cell->word, &full,
 					       freed(queue, position));
 	make_stray(queue, &box->word, word,
-		   box_word(STRAY, word_len(word), box_generation(word), 0), index);
+		   box_word(STRAY, word_len(word), box_generation(word), 0), index, NULL);
 }
 
 /* 0; -ETIMEDOUT: some are left. */
@@ -380,7 +395,7 @@ static void settle_get(struct tine_queue *queue, uint64_t position)
 		atomic_compare_exchange_strong(word, &full, freed(queue, position));
 	else
 		make_stray(queue, word, full, cell_word(STRAY, word_len(full), position),
-			   position & queue->mask);
+			   position & queue->mask, NULL);
 }
 
 static bool is_undone(const struct tine_queue *queue, uint64_t position, bool putting)
@@ -428,7 +443,8 @@ static bool settle_fallen(struct tine_queue *queue, struct desk *desk, unsigned 
 	if (atomic_load(&desk->fallen) != FALLEN)
 		return false;
 	/* It has no box any more. */
-	atomic_store(&desk->leased, atomic_load(&desk->acked));
+	atomic_store(&desk->leased,
+		     atomic_load(&desk->acked) + atomic_load(&desk->ended));
 	settled = settle_claim(queue, getting, false);
 	settled &= settle_claim(queue, putting, true);
 	if (atomic_load(&desk->role))
@@ -464,11 +480,68 @@ static int recover(struct tine_queue *queue, int64_t deadline)
 	return 0;
 }
 
-static void wake_all(struct tine_queue *queue)
+void queue_wake_all(struct tine_queue *queue)
 {
 	sleepers_wake(&queue->items, UINT_MAX);
 	sleepers_wake(&queue->room, UINT_MAX);
+	sleepers_wake(&queue->drained, UINT_MAX);
 }
+
+/* ---- leases that end before their holders ------------------------------------------ */
+
+bool queue_end_lease(struct tine_queue *queue, uint64_t index, uint64_t word)
+{
+	struct box *box = box_at(queue, index);
+	uint64_t position = atomic_load(&box->position);
+	uint64_t stray = box_word(STRAY, word_len(word), box_generation(word), 0);
+
+	if (is_at(atomic_load(&cell_of(queue, position)->word), FULL, position))
+		return false;
+	make_stray(queue, &box->word, word, stray, index, desk_at(queue, box_desk(word)));
+	return atomic_load(&box->word) == stray;
+}
+
+void queue_note_due(struct tine_queue *queue, int64_t until)
+{
+	int64_t seen = atomic_load(&queue->due);
+
+	while ((seen == 0 || seen > until) &&
+	       !atomic_compare_exchange_strong(&queue->due, &seen, until))
+		;
+}
+
+static bool some_are_due(const struct tine_queue *queue, int64_t now)
+{
+	int64_t due = atomic_load(&queue->due);
+
+	return due != 0 && due <= now;
+}
+
+/* 0; -ETIMEDOUT: the next goes on. */
+static int end_leases(struct tine_queue *queue, int64_t now, struct shift *shift)
+{
+	atomic_store(&queue->due, 0);
+	while (queue->looked < queue->capacity) {
+		struct box *box = box_at(queue, queue->looked);
+		uint64_t word = atomic_load(&box->word);
+		int64_t until = atomic_load(&box->until);
+
+		if (word_state(word) == HELD && until > now)
+			queue_note_due(queue, until);
+		else if (word_state(word) == HELD &&
+			 !queue_end_lease(queue, queue->looked, word))
+			queue_note_due(queue, now + TEND_EVERY);
+		queue->looked++;
+		if (shift_is_over(shift, 1)) {
+			queue_note_due(queue, now);
+			return -ETIMEDOUT;
+		}
+	}
+	queue->looked = 0;
+	return 0;
+}
+
+/* ------------------------------------------------------------------------------------ */
 
 bool queue_tend(struct tine_queue *queue, int64_t deadline)
 {
@@ -480,15 +553,17 @@ bool queue_tend(struct tine_queue *queue, int64_t deadline)
 		return false;
 	members_sweep();
 	if (!atomic_load(&queue->recovering) && !atomic_load(&queue->uncounted) &&
-	    !any_desk(queue, is_gone, NULL))
+	    !some_are_due(queue, now) && !any_desk(queue, is_gone, NULL))
 		return true;
 	if (queue_lock(queue, TINE_NOWAIT) != 0)
 		return false;
 	err = recover(queue, deadline);
+	if (!err && some_are_due(queue, now))
+		err = end_leases(queue, now, &(struct shift){ deadline, PIECE });
 	queue_unlock(queue);
 	if (err)
 		atomic_store(&queue->tended, last);
-	wake_all(queue);
+	queue_wake_all(queue);
 	return false;
 }
 
@@ -559,7 +634,7 @@ int queue_sit(struct tine_queue *queue, uint64_t id, int64_t deadline)
 	err = take_seat(queue, desk_at(queue, index), id, deadline);
 	queue_unlock(queue);
 	/* Those who sleep until somebody dies do not know of this one, and are to. */
-	wake_all(queue);
+	queue_wake_all(queue);
 	return err;
 }
 
@@ -596,9 +671,8 @@ static bool see_remains(struct tine_queue *queue, struct desk *desk, unsigned in
 			void *arg)
 {
 	struct remains *remains = arg;
-	uint32_t acked = atomic_load(&desk->acked);
 
-	if (atomic_load(&desk->leased) != acked) {
+	if (count_leases(desk) != 0) {
 		remains->own |= index == remains->self;
 		remains->others |= index != remains->self;
 	}
@@ -606,15 +680,25 @@ static bool see_remains(struct tine_queue *queue, struct desk *desk, unsigned in
 	return remains->message;
 }
 
-bool queue_drained(struct tine_queue *queue, unsigned self)
+static bool nothing_remains(struct tine_queue *queue, struct remains *remains)
+{
+	return !atomic_load(&queue->strays) &&
+	       atomic_load(&queue->head) == atomic_load(&queue->tail) &&
+	       !any_desk(queue, see_remains, remains);
+}
+
+bool queue_ended(struct tine_queue *queue, unsigned self)
 {
 	struct remains remains = { .self = self };
 
-	if (!all_closed(queue) || atomic_load(&queue->strays) ||
-	    atomic_load(&queue->head) != atomic_load(&queue->tail))
-		return false;
-	if (any_desk(queue, see_remains, &remains))
-		return false;
 	/* Two that hold leases must not wait for each other. */
-	return remains.own || !remains.others;
+	return all_closed(queue) && nothing_remains(queue, &remains) &&
+	       (remains.own || !remains.others);
+}
+
+bool queue_drained(struct tine_queue *queue)
+{
+	struct remains remains = { .self = MEMBERS };
+
+	return nothing_remains(queue, &remains) && !remains.others;
 }

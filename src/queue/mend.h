@@ -15,7 +15,9 @@ void queue_unlock(struct tine_queue *);
 /* ---- with the lock held ------------------------------------------------------------ */
 
 /* All have closed, and there is no message anywhere that may still come to self. */
-bool queue_drained(struct tine_queue *, unsigned self);
+bool queue_ended(struct tine_queue *, unsigned self);
+/* There is no message anywhere, nor on lease. */
+bool queue_drained(struct tine_queue *);
 
 /* A message that came back: it is taken when its word is set to taken. */
 struct stray {
@@ -32,6 +34,11 @@ bool queue_find_stray(struct tine_queue *, struct stray *);
 void queue_note_stray(struct tine_queue *, const struct stray *, struct box *);
 /* Does what is noted. */
 void queue_take_noted(struct tine_queue *);
+/*
+ * Ends the lease in a box, whose word was HELD, before its holder: the message is to be
+ * delivered again. False: it has ended, or is not complete yet.
+ */
+bool queue_end_lease(struct tine_queue *, uint64_t index, uint64_t word);
 
 /* ---- without it -------------------------------------------------------------------- */
 
@@ -48,5 +55,8 @@ int queue_sit(struct tine_queue *, uint64_t id, int64_t deadline);
  * and nothing is left.
  */
 bool queue_tend(struct tine_queue *, int64_t deadline);
+/* Notes when a lease will run out. */
+void queue_note_due(struct tine_queue *, int64_t until);
+void queue_wake_all(struct tine_queue *);
 
 #endif

@@ -19,15 +19,16 @@
 #define __libc_single_threaded 0
 #endif
 
-#define CAPACITY     1024
-#define LEAST_CELLS  16 /* of the default capacity, and */
-#define MOST_BYTES   ((size_t)64 << 20)
-#define MOST_CELLS   (UINT64_C(1) << 31)
-#define MOST_FETCHED 32 /* cells */
-#define LEAST_STRIDE 16
+#define CAPACITY      1024
+#define LEAST_CELLS   16 /* of the default capacity, and */
+#define MOST_BYTES    ((size_t)64 << 20)
+#define MOST_CELLS    (UINT64_C(1) << 31)
+#define MOST_FETCHED  32 /* cells */
+#define LEAST_STRIDE  16
 
-#define DESK_MS	     250 /* for a desk, where the call has no deadline */
-#define TEND_TURNS   64
+#define MOST_LEASE_MS INT64_C(1000000000000)
+#define DESK_MS	      250 /* for a desk, where the call has no deadline */
+#define TEND_TURNS    64
 
 /* Nanoseconds: pauses differ by a factor of seven between processors. */
 #define LEAST_PAUSE 300
@@ -208,7 +209,7 @@ static bool may_sleep_long(tine_queue *queue, const struct sleepers *sleepers)
 {
 	return sleepers == &queue->items && !all_closed(queue) &&
 	       atomic_load(&queue->head) == atomic_load(&queue->tail) &&
-	       atomic_load(&queue->strays) == 0;
+	       atomic_load(&queue->strays) == 0 && !queue->lease;
 }
 
 /* Until it is woken, or somebody dies; false: it did not sleep so. */
@@ -242,6 +243,9 @@ static void sleep_once(tine_queue *queue, struct sleepers *sleepers,
 {
 	bool late;
 
+	/* Whoever has taken the last message comes here next. */
+	if (sleepers == &queue->items)
+		sleepers_wake(&queue->drained, UINT_MAX);
 	/* A handler with SA_RESTART would not end a long sleep. */
 	if (!interrupts.end_waits && may_sleep_long(queue, sleepers) &&
 	    (patience->calm || tend(queue, patience, deadline)) &&
@@ -618,7 +622,7 @@ static struct box *take_box(tine_queue *queue, struct desk *desk)
 	if (box)
 		return box;
 	/* Who frees one from now on wakes those who wait; one may be free by now. */
-	atomic_store(&queue->boxless, 1);
+	atomic_store(&queue->awaited, 1);
 	return find_box(queue, desk);
 }
 
@@ -658,10 +662,22 @@ static tine_lease lease_of(const tine_queue *queue, const struct box *box)
 	return (uint64_t)box_generation(atomic_load(&box->word)) << 32 | index;
 }
 
-static ssize_t fill_box(const tine_queue *queue, struct box *box, uint64_t position,
+static void begin_lease(tine_queue *queue, struct box *box)
+{
+	int64_t until;
+
+	if (!queue->lease)
+		return;
+	until = tine_now() + queue->lease;
+	atomic_store(&box->until, until);
+	queue_note_due(queue, until);
+}
+
+static ssize_t fill_box(tine_queue *queue, struct box *box, uint64_t position,
 			const void *data, size_t len, const struct sink *sink)
 {
 	copy(box->data, data, len);
+	begin_lease(queue, box);
 	atomic_store_explicit(&box->position, position, memory_order_relaxed);
 	set_box(box, HELD, len);
 	*sink->lease = lease_of(queue, box);
@@ -715,6 +731,7 @@ static ssize_t take_stray(tine_queue *queue, struct desk *desk, const struct sin
 		stray.taken = box_word(HELD, stray.len, box_generation(stray.was) + 1,
 				       member_index(atomic_load(&desk->member)));
 		atomic_fetch_add(&desk->leased, 1);
+		begin_lease(queue, stray.box);
 	} else if (sink->lease) {
 		box = take_box(queue, desk);
 		if (!box)
@@ -751,7 +768,7 @@ static __attribute__((noinline)) bool has_ended(tine_queue *queue, int64_t deadl
 
 	if (queue_lock(queue, earlier(deadline, tine_after(MOMENT_MS))) != 0)
 		return false;
-	ended = queue_drained(queue, member_index(member_id()));
+	ended = queue_ended(queue, member_index(member_id()));
 	queue_unlock(queue);
 	return ended;
 }
@@ -895,34 +912,66 @@ ssize_t tine_queue_get_many(tine_queue *queue, void *msgs, size_t n, int64_t dea
 	return get(queue, &sink, deadline);
 }
 
-int tine_queue_ack(tine_queue *queue, tine_lease lease)
+/* The box of a lease that this process has, and its word: 0; -ENOENT; -ENOMEM. */
+static int find_lease(tine_queue *queue, tine_lease lease, struct desk **desk,
+		      uint64_t *word)
 {
-	uint64_t index = lease & UINT32_MAX, word, id;
-	struct desk *desk;
-	struct box *box;
+	uint64_t index = lease & UINT32_MAX, id = member_id();
 
-	if (!is_queue(queue))
-		return not_a_queue(queue);
-	id = member_id();
 	if (!id)
 		return -ENOMEM;
 	/* Whoever has no desk has no lease. */
-	desk = desk_at(queue, member_index(id));
-	if (!desk || atomic_load(&desk->member) != id || index >= queue->capacity ||
+	*desk = desk_at(queue, member_index(id));
+	if (!*desk || atomic_load(&(*desk)->member) != id || index >= queue->capacity ||
 	    !box_at(queue, 0))
 		return -ENOENT;
-	box = box_at(queue, index);
-	word = atomic_load(&box->word);
-	if (word_state(word) != HELD || box_generation(word) != lease >> 32 ||
-	    box_desk(word) != member_index(id) ||
-	    !atomic_compare_exchange_strong(&box->word, &word,
+	*word = atomic_load(&box_at(queue, index)->word);
+	return word_state(*word) == HELD && box_generation(*word) == lease >> 32 &&
+			       box_desk(*word) == member_index(id)
+		       ? 0
+		       : -ENOENT;
+}
+
+int tine_queue_ack(tine_queue *queue, tine_lease lease)
+{
+	struct desk *desk;
+	uint64_t word;
+	int err = is_queue(queue) ? find_lease(queue, lease, &desk, &word)
+				  : not_a_queue(queue);
+
+	if (err)
+		return err;
+	if (!atomic_compare_exchange_strong(&box_at(queue, lease & UINT32_MAX)->word,
+					    &word,
 					    box_word(FREE, 0, box_generation(word), 0)))
 		return -ENOENT;
 	count_acked(desk);
-	/* Those who wait for the end of the stream, or for a box. */
+	/* Those who wait for the end of the stream, for a box, or for all to be done. */
 	if (all_closed(queue) ||
-	    (atomic_load(&queue->boxless) && atomic_exchange(&queue->boxless, 0)))
+	    (atomic_load(&queue->awaited) && atomic_exchange(&queue->awaited, 0))) {
 		sleepers_wake(&queue->items, UINT_MAX);
+		sleepers_wake(&queue->drained, UINT_MAX);
+	}
+	return 0;
+}
+
+int tine_queue_nack(tine_queue *queue, tine_lease lease)
+{
+	struct desk *desk;
+	uint64_t word;
+	bool ended;
+	int err = is_queue(queue) ? find_lease(queue, lease, &desk, &word)
+				  : not_a_queue(queue);
+
+	if (!err)
+		err = queue_lock(queue, tine_after(MOMENT_MS));
+	if (err)
+		return err;
+	ended = queue_end_lease(queue, lease & UINT32_MAX, word);
+	queue_unlock(queue);
+	if (!ended)
+		return -ENOENT;
+	queue_wake_all(queue);
 	return 0;
 }
 
@@ -938,6 +987,40 @@ size_t tine_queue_len(const tine_queue *queue)
 	tail = atomic_load(&queue->tail);
 	/* Read apart: others may have got more than had been put. */
 	return (tail > head ? tail - head : 0) + count_strays(queue);
+}
+
+int tine_queue_drained(tine_queue *queue, int64_t deadline)
+{
+	/* Not awake: each look takes the lock. */
+	struct waiting patience = { .begun = 1 };
+	struct desk *desk;
+	bool drained;
+	int err;
+
+	if (!is_queue(queue))
+		return not_a_queue(queue);
+	if (is_no_deadline(deadline))
+		return -EINVAL;
+	/* If it dies with the lock held, that is noticed by its desk. */
+	err = find_desk(queue, &desk, deadline);
+	if (err)
+		return err;
+	for (;;) {
+		/* Whoever acknowledges from now on wakes those who wait. */
+		atomic_store(&queue->awaited, 1);
+		err = queue_lock(queue, earlier(deadline, tine_after(MOMENT_MS)));
+		if (err == -EINTR)
+			return err;
+		if (err == 0) {
+			drained = queue_drained(queue);
+			queue_unlock(queue);
+			if (drained)
+				return 0;
+		}
+		err = wait_a_little(queue, &queue->drained, &patience, deadline);
+		if (err)
+			return err;
+	}
 }
 
 int tine_queue_close(tine_queue *queue)
@@ -958,8 +1041,7 @@ int tine_queue_close(tine_queue *queue)
 	/* Whoever has the lock counts, or who looks next. */
 	if (queue_lock(queue, tine_after(MOMENT_MS)) == 0)
 		queue_unlock(queue);
-	sleepers_wake(&queue->items, UINT_MAX);
-	sleepers_wake(&queue->room, UINT_MAX);
+	queue_wake_all(queue);
 	return 0;
 }
 
@@ -968,12 +1050,14 @@ static int measure(tine_queue *shape, size_t max_len, const tine_queue_opts *opt
 {
 	uint64_t cells = 1;
 
-	if (max_len == 0 || max_len > MAX_LEN || (opts && !ROOM_IS_ZERO(opts)))
+	if (max_len == 0 || max_len > MAX_LEN || (opts && !ROOM_IS_ZERO(opts)) ||
+	    (opts && (opts->lease_ms < 0 || opts->lease_ms > MOST_LEASE_MS)))
 		return -EINVAL;
 	shape->max_len = max_len;
 	shape->stride = sizeof(struct cell) + (max_len + 7) / 8 * 8;
 	shape->box_stride = sizeof(struct box) + (max_len + 7) / 8 * 8;
 	shape->producers = opts && opts->producers ? opts->producers : 1;
+	shape->lease = opts ? opts->lease_ms * 1000000 : 0;
 	shape->capacity = opts ? opts->capacity : 0;
 	if (shape->capacity == 0) {
 		shape->capacity = CAPACITY;
@@ -1009,6 +1093,7 @@ int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *opts
 	queue->spins = affine_processors() > 1;
 	queue->nap = FIRST_NAP;
 	queue->sleep = WATCH_AGAIN;
+	queue->lease = shape.lease;
 	queue->cells = (char *)queue + head;
 	for (uint64_t i = 0; i <= queue->mask; i++)
 		atomic_store_explicit(&cell_of(queue, i)->word, cell_word(FREE, 0, i),

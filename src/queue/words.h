@@ -52,19 +52,24 @@
  * deadline: the marks stay, the boxes that were looked at are counted, and the next goes
  * on there.
  *
+ * A lease may end before its holder does, given back or run out: under the lock the box
+ * becomes STRAY by compare-and-swap from the word that was seen, unless its holder is in
+ * the call yet and the cell of its position is FULL still; and desk.ended + 1. The holder
+ * that is at its ack meanwhile has it, or is told that it has no such lease.
+ *
  * STRAY words come and go under the lock alone, and each such change is noted before: the
- * word, its two values, and what the count of strays is afterwards. Of what dies there
- * the next to get the lock, with -EOWNERDEAD, sees by the word whether it was done, and
- * sets the count. A STRAY is taken message out first, and the word second; when it moves
+ * word, its two values, and what the count of strays, and of a desk's leases that ended,
+ * is afterwards. Of what dies there the next to get the lock, with -EOWNERDEAD, sees by
+ * the word whether it was done, and sets the counts. A STRAY is taken message out first, and the word second; when it moves
  * from the ring to a box the note names that too, and if the box says HELD the word is
  * freed.
  *
  * Invariants: cells of [head, tail) are FULL, or FREE and named by a desk. Cells before
  * head are FREE of the next round, STRAY, or FULL and named by a desk. The message of a
  * position is in one place that will be delivered: FULL, STRAY or HELD. A desk has taken
- * no more boxes than leased says, and given back no fewer than acked does. Therefore
+ * no more boxes than leased says, and given back no fewer than acked and ended do. Therefore
  * nothing is left when all have closed, head is at tail, there are no strays, no desk
- * names a FULL before head, and nobody else has leased more than it has acked.
+ * names a FULL before head, and nobody else has leased more than has been given back.
  *
  * Who joins, or puts for the first time, writes PRODUCES in the role of its desk, and
  * with any role it counts as closed when it has ended. Who dies before that step is none.
@@ -123,6 +128,7 @@ struct cell {
 struct box {
 	_Atomic uint64_t word;
 	_Atomic uint64_t position; /* of the ring; before the word says HELD */
+	_Atomic int64_t until;	   /* where leases run out; likewise */
 	_Alignas(8) unsigned char data[];
 };
 
@@ -142,6 +148,7 @@ struct desk {
 	_Atomic uint32_t
 		busy; /* between the threads of the process: 1 held, 2 contended */
 	_Atomic uint32_t leased, acked; /* boxes, and before, or after, they were */
+	_Atomic uint32_t ended;		/* leases, before their holder: under the lock */
 	_Atomic uint32_t fallen;	/* under the lock */
 	uint32_t box;			/* where it found a free one last */
 	struct pace put_pace, get_pace;
@@ -156,9 +163,11 @@ struct desk {
 struct note {
 	_Atomic(_Atomic uint64_t *) word; /* NULL: nothing is going on; set last */
 	_Atomic uint64_t from, to;
-	_Atomic uint64_t strays;   /* then */
-	_Atomic(struct box *) box; /* that it moves to, or NULL */
-	_Atomic uint64_t position; /* of the word, where there is a box */
+	_Atomic uint64_t strays;       /* then */
+	_Atomic(struct box *) box;     /* that it moves to, or NULL */
+	_Atomic uint64_t position;     /* of the word, where there is a box */
+	_Atomic(struct desk *) holder; /* whose lease ends with it, or NULL */
+	_Atomic uint32_t ended;	       /* of that desk, then */
 };
 
 struct tine_queue {
@@ -170,13 +179,14 @@ struct tine_queue {
 	bool spins;	/* there is another processor that may do what is waited for */
 	int64_t nap;	/* the first, of who waits */
 	int64_t sleep;	/* the longest, of who is woken at deaths */
+	int64_t lease;	/* how long one lasts; 0: as long as its holder */
 	char *cells;
 	/* Rarely written. */
 	_Alignas(64) _Atomic(char *) boxes; /* as many as messages; at the first lease */
 	_Atomic uint64_t closes; /* count, and above it the last desk's number + 1 */
 	_Atomic uint64_t strays;
 	_Atomic uint32_t uncounted; /* somebody has closed, and is perhaps not counted */
-	_Atomic uint32_t boxless;   /* somebody waits for a box */
+	_Atomic uint32_t awaited;   /* somebody waits for a lease to end */
 	struct sleepers items, room;
 	_Atomic int64_t tended;		    /* when somebody last looked at the members */
 	_Alignas(64) _Atomic uint64_t tail; /* by claim */
@@ -186,6 +196,9 @@ struct tine_queue {
 	_Atomic uint64_t swept;		/* boxes below it were looked at */
 	_Atomic uint32_t recovering;	/* the fallen are marked */
 	uint64_t stray_cell, stray_box; /* where to look for one; hints */
+	uint64_t looked;		/* at boxes below it, for leases that ran out */
+	_Atomic int64_t due;		/* when the first will have; 0: none will */
+	struct sleepers drained;
 	/* Rarely written. */
 	_Alignas(64) _Atomic unsigned desks; /* from here on none was ever taken */
 	_Atomic(struct desk *) group[MEMBERS / DESK_GROUP];
@@ -267,6 +280,13 @@ static inline struct desk *desk_at(const struct tine_queue *queue, unsigned inde
 						  memory_order_acquire);
 
 	return group ? &group[index % DESK_GROUP] : NULL;
+}
+
+/* Leases of the desk, that it has or is about to take. */
+static inline uint32_t count_leases(const struct desk *desk)
+{
+	return atomic_load(&desk->leased) - atomic_load(&desk->acked) -
+	       atomic_load(&desk->ended);
 }
 
 static inline uint32_t count_strays(const struct tine_queue *queue)

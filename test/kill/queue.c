@@ -449,6 +449,91 @@ TEST_LIMIT(killed_at_every_step_of_ack, 120)
 	run_scene(&scene, &(struct steps){ lease_before, acks, after_ack }, 30);
 }
 
+static void nacks(void *arg)
+{
+	struct scene *scene = arg;
+
+	CHECK_EQ(tine_queue_nack(scene->queue, scene->hand->lease), 0);
+	atomic_store(&scene->hand->returned, 2);
+}
+
+/* Once, whether the call or the death has brought it back. */
+static void after_nack(void *arg, long step)
+{
+	struct scene *scene = arg;
+	uint64_t ids;
+
+	scene->step = step;
+	expect(scene, drain(scene, &ids), 2, "messages");
+	expect(scene, ids, 6, "these");
+	expect_end(scene);
+	set_stage(scene);
+}
+
+TEST_LIMIT(killed_at_every_step_of_nack, 120)
+{
+	struct scene scene = { .opts = { .capacity = 4 }, .waiting = 2 };
+
+	run_scene(&scene, &(struct steps){ lease_before, nacks, after_nack }, 100);
+}
+
+/* Of a lease that has run out, and whose holder lives: this process. */
+static void leave_a_lease(struct scene *scene)
+{
+	struct message message;
+
+	scene->opts.lease_ms = 1;
+	set_stage(scene);
+	CHECK(tine_queue_lease(scene->queue, &message, sizeof(message),
+			       &scene->hand->lease, 0) > 0);
+	test_sleep_us(2000);
+}
+
+static void sweep_first(void *arg)
+{
+	struct scene *scene = arg;
+
+	CHECK(member_self());
+	members_sweep();
+	/* Sits down without looking after anybody. */
+	atomic_store(&scene->queue->tended, tine_now());
+	sit(arg);
+	atomic_store(&scene->queue->tended, 0);
+}
+
+static void ends_leases(void *arg)
+{
+	struct scene *scene = arg;
+
+	queue_tend(scene->queue, TINE_FOREVER);
+}
+
+static void after_lease_ended(void *arg, long step)
+{
+	struct scene *scene = arg;
+	uint64_t ids;
+
+	scene->step = step;
+	expect(scene, drain(scene, &ids), 2, "messages");
+	expect(scene, ids, 6, "these");
+	CHECK_EQ(tine_queue_ack(scene->queue, scene->hand->lease), -ENOENT);
+	expect_end(scene);
+	leave_a_lease(scene);
+}
+
+TEST_LIMIT(killed_at_every_step_of_the_end_of_a_lease, 240)
+{
+	struct scene scene = { .opts = { .capacity = 4 }, .waiting = 2 };
+
+	scene.hand = tine_shared_new(1, sizeof(*scene.hand));
+	CHECK(scene.hand && member_self());
+	leave_a_lease(&scene);
+	CHECK(test_kill_each_step(
+		      &(struct steps){ sweep_first, ends_leases, after_lease_ended },
+		      &scene) > 100);
+	_exit(0);
+}
+
 static void closes(void *arg)
 {
 	struct scene *scene = arg;
@@ -525,18 +610,6 @@ static void leave_work(struct scene *scene)
 	}
 	CHECK_EQ(test_reap(pid), -SIGKILL);
 	memset(scene->hand, 0, sizeof(*scene->hand));
-}
-
-static void sweep_first(void *arg)
-{
-	struct scene *scene = arg;
-
-	CHECK(member_self());
-	members_sweep();
-	/* Sits down without looking after anybody. */
-	atomic_store(&scene->queue->tended, tine_now());
-	sit(arg);
-	atomic_store(&scene->queue->tended, 0);
 }
 
 static void recovers(void *arg)
@@ -652,6 +725,11 @@ static void call_all(struct scene *scene, int64_t wait_ms)
 	CHECK(is_an_answer(got));
 	if (got > 0)
 		CHECK_EQ(tine_queue_ack(queue, lease), 0);
+	got = tine_queue_lease(queue, &message, sizeof(message), &lease, when);
+	CHECK(is_an_answer(got));
+	if (got > 0 && tine_queue_nack(queue, lease) != 0)
+		CHECK_EQ(tine_queue_ack(queue, lease), 0);
+	CHECK(is_an_answer(tine_queue_drained(queue, when)));
 	tine_queue_len(queue);
 }
 
@@ -742,6 +820,12 @@ TEST_LIMIT(stopped_in_ack, 240)
 {
 	stop_scene(&(struct scene){ .waiting = 2 },
 		   &(struct stops){ lease_before, acks, beside, after_stop, false });
+}
+
+TEST_LIMIT(stopped_in_nack, 240)
+{
+	stop_scene(&(struct scene){ .waiting = 2 },
+		   &(struct stops){ lease_before, nacks, beside, after_stop, false });
 }
 
 TEST_LIMIT(stopped_in_close, 240)

@@ -21,6 +21,7 @@
  *	GETS		two consumers, strays, batches
  *	LEASES		two that lease, and a third when both have died
  *	BOXES		one that leases, one that gets, a third as above; one cell
+ *	NACKING		one that leases, whose lease another ends, and one that gets
  *	CLOSING		two producers that close, and a newcomer at a dead one's desk
  *	ENDING		one that leases and one that gets, until the stream ends
  *	SITTING		a newcomer at the desk of a dead one, who may die too, and another
@@ -42,6 +43,8 @@
  *	RING_FIRST	a stray of the ring is taken before those in boxes
  *	EARLY_TAKEN	a stray's word is set before the message is out
  *	NO_FINISH	the lock's next holder does not free a stray that is in a box too
+ *	EARLY_NACK	a lease is ended while its cell is FULL still
+ *	PLAIN_NACK	it is ended by a store, without compare-and-swap
  *	EARLY_VACANT	the desk is vacant though a claim of it is not settled
  *	LATE_COUNT	strays are counted after the desk is vacant
  *	NO_SWEEP	a newcomer who must wait for a desk does not look at the members
@@ -89,6 +92,13 @@
 #define TAKERS	3
 #define BOX	1
 #define RUN	run feeder(0, 1, 2); run leaser(1, 0); run getter(2, 1); run leaser(3, 2)
+#elif defined(NACKING)
+#define DESKS	3
+#define KILLS	2
+#define TAKERS	2
+#define BOX	1
+#define NACKS	2
+#define RUN	run feeder(0, 1, 2); run leaser(1, 0); run drain(2, 0); run ender(DESKS)
 #elif defined(CLOSING)
 #define CELLS	1
 #define DESKS	3
@@ -175,6 +185,12 @@ byte tail, head, strays;
 
 #ifdef BOX
 byte box_state[BOX], box_desk[BOX], box_position[BOX], box_data[BOX];
+#ifdef NACKS
+byte generation[BOX];
+#define NEXT_GENERATION(b) generation[b] = (generation[b] + 1) % 8
+#else
+#define NEXT_GENERATION(b) skip
+#endif
 #define IN_USE(b)	(box_state[b] == TAKING || box_state[b] == HELD)
 #endif
 
@@ -1103,7 +1119,7 @@ inline take_box() {
 	:: atomic {
 		b < BOX && box_state[b] == FREE ->
 		MAY_DIE;
-		box_state[b] = TAKING; box_desk[b] = d;
+		box_state[b] = TAKING; box_desk[b] = d; NEXT_GENERATION(b);
 		break
 	   }
 	:: else -> break
@@ -1152,7 +1168,7 @@ again:
 		:: else ->
 			atomic { b = s - CELLS; m = box_data[b] }
 			assert(m != TORN);
-			STEP(box_state[b] = HELD; box_desk[b] = d);
+			STEP(box_state[b] = HELD; box_desk[b] = d; NEXT_GENERATION(b));
 			STEP(strays--)
 		fi;
 		s = 0; h = 0;
@@ -1217,8 +1233,16 @@ claims:
 	h = 0;
 leased:
 	/* tine_queue_ack() */
+#ifdef NACKS
+	STEP(if
+	     :: box_state[b] == HELD && box_desk[b] == d ->
+		     box_state[b] = FREE; box_desk[b] = 0; DONE(m)
+	     :: else
+	     fi);
+#else
 	STEP(assert(box_state[b] == HELD && box_desk[b] == d);
 	     box_state[b] = FREE; box_desk[b] = 0; DONE(m));
+#endif
 	b = 0; m = 0;
 	goto again;
 nothing:
@@ -1239,6 +1263,48 @@ nothing:
 	goto again;
 dies:	atomic { DEATH; h = 0; k = 0; looked = false; takers--; takers_lost++ }
 over:	skip
+}
+#endif
+
+#ifdef NACKS
+/* queue_end_lease(), of whatever is on lease. */
+proctype ender(byte d)
+{
+	byte n, turn;
+	LOCALS;
+again:
+	n < NACKS && STATE_OF_BOX(HELD);
+	n++;
+	take_lock();
+	if
+	:: atomic { box_state[b] == HELD -> p = box_position[b]; turn = generation[b] }
+		if
+#ifndef EARLY_NACK
+		:: IS(FULL, p)
+#endif
+		:: else ->
+#ifdef PLAIN_NACK
+			STEP(box_state[b] = STRAY; box_desk[b] = 0);
+			STEP(strays++)
+#else
+			STEP(if
+			     :: box_state[b] == HELD && generation[b] == turn ->
+				     box_state[b] = STRAY; box_desk[b] = 0; less = true
+			     :: else
+			     fi);
+			if
+			:: less -> STEP(strays++); less = false
+			:: else
+			fi
+#endif
+		fi
+	:: else
+	fi;
+	release_lock();
+	p = 0; turn = 0;
+	goto again;
+	/* It has a desk. */
+dies:	atomic { tender_left = true; n = 0; turn = 0; FORGET }
 }
 #endif
 
