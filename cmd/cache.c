@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What is in a cache, from outside: how much, which, and whether it is whole. */
 #include "command.h"
+#include "map/kept.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -13,8 +14,10 @@
 enum action { STAT, LIST, CLEAR, VERIFY };
 static const char *const actions[] = { "stat", "list", "clear", "verify", NULL };
 
-#define LEAST	(UINT64_C(1) << 20)
-#define KEY_MAX 24 /* bytes of a key in a line of text */
+#define LEAST	    (UINT64_C(1) << 20)
+#define KEY_MAX	    24	  /* bytes of a key in a line of text */
+#define COMMAND_MAX 200	  /* bytes of a command line */
+#define MAP	    "map" /* the task that tine map's results are shown as */
 
 static struct {
 	int action;
@@ -121,14 +124,25 @@ static int show_stat(tine_cache *cache)
 	return DONE;
 }
 
+static int clear_task(tine_cache *cache, const char *name)
+{
+	tine_task task = { .name = name };
+	int err = tine_cache_clear(cache, &task);
+
+	if (!err && strcmp(name, MAP) == 0)
+		err = tine_cache_del_prefix(cache, KEPT_PREFIX, sizeof(KEPT_PREFIX));
+	return err;
+}
+
 static int clear(tine_cache *cache)
 {
-	tine_task task = { .name = options.task };
 	tine_cache_stats before, after;
 	uint64_t dropped;
 	int err = tine_cache_stat(cache, &before);
 
-	err = err ? err : tine_cache_clear(cache, options.task ? &task : NULL);
+	if (!err)
+		err = options.task ? clear_task(cache, options.task)
+				   : tine_cache_clear(cache, NULL);
 	err = err ? err : tine_cache_stat(cache, &after);
 	if (err)
 		return broken(err);
@@ -200,7 +214,19 @@ static void print_time(int64_t when)
 	printf("%s", text);
 }
 
-static void print_entry(const tine_cache_entry *entry)
+/* Of a command line, which may be long, and have what would confuse a terminal. */
+static void print_command(const struct bytes *command)
+{
+	size_t most = command->len < COMMAND_MAX ? command->len : COMMAND_MAX;
+
+	for (size_t i = 0; i < most; i++)
+		putchar(isprint((unsigned char)command->at[i]) ? command->at[i] : '?');
+	if (most < command->len)
+		printf("... (%zu bytes)", command->len);
+}
+
+/* command: of tine map, or NULL. */
+static void print_entry(const tine_cache_entry *entry, const struct bytes *command)
 {
 	print_time(entry->used);
 	printf("  %10zu  ", entry->val_len);
@@ -210,9 +236,12 @@ static void print_entry(const tine_cache_entry *entry)
 			putchar(isprint((unsigned char)*at) ? *at : '?');
 		printf("/%u  ", entry->version);
 	} else {
-		printf("-  ");
+		printf(command ? MAP "  " : "-  ");
 	}
-	print_key(entry->key, entry->len);
+	if (command)
+		print_command(command);
+	else
+		print_key(entry->key, entry->len);
 	putchar('\n');
 }
 
@@ -222,16 +251,20 @@ static void print_nanoseconds(const char *name, int64_t when)
 	       when % 1000000000);
 }
 
-static void print_entry_json(const tine_cache_entry *entry)
+static void print_entry_json(const tine_cache_entry *entry, const struct bytes *command)
 {
 	printf("{\"task\": ");
-	if (entry->task)
-		print_json_string(entry->task);
+	if (entry->task || command)
+		print_json_string(command ? MAP : entry->task);
 	else
 		printf("null");
 	printf(", \"version\": %u, \"key\": \"", entry->version);
 	print_hex(entry->key, entry->len);
 	printf("\", \"val_len\": %zu", entry->val_len);
+	if (command) {
+		printf(", \"command\": ");
+		print_json_string(command->at);
+	}
 	print_nanoseconds("born", entry->born);
 	print_nanoseconds("used", entry->used);
 	printf("}");
@@ -239,13 +272,23 @@ static void print_entry_json(const tine_cache_entry *entry)
 
 static int each(void *count, const tine_cache_entry *entry)
 {
-	if (options.task && (!entry->task || strcmp(entry->task, options.task) != 0))
+	static struct bytes text;
+	const struct bytes *command = NULL;
+	const char *task = entry->task;
+
+	if (!task && kept_describe(entry->key, entry->len, &text)) {
+		bytes_add(&text, "", 1);
+		text.len--;
+		command = &text;
+		task = MAP;
+	}
+	if (options.task && (!task || strcmp(task, options.task) != 0))
 		return 0;
 	if (options.json) {
 		printf(*(uint64_t *)count ? ",\n" : "");
-		print_entry_json(entry);
+		print_entry_json(entry, command);
 	} else {
-		print_entry(entry);
+		print_entry(entry, command);
 	}
 	++*(uint64_t *)count;
 	/* Nobody reads on. */
@@ -320,7 +363,7 @@ static const struct operand_row operands[] = {
 
 static const struct option_row rows[] = {
 	{ "task", 0, "NAME", read_text, &options.task, "the name of a task",
-	  "List or clear only the results of this task.", NULL },
+	  "List or clear only the results of this task; map: those of tine map.", NULL },
 	{ "max-bytes", 0, "SIZE", read_size, &options.max_bytes,
 	  "a whole number of bytes, at least 1048576, such as 5e9",
 	  "Limit the cache on disk to this many bytes.", NULL },

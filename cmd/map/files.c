@@ -8,6 +8,8 @@
  */
 #include "map/files.h"
 
+#include "map/kept.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
@@ -25,7 +27,7 @@ struct state_key {
 	char name[16];
 	uint64_t state[7];
 };
-#define STATE_KEY "tine map\0file 1"
+#define STATE_KEY KEPT_PREFIX "\0file 1"
 
 static bool take_state(const struct stat *now, struct file_seen *seen)
 {
