@@ -5,11 +5,14 @@
  * the time, of each line in microseconds. Output goes to /dev/null. For make the lines
  * are a makefile of as many targets.
  *
+ * map again N COMMAND [ARGUMENT]...: as cpu, of a second run, with a new folder as the
+ * default cache of both.
+ *
  * map memory inputs|behind|large TINE map: the largest memory of tine map, in MB, of a
  * million inputs, of jobs that wait for the first to be printed, and of one that does,
  * with 1 GiB.
  */
-#include "bench.h"
+#include "cache.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -94,14 +97,53 @@ static uint64_t command_of(const char *name, char **words, char **argv)
 	return memories[i].lines;
 }
 
+static void use_new_cache(void)
+{
+	if (!mkdtemp(folder))
+		die(1, "no temporary folder");
+	setenv("TINE_CACHE", folder, 1);
+}
+
+struct cost {
+	double cpu, wall; /* seconds; wall: until the command itself has ended */
+	struct rusage own;
+};
+
+/* Runs it to its end, and that of all it has started. */
+static struct cost run(char **command, int input)
+{
+	struct cost cost = { .wall = seconds_now() };
+	struct rusage before, after;
+	int status;
+	pid_t pid;
+
+	getrusage(RUSAGE_CHILDREN, &before);
+	lseek(input, 0, SEEK_SET);
+	pid = fork();
+	if (pid == 0)
+		execute(command, input);
+	if (pid < 0 || wait4(pid, &status, 0, &cost.own) != pid)
+		die(1, "no process");
+	cost.wall = seconds_now() - cost.wall;
+	while (wait(NULL) > 0 || errno == EINTR)
+		;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == SKIP)
+		die(SKIP, "it is not installed");
+	if (status != 0)
+		die(1, "it has failed");
+	getrusage(RUSAGE_CHILDREN, &after);
+	cost.cpu = seconds_of(after.ru_utime) + seconds_of(after.ru_stime) -
+		   seconds_of(before.ru_utime) - seconds_of(before.ru_stime);
+	return cost;
+}
+
 int main(int argc, char **argv)
 {
-	int is_memory = argc > 1 && strcmp(argv[1], "memory") == 0, input, status;
+	const char *what = argc > 1 ? argv[1] : "";
+	int is_memory = strcmp(what, "memory") == 0, input;
 	char **command = argv + 3, *made[8];
-	struct rusage own, all;
-	double begun, wall;
+	struct cost cost;
 	uint64_t n;
-	pid_t pid;
 
 	if (argc < 4 + is_memory)
 		die(2, "a command is missing");
@@ -111,26 +153,17 @@ int main(int argc, char **argv)
 	/* Keepers outlive what they serve, for a moment. */
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	input = lines_of(n, strcmp(command[0], "make") == 0);
-	begun = seconds_now();
-	pid = fork();
-	if (pid == 0)
-		execute(command, input);
-	if (pid < 0 || wait4(pid, &status, 0, &own) != pid)
-		die(1, "no process");
-	wall = seconds_now() - begun;
-	while (wait(NULL) > 0 || errno == EINTR)
-		;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == SKIP)
-		die(SKIP, "it is not installed");
-	if (status != 0)
-		die(1, "it has failed");
-	getrusage(RUSAGE_CHILDREN, &all);
+	if (strcmp(what, "again") == 0) {
+		use_new_cache();
+		run(command, input);
+	}
+	cost = run(command, input);
 	if (is_memory)
-		printf("%.1f\n", (double)own.ru_maxrss * 1024 / 1e6);
-	else if (strcmp(argv[1], "cpu") == 0)
-		printf("%.1f\n", (seconds_of(all.ru_utime) + seconds_of(all.ru_stime)) /
-					 (double)n * 1e6);
+		printf("%.1f\n", (double)cost.own.ru_maxrss * 1024 / 1e6);
 	else
-		printf("%.1f\n", wall / (double)n * 1e6);
+		printf("%.1f\n", (strcmp(what, "wall") == 0 ? cost.wall : cost.cpu) /
+					 (double)n * 1e6);
+	if (strcmp(what, "again") == 0)
+		remove_folder();
 	return 0;
 }

@@ -29,9 +29,12 @@ VALUES = {"trials": "1e6", "workers": "2", "seed": "7", "cache": f"{work}/in/cac
           "trace": f"{work}/in/trace", "task": "tine-pi", "max-bytes": "2e6",
           "at": f"{work}/in/redis", "html": f"{work}/in/page", "json": f"{work}/in/json",
          "columns": ",", "per-job": "2", "retries": "1", "timeout": "60", "memory": "1G", "memfree": "1K",
-         "log": f"{work}/in/log", "results": f"{work}/in/results"}
+         "log": f"{work}/in/log", "results": f"{work}/in/results",
+         "in": "file", "out": os.path.realpath(tine), "env": "HOME"}
+KEPT = ["--cache", f"{work}/in/cache", "echo"]
 # Options that want another, or another run.
-WITH = {"task": ["list"], "max-bytes": ["stat"], "columns": ["echo"]}
+WITH = {"task": ["list"], "max-bytes": ["stat"], "columns": ["echo"],
+        "in": KEPT, "out": KEPT, "env": KEPT}
 # What follows their first operand is another command's.
 ENDED = ["map"]
 
