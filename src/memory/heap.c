@@ -373,7 +373,7 @@ static int try_alloc(struct heap *heap, size_t size, uint64_t owner, size_t zero
 	if (err)
 		return err;
 	if (is_small(size)) {
-		memset(mem, 0, zeros);
+		pages_zero(mem, zeros);
 	} else if (spans_prepare(heap, ((char *)mem - heap->first) / UNIT,
 				 (size - 1) / UNIT + 1, zeros) != 0) {
 		tine_shared_free(mem);

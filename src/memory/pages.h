@@ -13,6 +13,8 @@
 int pages_commit(void *mem, size_t len);
 /* Makes committed pages known to this process at once, and not one by one as it comes. */
 void pages_meet(void *mem, size_t len);
+/* Writes zeros into memory that is aligned to 64 bytes. */
+void pages_zero(void *mem, size_t len);
 /* Gives pages back; they are zeros, and not committed. False: it cannot be done. */
 bool pages_drop(void *mem, size_t len);
 

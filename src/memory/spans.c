@@ -253,7 +253,7 @@ int spans_prepare(struct heap *heap, uint32_t unit, uint32_t len, size_t zeros)
 			return -ENOMEM;
 		n = (to - from) * UNIT;
 		if ((state & DIRTY) && at < zeros)
-			memset(address(heap, from), 0, zeros - at < n ? zeros - at : n);
+			pages_zero(address(heap, from), zeros - at < n ? zeros - at : n);
 		if (state == (THERE | DIRTY))
 			continue;
 		for (uint32_t i = from; i < to; i++) {
