@@ -883,7 +883,8 @@ typedef struct tine_map_opts {
 	 */
 	tine_cache *cache;
 	unsigned retries; /* tries after the first, if the worker died. 0: none */
-	uint8_t reserved8[4];
+	bool smallest;	  /* find: true: the hit of the smallest index is the answer */
+	uint8_t reserved8[3];
 	uint64_t reserved[7];
 } tine_map_opts;
 
@@ -923,7 +924,8 @@ TINE_MUST int tine_pool_refresh(tine_pool *);
  * are done or the deadline has passed; then jobs that have not begun are dropped, and
  * workers that are still in a job are killed and replaced. in and out are copied to and
  * from the family's memory; if they lie in it already (tine_shared_new), the jobs use
- * them in place.
+ * them in place. With .chunk = 1 jobs begin in the order of their index, as those of
+ * tine_pool_find(); else each worker begins with a share of its own.
  *
  * The status of a job is what it returned, or:
  *   -TINE_ECRASH  its worker died, also in each of .retries more attempts
@@ -946,7 +948,10 @@ TINE_MUST int tine_pool_map(tine_pool *, const tine_task *, const void *in, void
  * As tine_pool_map(), but a job that returns 1 is a hit, and ends the search: jobs that
  * have not begun are dropped, and tine_cancelled() becomes true in jobs that run. After
  * .grace_ms the workers of jobs that still run are killed and replaced. These jobs have
- * status -ECANCELED. With .hits it takes that many hits to end the search. Returns:
+ * status -ECANCELED. With .hits it takes that many hits to end the search. Jobs begin in
+ * the order of their index; jobs that are done within 10 us are taken several at a time.
+ * With .smallest a hit ends the search once all jobs before it are done, and jobs behind
+ * it are dropped: the answer is the hit of the smallest index. Returns:
  *   > 0           the number of hits, at most .hits; *index, unless NULL, is the job of
  *                 the first
  *   0             there was no hit, and no job failed

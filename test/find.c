@@ -608,3 +608,202 @@ TEST(a_hit_after_a_retry)
 	CHECK_EQ(failure.deaths, 1);
 	unmake(pool);
 }
+
+/* ---- in order ---------------------------------------------------------------------- */
+
+enum { ORDERED = 120, ORDERED_WORKERS = 3 };
+
+static struct order {
+	_Atomic int begun[ORDERED];
+	_Atomic int most_missing;
+	_Atomic int hits_above;
+} * order;
+
+static tine_pool *make_ordered(void)
+{
+	tine_pool_opts opts = { .workers = ORDERED_WORKERS, .retries = 3 };
+	tine_pool *pool;
+
+	order = tine_shared_new(1, sizeof(*order));
+	CHECK(order);
+	CHECK_EQ(tine_pool_new(&pool, &opts), 0);
+	return pool;
+}
+
+static void note_beginning(long n)
+{
+	int missing = 0;
+
+	atomic_store(&order->begun[n], 1);
+	for (long i = 0; i < n; i++)
+		missing += !atomic_load(&order->begun[i]);
+	if (missing > atomic_load(&order->most_missing))
+		atomic_store(&order->most_missing, missing);
+}
+
+/* The first 20 long, the others short: whoever has a long one keeps nobody waiting. */
+static int begins(const void *in, void *out)
+{
+	long n = *(const long *)in;
+
+	(void)out;
+	note_beginning(n);
+	test_sleep_us(n % 20 == 0 ? 3000 : 200);
+	return 0;
+}
+
+/* Those that another worker is about to begin may be missing, and no others. */
+TEST(jobs_begin_in_the_order_of_their_index)
+{
+	tine_pool *pool = make_ordered();
+	tine_map_opts opts = { .chunk = 1 };
+	long *in = numbers(ORDERED);
+
+	CHECK_EQ(map(pool, begins, in, ORDERED, &opts), 0);
+	CHECK(order->most_missing < ORDERED_WORKERS);
+	for (int i = 0; i < ORDERED; i++)
+		CHECK_EQ(order->begun[i], 1);
+	memset(order, 0, sizeof(*order));
+	CHECK_EQ(find(pool, begins, in, NULL, ORDERED, NULL, &opts), 0);
+	CHECK(order->most_missing < ORDERED_WORKERS);
+	tine_pool_free(pool);
+	tine_shared_free(order);
+	free(in);
+}
+
+/* 7, 8 and 50 are hits. 7 waits until another was one. */
+static int hits_late(const void *in, void *out)
+{
+	long n = *(const long *)in;
+
+	note_beginning(n);
+	/* No moment: one is taken at a time. */
+	test_sleep_us(200);
+	*(long *)out = n * n;
+	if (n == 7)
+		while (!atomic_load(&order->hits_above))
+			test_sleep_us(500);
+	if (n == 8)
+		atomic_store(&order->hits_above, 1);
+	else if (n == 9)
+		while (!tine_cancelled())
+			test_sleep_us(500);
+	if (n == 7)
+		test_sleep_us(5000);
+	return n == 7 || n == 8 || n == 50;
+}
+
+TEST(the_hit_of_the_smallest_index)
+{
+	tine_pool *pool = make_ordered();
+	int status[ORDERED];
+	tine_map_opts opts = { .chunk = 1, .smallest = true, .status = status };
+	long *in = numbers(ORDERED), out[ORDERED];
+
+	for (int round = 0; round < 10; round++) {
+		size_t index = 99;
+
+		memset(order, 0, sizeof(*order));
+		CHECK_EQ(find(pool, hits_late, in, out, ORDERED, &index, &opts), 1);
+		CHECK_EQ(index, 7);
+		CHECK_EQ(out[7], 49);
+		for (int i = 0; i < 7; i++)
+			CHECK_EQ(status[i], 0);
+		CHECK_EQ(status[7], 1);
+		CHECK_EQ(status[50], -ECANCELED);
+	}
+	tine_pool_free(pool);
+	tine_shared_free(order);
+	free(in);
+}
+
+/* 5 hits, and 3 does not end. */
+static int hits_above_an_endless_one(const void *in, void *out)
+{
+	long n = *(const long *)in;
+
+	(void)out;
+	test_sleep_us(200);
+	if (n == 3)
+		test_sleep_us(60000000);
+	return n == 5;
+}
+
+TEST(no_answer_while_a_job_before_it_may_hit)
+{
+	tine_pool *pool = make_ordered();
+	tine_map_opts opts = { .chunk = 1, .smallest = true };
+	tine_task task = { .fn = hits_above_an_endless_one, .in_size = sizeof(long) };
+	long *in = numbers(ORDERED);
+	size_t index = 99;
+
+	CHECK_EQ(tine_pool_find(pool, &task, in, NULL, ORDERED, &index, &opts,
+				tine_after(300)),
+		 -ETIMEDOUT);
+	CHECK_EQ(index, 99);
+	opts.smallest = false;
+	CHECK_EQ(tine_pool_find(pool, &task, in, NULL, ORDERED, &index, &opts,
+				tine_after(300)),
+		 1);
+	CHECK_EQ(index, 5);
+	tine_pool_free(pool);
+	tine_shared_free(order);
+	free(in);
+}
+
+static uint64_t pattern;
+
+/* One in a hundred; some die, once. */
+static int hits_or_dies(const void *in, void *out)
+{
+	uint64_t n = (uint64_t) * (const long *)in,
+		 mixed = (n + pattern) * 0x9e3779b97f4a7c15u;
+
+	(void)out;
+	mixed ^= mixed >> 29;
+	if (mixed % 31 == 5 && !atomic_exchange(&order->begun[n % ORDERED], 1))
+		raise(SIGKILL);
+	return mixed % 100 == 7;
+}
+
+TEST(the_same_whoever_dies)
+{
+	long *in = numbers(2000);
+	tine_map_opts opts = { .smallest = true, .retries = 9 };
+
+	pattern = test_seed();
+	for (int round = 0; round < 8; round++) {
+		tine_pool *pool;
+		size_t index = 5000, expected = 0;
+
+		pattern += 12345;
+		pool = make_ordered();
+		opts.chunk = round % 3;
+		for (int i = 0; i < ORDERED; i++)
+			atomic_store(&order->begun[i], 1);
+		while (hits_or_dies(&in[expected], NULL) != 1)
+			expected++;
+		for (int i = 0; i < ORDERED; i++)
+			atomic_store(&order->begun[i], 0);
+		CHECK_EQ(find(pool, hits_or_dies, in, NULL, 2000, &index, &opts), 1);
+		CHECK_EQ(index, expected);
+		tine_pool_free(pool);
+		tine_shared_free(order);
+	}
+	free(in);
+}
+
+TEST(smallest_is_for_searches_that_end_at_one)
+{
+	tine_pool *pool = make(1);
+	tine_map_opts opts = { .smallest = true };
+	long *in = numbers(2);
+
+	CHECK_EQ(map(pool, is_wanted, in, 2, &opts), -EINVAL);
+	opts.hits = 2;
+	CHECK_EQ(find(pool, is_wanted, in, NULL, 2, NULL, &opts), -EINVAL);
+	opts.hits = 1;
+	CHECK_EQ(find(pool, is_wanted, in, NULL, 1, NULL, &opts), 1);
+	free(in);
+	unmake(pool);
+}

@@ -9,27 +9,59 @@
 
 #define STEAL_MS 100
 
-static uint32_t waiting_at(const struct pool_desk *desk)
+static uint32_t waiting_in(const _Atomic uint64_t *place)
 {
-	uint64_t range = atomic_load_explicit(&desk->range, memory_order_relaxed);
+	uint64_t range = atomic_load_explicit(place, memory_order_relaxed);
 
 	return range_high(range) - range_low(range);
+}
+
+static uint32_t waiting_at(const struct pool_desk *desk)
+{
+	return waiting_in(&desk->range);
+}
+
+/* Before the jobs are taken from where they wait: they move to that desk. */
+static void begin_theft(struct ledger *ledger, unsigned thief, unsigned victim,
+			uint32_t low, uint32_t high)
+{
+	atomic_store(&ledger->theft.under_way, 0);
+	ledger->theft.thief = thief;
+	ledger->theft.victim = victim;
+	ledger->theft.low = low;
+	ledger->theft.high = high;
+	atomic_store(&ledger->theft.under_way, 1);
+}
+
+/* They were taken. */
+static void end_theft(struct ledger *ledger)
+{
+	struct pool_desk *thief = &ledger->desks[ledger->theft.thief];
+	uint32_t low = ledger->theft.low;
+
+	atomic_store(&thief->at, at_of(low, done_of(thief->at), false));
+	atomic_store(&thief->range, range_of(low, ledger->theft.high));
+	atomic_store(&ledger->theft.under_way, 0);
+}
+
+static bool was_taken(struct ledger *ledger)
+{
+	unsigned victim = ledger->theft.victim;
+
+	if (victim == ledger->workers)
+		return range_low(atomic_load(&ledger->pile)) == ledger->theft.high;
+	return range_high(atomic_load(&ledger->desks[victim].range)) == ledger->theft.low;
 }
 
 /* The lock's last holder died: finish its theft, or forget it. */
 static void finish_theft(struct ledger *ledger)
 {
-	struct pool_desk *thief = &ledger->desks[ledger->theft.thief];
-	struct pool_desk *victim = &ledger->desks[ledger->theft.victim];
-	uint32_t middle = ledger->theft.middle;
-
 	if (!atomic_load(&ledger->theft.under_way))
 		return;
-	if (range_high(atomic_load(&victim->range)) == middle) {
-		atomic_store(&thief->at, at_of(middle, done_of(thief->at), false));
-		atomic_store(&thief->range, range_of(middle, ledger->theft.high));
-	}
-	atomic_store(&ledger->theft.under_way, 0);
+	if (was_taken(ledger))
+		end_theft(ledger);
+	else
+		atomic_store(&ledger->theft.under_way, 0);
 }
 
 int ledger_lock(struct ledger *ledger, int64_t deadline)
@@ -61,7 +93,7 @@ void ledger_unlock(struct ledger *ledger)
 
 void ledger_deal(struct ledger *ledger, const struct map *map, uint32_t jobs)
 {
-	uint64_t n = jobs, workers = ledger->workers;
+	uint64_t n = map->in_order ? 0 : jobs, workers = ledger->workers;
 
 	ledger->map = *map;
 	ledger->failure = (tine_failure){ .index = SIZE_MAX };
@@ -84,16 +116,17 @@ void ledger_deal(struct ledger *ledger, const struct map *map, uint32_t jobs)
 	for (uint64_t i = 0; i < workers; i++)
 		atomic_store(&ledger->desks[i].range,
 			     range_of(n * i / workers, n * (i + 1) / workers));
+	atomic_store(&ledger->pile, range_of(0, map->in_order ? jobs : 0));
 	atomic_fetch_add(&ledger->turn, 1);
 }
 
-static void withdraw_from(struct ledger *ledger, struct pool_desk *desk)
+static void withdraw_from(struct ledger *ledger, _Atomic uint64_t *place)
 {
-	uint64_t range = atomic_load(&desk->range);
+	uint64_t range = atomic_load(place);
 	int *status = ledger->map.status;
 
 	while (!atomic_compare_exchange_weak(
-		&desk->range, &range, range_of(range_low(range), range_low(range))))
+		place, &range, range_of(range_low(range), range_low(range))))
 		;
 	for (uint32_t i = range_low(range); status && i < range_high(range); i++)
 		status[item_of(&ledger->map, i)] = -ECANCELED;
@@ -103,7 +136,27 @@ static void withdraw_from(struct ledger *ledger, struct pool_desk *desk)
 void ledger_withdraw(struct ledger *ledger)
 {
 	for (unsigned i = 0; i < ledger->workers; i++)
-		withdraw_from(ledger, &ledger->desks[i]);
+		withdraw_from(ledger, &ledger->desks[i].range);
+	withdraw_from(ledger, &ledger->pile);
+}
+
+/* What lies at a desk lies there in order, and what is on the pile is above it. */
+void ledger_settle_search(struct ledger *ledger)
+{
+	uint64_t found = atomic_load(&ledger->found);
+
+	if (!found)
+		return;
+	withdraw_from(ledger, &ledger->pile);
+	for (unsigned i = 0; i < ledger->workers; i++) {
+		uint64_t at = atomic_load(&ledger->desks[i].at);
+
+		if (index_of(at) < found - 1 &&
+		    index_of(at) < range_high(atomic_load(&ledger->desks[i].range)))
+			return;
+	}
+	atomic_store(&ledger->settled, 1);
+	atomic_store(&ledger->cancelled, 1);
 }
 
 uint64_t ledger_done(const struct ledger *ledger)
@@ -180,7 +233,7 @@ static bool jobs_wait(const struct ledger *ledger)
 	for (unsigned i = 0; i < ledger->workers; i++)
 		if (waiting_at(&ledger->desks[i]) > 0)
 			return true;
-	return false;
+	return waiting_in(&ledger->pile) > 0;
 }
 
 void ledger_ring_anew(struct ledger *ledger)
@@ -241,7 +294,7 @@ void ledger_wake_one(struct ledger *ledger, unsigned self)
 		wake_desk(ledger, found);
 }
 
-uint32_t desk_take(struct pool_desk *desk, uint32_t most, uint32_t *first)
+uint32_t desk_take(struct pool_desk *desk, uint32_t most, bool whole, uint32_t *first)
 {
 	uint64_t range = atomic_load(&desk->range);
 	uint32_t low, left, n;
@@ -254,9 +307,10 @@ uint32_t desk_take(struct pool_desk *desk, uint32_t most, uint32_t *first)
 		/* Read after the range: a new deal writes it before. */
 		n = atomic_load(&desk->chunk);
 		n = n < most ? n : most;
-		/* Half of what waits may still be stolen. */
-		if (n > left / 2)
+		/* Half of what waits may still be stolen; what came from the pile is few. */
+		if (!whole && n > left / 2)
 			n = left / 2 > 0 ? left / 2 : 1;
+		n = n < left ? n : left;
 	} while (!atomic_compare_exchange_weak(&desk->range, &range,
 					       range_of(low + n, range_high(range))));
 	*first = low;
@@ -276,7 +330,7 @@ static unsigned fullest(const struct ledger *ledger)
 /* With the lock held: nobody else moves a high down, and nobody's range is filled. */
 static bool steal_from(struct ledger *ledger, unsigned self, unsigned from)
 {
-	struct pool_desk *thief = &ledger->desks[self], *victim = &ledger->desks[from];
+	struct pool_desk *victim = &ledger->desks[from];
 	uint64_t range = atomic_load(&victim->range);
 	uint32_t left, middle;
 
@@ -285,22 +339,32 @@ static bool steal_from(struct ledger *ledger, unsigned self, unsigned from)
 		if (left == 0)
 			return false;
 		middle = range_high(range) - (left + 1) / 2;
-		atomic_store(&ledger->theft.under_way, 0);
-		ledger->theft.thief = self;
-		ledger->theft.victim = from;
-		ledger->theft.middle = middle;
-		ledger->theft.high = range_high(range);
-		atomic_store(&ledger->theft.under_way, 1);
+		begin_theft(ledger, self, from, middle, range_high(range));
 	} while (!atomic_compare_exchange_weak(&victim->range, &range,
 					       range_of(range_low(range), middle)));
-	atomic_store(&thief->at, at_of(middle, done_of(thief->at), false));
-	atomic_store(&thief->range, range_of(middle, ledger->theft.high));
-	atomic_store(&ledger->theft.under_way, 0);
+	end_theft(ledger);
 	TRACE(steal, log_of(ledger, self), from, middle, ledger->theft.high - middle);
 	return true;
 }
 
-bool desk_steal(struct ledger *ledger, unsigned self)
+/* With the lock held: so many from the front, but no more than leave some for others. */
+static bool take_from_pile(struct ledger *ledger, unsigned self, uint32_t n)
+{
+	uint64_t range = atomic_load(&ledger->pile);
+	uint32_t low = range_low(range), left = range_high(range) - low;
+	uint32_t most = left / (2 * ledger->workers);
+
+	if (left == 0)
+		return false;
+	if (n > most)
+		n = most > 0 ? most : 1;
+	begin_theft(ledger, self, ledger->workers, low, low + n);
+	atomic_store(&ledger->pile, range_of(low + n, range_high(range)));
+	end_theft(ledger);
+	return true;
+}
+
+bool desk_steal(struct ledger *ledger, unsigned self, uint32_t many)
 {
 	bool found = false;
 
@@ -311,6 +375,7 @@ bool desk_steal(struct ledger *ledger, unsigned self)
 			return false;
 		/* A deal may have come meanwhile. */
 		found = waiting_at(&ledger->desks[self]) > 0 ||
+			take_from_pile(ledger, self, many) ||
 			steal_from(ledger, self, fullest(ledger));
 		ledger_unlock(ledger);
 	}

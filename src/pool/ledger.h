@@ -18,6 +18,17 @@
  *		The worker alone. One store finishes a job and begins the next.
  *	theft	what the holder of the lock is about to move, and whereto.
  *
+ * Where jobs are to begin in the order of their numbers, none is dealt to a desk: all lie
+ * on the pile, and a worker without work moves some from the front of that to its desk,
+ * as it steals: with the lock, and by the same word that finishes what a death cut short.
+ * Desks are stolen from when the pile is empty.
+ *
+ *	pile	low and high, as of a range. The holder of the lock.
+ *
+ * Where the hit of the least number is wanted, found only falls. Jobs above it are
+ * dropped as their turn comes, and the caller, when it finds no job below it undone,
+ * cancels the rest.
+ *
  * A map is over when the desks' done counts add up to n. Each count only grows, and each
  * job is counted once, so that the sum may be read while others write.
  *
@@ -130,6 +141,8 @@ struct map {
 	size_t in_size, out_size;
 	uint32_t chunk;	  /* 0: adaptive */
 	uint32_t hits;	  /* that end it; 0: 1 is a status like others */
+	bool in_order;	  /* jobs begin so */
+	bool least;	  /* the hit of the least number is wanted */
 	unsigned retries; /* status is there, and zeroed, where it is not 0 */
 	int64_t job_ms;
 	uint32_t name, number; /* in a trace */
@@ -166,12 +179,14 @@ struct ledger {
 	struct map map;
 	_Atomic uint32_t jobs;		    /* of this deal, but for those withdrawn */
 	_Alignas(64) _Atomic uint32_t turn; /* counts deals */
-	_Atomic uint32_t cancelled;	    /* the map: tine_cancelled() reads it */
-	_Atomic uint32_t dropped;	    /* the tickets: the same; the caller */
-	_Atomic uint32_t hits;		    /* the workers */
-	_Atomic uint64_t found;		    /* index + 1 of the first hit; the workers */
-	_Atomic uint32_t watched;	    /* the nursery looks at the clock */
-	_Atomic(struct ticket *) tickets;   /* the caller, once; three for each worker */
+	_Atomic uint32_t settled;   /* the least hit is known; the holder of the lock */
+	_Atomic uint32_t cancelled; /* the map: tine_cancelled() reads it */
+	_Atomic uint32_t dropped;   /* the tickets: the same; the caller */
+	_Atomic uint32_t hits;	    /* the workers */
+	_Atomic uint64_t
+		found; /* index + 1 of the first hit, or the least; the workers */
+	_Atomic uint32_t watched;	  /* the nursery looks at the clock */
+	_Atomic(struct ticket *) tickets; /* the caller, once; three for each worker */
 	_Atomic uint32_t moments; /* tickets in a row that lasted a moment; the workers */
 	_Alignas(64) _Atomic uint32_t finished;	    /* counts tickets done */
 	_Alignas(64) _Atomic uint32_t caller_waits; /* futex */
@@ -182,10 +197,12 @@ struct ledger {
 	_Alignas(64) tine_lock lock;
 	_Atomic uint32_t held;	 /* counts holders; the holder of the lock */
 	_Atomic uint32_t looked; /* counts answers to the caller's bytes; the nursery */
+	_Atomic uint64_t pile;	 /* the holder of the lock */
 	struct {
 		_Atomic uint32_t under_way;
-		uint32_t thief, victim, middle, high;
-	} theft;	      /* the holder of the lock */
+		uint32_t thief, victim; /* the number of desks: the pile */
+		uint32_t low, high;	/* of what moves */
+	} theft;			/* the holder of the lock */
 	tine_failure failure; /* of this deal; whoever mends, with the lock held */
 	struct pool_desk desks[];
 };
@@ -316,6 +333,8 @@ bool ledger_has_work(const struct ledger *);
 bool ledger_is_idle(const struct ledger *);
 /* With the lock held: drops what nobody has taken up of a map that is cancelled. */
 void ledger_withdraw(struct ledger *);
+/* With the lock held: cancels the search for the least hit, once no job is below it. */
+void ledger_settle_search(struct ledger *);
 /* How many workers sleep, or are about to. */
 unsigned ledger_asleep(const struct ledger *);
 /* Whether there are tickets that are not done. */
@@ -323,10 +342,16 @@ bool ledger_has_tickets(const struct ledger *);
 
 /* ---- one desk ---------------------------------------------------------------------- */
 
-/* Takes up a chunk, of at most so many jobs: the first of them, and how many; 0: none. */
-uint32_t desk_take(struct pool_desk *, uint32_t most, uint32_t *first);
-/* Moves jobs from the fullest desk to this empty one. False: there are none. */
-bool desk_steal(struct ledger *, unsigned self);
+/*
+ * Takes up a chunk, of at most so many jobs: the first of them, and how many; 0: none.
+ * whole: none is left for thieves.
+ */
+uint32_t desk_take(struct pool_desk *, uint32_t most, bool whole, uint32_t *first);
+/*
+ * Moves jobs to this empty desk, so many from the pile, or else half of those at the
+ * fullest. False: there are none.
+ */
+bool desk_steal(struct ledger *, unsigned self, uint32_t many);
 /* Notes a status below zero. */
 void desk_note(struct pool_desk *, uint32_t index, int status);
 /*

@@ -89,14 +89,29 @@ static void end_running(tine_pool *pool, int status,
 	pool_ask(pool);
 }
 
+/* Whether all that a search was for is known. */
+static bool is_found(const struct run *run)
+{
+	const struct ledger *ledger = run->pool->ledger;
+
+	return run->map.hits && atomic_load(&ledger->hits) >= run->map.hits &&
+	       (!run->map.least || atomic_load(&ledger->cancelled));
+}
+
 /* The jobs that a search has left running have their grace. */
 static void mind_search(struct run *run)
 {
-	const struct ledger *ledger = run->pool->ledger;
+	struct ledger *ledger = run->pool->ledger;
 	int64_t grace = run->opts ? run->opts->grace_ms : 0;
 
-	if (run->map.hits == 0 || grace <= 0 ||
-	    atomic_load(&ledger->hits) < run->map.hits)
+	/* Bound: so long; else at the next look. */
+	if (run->map.least && atomic_load(&ledger->found) &&
+	    !atomic_load(&ledger->cancelled) &&
+	    ledger_lock(ledger, tine_now() + GRACE) == 0) {
+		ledger_settle_search(ledger);
+		ledger_unlock(ledger);
+	}
+	if (grace <= 0 || !is_found(run))
 		return;
 	if (!run->ended)
 		run->ended = tine_now();
@@ -200,7 +215,7 @@ static void bring_news(struct run *run)
 	const struct ledger *ledger = run->pool->ledger;
 	uint64_t found = atomic_load(&ledger->found);
 
-	if (found && run->found == SIZE_MAX)
+	if (found && (run->found == SIZE_MAX || run->map.least))
 		run->found = caller_item(run, found - 1);
 	run->failure.deaths += ledger->failure.deaths;
 	if (run->failure.index != SIZE_MAX || ledger->failure.index == SIZE_MAX)
@@ -360,6 +375,12 @@ static int plan_jobs(struct run *run, const tine_task *task)
 	if (map->hits == 0 || plan->hits == 0)
 		return 0;
 	run->found = plan->found;
+	if (map->least) {
+		for (run->total = 0;
+		     run->total < plan->jobs && plan->items[run->total] < plan->found;)
+			run->total++;
+		return 0;
+	}
 	if (plan->hits < map->hits)
 		map->hits -= plan->hits;
 	else
@@ -393,7 +414,10 @@ static int lay_out(struct run *run, const tine_task *task, const void *in, void 
 		map->chunk = opts->chunk < MAX_JOBS ? opts->chunk : MAX_JOBS;
 		map->retries = opts->retries;
 		map->job_ms = opts->job_ms;
+		map->least = opts->smallest;
 	}
+	/* Hits are likelier soon than late; what only counts them need not be in order. */
+	map->in_order = (map->hits > 0 && map->hits < INT32_MAX) || map->chunk == 1;
 	run->total = n;
 	return 0;
 }
@@ -417,6 +441,7 @@ static int work(struct run *run, int *failure)
 	atomic_store(&ledger->cancelled, 0);
 	atomic_store(&ledger->dropped, 0);
 	atomic_store(&ledger->hits, 0);
+	atomic_store(&ledger->settled, 0);
 	atomic_store(&run->pool->mapping, true);
 	err = deal_all(run, failure);
 	atomic_store(&run->pool->mapping, false);
@@ -490,9 +515,18 @@ int tine_pool_map(tine_pool *pool, const tine_task *task, const void *in, void *
 {
 	struct run run = { .pool = pool, .opts = opts, .items = n, .deadline = deadline };
 
-	if (opts && (opts->hits || opts->grace_ms))
+	if (opts && (opts->hits || opts->grace_ms || opts->smallest))
 		return -EINVAL;
 	return start_map(&run, task, in, out);
+}
+
+/* Jobs before the hit were dropped, by the deadline or who has cancelled the search. */
+static bool is_unsure(const struct run *run)
+{
+	const struct ledger *ledger = run->pool->ledger;
+
+	return run->map.least && atomic_load(&ledger->cancelled) &&
+	       !atomic_load(&ledger->settled);
 }
 
 int tine_pool_find(tine_pool *pool, const tine_task *task, const void *in, void *out,
@@ -503,11 +537,13 @@ int tine_pool_find(tine_pool *pool, const tine_task *task, const void *in, void 
 	size_t hits;
 	int err;
 
+	if (opts && opts->smallest && wanted > 1)
+		return -EINVAL;
 	if (wanted > INT32_MAX)
 		wanted = INT32_MAX;
 	run.map.hits = wanted;
 	err = start_map(&run, task, in, out);
-	if (run.found == SIZE_MAX)
+	if (run.found == SIZE_MAX || is_unsure(&run))
 		return err;
 	hits = atomic_load(&pool->ledger->hits);
 	if (hits > run.map.hits)

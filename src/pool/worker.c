@@ -14,10 +14,11 @@
 #include <sys/mman.h>
 
 /* Nanoseconds that taking up a chunk should buy; a chunk is doubled or halved for it. */
-#define SHORT	    10000
-#define LONG	    100000
-#define NAP	    INT64_C(1000000)
-#define WEIGH_EVERY INT64_C(10000000) /* nanoseconds */
+#define SHORT	     10000
+#define LONG	     100000
+#define NAP	     INT64_C(1000000)
+#define MOST_AT_ONCE 4096	       /* from the pile */
+#define WEIGH_EVERY  INT64_C(10000000) /* nanoseconds */
 
 static const uint32_t never_cancelled;
 const uint32_t *tine_cancel_word_ = &never_cancelled;
@@ -31,6 +32,8 @@ struct worker {
 	uint32_t jobs_left; /* until it retires */
 	uint32_t turn;	    /* the deal it has looked at */
 	bool roused;	    /* has had no work until now */
+	uint32_t batch;	    /* chunks to take from the pile next */
+	int64_t stocked;    /* when it took the last, or 0 */
 	tine_fn *mapped;    /* known to be there */
 	int64_t weighed;    /* when it last looked at its size */
 	struct trace_log *log;
@@ -96,13 +99,25 @@ static int call_job(tine_fn *fn, const struct cached *cached, const void *in, vo
 /* A hit of a search: the first is kept, and the last that is wanted ends it. */
 static void note_hit(struct ledger *ledger, const struct map *map, uint32_t index)
 {
-	uint64_t nobody = 0;
+	uint64_t before = 0;
 
-	atomic_compare_exchange_strong(&ledger->found, &nobody, (uint64_t)index + 1);
-	if (atomic_fetch_add(&ledger->hits, 1) + 1 != map->hits)
+	while (!atomic_compare_exchange_weak(&ledger->found, &before,
+					     (uint64_t)index + 1) &&
+	       (before == 0 || (map->least && before > index + 1)))
+		;
+	if (atomic_fetch_add(&ledger->hits, 1) + 1 != map->hits || map->least)
 		return;
 	atomic_store(&ledger->cancelled, 1);
 	ledger_call(ledger);
+}
+
+/* Whether a hit below it is known already. */
+static bool is_beyond(const struct ledger *ledger, uint32_t index)
+{
+	/* Relaxed: to see it a job later does no harm. */
+	uint64_t found = atomic_load_explicit(&ledger->found, memory_order_relaxed);
+
+	return found && index >= found;
 }
 
 /* Whether it has grown too large to go on. Asks now and then. */
@@ -137,7 +152,8 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 		size_t item = item_of(&map, i);
 		int status;
 
-		if (is_set(&worker->ledger->cancelled)) {
+		if (is_set(&worker->ledger->cancelled) ||
+		    (map.least && is_beyond(worker->ledger, i))) {
 			status = -ECANCELED;
 		} else if (!mapped) {
 			status = -EFAULT;
@@ -163,6 +179,9 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 	}
 	TRACE(jobs_done, worker->log, i - from);
 	atomic_store(&desk->at, at_of(i, done, false));
+	/* The caller looks what is left below the hit. */
+	if (map.least && atomic_load(&worker->ledger->found))
+		ledger_call(worker->ledger);
 	return i - from;
 }
 
@@ -233,7 +252,8 @@ static bool do_chunk(struct worker *worker)
 
 	if (worker->jobs_left == 0)
 		return false;
-	n = desk_take(worker->desk, worker->jobs_left, &first);
+	/* What is stocked from the pile was few; a guess before there is a job is harmless. */
+	n = desk_take(worker->desk, worker->jobs_left, worker->stocked != 0, &first);
 	if (n == 0)
 		return false;
 	/* Whatever map these are jobs of, it is under way until they are done. */
@@ -251,6 +271,32 @@ static bool do_chunk(struct worker *worker)
 	TRACE(jobs_end, worker->log, ended);
 	if (ledger->jobs_per_worker && worker->jobs_left > 0)
 		worker->jobs_left -= n;
+	return true;
+}
+
+/*
+ * To an empty desk. From the pile as many as take a moment, so that the lock is not what
+ * takes the time.
+ */
+static bool restock(struct worker *worker)
+{
+	uint32_t chunk = atomic_load_explicit(&worker->desk->chunk, memory_order_relaxed);
+
+	if (worker->stocked) {
+		bool brief = tine_now() - worker->stocked < SHORT;
+
+		if (brief && worker->batch < MOST_AT_ONCE)
+			worker->batch *= 2;
+		else if (!brief && worker->batch > 1)
+			worker->batch /= 2;
+	}
+	worker->stocked = 0;
+	if (!desk_steal(worker->ledger, worker->id,
+			chunk < MAX_JOBS / MOST_AT_ONCE ? chunk * worker->batch : chunk))
+		return false;
+	/* It is known now what map they are of. */
+	if (worker->ledger->map.in_order)
+		worker->stocked = tine_now();
 	return true;
 }
 
@@ -314,11 +360,12 @@ int worker_main(struct ledger *ledger, unsigned id)
 	ledger_call(ledger);
 	while (worker.jobs_left > 0) {
 		worker.turn = atomic_load(&ledger->turn);
+		worker.batch = 1;
 		do {
 			worker.roused = true;
 			while (do_chunk(&worker) || do_ticket(&worker))
 				;
-		} while (worker.jobs_left > 0 && desk_steal(ledger, id));
+		} while (worker.jobs_left > 0 && restock(&worker));
 		if (ledger_done(ledger) >= atomic_load(&ledger->jobs))
 			ledger_call(ledger);
 		if (worker.jobs_left > 0)

@@ -60,9 +60,11 @@ static void nothing_is_lost(void *arg, long step)
 	CHECK_EQ(ledger_lock(ledger, tine_after(2000)), 0);
 	desk_mend(ledger, 0, (tine_exit){ .code = -1, .signal = SIGKILL }, false);
 	ledger_unlock(ledger);
-	for (int desk = 0; desk < DESKS; desk++)
+	for (unsigned desk = 0; desk < DESKS; desk++)
 		for (uint32_t n, first;
-		     (n = desk_take(&ledger->desks[desk], 1, &first)) > 0;) {
+		     (n = desk_take(&ledger->desks[desk], 1, false, &first)) > 0 ||
+		     (desk_steal(ledger, desk, 1) &&
+		      (n = desk_take(&ledger->desks[desk], 1, false, &first)) > 0);) {
 			CHECK_EQ(n, 1);
 			CHECK_EQ(board->status[first], 1);
 			board->status[first] = mark(&((void **)board->map.in)[first],
@@ -89,7 +91,7 @@ static void nothing_is_lost(void *arg, long step)
 	deal(board);
 }
 
-TEST_LIMIT(a_worker_killed_at_every_step, 240)
+static void kill_in_jobs(bool in_order)
 {
 	const struct steps steps = { NULL, works, nothing_is_lost };
 	struct board *board = tine_shared_new(1, sizeof(*board));
@@ -106,7 +108,8 @@ TEST_LIMIT(a_worker_killed_at_every_step, 240)
 				   .in = (char *)in,
 				   .status = board->status,
 				   .in_size = sizeof(*in),
-				   .chunk = 1 };
+				   .chunk = 1,
+				   .in_order = in_order };
 	deal(board);
 	n = test_kill_each_step(&steps, board);
 	printf("# %ld deaths in a job\n", board->crashes);
@@ -117,6 +120,17 @@ TEST_LIMIT(a_worker_killed_at_every_step, 240)
 	tine_shared_free(in);
 	tine_shared_free(board->ledger);
 	tine_shared_free(board);
+}
+
+TEST_LIMIT(a_worker_killed_at_every_step, 240)
+{
+	kill_in_jobs(false);
+}
+
+/* It takes two of the three from the pile. */
+TEST_LIMIT(a_worker_killed_at_every_step_in_order, 240)
+{
+	kill_in_jobs(true);
 }
 
 /* ---- a worker dies at every instruction of a ticket -------------------------------- */
