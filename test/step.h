@@ -11,10 +11,10 @@
  * path and ends before is not lost in silence: the next one is walked to that step, and
  * when that comes again, a new path is noted.
  *
- * Which instructions: all of them under TEST_SOAK=1 (make soak), each as often as it comes
- * up to 256 times, and one of 32 of its times beyond; else a sample, one from each of some
- * 150 sections of the path, others in each run (TEST_SEED repeats one). TEST_SCALE=N
- * divides it by N.
+ * Which instructions: all of them under TEST_SOAK=1 (make soak), each as often as it
+ * comes up to 256 times, and one of 32 of its times beyond; else a sample, one from each
+ * of some 150 sections of the path, others in each run (TEST_SEED repeats one).
+ * TEST_SCALE=N divides it by N.
  */
 #ifndef TINE_TEST_STEP_H
 #define TINE_TEST_STEP_H

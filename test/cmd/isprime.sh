@@ -179,9 +179,9 @@ result $? "the largest prime of 64 bits"
 python '
 least = {4294967291**2: 4294967291, 4294967291 * 4294967279: 4294967279,
          4294967279**2: 4294967279, 2**64 - 1: 3, 2**64 - 3: 13}
-numbers = [*map(int, sys.argv[2:]), 2**64 - 1, 2**64 - 3]
+numbers = [*map(int, sys.argv[2].split()), 2**64 - 1, 2**64 - 3]
 checked(run("--json", *numbers, code=1).stdout, numbers, least)
-' $(sample 1 18446744030759878681 18446743979220271189 18446743927680663841)
+' "$(sample 1 18446744030759878681 18446743979220271189 18446743927680663841)"
 result $? "products of primes of 32 bits"
 
 bad=0
