@@ -282,6 +282,13 @@ assert second.poll() is None and os.path.getsize("runs") == 2
 first.kill()
 assert second.communicate(timeout=60)[0] == "s\nt\n" and second.returncode == 0 and ran() == 3
 first.wait()
+# What has failed is for others at once, though the first still runs.
+words = count("[ $1 = a ] && exit 1; [ -e stay ] || exec sleep 300")
+first = subprocess.Popen([tine, "map", "--cache", "kept", "-j", "1", *words, ":::", "a", "b"], stderr=subprocess.DEVNULL)
+wait_for(lambda: os.path.getsize("runs") == 2)
+assert keep(*words, ":::", "a")[0] == 1 and ran() == 3
+first.terminate()
+assert first.wait(60) == -signal.SIGTERM
 # And one that waits ends at a signal.
 os.unlink("go")
 first = subprocess.Popen([tine, "map", "--cache", "kept", *count("[ -e go ] || exec sleep 300"), ":::", "u"])
