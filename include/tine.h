@@ -484,28 +484,36 @@ typedef struct tine_filelock tine_filelock;
 
 /*
  * Opens a file to be locked. If it does not exist, it is created, empty, with mode 0600
- * less the umask, and is not removed later. The file is neither read nor written.
- * Returns 0, or:
+ * less the umask, and is not removed later. The file is neither read nor written. If it
+ * may be read and not written, the lock can be acquired shared only. Returns 0, or:
  *   -ENODEV           the path is not a regular file
  *   -ENOMEM, -EINVAL  no memory; a pointer is NULL
- *   others            as open(2) for reading and writing: -EACCES, -EISDIR, -ENOENT,
- *                     -EROFS
+ *   others            as open(2): -EACCES, -EISDIR, -ENOENT, -EROFS
  */
 TINE_MUST int tine_filelock_open(tine_filelock **out, const char *path);
 
 /*
  * Blocks until this handle holds the lock or the deadline has passed. shared: together
- * with other shared handles, else alone. If the holder ends, by any death, the lock is
- * free at once, and the next holder is not told. Returns 0: the handle holds the lock;
- * or:
+ * with other shared handles, else alone. While a handle waits to hold it alone, no more
+ * handles get it shared. If the file was removed or replaced, the call opens, or creates,
+ * the file that path names now, and locks that. If the holder ends, by any death, the
+ * lock is free at once, and the next holder is not told. Returns 0: the handle holds the
+ * lock; or:
  *   -ETIMEDOUT    the deadline has passed
  *   -EDEADLK      this handle holds the lock already, shared or not
  *   -EPERM        the handle belongs to another process
+ *   -EACCES       the file may only be read, and shared is false
+ *   others        the file was removed or replaced: as tine_filelock_open()
  *   -ENOLCK       the system has no room for another lock
  *   -EINVAL       the system or the file system has no such locks
  */
 TINE_MUST int tine_filelock_acquire(tine_filelock *, bool shared, int64_t deadline);
-/* Releases the lock. Returns 0, or -EPERM: this handle does not hold the lock. */
+/*
+ * Releases the lock. Returns 0, or:
+ *   -ESTALE       it was released, but the file had been removed or replaced while this
+ *                 handle held it: another may have held the lock of that name meanwhile
+ *   -EPERM        this handle does not hold the lock
+ */
 int tine_filelock_release(tine_filelock *);
 /* Releases the lock and closes the file. The file stays. */
 void tine_filelock_free(tine_filelock *);

@@ -188,12 +188,55 @@ TEST(no_permission)
 {
 	int how;
 
-	fill("file", "", 0444);
+	fill("file", "", 0);
 	CHECK_EQ(chmod(folder, 0755), 0);
 	how = test_reap(test_fork(refused, NULL));
 	clean();
 	if (how == 77)
 		test_skip("not root");
+	CHECK_EQ(how, 0);
+}
+
+static void share_what_may_be_read(void *arg)
+{
+	tine_filelock *lock;
+
+	(void)arg;
+	become_nobody();
+	lock = open_lock("file");
+	CHECK_EQ(tine_filelock_acquire(lock, false, TINE_NOWAIT), -EACCES);
+	CHECK_EQ(tine_filelock_acquire(lock, true, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_filelock_release(lock), 0);
+	/* It heeds the others, and they it. */
+	CHECK_EQ(tine_filelock_acquire(lock, true, SOON), 0);
+	fill("held", "", 0600);
+	while (access(path_of("tried"), F_OK) != 0)
+		test_sleep_us(1000);
+	tine_filelock_free(lock);
+}
+
+TEST(what_may_be_read_is_shared)
+{
+	tine_filelock *lock;
+	pid_t pid;
+	int how;
+
+	fill("file", "", 0444);
+	CHECK_EQ(chmod(folder, 0777), 0);
+	pid = test_fork(share_what_may_be_read, NULL);
+	while (access(path_of("held"), F_OK) != 0 && waitpid(pid, NULL, WNOHANG) == 0)
+		test_sleep_us(1000);
+	if (access(path_of("held"), F_OK) != 0) {
+		clean();
+		test_skip("not root");
+	}
+	lock = open_lock("file");
+	CHECK_EQ(tine_filelock_acquire(lock, false, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(tine_filelock_acquire(lock, true, TINE_NOWAIT), 0);
+	fill("tried", "", 0600);
+	how = test_reap(pid);
+	tine_filelock_free(lock);
+	clean();
 	CHECK_EQ(how, 0);
 }
 
@@ -230,8 +273,11 @@ static void on_read_only_disk(void *arg)
 		_exit(77);
 	fill("file", "", 0600);
 	CHECK_EQ(mount(NULL, folder, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
-	CHECK_EQ(tine_filelock_open(&lock, path_of("file")), -EROFS);
 	CHECK_EQ(tine_filelock_open(&lock, path_of("missing")), -EROFS);
+	lock = open_lock("file");
+	CHECK_EQ(tine_filelock_acquire(lock, false, TINE_NOWAIT), -EACCES);
+	CHECK_EQ(tine_filelock_acquire(lock, true, TINE_NOWAIT), 0);
+	tine_filelock_free(lock);
 }
 
 TEST(a_read_only_disk)
@@ -481,6 +527,170 @@ TEST(other_descriptors_of_the_file_do_not_matter)
 	CHECK(!is_free("file"));
 	tine_filelock_free(lock);
 	CHECK(is_free("file"));
+	clean();
+}
+
+/* ---- writers' turn ----------------------------------------------------------------- */
+
+static void share_until_stopped(void *stop)
+{
+	tine_filelock *lock = open_lock("file");
+
+	while (!tine_event_is_set(stop)) {
+		CHECK_EQ(tine_filelock_acquire(lock, true, SOON), 0);
+		test_sleep_us(10000);
+		CHECK_EQ(tine_filelock_release(lock), 0);
+	}
+	tine_filelock_free(lock);
+}
+
+/* There is always somebody who shares it, by a deadline or without. */
+TEST_LIMIT(whoever_wants_it_alone_gets_its_turn, 60)
+{
+	tine_event *stop = tine_shared_new(1, sizeof(*stop));
+	tine_filelock *lock = open_lock("file");
+	pid_t pids[4];
+
+	for (int i = 0; i < 4; i++)
+		pids[i] = test_fork(share_until_stopped, stop);
+	test_sleep_us(50000);
+	for (int i = 0; i < 6; i++) {
+		CHECK_EQ(tine_filelock_acquire(lock, false, i % 2 ? TINE_FOREVER : SOON),
+			 0);
+		CHECK_EQ(tine_filelock_release(lock), 0);
+		test_sleep_us(20000);
+	}
+	tine_event_set(stop);
+	for (int i = 0; i < 4; i++)
+		CHECK_EQ(test_reap(pids[i]), 0);
+	tine_filelock_free(lock);
+	tine_shared_free(stop);
+	clean();
+}
+
+static void wait_alone(void *arg)
+{
+	(void)arg;
+	comes_free("file");
+}
+
+TEST_LIMIT(whoever_dies_at_the_gate_holds_nobody_up, 30)
+{
+	tine_filelock *lock = open_lock("file"), *other = open_lock("file");
+
+	CHECK_EQ(tine_filelock_acquire(lock, true, TINE_NOWAIT), 0);
+	for (int i = 0; i < 5; i++) {
+		pid_t pid = test_fork(wait_alone, NULL);
+
+		while (tine_filelock_acquire(other, true, TINE_NOWAIT) == 0) {
+			CHECK_EQ(tine_filelock_release(other), 0);
+			test_sleep_us(1000);
+		}
+		test_kill(pid);
+		CHECK_EQ(tine_filelock_acquire(other, true, TINE_NOWAIT), 0);
+		CHECK_EQ(tine_filelock_release(other), 0);
+	}
+	tine_filelock_free(other);
+	tine_filelock_free(lock);
+	clean();
+}
+
+/* ---- files that are removed or replaced -------------------------------------------- */
+
+static void put_another_in_its_place(int how)
+{
+	char other[128];
+
+	strcpy(other, path_of(how == 1 ? "new" : "old"));
+	switch (how) {
+	case 0:
+		CHECK_EQ(unlink(path_of("file")), 0);
+		break;
+	case 1:
+		fill("new", "", 0600);
+		CHECK_EQ(rename(other, path_of("file")), 0);
+		break;
+	default: /* The old one is there still, by another name. */
+		CHECK_EQ(rename(path_of("file"), other), 0);
+		fill("file", "", 0600);
+	}
+}
+
+TEST_LIMIT(nobody_gets_the_lock_of_a_file_that_is_no_more, 30)
+{
+	for (int how = 0; how < 3; how++) {
+		tine_filelock *first = hold("file"), *late = open_lock("file"), *second;
+
+		put_another_in_its_place(how);
+		second = hold("file");
+		/* Who had it, and somebody else too, is told. */
+		CHECK_EQ(tine_filelock_release(first), -ESTALE);
+		CHECK_EQ(tine_filelock_release(first), -EPERM);
+		CHECK_EQ(tine_filelock_acquire(late, false, TINE_NOWAIT), -ETIMEDOUT);
+		CHECK_EQ(tine_filelock_acquire(late, true, tine_after(5)), -ETIMEDOUT);
+		CHECK_EQ(tine_filelock_release(second), 0);
+		CHECK_EQ(tine_filelock_acquire(late, false, TINE_NOWAIT), 0);
+		CHECK_EQ(tine_filelock_acquire(first, false, TINE_NOWAIT), -ETIMEDOUT);
+		CHECK_EQ(tine_filelock_release(late), 0);
+		CHECK_EQ(tine_filelock_acquire(first, true, TINE_NOWAIT), 0);
+		tine_filelock_free(first);
+		tine_filelock_free(second);
+		tine_filelock_free(late);
+		unlink(path_of("file"));
+	}
+	clean();
+}
+
+static void wait_for_the_new(void *arg)
+{
+	(void)arg;
+	tine_filelock_free(hold("file"));
+	/* It is that of the name that was waited for. */
+	CHECK_EQ(access(path_of("file"), F_OK), 0);
+}
+
+TEST_LIMIT(whoever_waits_while_it_is_removed_locks_the_new, 30)
+{
+	tine_filelock *lock = hold("file");
+	pid_t pid = test_fork(wait_for_the_new, NULL);
+
+	test_sleep_us(30000);
+	put_another_in_its_place(0);
+	CHECK_EQ(tine_filelock_release(lock), -ESTALE);
+	CHECK_EQ(test_reap(pid), 0);
+	tine_filelock_free(lock);
+	clean();
+}
+
+TEST_LIMIT(what_cannot_be_opened_anew_is_not_held, 30)
+{
+	tine_filelock *lock = open_lock("file");
+
+	CHECK_EQ(unlink(path_of("file")), 0);
+	CHECK_EQ(rmdir(folder), 0);
+	CHECK_EQ(tine_filelock_acquire(lock, false, TINE_NOWAIT), -ENOENT);
+	CHECK_EQ(tine_filelock_release(lock), -EPERM);
+	CHECK_EQ(mkdir(folder, 0700), 0);
+	CHECK_EQ(tine_filelock_acquire(lock, false, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_filelock_release(lock), 0);
+	tine_filelock_free(lock);
+	clean();
+}
+
+/* Also where the path was relative, and the process is elsewhere by now. */
+TEST_LIMIT(a_relative_path_stays_what_it_was, 30)
+{
+	tine_filelock *lock;
+
+	path_of("file");
+	CHECK_EQ(chdir(folder), 0);
+	CHECK_EQ(tine_filelock_open(&lock, "file"), 0);
+	CHECK_EQ(chdir("/"), 0);
+	put_another_in_its_place(0);
+	CHECK_EQ(tine_filelock_acquire(lock, false, TINE_NOWAIT), 0);
+	CHECK(!is_free("file"));
+	CHECK_EQ(tine_filelock_release(lock), 0);
+	tine_filelock_free(lock);
 	clean();
 }
 

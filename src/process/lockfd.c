@@ -98,11 +98,25 @@ static int open_or_make(int dirfd, const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-static int open_regular(int dirfd, const char *path)
+static bool is_refusal(int err)
+{
+	return err == -EACCES || err == -EPERM || err == -EROFS;
+}
+
+/* *shared_only: whether it may be so; then whether it is. */
+static int open_regular(int dirfd, const char *path, bool *shared_only)
 {
 	int fd = open_or_make(dirfd, path), err = 0;
 	struct stat now;
 
+	*shared_only = *shared_only && is_refusal(fd);
+	if (*shared_only) {
+		int refused = fd;
+
+		fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+		if (fd < 0)
+			return refused;
+	}
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &now) != 0)
@@ -114,7 +128,7 @@ static int open_regular(int dirfd, const char *path)
 	return err ? err : fd;
 }
 
-int lockfd_open(struct lockfd *file, int dirfd, const char *path)
+static int list_opened(struct lockfd *file, int dirfd, const char *path, bool shared_only)
 {
 	struct stat is;
 	int fd;
@@ -124,17 +138,29 @@ int lockfd_open(struct lockfd *file, int dirfd, const char *path)
 		return atfork_error();
 	/* Bound: this process's own threads, which hold it while they open a file. */
 	pthread_mutex_lock(&list_lock);
-	fd = open_regular(dirfd, path);
+	fd = open_regular(dirfd, path, &shared_only);
 	if (fd >= 0 && fstat(fd, &is) == 0) {
-		*file = (struct lockfd){
-			.fd = fd, .device = is.st_dev, .inode = is.st_ino, .next = list
-		};
+		*file = (struct lockfd){ .fd = fd,
+					 .device = is.st_dev,
+					 .inode = is.st_ino,
+					 .shared_only = shared_only,
+					 .next = list };
 		if (list)
 			list->prev = file;
 		list = file;
 	}
 	pthread_mutex_unlock(&list_lock);
 	return fd < 0 ? fd : 0;
+}
+
+int lockfd_open(struct lockfd *file, int dirfd, const char *path)
+{
+	return list_opened(file, dirfd, path, false);
+}
+
+int lockfd_open_to_share(struct lockfd *file, int dirfd, const char *path)
+{
+	return list_opened(file, dirfd, path, true);
 }
 
 void lockfd_close(struct lockfd *file)
@@ -200,6 +226,16 @@ int lockfd_acquire(struct lockfd *file, uint64_t byte, bool shared, int64_t dead
 			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL));
 		nap = nap < LONGEST_NAP / 2 ? 2 * nap : LONGEST_NAP;
 	}
+}
+
+bool lockfd_is_taken(const struct lockfd *file, uint64_t byte)
+{
+	struct flock lock = { .l_type = F_RDLCK,
+			      .l_whence = SEEK_SET,
+			      .l_start = (off_t)byte,
+			      .l_len = 1 };
+
+	return fcntl(file->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
 int lockfd_release(struct lockfd *file, uint64_t byte)

@@ -16,6 +16,7 @@ struct lockfd {
 	int fd;	      /* -1: not open, or inherited from the process that opened it */
 	dev_t device; /* what it was: the program may have closed it */
 	ino_t inode;
+	bool shared_only; /* it may only be read */
 	struct lockfd *next, *prev;
 };
 
@@ -26,6 +27,8 @@ struct lockfd {
  * closed.
  */
 int lockfd_open(struct lockfd *, int dirfd, const char *path);
+/* The same; where it may not be written, for reading, and so for shared locks alone. */
+int lockfd_open_to_share(struct lockfd *, int dirfd, const char *path);
 /*
  * Locks one byte, which need not be there. Where this lockfd holds it in the other mode,
  * it changes that, and holds it while it waits: two that do so wait for each other. 0;
@@ -33,6 +36,8 @@ int lockfd_open(struct lockfd *, int dirfd, const char *path);
  * the system has no such locks; -ENOLCK.
  */
 int lockfd_acquire(struct lockfd *, uint64_t byte, bool shared, int64_t deadline);
+/* Whether another has the byte for itself. */
+bool lockfd_is_taken(const struct lockfd *, uint64_t byte);
 /* 0, also when it was not held; -EBADF; -ENOLCK. */
 int lockfd_release(struct lockfd *, uint64_t byte);
 /* Lets go of every byte. What was inherited, or failed to open, is closed already. */
