@@ -524,7 +524,12 @@ typedef struct tine_process tine_process;
 
 typedef struct tine_process_opts {
 	const char *name; /* as ps shows it, at most 15 bytes. NULL: the parent's name */
-	uint64_t reserved[7];
+	/*
+	 * The queue of which the process is a producer from its start, as if it had
+	 * called tine_queue_join(). NULL: none. Not with tine_process_spawn().
+	 */
+	struct tine_queue *produces;
+	uint64_t reserved[6];
 } tine_process_opts;
 
 typedef struct tine_exit {
@@ -541,7 +546,9 @@ typedef struct tine_exit {
  * process that started it ends in any way, the child is killed, also if it has closed
  * its descriptors or executed a program.
  *
- * Returns 0, or as fork(2) and socketpair(2): -EAGAIN, -ENOMEM, -EMFILE.
+ * Returns 0, or as fork(2) and socketpair(2): -EAGAIN, -ENOMEM, -EMFILE. With .produces
+ * also, after 250 ms at most: -ETIMEDOUT as tine_queue_join(); -EINVAL, -EXDEV: it is no
+ * queue of this family.
  */
 TINE_MUST int tine_process_start(tine_process **out, int (*fn)(void *arg), void *arg,
 				 const tine_process_opts *);

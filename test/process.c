@@ -75,7 +75,7 @@ TEST(a_signal_is_told)
 
 TEST(bad_arguments)
 {
-	tine_process_opts opts = { .reserved = { [6] = 1 } };
+	tine_process_opts opts = { .reserved = { [5] = 1 } };
 	tine_process *process = (void *)1;
 
 	CHECK_EQ(tine_process_start(NULL, returns, NULL, NULL), -EINVAL);

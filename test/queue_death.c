@@ -109,6 +109,165 @@ TEST(a_producer_that_has_joined_and_ends_has_closed)
 	tine_queue_free(queue);
 }
 
+/* ---- producers that their starter has declared ------------------------------------- */
+
+static tine_process *start_producer(int (*fn)(void *), tine_queue *queue)
+{
+	tine_process_opts opts = { .produces = queue };
+	tine_process *process;
+
+	CHECK_EQ(tine_process_start(&process, fn, queue, &opts), 0);
+	return process;
+}
+
+static void reap_producer(tine_process *process)
+{
+	CHECK_EQ(tine_process_wait(process, NULL, SOON), 0);
+	tine_process_free(process);
+}
+
+static int be_killed(void *queue)
+{
+	(void)queue;
+	raise(SIGKILL);
+	return 0;
+}
+
+static int put_nothing(void *queue)
+{
+	(void)queue;
+	return 0;
+}
+
+static int put_and_close_it(void *queue)
+{
+	CHECK_EQ(tine_queue_join(queue), 0);
+	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
+	close_it(queue);
+	return 0;
+}
+
+TEST(who_was_declared_and_ends_before_any_call_has_closed)
+{
+	tine_queue *queue = make(8, 3);
+	tine_process *process;
+
+	/* Not waited for: the consumer is who learns of it. */
+	process = start_producer(be_killed, queue);
+	reap_producer(start_producer(put_nothing, queue));
+	not_ended(queue);
+	/* Declared, joined and closed is one producer still. */
+	reap_producer(start_producer(put_and_close_it, queue));
+	CHECK_EQ(get(queue, SOON), 1);
+	ended(queue);
+	reap_producer(process);
+	tine_queue_free(queue);
+}
+
+TEST(of_two_that_were_declared_one_does_not_count_for_both)
+{
+	tine_queue *queue = make(8, 2);
+
+	reap_producer(start_producer(put_and_close_it, queue));
+	CHECK_EQ(get(queue, SOON), 1);
+	not_ended(queue);
+	reap_producer(start_producer(be_killed, queue));
+	ended(queue);
+	tine_queue_free(queue);
+}
+
+static int put_one_in_a_process(void *queue)
+{
+	(void)!put(queue, 1, TINE_NOWAIT);
+	return 0;
+}
+
+TEST(who_was_declared_and_is_killed_at_any_time_has_closed)
+{
+	uint64_t random = test_seed();
+
+	for (long i = test_sampled(1000); i > 0; i--) {
+		tine_queue *queue = make(8, 1);
+		tine_process *process = start_producer(put_one_in_a_process, queue);
+		int64_t got;
+
+		random = random * 6364136223846793005 + 1;
+		test_sleep_us((random >> 33) % 400);
+		(void)tine_process_kill(process, SIGKILL);
+		do {
+			got = get(queue, SOON);
+			CHECK(got == 0 || got == 1);
+		} while (got == 1);
+		reap_producer(process);
+		tine_queue_free(queue);
+	}
+}
+
+struct stage {
+	tine_queue *from, *to;
+};
+
+static int pass_on(void *arg)
+{
+	struct stage *stage = arg;
+	int64_t number;
+
+	while ((number = get(stage->from, SOON)) > 0)
+		CHECK_EQ(put(stage->to, number, SOON), 0);
+	CHECK_EQ(number, 0);
+	return 0;
+}
+
+TEST(an_empty_input_ends_a_pipeline_of_three_stages)
+{
+	tine_queue *queues[3] = { make(2, 1), make(2, 1), make(2, 1) };
+	tine_process *stages[3];
+
+	for (int i = 0; i < 2; i++) {
+		struct stage stage = { queues[i], queues[i + 1] };
+		tine_process_opts opts = { .produces = queues[i + 1] };
+
+		CHECK_EQ(tine_process_start(&stages[i], pass_on, &stage, &opts), 0);
+	}
+	stages[2] = start_producer(put_nothing, queues[0]);
+	ended(queues[2]);
+	for (int i = 0; i < 3; i++) {
+		reap_producer(stages[i]);
+		tine_queue_free(queues[i]);
+	}
+}
+
+TEST(what_cannot_be_declared)
+{
+	tine_queue *queue = make(8, 1);
+	tine_process_opts opts = { .produces = (void *)&opts };
+	tine_process *process = NULL;
+	const char *argv[] = { "true", NULL };
+	int err;
+
+	CHECK_EQ(tine_process_start(&process, put_nothing, queue, &opts), -EXDEV);
+	opts.produces = queue;
+	CHECK_EQ(tine_process_spawn(&process, &(tine_command){ .argv = argv }, &opts),
+		 -EINVAL);
+	/* Each allocation that it takes, first those of the desk. */
+	for (long n = 1;; n++) {
+		test_fail_allocation(n);
+		err = tine_process_start(&process, put_nothing, queue, &opts);
+		if (!test_allocation_failed())
+			break;
+		test_fail_allocation(0);
+		CHECK(err == -ENOMEM || err == 0);
+		if (err == 0)
+			reap_producer(process);
+	}
+	test_fail_allocation(0);
+	CHECK_EQ(err, 0);
+	reap_producer(process);
+	tine_queue_free(queue);
+}
+
+/* ------------------------------------------------------------------------------------ */
+
 static void put_and_stay(void *queue)
 {
 	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
@@ -219,6 +378,25 @@ TEST(who_sleeps_is_woken_by_a_death)
 	for (int i = 0; i < 2; i++)
 		expect_woken(getters[i]);
 	tine_queue_free(queue);
+}
+
+/* The kernel wakes one for each lock: the others learn of it from that one. */
+TEST(who_sleeps_at_another_queue_than_the_one_whom_the_kernel_wakes)
+{
+	tine_queue *queue = make_for_long_sleeps(1), *other = make_for_long_sleeps(1);
+	pid_t producer = test_fork(put_and_stay, queue), elsewhere[4], getter;
+
+	CHECK_EQ(get(queue, SOON), 1);
+	for (int i = 0; i < 4; i++)
+		elsewhere[i] = start_sleeper(get_the_end_at_last, other);
+	getter = start_sleeper(get_the_end_at_last, queue);
+	test_kill(producer);
+	expect_woken(getter);
+	CHECK_EQ(tine_queue_close(other), 0);
+	for (int i = 0; i < 4; i++)
+		expect_woken(elsewhere[i]);
+	tine_queue_free(queue);
+	tine_queue_free(other);
 }
 
 static void join_and_stay(void *arg)
@@ -595,7 +773,7 @@ TEST(two_with_leases_do_not_wait_for_each_other)
 
 static struct desk *own_desk(tine_queue *queue)
 {
-	CHECK_EQ(queue_sit(queue, member_id(), TINE_FOREVER), 0);
+	CHECK_EQ(queue_sit(queue, member_id(), 0, TINE_FOREVER), 0);
 	return desk_at(queue, member_index(member_id()));
 }
 

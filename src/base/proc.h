@@ -17,6 +17,7 @@ bool process_alive(pid_t);
  */
 uint64_t process_started(pid_t);
 #define STARTED_SOMETIME 1 /* it is alive, and no more can be found out */
+#define STARTED_NEVER	 UINT64_MAX
 /* The same, and whether its only thread is about to end, and it will be gone at once. */
 uint64_t process_look(pid_t, bool *exiting);
 /* The process that is its parent now; 0: it is gone, or not to be seen. */

@@ -4,11 +4,14 @@
 #include "process/child.h"
 #include "process/keeper.h"
 #include "process/program.h"
+#include "queue/queue.h"
+#include "sync/member.h"
 #include "trace/trace.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -21,7 +24,31 @@ struct tine_process {
 	void *arg;
 	char name[16];
 	struct trace *trace; /* or NULL */
+	int gate;	     /* of a producer, which is told its id there; or -1 */
 };
+
+/* The parent dies along with the child, or writes at once. */
+static void wait_at_gate(int gate)
+{
+	uint64_t id;
+
+	/* Bound: the parent, whose end is this process's end too. */
+	while (read(gate, &id, sizeof(id)) < 0 && errno == EINTR)
+		;
+	member_adopt(id);
+	close(gate);
+}
+
+static int declare_producer(tine_process *process, tine_queue *queue)
+{
+	uint64_t id;
+	int err = queue_join_for(queue, process->child.pid, &id);
+
+	/* Bound: an eventfd to which nothing has been written. */
+	if (!err && write(process->gate, &id, sizeof(id)) < 0)
+		err = -errno;
+	return err;
+}
 
 static int run(void *arg, int lifeline)
 {
@@ -31,17 +58,45 @@ static int run(void *arg, int lifeline)
 	if (*process->name)
 		prctl(PR_SET_NAME, process->name);
 	trace_be(process->trace);
+	if (process->gate >= 0)
+		wait_at_gate(process->gate);
 	return process->fn(process->arg) & 0xff;
+}
+
+static int start_child(tine_process *process, tine_queue *produces)
+{
+	int err;
+
+	process->gate = produces ? eventfd(0, EFD_CLOEXEC) : -1;
+	if (produces && process->gate < 0)
+		return -errno;
+	err = child_start(&process->child, run, process);
+	if (!err && produces) {
+		err = declare_producer(process, produces);
+		if (err) {
+			kill(process->child.pid, SIGKILL);
+			/* Bound: a child that was just killed by SIGKILL. */
+			child_wait(&process->child, NULL, TINE_FOREVER);
+			child_release(&process->child);
+		}
+	}
+	if (produces)
+		close(process->gate);
+	return err;
 }
 
 int tine_process_start(tine_process **out, int (*fn)(void *arg), void *arg,
 		       const tine_process_opts *opts)
 {
+	tine_queue *produces = opts ? opts->produces : NULL;
 	tine_process *process;
 	int err;
 
 	if (!out || !fn || (opts && !TAIL_IS_ZERO(opts)))
 		return -EINVAL;
+	err = produces ? queue_check(produces) : 0;
+	if (err)
+		return err;
 	process = calloc(1, sizeof(*process));
 	if (!process)
 		return -ENOMEM;
@@ -50,7 +105,7 @@ int tine_process_start(tine_process **out, int (*fn)(void *arg), void *arg,
 	if (opts && opts->name)
 		snprintf(process->name, sizeof(process->name), "%s", opts->name);
 	process->trace = trace_new(0);
-	err = child_start(&process->child, run, process);
+	err = start_child(process, produces);
 	if (err) {
 		trace_free(process->trace);
 		free(process);
@@ -68,7 +123,7 @@ int tine_process_spawn(tine_process **out, const tine_command *command,
 	tine_process *process;
 	int err;
 
-	if (!out || (opts && (opts->name || !TAIL_IS_ZERO(opts))))
+	if (!out || (opts && (opts->name || opts->produces || !TAIL_IS_ZERO(opts))))
 		return -EINVAL;
 	process = calloc(1, sizeof(*process));
 	if (!process)

@@ -619,7 +619,7 @@ static int take_seat(struct tine_queue *queue, struct desk *desk, uint64_t id,
 	return 0;
 }
 
-int queue_sit(struct tine_queue *queue, uint64_t id, int64_t deadline)
+int queue_sit(struct tine_queue *queue, uint64_t id, uint32_t role, int64_t deadline)
 {
 	unsigned index = member_index(id);
 	_Atomic(void *) *group = (_Atomic(void *) *)&queue->group[index / DESK_GROUP];
@@ -632,6 +632,9 @@ int queue_sit(struct tine_queue *queue, uint64_t id, int64_t deadline)
 	if (err)
 		return err;
 	err = take_seat(queue, desk_at(queue, index), id, deadline);
+	/* Before a recovery can find it without: it may have ended already. */
+	if (!err)
+		atomic_fetch_or(&desk_at(queue, index)->role, role);
 	queue_unlock(queue);
 	/* Those who sleep until somebody dies do not know of this one, and are to. */
 	queue_wake_all(queue);

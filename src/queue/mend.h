@@ -45,10 +45,10 @@ bool queue_end_lease(struct tine_queue *, uint64_t index, uint64_t word);
 /* Makes memory at its first use: 0; -ENOMEM; -ETIMEDOUT. */
 int queue_place(_Atomic(void *) *, size_t size, int64_t deadline);
 /*
- * Seats the process at its desk: 0; -ENOMEM; -EAGAIN: what the last one there left cannot
+ * Seats the process at its desk, with a role or 0: 0; -ENOMEM; -EAGAIN: what the last one there left cannot
  * be told from the doings of somebody alive, for the moment; -ETIMEDOUT.
  */
-int queue_sit(struct tine_queue *, uint64_t id, int64_t deadline);
+int queue_sit(struct tine_queue *, uint64_t id, uint32_t role, int64_t deadline);
 /*
  * Recovers what members left that have ended. Cheap when it was just done; waits for
  * nobody, and works not much beyond the deadline: the next goes on. Whether it has looked,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The calls of a queue. The protocol is in words.h. */
+#include "queue/queue.h"
 #include "queue/mend.h"
 
 #include "base/cpus.h"
@@ -57,7 +58,7 @@ static int64_t earlier(int64_t deadline, int64_t other)
 }
 
 static __attribute__((noinline)) int sit_down(tine_queue *queue, uint64_t id,
-					      int64_t deadline)
+					      uint32_t role, int64_t deadline)
 {
 	_Atomic uint32_t nothing = 0;
 	int err;
@@ -65,7 +66,7 @@ static __attribute__((noinline)) int sit_down(tine_queue *queue, uint64_t id,
 	if (!id)
 		return -ENOMEM;
 	for (bool again = false;; again = true) {
-		err = queue_sit(queue, id, deadline);
+		err = queue_sit(queue, id, role, deadline);
 		if (err != -EAGAIN)
 			return err;
 		/* Whose claim is the same may be dead as well, and nobody has looked. */
@@ -101,7 +102,7 @@ static int find_desk(tine_queue *queue, struct desk **desk, int64_t deadline)
 	*desk = own_desk(queue);
 	if (*desk)
 		return 0;
-	err = sit_down(queue, id, deadline);
+	err = sit_down(queue, id, 0, deadline);
 	*desk = desk_at(queue, member_index(id));
 	return err;
 }
@@ -392,6 +393,21 @@ int tine_queue_join(tine_queue *queue)
 	err = may_put(queue, desk);
 	leave_desk(desk);
 	return err;
+}
+
+int queue_join_for(tine_queue *queue, pid_t child, uint64_t *id)
+{
+	int64_t deadline = tine_after(DESK_MS);
+
+	*id = member_enter(child, deadline);
+	if (!*id)
+		return deadline <= tine_now() ? -ETIMEDOUT : -ENOMEM;
+	return sit_down(queue, *id, PRODUCES, deadline);
+}
+
+int queue_check(const tine_queue *queue)
+{
+	return is_queue(queue) ? 0 : not_a_queue(queue);
 }
 
 /* What most calls need, where there is room; false: nothing was done. */

@@ -14,7 +14,8 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#define GRACE  INT64_C(1000000)	  /* for other threads, past a deadline */
+#define GRACE  INT64_C(1000000) /* for other threads, past a deadline */
+#define ADOPT  INT64_C(10000000)
 #define RELOOK INT64_C(100000000) /* at a process whose first thread has ended */
 #define APART  INT64_C(2000000)	  /* looks at /proc, on the average */
 #define GROUP  64		  /* records that are allocated at once */
@@ -315,9 +316,11 @@ static void raise_high(struct members *members, uint32_t to)
 		;
 }
 
-static struct member *enter_table(int64_t deadline)
+/* With its lock held; 0: no record. */
+static uint64_t enter_table(pid_t pid, struct member **entered, int64_t deadline)
 {
 	struct members *members = make_table(deadline);
+	uint64_t started = process_started(pid);
 
 	for (unsigned i = 0; members && i < MEMBERS; i++) {
 		struct member *member, *group;
@@ -326,20 +329,44 @@ static struct member *enter_table(int64_t deadline)
 		group = fill_once((_Atomic(void *) *)&members->group[i / GROUP],
 				  GROUP * sizeof(*member), deadline);
 		if (!group)
-			return NULL;
+			return 0;
 		member = &group[i % GROUP];
 		if (!take_vacant(member, &buried))
 			continue;
 		cut_ties(member);
 		raise_high(members, i + 1);
-		atomic_store(&member->pid, getpid());
-		atomic_store(&member->started, process_started(getpid()));
+		atomic_store(&member->pid, pid);
+		/* A child that has ended already was not started at such a time. */
+		atomic_store(&member->started, started ? started : STARTED_NEVER);
 		atomic_store(&member->looked, 0);
 		atomic_fetch_add(&member->life, 1);
-		atomic_store(&member_own_id, atomic_load(&member->life) * MEMBERS + i);
-		return member;
+		*entered = member;
+		return atomic_load(&member->life) * MEMBERS + i;
 	}
-	return NULL;
+	return 0;
+}
+
+uint64_t member_enter(pid_t child, int64_t deadline)
+{
+	struct member *member;
+	uint64_t id = enter_table(child, &member, deadline);
+
+	if (id)
+		tine_lock_release(&member->alive);
+	return id;
+}
+
+void member_adopt(uint64_t id)
+{
+	struct member *member = record(table(), member_index(id));
+
+	/*
+	 * Bound: ADOPT. Whoever looks at the record holds it for a moment; beside one that
+	 * is stopped there, /proc goes on to say that this process lives.
+	 */
+	(void)lock_steadily(&member->alive, tine_now() + ADOPT);
+	atomic_store(&member_own_id, id);
+	atomic_store(&self, member);
 }
 
 int member_join(struct member **out, int64_t deadline)
@@ -360,7 +387,7 @@ int member_join(struct member **out, int64_t deadline)
 		return -ETIMEDOUT;
 	member = atomic_load(&self);
 	if (!member) {
-		member = enter_table(deadline);
+		atomic_store(&member_own_id, enter_table(getpid(), &member, deadline));
 		atomic_store(&self, member);
 	}
 	pthread_mutex_unlock(&entering);

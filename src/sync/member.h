@@ -27,6 +27,13 @@
  *	executes a program		counts as alive until that ends, or joins the
  *					family and looks: it knows its own number
  *
+ * A process may enter a child that it has just forked, and that has not called anything
+ * here. Until the child adopts the record, and takes its lock, its end is seen as that of
+ * one whose first thread has ended:
+ *
+ *	the parent dies on the way	the record is free, or the child's as below
+ *	the child dies before it adopts	/proc says so, to whoever looks next
+ *
  * Whoever waits may sleep until somebody dies: on the words of the records' locks, which
  * the kernel wakes one sleeper for, and on a count of burials, which the burier wakes all
  * for. So the one whom the kernel wakes looks at the members, and the others learn of it:
@@ -41,6 +48,7 @@
 #include "base/futex.h"
 
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #define TIES 32 /* in a piece */
 
@@ -83,6 +91,13 @@ struct member {
 int member_join(struct member **, int64_t deadline);
 /* The same, with shared_patience(); NULL: any error. */
 struct member *member_self(void);
+
+/*
+ * Enters a child, which waits until it has been told its id, and adopts it before anything
+ * else. 0: no memory, too many, or the deadline has passed, as with member_join().
+ */
+uint64_t member_enter(pid_t child, int64_t deadline);
+void member_adopt(uint64_t id);
 
 /* Its id, the record's number in the low bits; 0: member_self() would be NULL. */
 extern _Atomic uint64_t member_own_id;
