@@ -248,7 +248,7 @@ static void allocate_and_free(void *arg)
 
 	(void)arg;
 	small = tine_shared_new(1, 48);
-	large = tine_shared_new(1, 100000);
+	large = tine_shared_raw(100000);
 	CHECK(small && large);
 	tine_shared_free(small);
 	tine_shared_free(large);
@@ -294,8 +294,11 @@ static void the_heap_is_whole(void *arg, long step)
 }
 
 struct owners {
-	void *kept, *owned;
+	void *kept, *owned, *last;
+	bool dropped;
 	size_t used;
+	/* The test's own, by which it keeps the first twice and the last once. */
+	uint64_t id;
 };
 
 static void own_and_keep(void *arg)
@@ -326,6 +329,10 @@ static void own_and_drop_beside(void *arg)
 	CHECK(err == 0 || err == -ETIMEDOUT);
 	if (err == 0)
 		CHECK_EQ(tine_shared_drop(owners->kept), 0);
+	CHECK_EQ(owned_drop(owners->kept, owners->id), 0);
+	CHECK_EQ(owned_drop(owners->last, owners->id), 0);
+	owners->dropped = true;
+	CHECK_EQ(owned_drop(owners->kept, owners->id + 1), -EPERM);
 	/* Nor does who looks at the dead wait. */
 	members_sweep();
 }
@@ -336,7 +343,15 @@ static void owners_beside(void *arg, long step)
 	test_call_beside(own_and_drop_beside, arg);
 }
 
-/* This process keeps it all the while. */
+static void keep_once_more(struct owners *owners)
+{
+	CHECK_EQ(tine_shared_keep(owners->kept), 0);
+	owners->dropped = false;
+	owners->last = tine_shared_raw(100);
+	CHECK_EQ(tine_shared_keep(owners->last), 0);
+}
+
+/* This process keeps the first all the while. */
 static void owners_are_whole(void *arg, long step)
 {
 	struct owners *owners = arg;
@@ -347,6 +362,10 @@ static void owners_are_whole(void *arg, long step)
 	if (err)
 		test_fail(__FILE__, __LINE__, "step %ld: %s", step, tine_strerror(err));
 	CHECK(shared_in_use(owners->kept));
+	if (owners->dropped) {
+		CHECK(!shared_in_use(owners->last));
+		keep_once_more(owners);
+	}
 	if (shared_used() != owners->used)
 		test_fail(__FILE__, __LINE__, "step %ld: %zd bytes", step,
 			  (ssize_t)(shared_used() - owners->used));
@@ -360,7 +379,9 @@ TEST_LIMIT(the_owners_of_blocks, 600)
 	members_sweep();
 	owners->kept = tine_shared_raw(100000);
 	owners->owned = owned_new(1000, OWNED_BY_OBJECT | 1, TINE_FOREVER);
+	owners->id = member_id();
 	CHECK_EQ(tine_shared_keep(owners->kept), 0);
+	keep_once_more(owners);
 	owners->used = shared_used();
 	stop_some_steps(&(struct stops){ .before = be_member,
 					 .fn = own_and_keep,
@@ -368,6 +389,8 @@ TEST_LIMIT(the_owners_of_blocks, 600)
 					 .after = owners_are_whole },
 			owners, 100);
 	tine_shared_free(owners->owned);
+	CHECK_EQ(tine_shared_drop(owners->last), 0);
+	CHECK_EQ(tine_shared_drop(owners->kept), 0);
 	CHECK_EQ(tine_shared_drop(owners->kept), 0);
 	CHECK(!shared_in_use(owners->kept));
 	tine_shared_free(owners);

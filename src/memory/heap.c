@@ -154,8 +154,6 @@ static void derive_heap(struct heap *heap)
 		}
 	}
 	heap->used = used;
-	/* Who died in here, or freed beside, may have left half of a block's end. */
-	heap->bereft = heap->owns;
 }
 
 int64_t shared_patience(void)
@@ -373,7 +371,7 @@ static int try_alloc(struct heap *heap, size_t size, uint64_t owner, size_t zero
 	if (err)
 		return err;
 	if (is_small(size)) {
-		pages_zero(mem, zeros);
+		memset(mem, 0, zeros);
 	} else if (spans_prepare(heap, ((char *)mem - heap->first) / UNIT,
 				 (size - 1) / UNIT + 1, zeros) != 0) {
 		tine_shared_free(mem);

@@ -63,7 +63,8 @@ struct heap {
 	_Atomic size_t used;	     /* derived: bytes in blocks */
 	_Atomic size_t kept;	     /* derived: units that are free, and THERE */
 	_Atomic bool owns;	     /* some block had an owner */
-	_Atomic bool bereft;	     /* some may have an owner that ended */
+	_Atomic uint32_t deaths;     /* noted: owners may have ended */
+	_Atomic uint32_t settled;    /* of these, by a whole look at all blocks */
 };
 
 static inline uint32_t word_of(enum kind kind, uint32_t len)

@@ -15,9 +15,9 @@
  *	while a block with its chain	the links are nobody's before the block is free:
  *	is freed			the look frees what is nobody's
  *
- * The look is owned_bury(): whoever notes a death says so first (owned_note_death()), and
- * any member does the rest when it next comes by. One that is killed in it has the next
- * begin anew, as -EOWNERDEAD says that it has to.
+ * The look is owned_bury(): whoever notes a death counts it first (owned_note_death()), and
+ * any member does the rest when it next comes by. They are settled when all has been
+ * looked at: who is killed before leaves it to the next.
  */
 #include "memory/owned.h"
 
@@ -231,7 +231,7 @@ int owned_drop(void *mem, uint64_t id)
 	if (last <= 0)
 		goto unlock;
 	if (!locked)
-		atomic_store(&heap->bereft, true);
+		atomic_fetch_add(&heap->deaths, 1);
 	else if (!is_kept(chain_of(owner)))
 		release_with_chain(heap, &block);
 unlock:
@@ -247,7 +247,7 @@ void owned_note_death(void)
 	struct heap *heap = heap_known();
 
 	if (heap && atomic_load(&heap->owns))
-		atomic_store(&heap->bereft, true);
+		atomic_fetch_add(&heap->deaths, 1);
 }
 
 /* What there is to be done with a block that has an owner. */
@@ -322,11 +322,13 @@ static void visit_all(struct heap *heap, visit_fn *visit, owner_gone_fn *gone)
 void owned_bury(owner_gone_fn *gone)
 {
 	struct heap *heap = heap_known();
+	uint32_t deaths = heap ? atomic_load(&heap->deaths) : 0;
 
-	if (!heap || !atomic_load(&heap->bereft) || !heap_lock(heap, TINE_NOWAIT))
+	if (!heap || deaths == atomic_load(&heap->settled) ||
+	    !heap_lock(heap, TINE_NOWAIT))
 		return;
-	atomic_store(&heap->bereft, false);
 	visit_all(heap, bury_keepers, gone);
 	visit_all(heap, bury_owner, gone);
+	atomic_store(&heap->settled, deaths);
 	heap_unlock(heap);
 }
