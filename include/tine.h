@@ -29,11 +29,12 @@
  *             every member, forked before or after, and may be sent in a message or a
  *             job. Locks, semaphores, events, conditions, barriers and queues are in
  *             that memory. A program that is executed begins a family of its own, or
- *             joins one: tine_family_join(). A pointer of another family is an error in
- *             the calls of a queue, and must not be passed to others: see
- *             tine_family_name(). A process, a pool or a file lock belongs to the process
- *             that made it. A child that inherits the pointer may free it, which frees
- *             only its own copy; every other call of the child returns -EPERM.
+ *             joins one: tine_family_join(). The object of another family is -EXDEV in
+ *             every call but a lock's release and an event's look, as far as its address
+ *             tells; tine_family_name() makes sure. A process, a pool or a file lock
+ *             belongs to the one process that made it. A child that inherits the pointer
+ *             may free it, which frees only its own copy; every other call of the child
+ *             returns -EPERM.
  *  Threads.   Any number of threads may use an object in the family's memory, or a cache,
  *             and may submit jobs to a pool and take their results.
  *             One thread of a process at a time may use any other object, except for
@@ -653,8 +654,7 @@ void tine_process_free(tine_process *);
  * Messages of one producer are taken in its order. The queue is in the family's memory:
  * it may be made before the fork or after it, and its address may be sent to other
  * members. Each call returns -EXDEV if the address lies outside of this process's
- * family's memory, as that of another family's queue does, and -EINVAL if the queue has
- * been freed.
+ * family's memory, and -EINVAL if the queue has been freed.
  */
 typedef struct tine_queue tine_queue;
 

@@ -678,12 +678,66 @@ static void refuses(tine_queue *queue, int err)
 	tine_queue_free(queue);
 }
 
+/* One in a hundred lies so that their addresses alone do not tell them apart. */
+static void begin_another_family(const void *of_the_first)
+{
+	do {
+		if (family_known())
+			become_stranger();
+		CHECK(tine_shared_new(1, 1) != NULL);
+	} while (is_near_family(of_the_first));
+}
+
 static void has_a_strangers_queue(void *queue)
 {
 	become_stranger();
 	refuses(queue, -EXDEV);
-	CHECK(tine_shared_new(1, 1) != NULL);
+	begin_another_family(queue);
 	refuses(queue, -EXDEV);
+}
+
+static void refuses_objects(struct scene *scene)
+{
+	tine_lock own = { 0 };
+
+	CHECK_EQ(tine_lock_init(&scene->lock, NULL), -EXDEV);
+	CHECK_EQ(tine_lock_acquire(&scene->lock, TINE_NOWAIT), -EXDEV);
+	CHECK_EQ(tine_sem_init(&scene->sem, NULL), -EXDEV);
+	CHECK_EQ(tine_sem_wait(&scene->sem, TINE_NOWAIT), -EXDEV);
+	CHECK_EQ(tine_sem_post(&scene->sem, 1), -EXDEV);
+	CHECK_EQ(tine_sem_value(&scene->sem), -EXDEV);
+	CHECK_EQ(tine_rwlock_read(&scene->rwlock, TINE_NOWAIT), -EXDEV);
+	CHECK_EQ(tine_rwlock_write(&scene->rwlock, TINE_NOWAIT), -EXDEV);
+	CHECK_EQ(tine_rwlock_release(&scene->rwlock), -EXDEV);
+	CHECK_EQ(tine_event_set(&scene->go), -EXDEV);
+	CHECK_EQ(tine_event_clear(&scene->go), -EXDEV);
+	CHECK_EQ(tine_event_wait(&scene->go, TINE_NOWAIT), -EXDEV);
+	CHECK_EQ(tine_cond_wake(&scene->cond, 1), -EXDEV);
+	CHECK_EQ(tine_lock_acquire(&own, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_cond_wait(&scene->cond, &own, TINE_NOWAIT), -EXDEV);
+	CHECK_EQ(tine_cond_wait((tine_cond *)&own, &scene->lock, TINE_NOWAIT), -EXDEV);
+	CHECK_EQ(tine_lock_release(&own), 0);
+	CHECK_EQ(tine_barrier_wait(&scene->barrier, 1, TINE_NOWAIT), -EXDEV);
+	tine_shared_free(scene);
+}
+
+static void has_a_strangers_objects(void *scene)
+{
+	become_stranger();
+	refuses_objects(scene);
+	begin_another_family(scene);
+	refuses_objects(scene);
+}
+
+TEST(objects_of_another_family_are_refused)
+{
+	struct scene *scene = make_scene();
+
+	CHECK_EQ(test_reap(test_fork(has_a_strangers_objects, scene)), 0);
+	CHECK_EQ(tine_lock_acquire(&scene->lock, TINE_NOWAIT), 0);
+	CHECK_EQ(tine_lock_release(&scene->lock), 0);
+	free_scene(scene);
+	test_grows_no_further();
 }
 
 TEST(a_queue_of_another_family_is_refused)

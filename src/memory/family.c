@@ -66,14 +66,7 @@
 #define SEALS	       (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define ABOVE_STDERR   3
 #define MAGIC	       UINT64_C(0x796c696d6166656e) /* of the head as it is here */
-
-/*
- * Where mappings are that ask for it, on machines of 47 bits and more: far from programs,
- * heaps, libraries and stacks, and from what sanitizers keep.
- */
-#define WINDOW	   ((uintptr_t)(UINT64_C(0x3) << 44))
-#define WINDOW_LEN ((uintptr_t)(UINT64_C(0x2) << 44))
-#define HUGE_PAGE  ((size_t)2 << 20)
+#define HUGE_PAGE      ((size_t)2 << 20)
 
 struct family_head {
 	uint64_t magic, stamp;
@@ -82,8 +75,6 @@ struct family_head {
 	uint64_t base, span;
 	uint64_t sum; /* of all before */
 };
-
-struct family *_Atomic the_family;
 
 /* ---- the head ---------------------------------------------------------------------- */
 
@@ -260,12 +251,14 @@ static int map_file(struct family **out, uintptr_t at, int flags, int fd, size_t
 	return 0;
 }
 
-/* Where to have it; the kernel is free to choose another. */
+/* Where to have it, with the page before it; the kernel is free to choose another. */
 static uintptr_t wish(uint64_t random, size_t span)
 {
-	size_t choices = (WINDOW_LEN - span) / HUGE_PAGE;
+	const uint64_t place = UINT64_C(1) << FAMILY_BITS;
+	uint64_t at = FAMILIES_FROM + random % FAMILIES * place;
 
-	return WINDOW == 0 ? 0 : WINDOW + random % choices * HUGE_PAGE - FAMILY_PAGE;
+	at += random / FAMILIES % ((place - span - FAMILY_PAGE) / HUGE_PAGE) * HUGE_PAGE;
+	return at <= UINTPTR_MAX - place ? (uintptr_t)at : 0;
 }
 
 static int make_mapping(struct family **out, int fd)
@@ -274,7 +267,7 @@ static int make_mapping(struct family **out, int fd)
 
 	for (size_t span = largest_span(); err && span >= SMALLEST; span /= 2)
 		if (file_may_reach(span) && ftruncate(fd, (off_t)span) == 0)
-			err = map_file(out, wish(random_number(), span), 0, fd, span);
+			err = map_file(out, wish(random_number() >> 1, span), 0, fd, span);
 	return err;
 }
 

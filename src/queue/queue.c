@@ -5,9 +5,9 @@
 
 #include "base/cpus.h"
 #include "base/deadline.h"
+#include "base/family.h"
 #include "base/futex.h"
 #include "base/options.h"
-#include "memory/family.h"
 #include "memory/heap.h"
 #include "trace/trace.h"
 
@@ -40,14 +40,14 @@
 
 static inline bool is_queue(const tine_queue *queue)
 {
-	return __builtin_expect(family_holds(queue), 1) &&
+	return queue && (is_near_family(queue) || is_in_family(queue)) &&
 	       __builtin_expect(queue->magic == QUEUE_MAGIC, 1);
 }
 
 /* Of what is no queue: another family's, or none, or freed. */
 static int not_a_queue(const tine_queue *queue)
 {
-	return !queue || family_holds(queue) ? -EINVAL : -EXDEV;
+	return !queue || is_in_family(queue) ? -EINVAL : -EXDEV;
 }
 
 /* ---- sitting down ------------------------------------------------------------------ */

@@ -34,6 +34,7 @@
  * arrival stands.
  */
 #include "base/deadline.h"
+#include "base/family.h"
 #include "base/interrupt.h"
 #include "sync/member.h"
 #include "trace/trace.h"
@@ -204,6 +205,8 @@ int tine_barrier_wait(tine_barrier *room, unsigned parties, int64_t deadline)
 
 	if (!room || parties == 0 || parties > MOST_PARTIES || is_no_deadline(deadline))
 		return -EINVAL;
+	if (is_foreign(room))
+		return -EXDEV;
 	err = member_join(&self, deadline);
 	if (err)
 		return err;

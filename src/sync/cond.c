@@ -12,6 +12,7 @@
  *	dies with the lock again	as above
  */
 #include "base/deadline.h"
+#include "base/family.h"
 #include "base/interrupt.h"
 #include "trace/trace.h"
 #include "wait/lock.h"
@@ -44,6 +45,8 @@ int tine_cond_wait(tine_cond *room, tine_lock *lock, int64_t deadline)
 
 	if (!room || !lock || is_no_deadline(deadline))
 		return -EINVAL;
+	if (is_foreign(room) || is_foreign(lock))
+		return -EXDEV;
 	turn = sleepers_join(sleepers);
 	times = lock_let_go(lock);
 	if (times == 0)
@@ -60,6 +63,8 @@ int tine_cond_wake(tine_cond *room, unsigned n)
 {
 	if (!room)
 		return -EINVAL;
+	if (is_foreign(room))
+		return -EXDEV;
 	sleepers_wake(&((struct cond *)room)->sleepers, n);
 	return 0;
 }

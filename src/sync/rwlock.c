@@ -36,6 +36,7 @@
  * With HOLDS it counts as dead.
  */
 #include "base/deadline.h"
+#include "base/family.h"
 #include "base/interrupt.h"
 #include "sync/member.h"
 #include "trace/trace.h"
@@ -157,6 +158,8 @@ int tine_rwlock_read(tine_rwlock *room, int64_t deadline)
 
 	if (!room || is_no_deadline(deadline))
 		return -EINVAL;
+	if (is_foreign(room))
+		return -EXDEV;
 	err = find_own_tie(rwlock, &tie, deadline);
 	if (err)
 		return err;
@@ -251,6 +254,8 @@ int tine_rwlock_write(tine_rwlock *room, int64_t deadline)
 
 	if (!room || is_no_deadline(deadline))
 		return -EINVAL;
+	if (is_foreign(room))
+		return -EXDEV;
 	err = member_join(&self, deadline);
 	if (err)
 		return err;
@@ -295,6 +300,8 @@ int tine_rwlock_release(tine_rwlock *room)
 
 	if (!room)
 		return -EINVAL;
+	if (is_foreign(room))
+		return -EXDEV;
 	/* Relaxed: this process's own. */
 	id = atomic_load_explicit(&member_own_id, memory_order_relaxed);
 	if (!id)

@@ -43,6 +43,7 @@
  * A process that ends in order has cut its ties: the same, but no death is counted.
  */
 #include "base/deadline.h"
+#include "base/family.h"
 #include "base/interrupt.h"
 #include "base/options.h"
 #include "sync/member.h"
@@ -76,6 +77,8 @@ int tine_sem_init(tine_sem *room, const tine_sem_opts *opts)
 		return -EINVAL;
 	if (opts && (opts->max > INT_MAX || (opts->mutex && (opts->held || opts->max))))
 		return -EINVAL;
+	if (is_foreign(room))
+		return -EXDEV;
 	sem->held = opts && opts->held;
 	sem->mutex = opts && opts->mutex;
 	sem->max = opts ? opts->max : 0;
@@ -321,6 +324,8 @@ int tine_sem_wait(tine_sem *room, int64_t deadline)
 
 	if (!room || is_no_deadline(deadline))
 		return -EINVAL;
+	if (is_foreign(room))
+		return -EXDEV;
 	if (sem->mutex)
 		return wait_for_mutex(sem, deadline);
 	return sem->held ? wait_for_permit(sem, deadline)
@@ -334,6 +339,8 @@ int tine_sem_post(tine_sem *room, unsigned n)
 
 	if (!room)
 		return -EINVAL;
+	if (is_foreign(room))
+		return -EXDEV;
 	if (sem->mutex)
 		return release_mutex(sem, n);
 	err = sem->held ? post_permits(sem, n) : give(sem, NULL, n);
@@ -349,6 +356,8 @@ int tine_sem_value(tine_sem *room)
 
 	if (!room)
 		return -EINVAL;
+	if (is_foreign(room))
+		return -EXDEV;
 	taker = atomic_load(&sem->taker);
 	if (sem->mutex)
 		return !taker || member_ended(taker);

@@ -15,6 +15,7 @@
 #include "wait/waiter.h"
 
 #include "base/deadline.h"
+#include "base/family.h"
 #include "base/futex.h"
 
 #define SET	1u
@@ -37,6 +38,8 @@ int tine_event_set(tine_event *event)
 
 	if (!event)
 		return -EINVAL;
+	if (is_foreign(event))
+		return -EXDEV;
 	seen = atomic_load(word);
 	do {
 		if (seen & SET)
@@ -52,6 +55,8 @@ int tine_event_clear(tine_event *event)
 {
 	if (!event)
 		return -EINVAL;
+	if (is_foreign(event))
+		return -EXDEV;
 	atomic_fetch_and(event_word(event), ~SET);
 	return 0;
 }
@@ -89,6 +94,8 @@ int tine_event_wait(tine_event *event, int64_t deadline)
 
 	if (!event || is_no_deadline(deadline))
 		return -EINVAL;
+	if (is_foreign(event))
+		return -EXDEV;
 	sets = count_of_sets(event);
 	for (;;) {
 		int64_t relook = tine_now() + RELOOK;
@@ -113,5 +120,7 @@ static const struct waited waited_event = { .begin = count_of_sets,
 
 int tine_waiter_arm_event(tine_waiter *waiter, tine_event *event)
 {
+	if (is_foreign(event))
+		return -EXDEV;
 	return waiter_arm(waiter, &waited_event, event);
 }

@@ -37,6 +37,7 @@
 
 #include "base/atfork.h"
 #include "base/deadline.h"
+#include "base/family.h"
 #include "base/futex.h"
 #include "base/libc.h"
 #include "base/options.h"
@@ -182,6 +183,8 @@ int tine_lock_init(tine_lock *lock, const tine_lock_opts *opts)
 
 	if (!lock || (opts && !ROOM_IS_ZERO(opts)))
 		return -EINVAL;
+	if (is_foreign(lock))
+		return -EXDEV;
 	/* One that a machine left behind which went down is in use. */
 	if (atomic_load(word_of_lock(lock, READY)) && (err = look_at_place(lock)))
 		return err;
@@ -314,6 +317,8 @@ int tine_lock_acquire(tine_lock *lock, int64_t deadline)
 {
 	if (!lock || is_no_deadline(deadline))
 		return -EINVAL;
+	if (is_foreign(lock))
+		return -EXDEV;
 	return acquire_with_room(lock, deadline, RESERVED, true);
 }
 
