@@ -820,6 +820,17 @@ TINE_MUST ssize_t tine_pipe_recv(int end, void *buf, size_t size, int64_t deadli
 typedef int tine_fn(const void *in, void *out);
 
 /*
+ * A job of tine_pool_for(): of one index, or of all from low to high - 1. arg is a copy
+ * of the caller's. The status is as that of a tine_fn; a range has one for all its
+ * indices. out is NULL, but in tine_pool_reduce() the result of the range, of out_size
+ * bytes that are zero at first.
+ */
+typedef int tine_each_fn(size_t index, const void *arg);
+typedef int tine_range_fn(size_t low, size_t high, const void *arg, void *out);
+/* Adds the result of the indices that follow to that of those before. */
+typedef void tine_join_fn(void *into, const void *from);
+
+/*
  * Work that a pool can name: bytes in, bytes out. Either size may be 0. A cache finds
  * the results of a task by its name and version alone if file is NULL. Else it also
  * compares file and the path of the running program, so that two programs or two files
@@ -836,17 +847,31 @@ typedef struct tine_task {
 	 */
 	size_t key_size;
 	int64_t max_age_ms; /* milliseconds that a cache finds the result. 0: no limit */
+	/* For tine_pool_for() and tine_pool_reduce(), in place of fn. */
+	tine_each_fn *each;
+	tine_range_fn *range;
+	tine_join_fn *join;
 	unsigned version;   /* change it when the results change */
 	uint8_t reserved8[4];
 	uint64_t reserved[2];
 } tine_task;
 /* clang-format off */
 #define TINE_TASK(fn, In, Out) \
-	{ #fn, fn, sizeof(In), sizeof(Out), __FILE__, 0, 0, 0, { 0 }, { 0 } }
-#define TINE_TASK_IN(fn, In) { #fn, fn, sizeof(In), 0, __FILE__, 0, 0, 0, { 0 }, { 0 } }
+	{ #fn, fn, sizeof(In), sizeof(Out), __FILE__, 0, 0, NULL, NULL, NULL, 0, { 0 }, { 0 } }
+#define TINE_TASK_IN(fn, In) \
+	{ #fn, fn, sizeof(In), 0, __FILE__, 0, 0, NULL, NULL, NULL, 0, { 0 }, { 0 } }
 /* With a name of the caller's own, which other programs may use for the same work. */
 #define TINE_TASK_NAMED(name, fn, In, Out, version) \
-	{ name, fn, sizeof(In), sizeof(Out), NULL, 0, 0, version, { 0 }, { 0 } }
+	{ name, fn, sizeof(In), sizeof(Out), NULL, 0, 0, NULL, NULL, NULL, version, { 0 }, \
+	  { 0 } }
+/* Functions of an index, or of ranges of them, and an argument; with a result to join. */
+#define TINE_TASK_EACH(each, Arg) \
+	{ #each, NULL, sizeof(Arg), 0, __FILE__, 0, 0, each, NULL, NULL, 0, { 0 }, { 0 } }
+#define TINE_TASK_RANGE(range, Arg) \
+	{ #range, NULL, sizeof(Arg), 0, __FILE__, 0, 0, NULL, range, NULL, 0, { 0 }, { 0 } }
+#define TINE_TASK_REDUCE(range, join, Arg, Out) \
+	{ #range, NULL, sizeof(Arg), sizeof(Out), __FILE__, 0, 0, NULL, range, join, 0, { 0 }, \
+	  { 0 } }
 /* clang-format on */
 
 typedef struct tine_pool tine_pool;
@@ -977,6 +1002,31 @@ TINE_MUST int tine_pool_find(tine_pool *, const tine_task *, const void *in, voi
 			     int64_t deadline);
 
 /*
+ * Calls task->each(i, arg) for each index i below n in parallel, or if that is NULL
+ * task->range(low, high, arg, NULL) for ranges that together are all indices below n.
+ * How long a range is depends on how long its indices take, about 10 to 100 us in all,
+ * or is .chunk. arg has task->in_size bytes, and is copied. Status, limits, deaths and
+ * deadline are as in tine_pool_map(), except that in a range the indices fail together.
+ * Options for searches and .cache are -EINVAL. Returns as tine_pool_map(); -EINVAL also
+ * if both functions are NULL.
+ */
+TINE_MUST int tine_pool_for(tine_pool *, const tine_task *, const void *arg, size_t n,
+			    const tine_map_opts *, int64_t deadline);
+
+/*
+ * As tine_pool_for() with task->range, whose results in task->out_size bytes are joined
+ * by task->join to the one in out. Both run in workers. The ranges, and which results
+ * are joined in which order, depend on n, out_size and .chunk alone, and not on the
+ * number or the speed of the workers: a sum of floating point numbers has the same bits
+ * in each run. There are 4096 ranges, less if n is less or their results would be more
+ * than 64 MiB, but 16 at least; with .chunk, ranges of that length up to that number. If
+ * n is 0, out has zeros. .status is -EINVAL. If the call fails, out is as it was.
+ * Returns as tine_pool_for().
+ */
+TINE_MUST int tine_pool_reduce(tine_pool *, const tine_task *, const void *arg, size_t n,
+			       void *out, const tine_map_opts *, int64_t deadline);
+
+/*
  * Adds one job, and copies task->in_size bytes. Blocks while twice as many jobs as there
  * are workers wait for a worker, so that an endless source is not read ahead, until the
  * deadline. Returns 0, or -ETIMEDOUT, -ENOMEM, -EINVAL.
@@ -1005,12 +1055,12 @@ int tine_pool_close(tine_pool *);
 
 /*
  * A descriptor for poll(2) and the like. It is readable if the result of a submitted job
- * can be taken, and also if the pool needs a call of tine_pool_next() to replace a process
- * that has died. It may be readable for nothing, but not again after tine_pool_next() with
- * TINE_NOWAIT has returned. It is the same in every call, and is closed by
- * tine_pool_free(); the caller only polls it. A caller that polls without a timeout does
- * not notice that a process of the pool is stopped (SIGSTOP). Returns -EMFILE or -ENOMEM
- * if there is none.
+ * can be taken, and also if the pool needs a call of tine_pool_next() to replace a
+ * process that has died. It may be readable for nothing, but not again after
+ * tine_pool_next() with TINE_NOWAIT has returned. It is the same in every call, and is
+ * closed by tine_pool_free(); the caller only polls it. A caller that polls without a
+ * timeout does not notice that a process of the pool is stopped (SIGSTOP). Returns
+ * -EMFILE or -ENOMEM if there is none.
  */
 TINE_MUST int tine_pool_fd(tine_pool *);
 

@@ -43,6 +43,30 @@ static int each_key(void *arg, const char *key)
 	return 0;
 }
 
+static int of_index(size_t index, const void *arg)
+{
+	(void)index;
+	(void)arg;
+	return 0;
+}
+
+static int of_range(size_t low, size_t high, const void *arg, void *out)
+{
+	(void)low;
+	(void)high;
+	(void)arg;
+	(void)out;
+	return 0;
+}
+
+static void joins(void *into, const void *from)
+{
+	(void)into;
+	(void)from;
+}
+
+static const tine_task each = { .each = of_index },
+		       reduce = { .range = of_range, .join = joins, .out_size = 1 };
 static const tine_task task = { .name = "task", .fn = returns_0 };
 
 #define REFUSED(call) CHECK_EQ(call, -EINVAL)
@@ -139,6 +163,8 @@ TEST(no_object)
 	REFUSED(tine_pool_find(NULL, &task, NULL, NULL, 1, NULL, NULL, TINE_FOREVER));
 	REFUSED(tine_pool_submit(NULL, &task, NULL, 0, TINE_NOWAIT));
 	REFUSED(tine_pool_next(NULL, NULL, 0, &done, TINE_NOWAIT));
+	REFUSED(tine_pool_for(NULL, &task, NULL, 1, NULL, TINE_FOREVER));
+	REFUSED(tine_pool_reduce(NULL, &task, NULL, 1, buf, NULL, TINE_FOREVER));
 	REFUSED(tine_pool_cancel(NULL));
 	REFUSED(tine_pool_close(NULL));
 	REFUSED(tine_pool_fd(NULL));
@@ -337,6 +363,8 @@ TEST(milliseconds_are_no_deadline)
 		REFUSED(tine_pipe_recv(ends[1], buf, 8, ms));
 		REFUSED(tine_pool_map(pool, &task, NULL, NULL, 1, NULL, ms));
 		REFUSED(tine_pool_find(pool, &task, NULL, NULL, 1, NULL, NULL, ms));
+		REFUSED(tine_pool_for(pool, &each, NULL, 1, NULL, ms));
+		REFUSED(tine_pool_reduce(pool, &reduce, NULL, 1, &done, NULL, ms));
 		REFUSED(tine_pool_submit(pool, &task, NULL, 0, ms));
 		REFUSED(tine_pool_next(pool, NULL, 0, &done, ms));
 	}

@@ -427,9 +427,9 @@ static void note_death(struct ledger *ledger, uint32_t index, int verdict, tine_
 	ledger->failure.index = index;
 }
 
-/* Whether the job is to be tried again. */
+/* Whether the job, which is of so many indexes, is to be tried again. */
 static bool mend_job(struct ledger *ledger, struct pool_desk *desk, uint32_t index,
-		     tine_exit how, bool starved)
+		     uint32_t many, tine_exit how, bool starved)
 {
 	const struct map *map = &ledger->map;
 	int verdict = verdict_on(desk, starved), status = status_of(verdict);
@@ -443,8 +443,8 @@ static bool mend_job(struct ledger *ledger, struct pool_desk *desk, uint32_t ind
 		map->status[item]++;
 		return true;
 	}
-	if (map->status)
-		map->status[item] = status;
+	for (uint32_t i = index; map->status && i < index + many; i++)
+		map->status[item_of(map, i)] = status;
 	desk_note(desk, index, status);
 	return false;
 }
@@ -493,12 +493,13 @@ void desk_mend(struct ledger *ledger, unsigned id, tine_exit how, bool starved)
 	struct pool_desk *desk = &ledger->desks[id];
 	uint64_t at = atomic_load(&desk->at), range = atomic_load(&desk->range);
 	uint32_t index = index_of(at), done = done_of(at);
+	uint32_t many = ledger->map.work == RANGES ? range_low(range) - index : 1;
 
 	trace_death(ledger, id, how, verdict_on(desk, starved));
 	mend_tickets(ledger, id, how, starved);
-	if (is_running(at) && !mend_job(ledger, desk, index, how, starved)) {
-		index++;
-		done++;
+	if (is_running(at) && !mend_job(ledger, desk, index, many, how, starved)) {
+		index += many;
+		done += many;
 	}
 	atomic_store(&desk->range, range_of(index, range_high(range)));
 	atomic_store(&desk->at, at_of(index, done, false));

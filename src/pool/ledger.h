@@ -45,6 +45,9 @@
  *	then, at a dead desk	low moves back to at.index, so that all of it waits again
  *	asleep or waking others	the nursery wakes everybody after each death
  *
+ * Of a range of indexes (enum work) all that is taken up is one job: at stands at its
+ * first index until all are done, and they fail together.
+ *
  * A job that is to be tried again stays where it is: at does not move past it, and its
  * status counts the attempts (above 0) until it is done.
  *
@@ -131,8 +134,26 @@ struct pool_desk {
 	} seen;			  /* what the nursery saw when it last looked */
 };
 
+/* What a job of a map is: */
+enum work {
+	CALLS,	/* fn of an item */
+	EACH,	/* each of an index */
+	RANGES, /* range of all that is taken up */
+	LEAVES, /* range of a leaf, which is of a share of n, with a slot of its own at out */
+	JOINS, /* the slots of FAN subtrees, in the first of them */
+};
+#define FAN 16
+
 struct map {
-	tine_fn *fn;
+	enum work work;
+	tine_fn *fn; /* or what is in its place: known to be there */
+	tine_each_fn *each;
+	tine_range_fn *range;
+	tine_join_fn *join;
+	size_t first;		     /* the index of job 0 */
+	size_t n;		     /* indexes of all leaves */
+	size_t leaves;		     /* so many */
+	size_t step;		     /* between slots of subtrees */
 	const struct cached *cached; /* or NULL: results are kept, see cached.h */
 	const uint32_t *items;	     /* of the jobs; NULL: job i is item i */
 	const char *in;

@@ -3,7 +3,7 @@
  * The caller's side of a map and of a search: deals the jobs out (ledger.h has the
  * protocol), waits, and brings the results home.
  */
-#include "pool/pool.h"
+#include "pool/run.h"
 
 #include "base/deadline.h"
 #include "base/interrupt.h"
@@ -19,26 +19,6 @@
 #define GRACE	    INT64_C(10000000) /* for running jobs, after the deadline */
 #define KEEP	    ((size_t)64 << 20)
 #define FORGET_WAIT INT64_C(2000000000) /* for the lock, when all is lost */
-
-/* One call of tine_pool_map. */
-struct run {
-	tine_pool *pool;
-	const tine_map_opts *opts;
-	struct map map;	 /* moves on with base */
-	void *out_there; /* where the jobs find all of it */
-	int *status_there;
-	size_t items;	    /* the caller's */
-	size_t total, base; /* jobs of all deals, and of those before this one */
-	struct plan plan;   /* where there is a cache, which items are jobs */
-	int64_t deadline;
-	bool late;     /* the deadline has passed, or */
-	bool cut;      /* a signal ended the wait */
-	int64_t ended; /* when the search was seen to have its hits, or 0 */
-	int nurseries; /* that died */
-	int err;
-	size_t found; /* the first hit, or SIZE_MAX */
-	tine_failure failure;
-};
 
 /* ---- a map under way --------------------------------------------------------------- */
 
@@ -119,7 +99,7 @@ static void mind_search(struct run *run)
 		end_running(run->pool, -ECANCELED, runs);
 }
 
-static int late_error(const struct run *run)
+int run_late_error(const struct run *run)
 {
 	return run->cut ? -EINTR : -ETIMEDOUT;
 }
@@ -130,9 +110,9 @@ static void mind_deadline(struct run *run)
 	    (tine_now() >= run->deadline || (run->cut = interrupt_take()))) {
 		run->late = true;
 		atomic_store(&run->pool->ledger->cancelled, 1);
-		end_running(run->pool, late_error(run), is_stopped);
+		end_running(run->pool, run_late_error(run), is_stopped);
 	} else if (run->late) {
-		end_running(run->pool, late_error(run), runs);
+		end_running(run->pool, run_late_error(run), runs);
 	}
 }
 
@@ -177,9 +157,13 @@ void pool_trim(tine_pool *pool, size_t most)
 	stage_trim(&pool->cached, most);
 }
 
-/* Where workers find n items of the caller's: there, or in the stage. */
-static int place(struct stage *stage, const void *items, size_t n, size_t size,
-		 void **placed)
+void run_trim(tine_pool *pool)
+{
+	pool_trim(pool, KEEP);
+}
+
+int run_place(struct stage *stage, const void *items, size_t n, size_t size,
+	      void **placed)
 {
 	size_t len;
 
@@ -231,6 +215,7 @@ static void skip_dealt(struct run *run, uint32_t n)
 	struct map *map = &run->map;
 
 	run->base += n;
+	run->map.first += n;
 	if (map->items) {
 		map->items += n;
 		return;
@@ -333,15 +318,15 @@ static int place_status(struct run *run, int **there)
 	int err = 0;
 
 	if (opts && opts->status)
-		err = place(&run->pool->status, opts->status, run->items, sizeof(int),
-			    &placed);
+		err = run_place(&run->pool->status, opts->status, run->items, sizeof(int),
+				&placed);
 	else if (opts && (opts->retries || opts->cache))
-		err = place(&run->pool->status, "", run->items, sizeof(int), &placed);
+		err = run_place(&run->pool->status, "", run->items, sizeof(int), &placed);
 	*there = placed;
 	return err;
 }
 
-static void tell_failure(const struct run *run)
+void run_tell_failure(const struct run *run)
 {
 	if (!run->opts || !run->opts->failure)
 		return;
@@ -398,8 +383,8 @@ static int lay_out(struct run *run, const tine_task *task, const void *in, void 
 	void *in_there;
 	int err;
 
-	if ((err = place(&pool->in, in, n, task->in_size, &in_there)) != 0 ||
-	    (err = place(&pool->out, out, n, task->out_size, &run->out_there)) != 0 ||
+	if ((err = run_place(&pool->in, in, n, task->in_size, &in_there)) != 0 ||
+	    (err = run_place(&pool->out, out, n, task->out_size, &run->out_there)) != 0 ||
 	    (err = place_status(run, &run->status_there)) != 0)
 		return err;
 	if (in_there != in)
@@ -422,7 +407,7 @@ static int lay_out(struct run *run, const tine_task *task, const void *in, void 
 	return 0;
 }
 
-static void begin_trace(struct run *run, const tine_task *task)
+void run_begin_trace(struct run *run, const tine_task *task)
 {
 	struct trace *trace = run->pool->trace;
 
@@ -432,8 +417,7 @@ static void begin_trace(struct run *run, const tine_task *task)
 	run->map.number = trace_map_begin(trace, run->map.name, run->items);
 }
 
-/* Whether all jobs are done, or none is to be: else an error. */
-static int work(struct run *run, int *failure)
+int run_work(struct run *run, int *failure)
 {
 	struct ledger *ledger = run->pool->ledger;
 	int err;
@@ -461,7 +445,7 @@ static void bring_home(const struct run *run, const tine_task *task, void *out)
 		memcpy(opts->status, run->status_there, n * sizeof(int));
 	if (opts && opts->progress)
 		opts->progress(opts->progress_arg, n - run->total + run->base, n);
-	tell_failure(run);
+	run_tell_failure(run);
 }
 
 static int run_map(struct run *run, const tine_task *task, const void *in, void *out)
@@ -471,10 +455,10 @@ static int run_map(struct run *run, const tine_task *task, const void *in, void 
 
 	if (err)
 		goto trim;
-	begin_trace(run, task);
+	run_begin_trace(run, task);
 	if (run->opts && run->opts->cache && (err = plan_jobs(run, task)) != 0)
 		goto trim;
-	err = work(run, &failure);
+	err = run_work(run, &failure);
 	if (err) {
 		all_status(run->opts, run->items, err);
 		goto trim;
@@ -484,10 +468,10 @@ static int run_map(struct run *run, const tine_task *task, const void *in, void 
 	bring_home(run, task, out);
 	err = failure;
 	if (atomic_load(&pool->ledger->cancelled))
-		err = run->late ? late_error(run) : -ECANCELED;
+		err = run->late ? run_late_error(run) : -ECANCELED;
 trim:
 	plan_free(&run->plan);
-	pool_trim(pool, KEEP);
+	run_trim(pool);
 	trace_map_end(pool->trace, err);
 	return err;
 }
@@ -506,7 +490,7 @@ static int start_map(struct run *run, const tine_task *task, const void *in, voi
 	if (n > 0 && run->deadline > tine_now())
 		return run_map(run, task, in, out);
 	all_status(opts, n, -ECANCELED);
-	tell_failure(run);
+	run_tell_failure(run);
 	return n > 0 ? -ETIMEDOUT : 0;
 }
 

@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 #include <stdio_ext.h>
+#include <string.h>
 #include <sys/mman.h>
 
 /* Nanoseconds that taking up a chunk should buy; a chunk is doubled or halved for it. */
@@ -82,18 +83,60 @@ static int call_function(const void *in, void *out)
 	return status;
 }
 
-static int call_job(tine_fn *fn, const struct cached *cached, const void *in, void *out)
+static int returned(int status)
 {
-	int status;
-
-	called_fn = fn;
-	status = cached ? cached_call(cached, call_function, in, out)
-			: call_function(in, out);
-
+	if (is_stray)
+		_exit(1);
 	/* What it printed is out before anybody hears that it is done. */
 	if (__fpending(stdout) > 0)
 		fflush(stdout);
 	return status;
+}
+
+static int call_job(tine_fn *fn, const struct cached *cached, const void *in, void *out)
+{
+	called_fn = fn;
+	return returned(cached ? cached_call(cached, call_function, in, out)
+			       : call_function(in, out));
+}
+
+/* Where a leaf begins. */
+static size_t leaf_at(const struct map *map, size_t leaf)
+{
+	return (size_t)((unsigned __int128)map->n * leaf / map->leaves);
+}
+
+/* Into the first of so many subtrees, from the left to the right. */
+static int join_slots(const struct map *map, size_t job)
+{
+	size_t first = job * FAN * map->step;
+
+	for (size_t slot = first + map->step;
+	     slot < map->leaves && slot < first + FAN * map->step; slot += map->step)
+		map->join(map->out + first * map->out_size,
+			  map->out + slot * map->out_size);
+	return 0;
+}
+
+static int call_one(const struct map *map, uint32_t job)
+{
+	size_t item, index = map->first + job;
+
+	switch (map->work) {
+	case EACH:
+		return returned(map->each(index, map->in));
+	case LEAVES:
+		/* Also after a try that has died in it. */
+		memset(map->out + job * map->out_size, 0, map->out_size);
+		return returned(map->range(leaf_at(map, job), leaf_at(map, job + 1),
+					   map->in, map->out + job * map->out_size));
+	case JOINS:
+		return returned(join_slots(map, job));
+	default:
+		item = item_of(map, job);
+		return call_job(map->fn, map->cached, map->in + item * map->in_size,
+				map->out + item * map->out_size);
+	}
 }
 
 /* A hit of a search: the first is kept, and the last that is wanted ends it. */
@@ -164,8 +207,7 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 			/* Release: the job before is finished in memory. */
 			atomic_store_explicit(&desk->at, at_of(i, done, true),
 					      memory_order_release);
-			status = call_job(map.fn, map.cached, map.in + item * map.in_size,
-					  map.out + item * map.out_size);
+			status = call_one(&map, i);
 			if (status == 1 && map.hits > 0)
 				note_hit(worker->ledger, &map, i);
 		}
@@ -183,6 +225,32 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 	if (map.least && atomic_load(&worker->ledger->found))
 		ledger_call(worker->ledger);
 	return i - from;
+}
+
+/* All of it is one job: see ledger.h. */
+static uint32_t do_range(struct worker *worker, uint32_t from, uint32_t n)
+{
+	const struct map *map = &worker->ledger->map;
+	struct pool_desk *desk = worker->desk;
+	uint32_t done = done_of(atomic_load(&desk->at));
+	size_t first = map->first + from;
+	int status = -ECANCELED;
+
+	if (!is_mapped(worker, map->fn)) {
+		status = -EFAULT;
+	} else if (!is_set(&worker->ledger->cancelled)) {
+		if (map->job_ms)
+			atomic_store(&desk->begun, tine_now());
+		atomic_store(&desk->at, at_of(from, done, true));
+		status = returned(map->range(first, first + n, map->in, NULL));
+	}
+	for (uint32_t i = from; map->status && i < from + n; i++)
+		map->status[i] = status;
+	desk_note(desk, from, status);
+	mind_memory(worker);
+	TRACE(jobs_done, worker->log, n);
+	atomic_store(&desk->at, at_of(from + n, done + n, false));
+	return n;
 }
 
 /* One that was submitted; false: none waits. */
@@ -264,7 +332,8 @@ static bool do_chunk(struct worker *worker)
 	begun = adaptive ? tine_now() : 0;
 	TRACE(jobs_begin, worker->log, TRACE_JOBS, ledger->map.name, ledger->map.number,
 	      first, begun);
-	n = do_jobs(worker, first, n);
+	n = ledger->map.work == RANGES ? do_range(worker, first, n)
+				       : do_jobs(worker, first, n);
 	ended = adaptive ? tine_now() : 0;
 	if (adaptive)
 		adapt(worker->desk, n, ended - begun);

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* A call that has many jobs done: what map.c does for the calls of index.c as well. */
+#ifndef TINE_RUN_H
+#define TINE_RUN_H
+
+#include "pool/cached.h"
+#include "pool/pool.h"
+
+struct run {
+	tine_pool *pool;
+	const tine_map_opts *opts;
+	struct map map;	 /* moves on with base */
+	void *out_there; /* where the jobs find all of it */
+	int *status_there;
+	size_t items;	    /* the caller's */
+	size_t total, base; /* jobs of all deals, and of those before this one */
+	struct plan plan;   /* where there is a cache, which items are jobs */
+	int64_t deadline;
+	bool late;     /* the deadline has passed, or */
+	bool cut;      /* a signal ended the wait */
+	int64_t ended; /* when the search was seen to have its hits, or 0 */
+	int nurseries; /* that died */
+	int err;
+	size_t found; /* the first hit, or SIZE_MAX */
+	tine_failure failure;
+};
+
+/* Where workers find n items of the caller's: there, or in the stage. */
+int run_place(struct stage *, const void *items, size_t n, size_t size, void **placed);
+void run_begin_trace(struct run *, const tine_task *);
+/* Whether all jobs are done, or none is to be: else an error. The first failure. */
+int run_work(struct run *, int *failure);
+/* What it is called that the call has ended too soon. */
+int run_late_error(const struct run *);
+void run_tell_failure(const struct run *);
+/* Frees what is not worth to be kept. */
+void run_trim(tine_pool *);
+
+#endif
