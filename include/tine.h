@@ -772,6 +772,17 @@ int tine_queue_join(tine_queue *);
  * at most. Returns 0, or -ENOMEM, -ETIMEDOUT as tine_queue_join().
  */
 int tine_queue_close(tine_queue *);
+/*
+ * Arms a waiter (tine_waiter_new()) for a queue: its descriptor becomes readable when a
+ * get, or a put, would return at once, or would have since this call. That includes the
+ * end of the stream, and -EPIPE. As for a put that sleeps, there is room when half of the
+ * queue is free, or within 200 ms when less is. Waits 250 ms at most. Returns 0, or:
+ *   -EPERM        the waiter belongs to another process
+ *   -ETIMEDOUT, -ENOMEM  as tine_queue_join()
+ */
+int tine_waiter_arm_items(tine_waiter *, tine_queue *);
+int tine_waiter_arm_room(tine_waiter *, tine_queue *);
+
 /* Frees the queue. Any member may, once, when no process uses it any more. */
 void tine_queue_free(tine_queue *);
 

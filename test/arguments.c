@@ -103,6 +103,8 @@ TEST(no_object)
 	CHECK(!tine_interruptible(false));
 	REFUSED(tine_waiter_new(NULL));
 	REFUSED(tine_waiter_arm_event(NULL, (tine_event *)&lock));
+	REFUSED(tine_waiter_arm_items(NULL, NULL));
+	REFUSED(tine_waiter_arm_room(NULL, NULL));
 	REFUSED(tine_waiter_disarm(NULL));
 	REFUSED(tine_waiter_fd(NULL));
 	tine_waiter_free(NULL);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The descriptor for poll(2), and the events that it is armed for. */
+#include "queue/words.h"
 #include "step.h"
 
 #include <poll.h>
@@ -129,6 +130,150 @@ TEST(set_by_a_child_of_before_and_of_after)
 	tine_waiter_free(waiter);
 	tine_shared_free(events);
 }
+
+/* ---- queues ------------------------------------------------------------------------ */
+
+static tine_queue *new_queue(size_t capacity)
+{
+	tine_queue *queue;
+
+	CHECK_EQ(tine_queue_new(&queue, 1, &(tine_queue_opts){ .capacity = capacity }),
+		 0);
+	return queue;
+}
+
+static void put_one(void *queue)
+{
+	CHECK_EQ(tine_queue_put(queue, "x", 1, TINE_NOWAIT), 0);
+}
+
+static ssize_t get_one(tine_queue *queue)
+{
+	char got;
+
+	return tine_queue_get(queue, &got, 1, TINE_NOWAIT);
+}
+
+TEST(readable_while_a_queue_has_messages)
+{
+	tine_queue *queue = new_queue(8);
+	tine_waiter *waiter = new_waiter();
+	pid_t pid;
+
+	for (int i = 0; i < 20; i++) {
+		CHECK_EQ(tine_waiter_arm_items(waiter, queue), 0);
+		CHECK(!rings(waiter, i % 5 ? 0 : 20));
+		put_one(queue);
+		COMES(waiter);
+		/* It is there until it is taken, and no longer. */
+		CHECK_EQ(tine_waiter_arm_items(waiter, queue), 0);
+		CHECK(rings(waiter, 0));
+		CHECK_EQ(get_one(queue), 1);
+	}
+	/* The end of the stream is one too. */
+	CHECK_EQ(tine_waiter_arm_items(waiter, queue), 0);
+	CHECK(!rings(waiter, 20));
+	CHECK_EQ(tine_queue_close(queue), 0);
+	COMES(waiter);
+	CHECK_EQ(get_one(queue), 0);
+	CHECK_EQ(tine_waiter_arm_items(waiter, queue), 0);
+	CHECK(rings(waiter, 0));
+	CHECK_EQ(tine_waiter_disarm(waiter), 0);
+	CHECK(!rings(waiter, 0));
+	tine_queue_free(queue);
+	/* Of one that dies without closing, as well. */
+	queue = new_queue(8);
+	CHECK_EQ(tine_waiter_arm_items(waiter, queue), 0);
+	pid = test_fork(put_one, queue);
+	COMES(waiter);
+	CHECK_EQ(test_reap(pid), 0);
+	CHECK_EQ(get_one(queue), 1);
+	CHECK_EQ(tine_waiter_arm_items(waiter, queue), 0);
+	COMES(waiter);
+	CHECK_EQ(get_one(queue), 0);
+	tine_waiter_free(waiter);
+	tine_queue_free(queue);
+}
+
+TEST(readable_while_a_queue_has_room)
+{
+	tine_queue *queue = new_queue(2);
+	tine_waiter *waiter = new_waiter();
+
+	CHECK_EQ(tine_waiter_arm_room(waiter, queue), 0);
+	CHECK(rings(waiter, 0));
+	put_one(queue);
+	put_one(queue);
+	for (int i = 0; i < 20; i++) {
+		CHECK_EQ(tine_waiter_arm_room(waiter, queue), 0);
+		CHECK(!rings(waiter, i % 5 ? 0 : 20));
+		CHECK_EQ(get_one(queue), 1);
+		COMES(waiter);
+		put_one(queue);
+	}
+	CHECK_EQ(tine_waiter_arm_room(waiter, queue), 0);
+	CHECK(!rings(waiter, 20));
+	CHECK_EQ(tine_queue_close(queue), 0);
+	COMES(waiter);
+	tine_waiter_free(waiter);
+	tine_queue_free(queue);
+}
+
+static void get_in_the_end(void *queue)
+{
+	char got;
+
+	CHECK_EQ(tine_queue_get(queue, &got, 1, TINE_FOREVER), 1);
+}
+
+/* A put wakes one: when that is a waiter, whose process does something else at first. */
+TEST(an_armed_waiter_keeps_no_message_from_those_who_sleep)
+{
+	for (int i = 0; i < 10; i++) {
+		tine_queue *queue = new_queue(8);
+		tine_waiter *waiter = new_waiter();
+		pid_t pid;
+
+		/* Neither looks by itself within the test. */
+		queue->nap = queue->sleep = INT64_C(600000000000);
+		if (i % 2)
+			CHECK_EQ(tine_waiter_arm_items(waiter, queue), 0);
+		pid = test_fork(get_in_the_end, queue);
+		test_sleep_us(20000);
+		CHECK_EQ(tine_waiter_arm_items(waiter, queue), 0);
+		test_sleep_us(5000);
+		put_one(queue);
+		CHECK_EQ(test_reap(pid), 0);
+		tine_waiter_free(waiter);
+		tine_queue_free(queue);
+	}
+}
+
+static void arm_and_be_killed(void *queue)
+{
+	tine_waiter *waiter = new_waiter();
+
+	CHECK_EQ(tine_waiter_arm_items(waiter, queue), 0);
+	test_sleep_us(2000);
+	raise(SIGKILL);
+}
+
+TEST(who_dies_with_a_waiter_armed_takes_no_message_along)
+{
+	tine_queue *queue = new_queue(8);
+
+	for (int i = 0; i < 20; i++) {
+		pid_t pid = test_fork(arm_and_be_killed, queue);
+
+		test_sleep_us(i * 200);
+		put_one(queue);
+		CHECK_EQ(test_reap(pid), -SIGKILL);
+		CHECK_EQ(get_one(queue), 1);
+	}
+	tine_queue_free(queue);
+}
+
+/* ------------------------------------------------------------------------------------ */
 
 static void use_inherited(void *arg)
 {
