@@ -34,7 +34,8 @@
 #include <unistd.h>
 
 #define SHORTEST_NAP INT64_C(50000)
-#define LONGEST_NAP  INT64_C(1000000)
+#define USUAL_NAP    INT64_C(1000000)
+#define LONGEST_NAP  INT64_C(200000000)
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct lockfd *list;
@@ -196,11 +197,23 @@ static int set_lock(const struct lockfd *file, int command, uint64_t byte, short
 	return 0;
 }
 
+/*
+ * None is longer than a 64th of the wait so far, unless it is short anyhow: where others
+ * come and go it takes many looks to find the lock free between them.
+ */
+static int64_t longer_nap(int64_t nap, int64_t waited)
+{
+	int64_t most = waited / 64 > USUAL_NAP ? waited / 64 : USUAL_NAP;
+
+	most = most < LONGEST_NAP ? most : LONGEST_NAP;
+	return 2 * nap < most ? 2 * nap : most;
+}
+
 /* There is no fcntl(2) with a timeout: looks again and again. */
 int lockfd_acquire(struct lockfd *file, uint64_t byte, bool shared, int64_t deadline)
 {
 	short type = shared ? F_RDLCK : F_WRLCK;
-	int64_t nap = SHORTEST_NAP;
+	int64_t nap = SHORTEST_NAP, begun = 0;
 
 	/* A handler with SA_RESTART would not end the call. */
 	if (deadline == TINE_FOREVER && !interrupts.end_waits)
@@ -216,6 +229,8 @@ int lockfd_acquire(struct lockfd *file, uint64_t byte, bool shared, int64_t dead
 		if (err != -EAGAIN)
 			return err;
 		now = tine_now();
+		if (!begun)
+			begun = now;
 		if (deadline <= now)
 			return -ETIMEDOUT;
 		if (interrupt_take())
@@ -224,7 +239,7 @@ int lockfd_acquire(struct lockfd *file, uint64_t byte, bool shared, int64_t dead
 		/* Bound: the nap, and the deadline. */
 		interrupt_note(
 			clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL));
-		nap = nap < LONGEST_NAP / 2 ? 2 * nap : LONGEST_NAP;
+		nap = longer_nap(nap, now - begun);
 	}
 }
 
