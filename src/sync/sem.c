@@ -42,6 +42,7 @@
  *
  * A process that ends in order has cut its ties: the same, but no death is counted.
  */
+#include "base/cpus.h"
 #include "base/deadline.h"
 #include "base/family.h"
 #include "base/interrupt.h"
@@ -51,6 +52,7 @@
 #include "wait/lock.h"
 #include "wait/sleepers.h"
 
+#define SPINS	40
 #define LOCK_MS 20 /* of who posts, or before it looks whether a signal came */
 
 struct sem {
@@ -65,6 +67,7 @@ struct sem {
 	/* Constant. */
 	uint32_t max; /* of total; 0: INT_MAX */
 	bool held, mutex;
+	bool spins; /* before it sleeps for a mutex */
 };
 
 _Static_assert(sizeof(struct sem) <= sizeof(tine_sem), "tine_sem is too small");
@@ -81,6 +84,7 @@ int tine_sem_init(tine_sem *room, const tine_sem_opts *opts)
 		return -EXDEV;
 	sem->held = opts && opts->held;
 	sem->mutex = opts && opts->mutex;
+	sem->spins = sem->mutex && affine_processors() > 1;
 	sem->max = opts ? opts->max : 0;
 	return 0;
 }
@@ -129,15 +133,17 @@ static int lock_sem(struct sem *sem, int64_t deadline)
 /* In slices, so that a signal ends it too. */
 static int await_sem_lock(struct sem *sem, int64_t deadline)
 {
-	for (;;) {
-		int64_t slice = tine_after(LOCK_MS);
-		int err = lock_sem(sem, deadline < slice ? deadline : slice);
+	/* Mostly nobody has it, and nobody needs to know the time. */
+	int err = lock_sem(sem, TINE_NOWAIT);
 
-		if (err != -ETIMEDOUT || deadline <= slice)
-			return err;
+	while (err == -ETIMEDOUT && deadline > tine_now()) {
+		int64_t slice = tine_after(LOCK_MS);
+
 		if (interrupt_take())
 			return -EINTR;
+		err = lock_sem(sem, deadline < slice ? deadline : slice);
 	}
+	return err;
 }
 
 static int take_signal(struct sem *sem)
@@ -200,7 +206,14 @@ static int take_mutex(struct sem *sem, uint64_t id)
 	return -ETIMEDOUT;
 }
 
-static int wait_for_mutex(struct sem *sem, int64_t deadline)
+/* Who has it mostly releases it sooner than a sleep and a wake would take. */
+static void spin_for_mutex(const struct sem *sem)
+{
+	for (int i = 0; i < SPINS && atomic_load(&sem->taker); i++)
+		cpu_relax();
+}
+
+static __attribute__((noinline)) int sleep_for_mutex(struct sem *sem, int64_t deadline)
 {
 	struct nap nap = { .most = FIRST_NAP };
 	struct member *self;
@@ -211,6 +224,8 @@ static int wait_for_mutex(struct sem *sem, int64_t deadline)
 	for (;;) {
 		uint32_t turn;
 
+		if (sem->spins && deadline > TINE_NOWAIT)
+			spin_for_mutex(sem);
 		err = take_mutex(sem, member_id());
 		if (err != -ETIMEDOUT || deadline <= tine_now())
 			return err;
@@ -223,6 +238,17 @@ static int wait_for_mutex(struct sem *sem, int64_t deadline)
 		sleepers_nap(&sem->sleepers, turn, &nap, deadline);
 		trace_nap(&nap);
 	}
+}
+
+static int wait_for_mutex(struct sem *sem, int64_t deadline)
+{
+	/* Relaxed: this process's own. */
+	uint64_t id = atomic_load_explicit(&member_own_id, memory_order_relaxed),
+		 none = 0;
+
+	if (id && atomic_compare_exchange_strong(&sem->taker, &none, id))
+		return 0;
+	return sleep_for_mutex(sem, deadline);
 }
 
 static int release_mutex(struct sem *sem, unsigned n)
