@@ -187,6 +187,80 @@ TEST_LIMIT(a_rwlock, 600)
 	tine_shared_free(rwlock);
 }
 
+struct page {
+	tine_rwlock lock;
+	_Atomic bool written;
+	tine_event tried;
+	pid_t writer;
+};
+
+/* So that there is less to be stopped in. */
+static void read_page_before(void *arg)
+{
+	struct page *page = arg;
+
+	CHECK_EQ(tine_rwlock_read(&page->lock, TINE_FOREVER), 0);
+	CHECK_EQ(tine_rwlock_release(&page->lock), 0);
+}
+
+static void read_page(void *arg)
+{
+	struct page *page = arg;
+
+	CHECK_EQ(tine_rwlock_read(&page->lock, TINE_FOREVER), 0);
+	/* Long enough for who does not wait for it. */
+	for (int i = 0; i < 20; i++)
+		CHECK(!page->written);
+	CHECK_EQ(tine_rwlock_release(&page->lock), 0);
+}
+
+/* Holds it for a while after the one that was stopped goes on. */
+static void write_page(void *arg)
+{
+	struct page *page = arg;
+	int err = tine_rwlock_write(&page->lock, TINE_NOWAIT);
+
+	CHECK(err == 0 || err == -ETIMEDOUT);
+	page->written = err == 0;
+	tine_event_set(&page->tried);
+	if (err)
+		return;
+	test_sleep_us(3000);
+	page->written = false;
+	CHECK_EQ(tine_rwlock_release(&page->lock), 0);
+}
+
+static void write_beside(void *arg, long step)
+{
+	struct page *page = arg;
+
+	(void)step;
+	tine_event_clear(&page->tried);
+	page->writer = test_fork(write_page, page);
+	CHECK_EQ(tine_event_wait(&page->tried, TINE_FOREVER), 0);
+}
+
+static void writer_has_ended(void *arg, long step)
+{
+	struct page *page = arg;
+
+	(void)step;
+	if (page->writer)
+		CHECK_EQ(test_reap(page->writer), 0);
+	page->writer = 0;
+}
+
+/* It looks again when it goes on: somebody may write by then. */
+TEST_LIMIT(a_reader_that_was_stopped, 600)
+{
+	struct page *page = tine_shared_new(1, sizeof(*page));
+
+	stop_some_steps(&(struct stops){ read_page_before, read_page, write_beside,
+					 writer_has_ended, false },
+			page, 60);
+	tine_shared_free(page);
+}
+
 /* ---- barrier ----------------------------------------------------------------------- */
 
 /* Those that came before have ended, which is told once. */

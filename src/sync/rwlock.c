@@ -112,6 +112,9 @@ static bool end_dead_writer(struct rwlock *rwlock, uint64_t writer)
 {
 	if (!writer || !member_ended(writer >> 1))
 		return false;
+	/* It may have released it before it ended. */
+	if (atomic_load(&rwlock->writer) != writer)
+		return true;
 	if (writer & HOLDS)
 		atomic_store(&rwlock->broken, 1);
 	if (atomic_compare_exchange_strong(&rwlock->writer, &writer, 0))
