@@ -1301,12 +1301,27 @@ uint32_t tine_rng_u32(tine_rng *);
 uint64_t tine_rng_u64(tine_rng *);
 /* The high 53 bits of a tine_rng_u64(), as a number of at least 0 and less than 1. */
 double tine_rng_double(tine_rng *);
+/*
+ * A number of at least 0 and less than n, each exactly as likely as the others. It is
+ * made of one tine_rng_u64(), and with a probability below n / 2^64 of more. n 0: it
+ * returns 0.
+ */
+uint64_t tine_rng_below(tine_rng *, uint64_t n);
+/*
+ * A number of the normal distribution with mean 0 and standard deviation 1, between -8.3
+ * and 8.3, made of one tine_rng_u64(). Its bits are the same on every machine.
+ */
+double tine_rng_normal(tine_rng *);
+/* Goes on as if tine_rng_u32() had been called n times, in a few nanoseconds. */
+void tine_rng_skip(tine_rng *, uint64_t n);
 
 /*
  * The next n numbers of tine_rng_double(), bit for bit, computed by the widest SIMD that
  * the processor has. TINE_ISA=generic|avx2|avx512 in the environment limits that.
  */
 void tine_rng_fill(tine_rng *, double *out, size_t n);
+/* The next n numbers of tine_rng_u64(), likewise. */
+void tine_rng_fill_u64(tine_rng *, uint64_t *out, size_t n);
 
 /* ---- store: values under names, for processes with no common parent ---------------- */
 

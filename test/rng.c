@@ -107,9 +107,10 @@ TEST(bodies_are_bit_identical)
 
 	tine_rng_init(&random, test_seed(), 0);
 	for (int isa = 0; isa < 3; isa++) {
-		rng_body *body = rng_body_named(isas[isa]);
+		rng_body *doubles = rng_body_named(isas[isa], RNG_DOUBLES);
+		rng_body *words = rng_body_named(isas[isa], RNG_WORDS);
 
-		if (!body) {
+		if (!doubles) {
 			printf("# no %s here\n", isas[isa]);
 			continue;
 		}
@@ -124,13 +125,21 @@ TEST(bodies_are_bit_identical)
 			       n = i / 4 < most ? i / 4 : most;
 			tine_rng rng = at(key, ctr), before = rng;
 			double out[2 * MOST + 1];
+			uint64_t longs[2 * MOST + 1];
 
 			out[2 * n] = -1;
-			body(&rng, out, n);
+			longs[2 * n] = 42;
+			doubles(&rng, out, n);
+			words(&rng, longs, n);
 			CHECK(memcmp(&rng, &before, sizeof(rng)) == 0);
-			for (size_t k = 0; k < 2 * n; k++)
-				CHECK(out[k] == tine_rng_double(&rng));
+			for (size_t k = 0; k < 2 * n; k++) {
+				tine_rng copy = rng;
+
+				CHECK(out[k] == tine_rng_double(&copy));
+				CHECK_EQ(longs[k], tine_rng_u64(&rng));
+			}
 			CHECK(out[2 * n] == -1);
+			CHECK_EQ(longs[2 * n], 42);
 		}
 	}
 }
@@ -140,6 +149,7 @@ static void fill_across(uint32_t high)
 {
 	tine_rng fills, ones, random;
 	double out[600];
+	uint64_t longs[600];
 
 	tine_rng_init(&random, test_seed(), 1);
 	tine_rng_init(&fills, 3, 4);
@@ -155,6 +165,9 @@ static void fill_across(uint32_t high)
 		tine_rng_fill(&fills, out, n);
 		for (size_t k = 0; k < n; k++)
 			CHECK(out[k] == tine_rng_double(&ones));
+		tine_rng_fill_u64(&fills, longs, n / 2);
+		for (size_t k = 0; k < n / 2; k++)
+			CHECK_EQ(longs[k], tine_rng_u64(&ones));
 	}
 	CHECK(memcmp(&fills, &ones, sizeof(fills)) == 0 || fills.left == 0 ||
 	      ones.left == 0);
@@ -176,6 +189,134 @@ TEST(fill_is_as_many_doubles)
 	CHECK_EQ(test_reap(test_fork(fill_with, "avx512")), 0);
 	CHECK_EQ(test_reap(test_fork(fill_with, "nonsense")), 0);
 	CHECK_EQ(test_reap(test_fork(fill_with, NULL)), 0);
+}
+
+TEST(skip_is_as_many_words)
+{
+	static const uint64_t far[] = { 0, 0xffffffff, UINT64_MAX };
+	tine_rng random;
+
+	tine_rng_init(&random, test_seed(), 2);
+	for (uint64_t i = 0; i < 1000; i++) {
+		tine_rng skips, ones;
+		uint64_t n = tine_rng_below(&random, 20);
+
+		tine_rng_init(&skips, 5, i);
+		/* From every place in a block. */
+		for (uint64_t words = tine_rng_below(&random, 9); words > 0; words--)
+			tine_rng_u32(&skips);
+		ones = skips;
+		tine_rng_skip(&skips, n);
+		for (; n > 0; n--)
+			tine_rng_u32(&ones);
+		for (int word = 0; word < 9; word++)
+			CHECK_EQ(tine_rng_u32(&skips), tine_rng_u32(&ones));
+	}
+	for (int i = 0; i < 3; i++) {
+		/* The word n is word n % 4 of block n / 4. */
+		uint32_t ctr[4] = { (uint32_t)(far[i] / 4), far[i] / 4 >> 32, 9, 0 };
+		tine_rng skips, there;
+
+		tine_rng_init(&skips, 7, 9);
+		there = at(skips.key, ctr);
+		tine_rng_skip(&skips, far[i]);
+		for (uint64_t word = far[i] % 4; word > 0; word--)
+			tine_rng_u32(&there);
+		for (int word = 0; word < 9; word++)
+			CHECK_EQ(tine_rng_u32(&skips), tine_rng_u32(&there));
+	}
+}
+
+/* With n of 3 * 2^62, a third of the numbers would be twice as likely as the others. */
+TEST(below_has_no_bias)
+{
+	static const uint64_t ns[] = { 1, 2, 3, 10, UINT64_C(1) << 63, UINT64_MAX };
+	const int n = 300000;
+	int thirds[3] = { 0 };
+	tine_rng rng;
+
+	tine_rng_init(&rng, 99, 0);
+	for (int i = 0; i < n; i++)
+		thirds[tine_rng_below(&rng, UINT64_C(3) << 62) % 3]++;
+	for (int i = 0; i < 3; i++)
+		CHECK(abs(thirds[i] - n / 3) < 5 * sqrt(n * 2 / 9.0));
+	CHECK_EQ(tine_rng_below(&rng, 0), 0);
+	for (size_t i = 0; i < sizeof(ns) / sizeof(*ns); i++) {
+		/* The high word of the product, also where halves are multiplied. */
+		for (int k = 0; k < 1000; k++) {
+			tine_rng copy = rng;
+			uint64_t below = tine_rng_below(&rng, ns[i]);
+			uint64_t word = tine_rng_u64(&copy);
+			uint64_t low = (uint32_t)word * (ns[i] >> 32) +
+				       ((uint32_t)word * (ns[i] & UINT32_MAX) >> 32);
+			uint64_t high = (word >> 32) * (ns[i] & UINT32_MAX);
+			uint64_t sum = low + high;
+
+			CHECK(below < ns[i]);
+			/* Nothing is drawn again where the numbers fit. */
+			if (memcmp(&copy, &rng, sizeof(rng)) == 0)
+				CHECK_EQ(below, (word >> 32) * (ns[i] >> 32) +
+							(sum >> 32) +
+							((uint64_t)(sum < low) << 32));
+			else
+				CHECK((ns[i] & (ns[i] - 1)) != 0);
+		}
+	}
+}
+
+/*
+ * From the distribution's function back to the rank, by libm's erfc(): another way, good
+ * to some units of the last place. And of ranks whose numbers are known to 15 digits.
+ */
+TEST(normals_have_their_rank)
+{
+	static const struct {
+		uint64_t word;
+		double x;
+	} known[] = {
+		{ UINT64_C(3) << 62, 0.674489750196081743 },
+		{ UINT64_C(1) << 62, -0.674489750196081743 },
+		{ UINT64_C(1) << 32, -6.230260100639255 },
+		{ 0, -8.292361075813595 },
+		{ UINT64_MAX, 8.292361075813595 },
+	};
+	tine_rng rng;
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		CHECK(fabs(rng_normal_of(known[i].word) / known[i].x - 1) < 1e-9);
+	tine_rng_init(&rng, test_seed(), 3);
+	for (int i = 0; i < 200000; i++) {
+		/* Every size of tail as often as the centre. */
+		uint64_t word = tine_rng_u64(&rng) >> i % 64;
+		double low = ((double)(word >> 11) + 0.5) * 0x1p-53;
+		double x = rng_normal_of(word);
+
+		CHECK(rng_normal_of(~word) == -x);
+		if (x < 0)
+			CHECK(fabs(erfc(-x / sqrt(2)) / 2 / low - 1) < 1e-13);
+	}
+}
+
+/* A million, as every machine, compiler and instruction set has to have them. */
+TEST(normals_have_the_same_bits_everywhere)
+{
+	uint64_t hash = 0;
+	tine_rng rng, words;
+
+	tine_rng_init(&rng, 1, 2);
+	words = rng;
+	for (int i = 0; i < 1000000; i++) {
+		union {
+			double number;
+			uint64_t bits;
+		} normal = { .number = tine_rng_normal(&rng) };
+
+		hash = (hash ^ normal.bits) * UINT64_C(0x100000001b3);
+	}
+	CHECK_EQ(hash, UINT64_C(8640019469869875118));
+	/* One number a word, so that a position stays one. */
+	tine_rng_skip(&words, 2000000);
+	CHECK_EQ(tine_rng_u32(&words), tine_rng_u32(&rng));
 }
 
 TEST(streams_differ)

@@ -3,7 +3,8 @@
 #ifdef __x86_64__
 #include "rng/vector.h"
 
-#define AVX2 __attribute__((target("avx2")))
+#define AVX2  __attribute__((target("avx2")))
+#define DEPTH 4
 
 /* The exact double of a 53-bit number: its halves as the low bits of 2^84 and of 2^52. */
 AVX2 static inline __m256d to_doubles_avx2(__m256i words)
@@ -21,21 +22,23 @@ AVX2 static inline __m256d to_doubles_avx2(__m256i words)
 }
 
 /* The last round: a block's word pair is the product's high half, keyed, and its low. */
-AVX2 static inline __m256d last_avx2(__m256i product, __m256i word, __m256i key)
+AVX2 static inline __m256d last_avx2(__m256i product, __m256i word, __m256i key,
+				     enum rng_kind kind)
 {
 	__m256i keyed = _mm256_xor_si256(_mm256_xor_si256(word, key),
 					 _mm256_srli_epi64(product, 32));
+	__m256i words = _mm256_blend_epi32(keyed, _mm256_slli_epi64(product, 32), 0xaa);
 
-	return to_doubles_avx2(
-		_mm256_blend_epi32(keyed, _mm256_slli_epi64(product, 32), 0xaa));
+	return kind == RNG_DOUBLES ? to_doubles_avx2(words) : _mm256_castsi256_pd(words);
 }
 
-AVX2 void rng_body_avx2(const tine_rng *rng, double *out, size_t n)
+AVX2 INLINED fill_avx2(const tine_rng *rng, void *to, size_t n, enum rng_kind kind)
 {
 	const size_t step = 4 * DEPTH;
 	const __m256i m0 = _mm256_set1_epi64x(M0), m1 = _mm256_set1_epi64x(M1);
 	const __m256i order = _mm256_set_epi64x(3, 1, 2, 0);
 	size_t done = 0;
+	double *out = to;
 	tine_rng rest = *rng;
 	struct keys keys;
 
@@ -84,14 +87,28 @@ AVX2 void rng_body_avx2(const tine_rng *rng, double *out, size_t n)
 		{
 			__m256i k0 = _mm256_set1_epi64x((long long)keys.k0[ROUNDS - 1]);
 			__m256i k1 = _mm256_set1_epi64x((long long)keys.k1[ROUNDS - 1]);
-			__m256d x = last_avx2(_mm256_mul_epu32(c2[i], m1), c1[i], k0);
-			__m256d y = last_avx2(_mm256_mul_epu32(c0[i], m0), c3[i], k1);
+			__m256d x = last_avx2(_mm256_mul_epu32(c2[i], m1), c1[i], k0,
+					      kind);
+			__m256d y = last_avx2(_mm256_mul_epu32(c0[i], m0), c3[i], k1,
+					      kind);
 
 			_mm256_storeu_pd(out + 8 * i, _mm256_unpacklo_pd(x, y));
 			_mm256_storeu_pd(out + 8 * i + 4, _mm256_unpackhi_pd(x, y));
 		}
 	}
 	advance(&rest, done);
-	rng_body_generic(&rest, out, n - done);
+	rng_bodies_generic[kind](&rest, out, n - done);
 }
+
+AVX2 static void words_avx2(const tine_rng *rng, void *out, size_t n)
+{
+	fill_avx2(rng, out, n, RNG_WORDS);
+}
+
+AVX2 static void doubles_avx2(const tine_rng *rng, void *out, size_t n)
+{
+	fill_avx2(rng, out, n, RNG_DOUBLES);
+}
+
+rng_body *const rng_bodies_avx2[] = { words_avx2, doubles_avx2 };
 #endif

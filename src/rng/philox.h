@@ -11,18 +11,24 @@
 
 #include "base/export.h"
 
-/*
- * Writes the doubles of n blocks, two of each, that begin with the counter, whose low
- * word does not overflow on the way. One of these is chosen when it is first needed; NULL
- * where the processor has not that instruction set.
- */
-typedef void rng_body(const tine_rng *, double *out, size_t n);
-rng_body *rng_body_named(const char *name);
+enum rng_kind { RNG_WORDS, RNG_DOUBLES }; /* uint64_t, double */
 
-rng_body rng_body_generic;
+/*
+ * Writes the numbers of n blocks, two of each, that begin with the counter, whose low
+ * word does not overflow on the way. Those of one instruction set are chosen when they
+ * are first needed; NULL where the processor has not that instruction set.
+ */
+typedef void rng_body(const tine_rng *, void *out, size_t n);
+rng_body *rng_body_named(const char *name, enum rng_kind);
+
+/* By kind. */
+extern rng_body *const rng_bodies_generic[];
 #ifdef __x86_64__
-rng_body rng_body_avx2, rng_body_avx512;
+extern rng_body *const rng_bodies_avx2[], *const rng_bodies_avx512[];
 #endif
+
+/* normal.c: the number of whose normal distribution the word is the rank. */
+double rng_normal_of(uint64_t word);
 
 #define M0     0xD2511F53u
 #define M1     0xCD9E8D57u

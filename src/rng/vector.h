@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The vector bodies hold one block in each 64-bit lane, word by word, four vectors of
- * each word at a time to hide the latency of the multiplication. Only the low half of a
+ * The vector bodies hold one block in each 64-bit lane, word by word, several vectors
+ * of each word at a time to hide the latency of the multiplication. Only the low half of a
  * lane counts: _mm_mul_epu32 reads no more, so that a product serves as its own low word,
  * and its high word is one shift away. Blocks are dealt to lanes in the order in which
  * the last step, the interleaving of the blocks' two doubles, brings them back to
@@ -14,9 +14,11 @@
 
 #include <immintrin.h>
 
-#define DEPTH 4 /* vectors of each word in flight */
-#define EACH  _Pragma("GCC unroll 4") for (int i = 0; i < DEPTH; i++)
-#define ALL   _Pragma("GCC unroll 10")
+/* DEPTH, of the including file: vectors of each word in flight */
+#define EACH	_Pragma("GCC unroll 8") for (int i = 0; i < DEPTH; i++)
+#define ALL	_Pragma("GCC unroll 10")
+
+#define INLINED static inline __attribute__((always_inline)) void
 
 /*
  * The keys of all rounds. Of the counter's words all but the lowest are the same for
