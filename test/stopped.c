@@ -190,7 +190,7 @@ TEST_LIMIT(a_rwlock, 600)
 struct page {
 	tine_rwlock lock;
 	_Atomic bool written;
-	tine_event tried;
+	tine_event tried, go;
 	pid_t writer;
 };
 
@@ -258,6 +258,71 @@ TEST_LIMIT(a_reader_that_was_stopped, 600)
 	stop_some_steps(&(struct stops){ read_page_before, read_page, write_beside,
 					 writer_has_ended, false },
 			page, 60);
+	tine_shared_free(page);
+}
+
+static void write_until_told(void *arg)
+{
+	struct page *page = arg;
+
+	CHECK_EQ(tine_rwlock_write(&page->lock, TINE_FOREVER), 0);
+	page->written = true;
+	tine_event_set(&page->tried);
+	CHECK_EQ(tine_event_wait(&page->go, TINE_FOREVER), 0);
+	page->written = false;
+	CHECK_EQ(tine_rwlock_release(&page->lock), 0);
+}
+
+static void start_writer(struct page *page)
+{
+	tine_event_clear(&page->tried);
+	tine_event_clear(&page->go);
+	page->writer = test_fork(write_until_told, page);
+	CHECK_EQ(tine_event_wait(&page->tried, TINE_FOREVER), 0);
+}
+
+/* It releases the lock and ends, and both before the one that was stopped goes on. */
+static void end_writer(struct page *page)
+{
+	tine_event_set(&page->go);
+	CHECK_EQ(test_reap(page->writer), 0);
+	page->writer = 0;
+}
+
+static void read_if_released(void *arg)
+{
+	struct page *page = arg;
+	int err = tine_rwlock_read(&page->lock, tine_after(1));
+
+	CHECK(err == 0 || err == -ETIMEDOUT);
+	if (err == 0)
+		CHECK_EQ(tine_rwlock_release(&page->lock), 0);
+}
+
+static void end_writer_beside(void *arg, long step)
+{
+	(void)step;
+	end_writer(arg);
+}
+
+static void start_another_writer(void *arg, long step)
+{
+	struct page *page = arg;
+
+	(void)step;
+	if (!page->writer)
+		start_writer(page);
+}
+
+TEST_LIMIT(a_reader_that_saw_a_writer, 600)
+{
+	struct page *page = tine_shared_new(1, sizeof(*page));
+
+	start_writer(page);
+	stop_some_steps(&(struct stops){ be_member, read_if_released, end_writer_beside,
+					 start_another_writer, false },
+			page, 60);
+	end_writer(page);
 	tine_shared_free(page);
 }
 
