@@ -792,7 +792,8 @@ void tine_queue_free(tine_queue *);
  * Two connected ends. What is sent on one is received on the other, in whole messages of
  * any length from 1 byte on. The ends are descriptors, close-on-exec: poll(2) them and
  * close(2) them. After a fork each process keeps one end and closes the other, because
- * the peer notices the end of a pipe only when all copies are closed. Many threads and
+ * the peer notices the end of a pipe only when all copies are closed, those that other
+ * children have inherited too; shutdown(2) ends it for all copies. Many threads and
  * processes may send on an end at the same time, and only one may receive. Returns 0, or
  * -EMFILE, -ENFILE, -ENOMEM.
  */

@@ -446,3 +446,44 @@ TEST(where_files_may_not_be_long)
 	close_both(ends);
 	free(msg);
 }
+
+/* ---- several children -------------------------------------------------------------- */
+
+static int count_messages(void *arg)
+{
+	int *ends = arg;
+	char byte;
+	int n = 0;
+
+	close(ends[0]);
+	while (tine_pipe_recv(ends[1], &byte, 1, tine_after(60000)) == 1)
+		n++;
+	return n;
+}
+
+/* As the page says: a sibling has the parent's end too, and lives on. */
+TEST(a_shutdown_ends_a_pipe_for_all_copies)
+{
+	tine_process *processes[2];
+	int ends[2][2];
+	tine_exit how = { 0 };
+
+	for (int i = 0; i < 2; i++) {
+		new_pipe(ends[i]);
+		CHECK_EQ(tine_process_start(&processes[i], count_messages, ends[i], NULL),
+			 0);
+		close(ends[i][1]);
+	}
+	for (int n = 0; n < 3; n++)
+		CHECK_EQ(tine_pipe_send(ends[0][0], "x", 1, TINE_FOREVER), 0);
+	CHECK_EQ(shutdown(ends[0][0], SHUT_WR), 0);
+	close(ends[0][0]);
+	CHECK_EQ(tine_process_wait(processes[0], &how, tine_after(60000)), 0);
+	CHECK_EQ(how.code, 3);
+	CHECK_EQ(tine_process_wait(processes[1], NULL, TINE_NOWAIT), -ETIMEDOUT);
+	close(ends[1][0]);
+	CHECK_EQ(tine_process_wait(processes[1], &how, tine_after(60000)), 0);
+	CHECK_EQ(how.code, 0);
+	tine_process_free(processes[0]);
+	tine_process_free(processes[1]);
+}
