@@ -6,6 +6,8 @@
 #include "sync/member.h"
 #include "test.h"
 
+#include <sys/resource.h>
+
 enum { SMALL = 100, LARGE = 200000 };
 
 struct scene {
@@ -144,6 +146,36 @@ TEST(before_the_heap_grows_the_dead_are_looked_for)
 	CHECK(shared_used() < used - ((size_t)40 << 20) + ((size_t)61 << 20));
 	tine_shared_free(scene->large);
 	tine_shared_free(scene);
+}
+
+static long faults(void)
+{
+	struct rusage usage;
+
+	CHECK_EQ(getrusage(RUSAGE_SELF, &usage), 0);
+	return usage.ru_minflt;
+}
+
+static void take_and_fill(void *mem)
+{
+	long before;
+
+	CHECK(owned_pass(mem, OWNED_BY_OBJECT | 1, member_id()));
+	before = faults();
+	memset(mem, 2, 1 << 20);
+	CHECK(faults() - before < 64);
+}
+
+TEST(pages_of_a_block_that_is_taken_over_do_not_fault_one_by_one)
+{
+	void *mem = owned_new(1 << 20, OWNED_BY_OBJECT | 1, TINE_FOREVER);
+
+	CHECK(mem);
+	memset(mem, 1, 1 << 20);
+	CHECK_EQ(test_reap(test_fork(take_and_fill, mem)), 0);
+	CHECK_EQ(((char *)mem)[(1 << 20) - 1], 2);
+	members_sweep();
+	CHECK_EQ(owned_by(mem), 0);
 }
 
 /* ---- kept by several --------------------------------------------------------------- */

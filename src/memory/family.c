@@ -267,7 +267,8 @@ static int make_mapping(struct family **out, int fd)
 
 	for (size_t span = largest_span(); err && span >= SMALLEST; span /= 2)
 		if (file_may_reach(span) && ftruncate(fd, (off_t)span) == 0)
-			err = map_file(out, wish(random_number() >> 1, span), 0, fd, span);
+			err = map_file(out, wish(random_number() >> 1, span), 0, fd,
+				       span);
 	return err;
 }
 

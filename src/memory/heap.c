@@ -478,6 +478,8 @@ static void free_without_lock(struct heap *heap, const struct block *block)
 {
 	_Atomic uint32_t *word = &heap->table[block->unit].word;
 
+	/* Before and after: so that who dies in between has said it as well. */
+	atomic_store(&heap->stale, true);
 	if (kind_of(*word) == SLAB)
 		atomic_fetch_and(&heap->slabs[block->unit].used[block->slot / 64],
 				 ~(UINT64_C(1) << block->slot % 64));
@@ -619,38 +621,49 @@ static bool lists_agree(const struct heap *heap, size_t free_units, const size_t
 	return units == free_units && there == heap->kept;
 }
 
-int shared_check(void)
+static int check_locked(const struct heap *heap)
 {
-	struct heap *heap = heap_of_family();
 	size_t used = 0, free_units = 0, room[CLASSES] = { 0 };
-	uint32_t unit = 0;
-	int err = 0;
+	uint32_t unit = 0, word;
 
-	if (!heap)
-		return -ENOMEM;
-	if (!heap_lock(heap, shared_patience()))
-		return -ETIMEDOUT;
-	while (unit < heap->high && err == 0) {
-		uint32_t word = heap->table[unit].word;
-		struct slab *slab = &heap->slabs[unit];
+	for (; unit < heap->high; unit += len_of(word)) {
+		const struct slab *slab = &heap->slabs[unit];
 
+		word = heap->table[unit].word;
 		if (kind_of(word) < FREE || kind_of(word) > SLAB || len_of(word) == 0)
-			err = -EBADMSG;
-		else if (kind_of(word) == FREE)
+			return -EBADMSG;
+		if (kind_of(word) == FREE) {
 			free_units += len_of(word);
-		else if (kind_of(word) == LARGE)
+		} else if (kind_of(word) == LARGE) {
 			used += len_of(word) * UNIT;
-		else {
+		} else {
 			used += count_used(slab) * block_size(slab->class);
 			room[slab->class] += slab->room;
 			if (slab->room + count_used(slab) != capacity(slab->class))
-				err = -EBADMSG;
+				return -EBADMSG;
 		}
-		unit += len_of(word);
 	}
-	if (unit != heap->high || used != heap->used ||
-	    !lists_agree(heap, free_units, room))
-		err = -EBADMSG;
-	heap_unlock(heap);
+	return unit == heap->high && used == heap->used &&
+			       lists_agree(heap, free_units, room)
+		       ? 0
+		       : -EBADMSG;
+}
+
+int shared_check(void)
+{
+	struct heap *heap = heap_of_family();
+	bool again;
+	int err;
+
+	if (!heap)
+		return -ENOMEM;
+	do {
+		if (!heap_lock(heap, shared_patience()))
+			return -ETIMEDOUT;
+		err = check_locked(heap);
+		/* Somebody has freed a block without the lock meanwhile. */
+		again = err && atomic_load(&heap->stale);
+		heap_unlock(heap);
+	} while (again);
 	return err;
 }

@@ -149,6 +149,8 @@ void spans_free(struct heap *, uint32_t unit);
  * zeros, so many of its bytes are. Without the lock, or with it. -ENOMEM.
  */
 int spans_prepare(struct heap *, uint32_t unit, uint32_t len, size_t zeros);
+/* Has this process know the pages of a span that another one has made ready. */
+void spans_meet(const struct heap *, uint32_t unit, uint32_t len);
 /* Gives its pages back. */
 void spans_drop_pages(struct heap *, uint32_t unit, uint32_t len);
 /* Gives back all that is kept; whether there was any. */

@@ -44,9 +44,16 @@ bool owned_pass(void *mem, uint64_t from, uint64_t to)
 {
 	struct heap *heap = heap_known();
 	struct block block;
+	uint32_t word;
 
-	return heap && heap_find(heap, mem, &block) && block.owner &&
-	       atomic_compare_exchange_strong(block.owner, &from, to);
+	if (!heap || !heap_find(heap, mem, &block) || !block.owner ||
+	    !atomic_compare_exchange_strong(block.owner, &from, to))
+		return false;
+	/* Most likely it is the one who takes it that calls, and will look at it. */
+	word = atomic_load(&heap->table[block.unit].word);
+	if (kind_of(word) == LARGE)
+		spans_meet(heap, block.unit, len_of(word));
+	return true;
 }
 
 uint64_t owned_by(const void *mem)

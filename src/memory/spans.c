@@ -214,53 +214,65 @@ static page_mark *find_met(const struct heap *heap)
 	return met;
 }
 
-enum { STRANGE = 4 }; /* beside enum pages: not met */
-
-static unsigned state_of(const struct heap *heap, const page_mark *met, uint32_t unit)
+/* Whether its pages are there, and this process has yet to meet them. */
+static bool is_strange(const struct heap *heap, const page_mark *met, uint32_t unit)
 {
-	unsigned pages = heap->table[unit].pages;
-
-	if ((pages & THERE) && !(met && (met[unit / 8] >> unit % 8 & 1)))
-		pages |= STRANGE;
-	return pages;
+	return (heap->table[unit].pages & THERE) &&
+	       !(met && (met[unit / 8] >> unit % 8 & 1));
 }
 
-static int prepare_run(struct heap *heap, uint32_t unit, uint32_t len, unsigned state)
+static void mark_met(page_mark *met, uint32_t from, uint32_t to)
 {
-	char *mem = address(heap, unit);
-
-	if (state & STRANGE) {
-		pages_meet(mem, len * UNIT);
-	} else if (!(state & THERE) && pages_commit(mem, len * UNIT) != 0) {
-		pages_drop(mem, len * UNIT);
-		return -ENOMEM;
-	}
-	return 0;
+	for (uint32_t i = from; met && i < to; i++)
+		atomic_fetch_or(&met[i / 8], 1u << i % 8);
 }
 
-int spans_prepare(struct heap *heap, uint32_t unit, uint32_t len, size_t zeros)
+void spans_meet(const struct heap *heap, uint32_t unit, uint32_t len)
 {
 	page_mark *met = find_met(heap);
 	uint32_t end = unit + len, to;
 
 	for (uint32_t from = unit; from < end; from = to) {
-		unsigned state = state_of(heap, met, from);
+		for (to = from; to < end && is_strange(heap, met, to); to++)
+			;
+		if (to > from) {
+			pages_meet(address(heap, from), (to - from) * UNIT);
+			mark_met(met, from, to);
+		}
+		to++;
+	}
+}
+
+static int commit_run(struct heap *heap, uint32_t from, uint32_t to)
+{
+	char *mem = address(heap, from);
+
+	if (pages_commit(mem, (to - from) * UNIT) != 0) {
+		pages_drop(mem, (to - from) * UNIT);
+		return -ENOMEM;
+	}
+	mark_met(find_met(heap), from, to);
+	return 0;
+}
+
+int spans_prepare(struct heap *heap, uint32_t unit, uint32_t len, size_t zeros)
+{
+	uint32_t end = unit + len, to;
+
+	spans_meet(heap, unit, len);
+	for (uint32_t from = unit; from < end; from = to) {
+		unsigned pages = heap->table[from].pages;
 		size_t at = (from - unit) * UNIT, n;
 
-		for (to = from + 1; to < end && state_of(heap, met, to) == state; to++)
+		for (to = from + 1; to < end && heap->table[to].pages == pages; to++)
 			;
-		if (prepare_run(heap, from, to - from, state) != 0)
+		if (!(pages & THERE) && commit_run(heap, from, to) != 0)
 			return -ENOMEM;
 		n = (to - from) * UNIT;
-		if ((state & DIRTY) && at < zeros)
+		if ((pages & DIRTY) && at < zeros)
 			pages_zero(address(heap, from), zeros - at < n ? zeros - at : n);
-		if (state == (THERE | DIRTY))
-			continue;
-		for (uint32_t i = from; i < to; i++) {
+		for (uint32_t i = from; i < to && pages != (THERE | DIRTY); i++)
 			heap->table[i].pages = THERE | DIRTY;
-			if (met)
-				atomic_fetch_or(&met[i / 8], 1u << i % 8);
-		}
 	}
 	return 0;
 }
