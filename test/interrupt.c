@@ -277,6 +277,11 @@ static int put_messages(struct scene *scene, int64_t deadline)
 	return (int)tine_queue_put_many(scene->queue, "1234567812345678", 2, deadline);
 }
 
+static int await_drained(struct scene *scene, int64_t deadline)
+{
+	return tine_queue_drained(scene->queue, deadline);
+}
+
 static void make_pipe(struct scene *scene)
 {
 	CHECK_EQ(tine_pipe_new(scene->ends), 0);
@@ -428,6 +433,44 @@ static int map_jobs(struct scene *scene, int64_t deadline)
 	return tine_pool_map(scene->pool, &lingering, in, out, 2, NULL, deadline);
 }
 
+static int find_job(struct scene *scene, int64_t deadline)
+{
+	int in[2] = { 0 }, out[2];
+
+	return tine_pool_find(scene->pool, &lingering, in, out, 2, NULL, NULL, deadline);
+}
+
+static int linger_in_range(size_t low, size_t high, const void *arg, void *out)
+{
+	(void)low;
+	(void)high;
+	(void)arg;
+	(void)out;
+	return linger(NULL);
+}
+
+static void join_numbers(void *to, const void *from)
+{
+	*(int *)to += *(const int *)from;
+}
+
+static const tine_task ranges = { .name = "ranges",
+				  .range = linger_in_range,
+				  .join = join_numbers,
+				  .out_size = sizeof(int) };
+
+static int run_ranges(struct scene *scene, int64_t deadline)
+{
+	return tine_pool_for(scene->pool, &ranges, NULL, 100, NULL, deadline);
+}
+
+static int reduce_ranges(struct scene *scene, int64_t deadline)
+{
+	int out;
+
+	return tine_pool_reduce(scene->pool, &ranges, NULL, 100, &out, NULL, deadline);
+}
+
 static void free_pool(struct scene *scene)
 {
 	tine_pool_free(scene->pool);
@@ -552,6 +595,7 @@ static const struct wait waits[] = {
 	{ "queue_lease", make_queue, lease_message, free_queue },
 	{ "queue_put", fill_queue, put_message, free_queue },
 	{ "queue_put_many", fill_queue, put_messages, free_queue },
+	{ "queue_drained", fill_queue, await_drained, free_queue },
 	{ "pipe_recv", make_pipe, receive, close_pipe },
 	{ "pipe_send", fill_pipe, send_bytes, close_pipe },
 	{ "filelock_acquire", hold_file, acquire_file, close_files },
@@ -561,6 +605,9 @@ static const struct wait waits[] = {
 	{ "pool_submit", make_busy_pool, submit_job, free_pool },
 	{ "pool_next", make_busy_pool, next_result, free_pool },
 	{ "pool_map", make_pool, map_jobs, free_pool },
+	{ "pool_find", make_pool, find_job, free_pool },
+	{ "pool_for", make_pool, run_ranges, free_pool },
+	{ "pool_reduce", make_pool, reduce_ranges, free_pool },
 	{ "cache_call", have_it_computed, call_cached, close_cache },
 	{ "cache_begin", have_it_begun, begin_cached, end_flight },
 };
