@@ -170,6 +170,8 @@ TEST(pages_of_a_block_that_is_taken_over_do_not_fault_one_by_one)
 {
 	void *mem = owned_new(1 << 20, OWNED_BY_OBJECT | 1, TINE_FOREVER);
 
+	if (test_under_valgrind())
+		test_skip("it has faults of its own");
 	CHECK(mem);
 	memset(mem, 1, 1 << 20);
 	CHECK_EQ(test_reap(test_fork(take_and_fill, mem)), 0);

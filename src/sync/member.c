@@ -17,7 +17,7 @@
 #define GRACE  INT64_C(1000000) /* for other threads, past a deadline */
 #define ADOPT  INT64_C(10000000)
 #define RELOOK INT64_C(100000000) /* at a process whose first thread has ended */
-#define APART  INT64_C(2000000)	  /* looks at /proc, on the average */
+#define APART  INT64_C(5000000)	  /* looks at /proc, on the average */
 #define GROUP  64		  /* records that are allocated at once */
 #define GROUPS (MEMBERS / GROUP)
 
