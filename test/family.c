@@ -7,6 +7,7 @@
 #include "sync/member.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -19,6 +20,7 @@ static struct scene *make_scene(void)
 
 	CHECK(scene);
 	CHECK_EQ(tine_sem_init(&scene->sem, &(tine_sem_opts){ .held = true }), 0);
+	CHECK_EQ(tine_sem_init(&scene->mutex, &(tine_sem_opts){ .mutex = true }), 0);
 	CHECK_EQ(tine_queue_new(&scene->to, sizeof(long), NULL), 0);
 	CHECK_EQ(tine_queue_new(&scene->from, sizeof(long), NULL), 0);
 	return scene;
@@ -118,6 +120,8 @@ TEST(its_death_is_noticed)
 	CHECK_EQ(tine_event_wait(&scene->begun, tine_after(60000)), 0);
 	CHECK_EQ(tine_lock_acquire(&scene->lock, TINE_NOWAIT), -ETIMEDOUT);
 	CHECK_EQ(tine_sem_wait(&scene->sem, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(tine_sem_wait(&scene->mutex, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(tine_rwlock_read(&scene->rwlock, TINE_NOWAIT), -ETIMEDOUT);
 	CHECK_EQ(tine_process_kill(process, SIGKILL), 0);
 	CHECK_EQ(tine_process_wait(process, NULL, tine_after(60000)), 0);
 	tine_process_free(process);
@@ -126,6 +130,8 @@ TEST(its_death_is_noticed)
 	CHECK_EQ(tine_lock_release(&scene->lock), 0);
 	CHECK_EQ(tine_sem_wait(&scene->sem, tine_after(20000)), -EOWNERDEAD);
 	CHECK_EQ(tine_sem_post(&scene->sem, 1), 0);
+	CHECK_EQ(tine_sem_wait(&scene->mutex, tine_after(20000)), -EOWNERDEAD);
+	CHECK_EQ(tine_rwlock_read(&scene->rwlock, tine_after(20000)), -EOWNERDEAD);
 	/* Its lease comes again, and what it had put to is at its end. */
 	CHECK_EQ(tine_queue_lease(scene->to, &n, sizeof(n), &lease, tine_after(20000)),
 		 sizeof(n));
@@ -162,6 +168,29 @@ TEST(barriers_and_conditions_work_with_it)
 	tine_process_kill(process, SIGKILL);
 	CHECK_EQ(tine_barrier_wait(&scene->barrier, 2, tine_after(60000)), -EOWNERDEAD);
 	tine_process_free(process);
+	free_scene(scene);
+}
+
+/* By poll(2): the event, and the mutex that the other releases. */
+TEST(it_sets_and_releases_what_others_wait_for)
+{
+	struct pollfd polled = { .events = POLLIN };
+	struct scene *scene;
+	tine_process *process;
+	tine_waiter *waiter;
+
+	be_ready();
+	scene = make_scene();
+	CHECK_EQ(tine_waiter_new(&waiter), 0);
+	CHECK_EQ(tine_waiter_arm_event(waiter, &scene->begun), 0);
+	CHECK_EQ(tine_sem_wait(&scene->mutex, TINE_NOWAIT), 0);
+	process = spawn_joiner(JOINER, "release", scene);
+	CHECK_EQ(tine_sem_wait(&scene->mutex, tine_after(60000)), 0);
+	polled.fd = tine_waiter_fd(waiter);
+	CHECK_EQ(poll(&polled, 1, 60000), 1);
+	CHECK(tine_event_is_set(&scene->begun));
+	ends_well(process);
+	tine_waiter_free(waiter);
 	free_scene(scene);
 }
 
@@ -699,7 +728,11 @@ static void has_a_strangers_queue(void *queue)
 static void refuses_objects(struct scene *scene)
 {
 	tine_lock own = { 0 };
+	tine_waiter *waiter;
 
+	CHECK_EQ(tine_waiter_new(&waiter), 0);
+	CHECK_EQ(tine_waiter_arm_event(waiter, &scene->go), -EXDEV);
+	tine_waiter_free(waiter);
 	CHECK_EQ(tine_lock_init(&scene->lock, NULL), -EXDEV);
 	CHECK_EQ(tine_lock_acquire(&scene->lock, TINE_NOWAIT), -EXDEV);
 	CHECK_EQ(tine_sem_init(&scene->sem, NULL), -EXDEV);

@@ -41,6 +41,8 @@ static void hold(struct scene *scene)
 
 	EXPECT(tine_lock_acquire(&scene->lock, tine_after(60000)), 0);
 	EXPECT(tine_sem_wait(&scene->sem, tine_after(60000)), 0);
+	EXPECT(tine_sem_wait(&scene->mutex, tine_after(60000)), 0);
+	EXPECT(tine_rwlock_write(&scene->rwlock, tine_after(60000)), 0);
 	EXPECT(tine_queue_lease(scene->to, &n, sizeof(n), &lease, tine_after(60000)),
 	       sizeof(n));
 	EXPECT(tine_queue_put(scene->from, &n, sizeof(n), tine_after(60000)), 0);
@@ -58,6 +60,12 @@ static void leave_barrier(struct scene *scene)
 	tine_event_set(&scene->begun);
 	for (;;)
 		pause();
+}
+
+static void release(struct scene *scene)
+{
+	EXPECT(tine_sem_post(&scene->mutex, 1), 0);
+	EXPECT(tine_event_set(&scene->begun), 0);
 }
 
 static void meet(struct scene *scene)
@@ -187,6 +195,7 @@ static const struct verb {
 	{ "echo", echo },
 	{ "hold", hold },
 	{ "meet", meet },
+	{ "release", release },
 	{ "leave-barrier", leave_barrier },
 	{ "exchange", exchange },
 	{ "start-child", start_child },

@@ -8,6 +8,7 @@
 struct scene {
 	tine_lock lock;
 	tine_sem sem; /* .held */
+	tine_sem mutex;
 	tine_rwlock rwlock;
 	tine_event begun, go;
 	tine_cond cond;

@@ -1072,6 +1072,37 @@ TEST(killed_at_every_step_it_comes_free)
 	clean();
 }
 
+static tine_filelock *sharing;
+
+static void acquire_in_vain(void *arg)
+{
+	(void)arg;
+	CHECK_EQ(tine_filelock_acquire(stepped, false, tine_after(1)), -ETIMEDOUT);
+}
+
+static void can_be_shared(void *arg, long step)
+{
+	tine_filelock *lock = open_lock("file");
+	int err = tine_filelock_acquire(lock, true, TINE_NOWAIT);
+
+	(void)arg;
+	if (err)
+		test_fail(__FILE__, __LINE__, "step %ld: %s", step, tine_strerror(err));
+	tine_filelock_free(lock);
+}
+
+/* Of who waits to have it alone; this process shares it all the time. */
+TEST(killed_at_every_step_of_a_wait_it_can_be_shared)
+{
+	const struct steps steps = { open_it, acquire_in_vain, can_be_shared };
+
+	sharing = open_lock("file");
+	CHECK_EQ(tine_filelock_acquire(sharing, true, TINE_NOWAIT), 0);
+	CHECK(test_kill_each_step(&steps, NULL) > 20);
+	tine_filelock_free(sharing);
+	clean();
+}
+
 /* Who has it writes its name there, and must find it until it lets go. */
 static void contend(void *arg)
 {
