@@ -394,6 +394,27 @@ static void alloc_until_full(void)
 	CHECK_EQ(shared_check(), 0);
 }
 
+/* What was freed lies in pieces between the others, and its pages are all there is. */
+static void alloc_beside_kept_pages(void)
+{
+	enum { MOST = 1000 };
+	static char *held[MOST];
+	int n = 0;
+	char *mem;
+
+	while (n < MOST && (held[n] = tine_shared_new(1, 1 << 20)))
+		n++;
+	CHECK(n > 50 && n < MOST);
+	for (int i = 0; i < n; i += 2)
+		tine_shared_free(held[i]);
+	mem = tine_shared_new(1, 16 << 20);
+	CHECK(mem);
+	tine_shared_free(mem);
+	for (int i = 1; i < n; i += 2)
+		tine_shared_free(held[i]);
+	CHECK_EQ(shared_check(), 0);
+}
+
 /* Runs one of the tests below whose names begin with "alone" in a new program. */
 static void run_alone(const char *mode)
 {
@@ -419,6 +440,8 @@ __attribute__((constructor)) static void alone(void)
 	unsetenv("TINE_TEST_ALONE");
 	if (strcmp(mode, "fill") == 0) {
 		alloc_until_full();
+	} else if (strcmp(mode, "pieces") == 0) {
+		alloc_beside_kept_pages();
 	} else if (strcmp(mode, "use") == 0) {
 		char *large = tine_shared_new(1, (size_t)64 << 20),
 		     *small = tine_shared_new(1, 1);
@@ -479,15 +502,21 @@ static bool write_to(const char *path, const char *text)
 	return ok;
 }
 
-static void in_memory_group(void *group)
+struct limited {
+	char group[200];
+	const char *mode;
+};
+
+static void in_memory_group(void *arg)
 {
+	struct limited *limited = arg;
 	char path[256], pid[32];
 
-	snprintf(path, sizeof(path), "%s/cgroup.procs", (char *)group);
+	snprintf(path, sizeof(path), "%s/cgroup.procs", limited->group);
 	snprintf(pid, sizeof(pid), "%d", getpid());
 	if (!write_to(path, pid))
 		_exit(77);
-	run_alone("fill");
+	run_alone(limited->mode);
 }
 
 static bool make_group(char *group, const char *parent, const char *limit_file)
@@ -504,21 +533,31 @@ static bool make_group(char *group, const char *parent, const char *limit_file)
 	return false;
 }
 
-TEST(a_memory_limit_of_the_cgroup)
+static void run_with_little_memory(const char *mode)
 {
-	char group[200];
+	struct limited limited = { .mode = mode };
 	int how;
 
 	skip_under_valgrind();
-	if (!make_group(group, "/sys/fs/cgroup", "memory.max") &&
-	    !make_group(group, "/sys/fs/cgroup/memory", "memory.limit_in_bytes"))
+	if (!make_group(limited.group, "/sys/fs/cgroup", "memory.max") &&
+	    !make_group(limited.group, "/sys/fs/cgroup/memory", "memory.limit_in_bytes"))
 		test_skip("no right to make a cgroup");
-	how = test_reap(test_fork(in_memory_group, group));
-	for (int i = 0; i < 100 && rmdir(group) != 0; i++)
+	how = test_reap(test_fork(in_memory_group, &limited));
+	for (int i = 0; i < 100 && rmdir(limited.group) != 0; i++)
 		test_sleep_us(10000);
 	if (how == 77)
 		test_skip("no right to join a cgroup");
 	CHECK_EQ(how, 0);
+}
+
+TEST(a_memory_limit_of_the_cgroup)
+{
+	run_with_little_memory("fill");
+}
+
+TEST(kept_pages_are_given_back_before_an_allocation_fails)
+{
+	run_with_little_memory("pieces");
 }
 
 static void with_small_shm(void *options)
