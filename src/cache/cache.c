@@ -276,8 +276,9 @@ static int make_entry(tine_cache *cache, const struct cache_key *key,
 	if (!err)
 		err = change_word(cache, &slot->sizes,
 				  key->task << 32 | size / HEADER_SIZE);
+	/* The same moment, so that the first use is noted, however soon it is. */
 	if (!err)
-		err = change_word(cache, &slot->used, now);
+		err = change_word(cache, &slot->used, born ? born : now);
 	if (!err)
 		err = change_word(cache, &slot->born, born ? born : now);
 	return err ? err : change_word(cache, &slot->place, place);
