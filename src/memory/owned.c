@@ -15,8 +15,8 @@
  *	while a block with its chain	the links are nobody's before the block is free:
  *	is freed			the look frees what is nobody's
  *
- * The look is owned_bury(): whoever notes a death counts it first (owned_note_death()), and
- * any member does the rest when it next comes by. They are settled when all has been
+ * The look is owned_bury(): whoever notes a death counts it first (owned_note_death()),
+ * and any member does the rest when it next comes by. They are settled when all has been
  * looked at: who is killed before leaves it to the next.
  */
 #include "memory/owned.h"

@@ -208,7 +208,7 @@ static page_mark *find_met(const struct heap *heap)
 	if (met)
 		return met;
 	met = pages_own_marks(heap->units);
-	/* Two threads may come first: the other's marks are few, and stay where they are. */
+	/* Two threads may come first: this one's few marks stay where they are. */
 	if (met && !atomic_compare_exchange_strong(&met_units, &other, met))
 		return other;
 	return met;

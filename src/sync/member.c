@@ -245,7 +245,7 @@ static void sweep_before_growth(void)
 	members_sweep();
 }
 
-/* ---- sleeping until a death ---------------------------------------------------------- */
+/* ---- sleeping until a death --------------------------------------------------------- */
 
 uint32_t members_buried(void)
 {

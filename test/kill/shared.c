@@ -21,7 +21,7 @@ static void alloc(void *arg)
 {
 	struct scene *scene = arg;
 
-	/* To zero a large one takes most of its instructions, which are of no interest. */
+	/* To zero a large one takes most of the instructions, which tell nothing. */
 	scene->block = scene->size == LARGE ? tine_shared_raw(scene->size)
 					    : tine_shared_new(1, scene->size);
 }
