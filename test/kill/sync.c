@@ -975,6 +975,96 @@ TEST_LIMIT(sem_at_random, 180)
 	tine_shared_free(scene);
 }
 
+/* Two numbers that are equal, for whoever is not told that they may not be. */
+struct book {
+	tine_sem mutex;
+	tine_rwlock rwlock;
+	volatile long left, right;
+	_Atomic long turns;
+};
+
+static void change_book(struct book *book, int err)
+{
+	CHECK(err == 0 || err == -EOWNERDEAD);
+	if (err)
+		book->right = book->left;
+	CHECK_EQ(book->left, book->right);
+	book->left++;
+	for (volatile int i = 0; i < 100; i++)
+		;
+	book->right++;
+	atomic_fetch_add(&book->turns, 1);
+}
+
+static void change_by_mutex(void *arg)
+{
+	struct book *book = arg;
+
+	for (;;) {
+		change_book(book, tine_sem_wait(&book->mutex, TINE_FOREVER));
+		CHECK_EQ(tine_sem_post(&book->mutex, 1), 0);
+	}
+}
+
+static void read_and_change(void *arg)
+{
+	struct book *book = arg;
+	unsigned random = getpid();
+
+	for (;;) {
+		bool writes = rand_r(&random) % 4 == 0;
+		int64_t deadline = rand_r(&random) % 8 ? TINE_FOREVER
+						       : tine_now() + 200000;
+		int err = writes ? tine_rwlock_write(&book->rwlock, deadline)
+				 : tine_rwlock_read(&book->rwlock, deadline);
+
+		if (err == -ETIMEDOUT)
+			continue;
+		if (writes)
+			change_book(book, err);
+		else
+			CHECK(err == -EOWNERDEAD || err == 0);
+		for (int i = 0; !writes && err == 0 && i < 10; i++)
+			CHECK_EQ(book->left, book->right);
+		CHECK_EQ(tine_rwlock_release(&book->rwlock), 0);
+	}
+}
+
+static void book_goes_on(void *arg)
+{
+	struct book *book = arg;
+	long turns = book->turns;
+
+	while (book->turns == turns)
+		test_sleep_us(100);
+}
+
+static struct book *new_book(void)
+{
+	struct book *book = tine_shared_new(1, sizeof(*book));
+
+	CHECK_EQ(tine_sem_init(&book->mutex, &mutex), 0);
+	return book;
+}
+
+TEST_LIMIT(mutex_at_random, 180)
+{
+	struct book *book = new_book();
+
+	kill_at_random(change_by_mutex, book, test_sampled(800), book_goes_on);
+	it_is_free_once(&book->mutex, -1);
+	tine_shared_free(book);
+}
+
+TEST_LIMIT(rwlock_at_random, 180)
+{
+	struct book *book = new_book();
+
+	kill_at_random(read_and_change, book, test_sampled(800), book_goes_on);
+	anybody_has_it(&book->rwlock, -1);
+	tine_shared_free(book);
+}
+
 static void come(void *arg)
 {
 	struct barrier_scene *scene = arg;
