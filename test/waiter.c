@@ -374,6 +374,36 @@ TEST(a_setter_killed_or_stopped_at_any_step)
 	tine_shared_free(watched);
 }
 
+static void arm_and_disarm(void *event)
+{
+	tine_waiter *waiter = new_waiter();
+
+	for (;;) {
+		CHECK_EQ(tine_waiter_arm_event(waiter, event), 0);
+		if (tine_now() & 1)
+			CHECK_EQ(tine_waiter_disarm(waiter), 0);
+	}
+}
+
+/* The steps of a process with a thread of its own cannot be counted. */
+TEST(killed_at_random_it_leaves_nothing)
+{
+	tine_event *event = tine_shared_new(1, sizeof(*event));
+	unsigned random = (unsigned)test_seed();
+
+	for (long n = test_sampled(300); n > 0; n--) {
+		pid_t pid = test_fork(arm_and_disarm, event);
+
+		test_sleep_us(rand_r(&random) % 2000);
+		test_kill(pid);
+		/* One wake for nothing, and no more. */
+		tine_event_set(event);
+		tine_event_clear(event);
+		CHECK_EQ(event->priv[0] & 3, 0);
+	}
+	tine_shared_free(event);
+}
+
 TEST(without_memory_or_descriptors)
 {
 	tine_waiter *waiter = (tine_waiter *)1;
