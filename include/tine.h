@@ -1399,6 +1399,9 @@ void tine_store_free(tine_store *);
 
 /* Sets a value. Returns 0. */
 int tine_store_set(tine_store *, const char *key, const void *val, size_t len);
+/* The same, and the value ends ms milliseconds from now, see tine_store_expire(). */
+int tine_store_set_for(tine_store *, const char *key, const void *val, size_t len,
+		       int64_t ms);
 
 /*
  * Copies at most size bytes of a value to buf, and returns the length of the value. If
@@ -1433,6 +1436,32 @@ int tine_store_add(tine_store *, const char *key, int64_t by, int64_t *now);
  */
 TINE_MUST int tine_store_compare_set(tine_store *, const char *key, const void *old,
 				     size_t old_len, const void *val, size_t len);
+
+/*
+ * Takes a lock for ms milliseconds, at least 1, and stores its fence: a number that is
+ * greater each time that the lock is taken. What the lock protects should refuse the
+ * lesser fences: a process that was stopped for longer than ms may still believe that it
+ * has the lock. Blocks until the lock is free, its time is over, or the deadline has
+ * passed. The lock is a value, its fence and the time at which it ends, in milliseconds
+ * since 1970 by the clock of the server or machine; to delete it begins the fences anew.
+ * Returns 0, or:
+ *   -ETIMEDOUT    another has the lock, or as above
+ *   -ECONNRESET   it is not known whether the caller has the lock; it ends in ms
+ *   -EINVAL       ms is below 1, or the key has another value
+ *   -EOPNOTSUPP   the caller would have to wait, and Redis is older than 6
+ */
+TINE_MUST int tine_store_lock(tine_store *, const char *key, int64_t ms, uint64_t *fence,
+			      int64_t deadline);
+/*
+ * The lock with this fence ends now. Returns 0, or -ENOENT: another has taken the lock
+ * since, or there is none; -EINVAL: the key has another value.
+ */
+int tine_store_unlock(tine_store *, const char *key, uint64_t fence);
+/*
+ * The lock with this fence ends ms milliseconds from now, at least 1; also if its time
+ * was over and no other has taken it. Returns as tine_store_unlock().
+ */
+int tine_store_relock(tine_store *, const char *key, uint64_t fence, int64_t ms);
 
 /* Appends an item to a list. If there is no list, it is created. Returns 0. */
 int tine_store_append(tine_store *, const char *list, const void *val, size_t len);

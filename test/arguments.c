@@ -206,6 +206,10 @@ TEST(no_object)
 	REFUSED(tine_store_len(NULL, "k"));
 	REFUSED(tine_store_del(NULL, "k"));
 	REFUSED(tine_store_expire(NULL, "k", 1));
+	REFUSED(tine_store_set_for(NULL, "k", "v", 1, 1));
+	REFUSED(tine_store_lock(NULL, "k", 1, &number, TINE_NOWAIT));
+	REFUSED(tine_store_relock(NULL, "k", 1, 1));
+	REFUSED(tine_store_unlock(NULL, "k", 1));
 	REFUSED(tine_store_keys(NULL, "", each_key, NULL));
 	REFUSED(tine_store_wait(NULL, "k", &number, TINE_NOWAIT));
 	REFUSED(tine_store_watch(NULL, "k", (tine_event *)&lock));

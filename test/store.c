@@ -756,6 +756,173 @@ STORE_TEST(what_ends_the_end)
 	tine_store_free(store);
 }
 
+STORE_TEST(set_with_an_end)
+{
+	static char large[2000000];
+	tine_store *store = store_open();
+
+	memset(large, 'x', sizeof(large));
+	for (size_t len = 3; len <= sizeof(large); len += sizeof(large) - 3) {
+		set(store, "key", "old");
+		CHECK_EQ(tine_store_set_for(store, "key", large, len, 3600000), 0);
+		CHECK_EQ(tine_store_len(store, "key"), (long long)len);
+		CHECK_EQ(tine_store_set_for(store, "key", large, len, 30), 0);
+		wait_until_gone(store, "key");
+		/* The last one counts, also where it has no end. */
+		CHECK_EQ(tine_store_set_for(store, "key", large, len, 50), 0);
+		CHECK_EQ(tine_store_set_for(store, "key", large, len, 0), 0);
+		CHECK_EQ(tine_store_set_for(store, "stays", large, len, INT64_MAX), 0);
+		test_sleep_us(100000);
+		CHECK_EQ(tine_store_len(store, "key"), (long long)len);
+		CHECK_EQ(tine_store_len(store, "stays"), (long long)len);
+	}
+	push(store, "list", "x");
+	CHECK_EQ(tine_store_set_for(store, "list", "x", 1, 10), -TINE_EKIND);
+	CHECK_EQ(tine_store_set_for(store, "key", "x", 1, -1), -EINVAL);
+	tine_store_free(store);
+}
+
+/* ---- locks ------------------------------------------------------------------------- */
+
+static uint64_t locked(tine_store *store, const char *key, int64_t ms, int64_t deadline)
+{
+	uint64_t fence = 0;
+
+	CHECK_EQ(tine_store_lock(store, key, ms, &fence, deadline), 0);
+	CHECK(fence > 0);
+	return fence;
+}
+
+STORE_TEST(locks_have_fences)
+{
+	tine_store *store = store_open(), *other = store_open();
+	uint64_t fence = 77;
+
+	for (uint64_t i = 1; i < 5; i++) {
+		CHECK_EQ(locked(store, "lock", 3600000, TINE_NOWAIT), i);
+		CHECK_EQ(tine_store_lock(other, "lock", 10, &fence, TINE_NOWAIT),
+			 -ETIMEDOUT);
+		CHECK_EQ(tine_store_lock(store, "lock", 10, &fence, tine_after(20)),
+			 -ETIMEDOUT);
+		CHECK_EQ(fence, 77);
+		CHECK_EQ(tine_store_unlock(other, "lock", i + 1), -ENOENT);
+		CHECK_EQ(tine_store_unlock(other, "lock", i), 0);
+	}
+	/* Its time is over: the next has it, and the first has it no more. */
+	CHECK_EQ(locked(store, "lock", 20, TINE_NOWAIT), 5);
+	CHECK_EQ(locked(other, "lock", 3600000, PATIENCE), 6);
+	CHECK_EQ(tine_store_unlock(store, "lock", 5), -ENOENT);
+	CHECK_EQ(tine_store_relock(store, "lock", 5, 1000), -ENOENT);
+	/* A longer life, and a shorter one. */
+	CHECK_EQ(tine_store_relock(other, "lock", 6, INT64_MAX), 0);
+	CHECK_EQ(tine_store_lock(store, "lock", 10, &fence, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(tine_store_relock(other, "lock", 6, 20), 0);
+	CHECK_EQ(locked(store, "lock", INT64_MAX, PATIENCE), 7);
+	CHECK_EQ(tine_store_unlock(store, "lock", 7), 0);
+	/* That nobody has taken since is still its own. */
+	CHECK_EQ(tine_store_relock(store, "lock", 7, 3600000), 0);
+	CHECK_EQ(tine_store_lock(other, "lock", 10, &fence, TINE_NOWAIT), -ETIMEDOUT);
+	/* Deleted, it begins anew; one that ends ends. */
+	CHECK_EQ(tine_store_del(store, "lock"), 0);
+	CHECK_EQ(tine_store_unlock(store, "lock", 7), -ENOENT);
+	CHECK_EQ(locked(store, "lock", 3600000, TINE_NOWAIT), 1);
+	CHECK_EQ(locked(store, "another", 3600000, TINE_NOWAIT), 1);
+	tine_store_free(other);
+	tine_store_free(store);
+}
+
+STORE_TEST(what_is_no_lock)
+{
+	static const char *const values[] = { "",    "1",    "1 ",    " 1",  "x 1",
+					      "1 x", "-1 5", "1 5 7", "1  5" };
+	tine_store *store = store_open();
+	uint64_t fence;
+
+	push(store, "list", "x");
+	CHECK_EQ(tine_store_lock(store, "list", 10, &fence, TINE_NOWAIT), -TINE_EKIND);
+	CHECK_EQ(tine_store_unlock(store, "list", 1), -TINE_EKIND);
+	for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++) {
+		set(store, "key", values[i]);
+		CHECK_EQ(tine_store_lock(store, "key", 10, &fence, TINE_NOWAIT), -EINVAL);
+		CHECK_EQ(tine_store_unlock(store, "key", 1), -EINVAL);
+		CHECK(is(store, "key", values[i]));
+	}
+	CHECK_EQ(tine_store_lock(store, "lock", 0, &fence, TINE_NOWAIT), -EINVAL);
+	CHECK_EQ(tine_store_lock(store, "lock", 1, NULL, TINE_NOWAIT), -EINVAL);
+	CHECK_EQ(tine_store_relock(store, "lock", 1, 0), -EINVAL);
+	CHECK_EQ(tine_store_unlock(store, "lock", 0), -EINVAL);
+	tine_store_free(store);
+}
+
+struct locking {
+	_Atomic uint64_t fences; /* the last that was seen */
+	_Atomic int inside, turns;
+	tine_event held;
+};
+
+static struct locking *locking;
+
+/* What the lock protects: refuses who comes with a fence that is not the newest. */
+static void take_turns(void *arg)
+{
+	tine_store *store = store_open();
+	int *turns = arg;
+
+	for (int i = 0; i < *turns; i++) {
+		uint64_t fence = locked(store, "lock", 3600000, PATIENCE);
+
+		CHECK_EQ(atomic_fetch_add(&locking->inside, 1), 0);
+		CHECK(atomic_exchange(&locking->fences, fence) < fence);
+		test_sleep_us(500);
+		atomic_fetch_sub(&locking->inside, 1);
+		atomic_fetch_add(&locking->turns, 1);
+		CHECK_EQ(tine_store_unlock(store, "lock", fence), 0);
+	}
+	tine_store_free(store);
+}
+
+static void hold_and_hang(void *arg)
+{
+	tine_store *store = store_open();
+	uint64_t fence = locked(store, "lock", 300, PATIENCE);
+
+	(void)arg;
+	atomic_store(&locking->fences, fence);
+	tine_event_set(&locking->held);
+	pause();
+}
+
+STORE_TEST(processes_take_turns)
+{
+	int turns = (int)test_scaled(20);
+	tine_store *store;
+	pid_t pids[4];
+
+	locking = tine_shared_new(1, sizeof(*locking));
+	CHECK(locking);
+	for (int i = 0; i < 4; i++)
+		pids[i] = test_fork(take_turns, &turns);
+	for (int i = 0; i < 4; i++)
+		CHECK_EQ(test_reap(pids[i]), 0);
+	CHECK_EQ(atomic_load(&locking->turns), 4 * turns);
+	/* One that holds it dies, and one is stopped: their time is over, and others go on. */
+	for (int stops = 0; stops < 2; stops++) {
+		tine_event_clear(&locking->held);
+		pids[0] = test_fork(hold_and_hang, NULL);
+		CHECK_EQ(tine_event_wait(&locking->held, PATIENCE), 0);
+		if (stops)
+			CHECK_EQ(kill(pids[0], SIGSTOP), 0);
+		else
+			test_kill(pids[0]);
+		store = store_open();
+		CHECK(locked(store, "lock", 50, PATIENCE) > locking->fences);
+		tine_store_free(store);
+		if (stops)
+			test_kill(pids[0]);
+	}
+	tine_shared_free(locking);
+}
+
 STORE_TEST(many_ends)
 {
 	tine_store *store = store_open();

@@ -575,6 +575,28 @@ static int64_t call_expire(tine_store *store)
 	return tine_store_expire(store, key, 1000);
 }
 
+static int64_t call_set_for(tine_store *store)
+{
+	return tine_store_set_for(store, key, "val", 3, 1000);
+}
+
+static int64_t call_lock(tine_store *store)
+{
+	uint64_t fence;
+
+	return tine_store_lock(store, key, 1000, &fence, TINE_NOWAIT);
+}
+
+static int64_t call_relock(tine_store *store)
+{
+	return tine_store_relock(store, key, 1, 1000);
+}
+
+static int64_t call_unlock(tine_store *store)
+{
+	return tine_store_unlock(store, key, 1);
+}
+
 static int64_t call_stay(tine_store *store)
 {
 	return tine_store_expire(store, key, 0);
@@ -630,7 +652,9 @@ static const struct call {
 	{ call_push, ':' },	   { call_put_field, ':' }, { call_del_field, ':' },
 	{ call_fields, '*' },	   { call_len, ':' },	    { call_del, ':' },
 	{ call_expire, ':' },	   { call_stay, ':' },	    { call_keys, '*' },
-	{ call_wait, 0 },	   { call_look, 0 },	    { call_watch, 0 },
+	{ call_set_for, '_' },	   { call_lock, ':' },	    { call_relock, ':' },
+	{ call_unlock, ':' },	   { call_wait, 0 },	    { call_look, 0 },
+	{ call_watch, 0 },
 };
 
 enum { CALLS = sizeof(calls) / sizeof(*calls) };

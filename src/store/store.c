@@ -85,11 +85,17 @@ static int check_value(const void *val, size_t len)
 	return len > TINE_STORE_VALUE_MAX ? -EMSGSIZE : 0;
 }
 
+int tine_store_set_for(tine_store *store, const char *key, const void *val, size_t len,
+		       int64_t ms)
+{
+	int err = store && is_name(key) && ms >= 0 ? check_value(val, len) : -EINVAL;
+
+	return err ? err : store->engine->set(store, key, val, len, ms);
+}
+
 int tine_store_set(tine_store *store, const char *key, const void *val, size_t len)
 {
-	int err = store && is_name(key) ? check_value(val, len) : -EINVAL;
-
-	return err ? err : store->engine->set(store, key, val, len);
+	return tine_store_set_for(store, key, val, len, 0);
 }
 
 ssize_t tine_store_get(tine_store *store, const char *key, void *buf, size_t size)
@@ -201,6 +207,52 @@ int tine_store_keys(tine_store *store, const char *prefix,
 	    strnlen(prefix, TINE_STORE_KEY_MAX + 1) > TINE_STORE_KEY_MAX)
 		return -EINVAL;
 	return store->engine->keys(store, prefix, each, arg);
+}
+
+/*
+ * The version is learnt before each attempt: what ends the lock after that is a change.
+ * Its life ends without one.
+ */
+int tine_store_lock(tine_store *store, const char *key, int64_t ms, uint64_t *fence,
+		    int64_t deadline)
+{
+	struct store_wait wait = { .key = key };
+	int64_t left = 0, now;
+	int err;
+
+	if (!store || !is_name(key) || ms <= 0 || !fence || is_no_deadline(deadline))
+		return -EINVAL;
+	ms = ms < STORE_MOST_MS ? ms : STORE_MOST_MS;
+	for (;;) {
+		err = store->engine->lock(store, key, ms, fence, &left, deadline);
+		now = tine_now();
+		if (err != -EAGAIN)
+			return err;
+		if (deadline <= now)
+			return -ETIMEDOUT;
+		left = left < STORE_MOST_MS / 1000000 ? now + left * 1000000
+						      : TINE_FOREVER;
+		/* Bound: the caller's deadline. */
+		err = store->engine->wait(store, &wait, 1,
+					  left < deadline ? left : deadline);
+		if (err && err != -ETIMEDOUT)
+			return err;
+	}
+}
+
+int tine_store_unlock(tine_store *store, const char *key, uint64_t fence)
+{
+	if (!store || !is_name(key) || fence == 0)
+		return -EINVAL;
+	return store->engine->relock(store, key, fence, 0);
+}
+
+int tine_store_relock(tine_store *store, const char *key, uint64_t fence, int64_t ms)
+{
+	if (!store || !is_name(key) || fence == 0 || ms <= 0)
+		return -EINVAL;
+	return store->engine->relock(store, key, fence,
+				     ms < STORE_MOST_MS ? ms : STORE_MOST_MS);
 }
 
 int tine_store_wait(tine_store *store, const char *key, uint64_t *version,

@@ -25,6 +25,9 @@ struct store_address {
 /* url.c: cuts the text, which the address then points into. -EINVAL, -ENAMETOOLONG. */
 int store_parse_url(char *text, struct store_address *);
 
+/* Longer lives of locks are cut: sums with a time of day stay exact, in Lua as well. */
+#define STORE_MOST_MS INT64_C(1000000000000000)
+
 /* A key that is waited for. */
 struct store_wait {
 	const char *key;
@@ -42,12 +45,22 @@ struct store_engine {
 	 */
 	int (*open)(tine_store **out, const struct store_address *);
 	void (*free)(tine_store *);
-	int (*set)(tine_store *, const char *key, const void *val, size_t len);
+	/* ms: after which it ends; 0: never. */
+	int (*set)(tine_store *, const char *key, const void *val, size_t len,
+		   int64_t ms);
 	int (*set_all)(tine_store *, const tine_store_item *, size_t n);
 	ssize_t (*get)(tine_store *, const char *key, void *buf, size_t size);
 	int (*add)(tine_store *, const char *key, int64_t by, int64_t *now);
 	int (*swap)(tine_store *, const char *key, const void *old, size_t old_len,
 		    const void *val, size_t len);
+	/*
+	 * Once: 0 and the fence; -EAGAIN and the milliseconds that it is still held. ms
+	 * is at most STORE_MOST_MS. relock: ms 0: it ends at once; -ENOENT: the fence is
+	 * another. -EINVAL: the value is no lock.
+	 */
+	int (*lock)(tine_store *, const char *key, int64_t ms, uint64_t *fence,
+		    int64_t *left, int64_t deadline);
+	int (*relock)(tine_store *, const char *key, uint64_t fence, int64_t ms);
 	int (*push)(tine_store *, const char *list, const void *val, size_t len);
 	ssize_t (*pop)(tine_store *, const char *list, void *buf, size_t size,
 		       int64_t deadline);

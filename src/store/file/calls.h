@@ -5,12 +5,15 @@
 
 #include "store/store.h"
 
-int file_set(tine_store *, const char *key, const void *val, size_t len);
+int file_set(tine_store *, const char *key, const void *val, size_t len, int64_t ms);
 int file_set_all(tine_store *, const tine_store_item *, size_t n);
 ssize_t file_get(tine_store *, const char *key, void *buf, size_t size);
 int file_add(tine_store *, const char *key, int64_t by, int64_t *now);
 int file_swap(tine_store *, const char *key, const void *old, size_t old_len,
 	      const void *val, size_t len);
+int file_lock(tine_store *, const char *key, int64_t ms, uint64_t *fence, int64_t *left,
+	      int64_t deadline);
+int file_relock(tine_store *, const char *key, uint64_t fence, int64_t ms);
 int file_push(tine_store *, const char *list, const void *val, size_t len);
 ssize_t file_pop(tine_store *, const char *list, void *buf, size_t size,
 		 int64_t deadline);

@@ -36,6 +36,15 @@ int expiry_note(struct op *op, int64_t expires)
 	return mdb_put(op->txn, op->dbi, &end, &nothing, 0);
 }
 
+int64_t expiry_after(int64_t ms)
+{
+	int64_t now = (wall_ns() + 999999) / 1000000, expires = 0;
+
+	if (ms > 0 && __builtin_add_overflow(now, ms, &expires))
+		expires = INT64_MAX;
+	return expires;
+}
+
 /* All records of the key, of whatever kind it is. */
 static int del_records(struct op *op, const char *key, const struct record_head *head)
 {

@@ -11,6 +11,8 @@
 
 int expiry_forget(struct op *, const char *key, int64_t expires);
 int expiry_note(struct op *, int64_t expires);
+/* The time that is ms from now; 0: never. */
+int64_t expiry_after(int64_t ms);
 /* All of the key, of whatever kind it is. */
 int expiry_del_key(struct op *, const char *key, const struct record_head *,
 		   uint64_t changed);

@@ -69,15 +69,12 @@ static int run_expire(struct op *op)
 {
 	struct record_head head = { 0 };
 	MDB_val rest;
-	int64_t now = (wall_ns() + 999999) / 1000000;
 	int rc = expiry_locate(op, ANY, &head, &rest);
 	int64_t before = head.expires;
 
 	if (rc)
 		return rc;
-	head.expires = 0;
-	if (op->ms > 0 && __builtin_add_overflow(now, op->ms, &head.expires))
-		head.expires = INT64_MAX;
+	head.expires = expiry_after(op->ms);
 	/* First, since what else is written may move the rest. */
 	rc = put_again(op, &head, &rest);
 	rc = rc ? rc : expiry_forget(op, op->key, before);

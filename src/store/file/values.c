@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Values, and counters, which are values. */
+/* Values; counters and locks, which are values. */
 #include "store/file/calls.h"
 
 #include "store/file/expiry.h"
@@ -21,13 +21,16 @@ static int run_set(struct op *op)
 		return rc;
 	if (!rc && (rc = expiry_forget(op, op->key, head.expires)) != 0)
 		return rc;
-	head = (struct record_head){ .changed = op->id, .kind = VALUE };
-	return head_put_value(op, &head, op->val, op->len);
+	head = (struct record_head){ .changed = op->id,
+				     .kind = VALUE,
+				     .expires = expiry_after(op->ms) };
+	rc = head_put_value(op, &head, op->val, op->len);
+	return rc || head.expires == 0 ? rc : expiry_note(op, head.expires);
 }
 
-int file_set(tine_store *store, const char *key, const void *val, size_t len)
+int file_set(tine_store *store, const char *key, const void *val, size_t len, int64_t ms)
 {
-	struct op op = { .run = run_set, .key = key, .val = val, .len = len };
+	struct op op = { .run = run_set, .key = key, .val = val, .len = len, .ms = ms };
 
 	return op_write(store, &op, len);
 }
@@ -180,4 +183,95 @@ int file_swap(tine_store *store, const char *key, const void *old, size_t old_le
 			 .len = len };
 
 	return op_write(store, &op, val ? len : NEEDS_NONE);
+}
+
+/* ---- locks ------------------------------------------------------------------------- */
+
+/* Two numbers, with a space between them. */
+static int parse_lock(const MDB_val *data, int64_t *fence, int64_t *until)
+{
+	const char *space = memchr(data->mv_data, ' ', data->mv_size);
+	size_t len = space ? (size_t)(space - (char *)data->mv_data) : 0;
+	MDB_val first = { len, data->mv_data };
+	MDB_val second = { space ? data->mv_size - len - 1 : 0, (char *)space + 1 };
+
+	return space && parse_counter(&first, fence) && parse_counter(&second, until) &&
+			       *fence >= 0 && *until >= 0
+		       ? 0
+		       : -EINVAL;
+}
+
+static int put_lock(struct op *op, int64_t fence, int64_t until)
+{
+	char text[2 * NUMBER_MAX + 1];
+	size_t len = print_counter(text, fence);
+
+	text[len++] = ' ';
+	len += print_counter(text + len, until);
+	op->val = text;
+	op->len = len;
+	op->ms = 0;
+	return run_set(op);
+}
+
+/* The lock of the key; without one it is free, and was never taken. */
+static int find_lock(struct op *op, int64_t *fence, int64_t *until)
+{
+	struct record_head head;
+	MDB_val rest;
+	int rc = expiry_locate(op, VALUE, &head, &rest);
+
+	*fence = *until = 0;
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	return parse_lock(&rest, fence, until);
+}
+
+static int run_lock(struct op *op)
+{
+	int64_t fence, until, now = wall_ns() / 1000000;
+	int rc = find_lock(op, &fence, &until);
+
+	if (rc)
+		return rc;
+	if (until > now) {
+		op->expires = until - now;
+		return -EAGAIN;
+	}
+	op->sum = fence + 1;
+	return put_lock(op, op->sum, expiry_after(op->ms));
+}
+
+int file_lock(tine_store *store, const char *key, int64_t ms, uint64_t *fence,
+	      int64_t *left, int64_t deadline)
+{
+	struct op op = {
+		.run = run_lock, .key = key, .ms = ms, .patience = waits_until(deadline)
+	};
+	int err = op_write(store, &op, 0);
+
+	if (err == -EAGAIN)
+		*left = op.expires;
+	else if (!err)
+		*fence = (uint64_t)op.sum;
+	return err;
+}
+
+static int run_relock(struct op *op)
+{
+	int64_t fence, until;
+	int rc = find_lock(op, &fence, &until);
+
+	if (rc)
+		return rc;
+	if (fence != op->by)
+		return -ENOENT;
+	return put_lock(op, fence, expiry_after(op->ms));
+}
+
+int file_relock(tine_store *store, const char *key, uint64_t fence, int64_t ms)
+{
+	struct op op = { .run = run_relock, .key = key, .by = (int64_t)fence, .ms = ms };
+
+	return op_write(store, &op, 0);
 }

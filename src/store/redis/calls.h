@@ -5,13 +5,19 @@
 
 #include "store/redis/session.h"
 
+/* Milliseconds until a key ends: the server adds the time of day to them. */
+#define LATEST_END (INT64_MAX / 4)
+
 /* value.c */
-int redis_set(tine_store *, const char *key, const void *val, size_t len);
+int redis_set(tine_store *, const char *key, const void *val, size_t len, int64_t ms);
 int redis_set_all(tine_store *, const tine_store_item *, size_t n);
 ssize_t redis_get(tine_store *, const char *key, void *buf, size_t size);
 int redis_add(tine_store *, const char *key, int64_t by, int64_t *now);
 int redis_swap(tine_store *, const char *key, const void *old, size_t old_len,
 	       const void *val, size_t len);
+int redis_lock(tine_store *, const char *key, int64_t ms, uint64_t *fence, int64_t *left,
+	       int64_t deadline);
+int redis_relock(tine_store *, const char *key, uint64_t fence, int64_t ms);
 /* list.c */
 int redis_push(tine_store *, const char *list, const void *val, size_t len);
 ssize_t redis_pop(tine_store *, const char *list, void *buf, size_t size,

@@ -43,10 +43,10 @@ static const char persist_script[] =
 int redis_expire(tine_store *store, const char *key, int64_t ms)
 {
 	struct request *request = session_begin(store, 0);
-	int64_t most = INT64_MAX / 4; /* the server adds the time of day to it */
 
 	if (ms > 0) {
-		request_add(request, "ssi", "PEXPIRE", key, ms < most ? ms : most);
+		request_add(request, "ssi", "PEXPIRE", key,
+			    ms < LATEST_END ? ms : LATEST_END);
 	} else {
 		request_script(request, persist_script, 1, 0);
 		request_word(request, key, strlen(key));
