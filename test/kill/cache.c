@@ -375,6 +375,8 @@ static void begins_again(void *arg, long step)
 {
 	struct scene *scene = arg;
 
+	/* What it had not committed is undone now, and would be found until then. */
+	CHECK_EQ(put_value(scene->cache, 7777, 8, (uint64_t)step), 0);
 	begin_once(scene->cache, scene->key, scene->len, false);
 	CHECK_EQ(got_value(scene->cache, scene->key), (long long)scene->len);
 	is_whole(arg, step);
