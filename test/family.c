@@ -116,12 +116,15 @@ TEST(its_death_is_noticed)
 	scene = make_scene();
 	CHECK_EQ(tine_sem_post(&scene->sem, 1), 0);
 	CHECK_EQ(tine_queue_put(scene->to, &n, sizeof(n), TINE_NOWAIT), 0);
+	scene->block = tine_shared_new(1, 1000);
 	process = spawn_joiner(JOINER, "hold", scene);
 	CHECK_EQ(tine_event_wait(&scene->begun, tine_after(60000)), 0);
 	CHECK_EQ(tine_lock_acquire(&scene->lock, TINE_NOWAIT), -ETIMEDOUT);
 	CHECK_EQ(tine_sem_wait(&scene->sem, TINE_NOWAIT), -ETIMEDOUT);
 	CHECK_EQ(tine_sem_wait(&scene->mutex, TINE_NOWAIT), -ETIMEDOUT);
 	CHECK_EQ(tine_rwlock_read(&scene->rwlock, TINE_NOWAIT), -ETIMEDOUT);
+	tine_shared_free(scene->block);
+	CHECK(shared_in_use(scene->block));
 	CHECK_EQ(tine_process_kill(process, SIGKILL), 0);
 	CHECK_EQ(tine_process_wait(process, NULL, tine_after(60000)), 0);
 	tine_process_free(process);
@@ -132,6 +135,8 @@ TEST(its_death_is_noticed)
 	CHECK_EQ(tine_sem_post(&scene->sem, 1), 0);
 	CHECK_EQ(tine_sem_wait(&scene->mutex, tine_after(20000)), -EOWNERDEAD);
 	CHECK_EQ(tine_rwlock_read(&scene->rwlock, tine_after(20000)), -EOWNERDEAD);
+	CHECK(!shared_in_use(scene->block));
+	scene->block = NULL;
 	/* Its lease comes again, and what it had put to is at its end. */
 	CHECK_EQ(tine_queue_lease(scene->to, &n, sizeof(n), &lease, tine_after(20000)),
 		 sizeof(n));
@@ -990,5 +995,74 @@ TEST(many_join_while_members_die)
 	members_sweep();
 	close(fd);
 	free_scene(scene);
+	test_grows_no_further();
+}
+
+/* Until nothing is left, and nobody lives from whom anything could come again. */
+static void take_the_rest(struct scene *scene, struct board *board)
+{
+	long i;
+
+	members_sweep();
+	while (tine_queue_get(scene->to, &i, sizeof(i), tine_after(300)) > 0)
+		board->got[i]++;
+	CHECK_EQ(tine_queue_len(scene->to), 0);
+}
+
+static void all_is_well(struct scene *scene, struct board *board, long deaths)
+{
+	long twice = 0;
+
+	take_the_rest(scene, board);
+	for (uint32_t i = 0; i < board->messages; i++) {
+		CHECK(!board->put[i] || board->got[i] > 0);
+		twice += board->got[i] > 1 ? board->got[i] - 1 : 0;
+	}
+	/* A lease comes again once for each death, and for each program executed. */
+	CHECK(twice <= deaths + (long)board->executed + (long)board->forked);
+	CHECK_EQ(shared_check(), 0);
+}
+
+TEST(many_work_together_and_die)
+{
+	long n = test_sampled(400), deaths = 0;
+	struct scene *scene = make_scene();
+	struct board *board = tine_shared_new(1, sizeof(*board));
+	char name[TINE_FAMILY_NAME];
+	int fd = fcntl(tine_family_fd(), F_DUPFD, 0);
+	unsigned random = (unsigned)test_seed();
+
+	scene->block = board;
+	tine_queue_free(scene->to);
+	CHECK_EQ(tine_queue_new(&scene->to, sizeof(long),
+				&(tine_queue_opts){ .producers = UINT32_MAX,
+						    .capacity = 100000 }),
+		 0);
+	CHECK_EQ(tine_sem_post(&scene->sem, 3), 0);
+	board->seeds = random;
+	CHECK_EQ(tine_family_name(name, scene), 0);
+	for (long i = 0; i < n; i += 8) {
+		pid_t pids[8];
+
+		for (int k = 0; k < 8; k++)
+			pids[k] = execute_joiner("work", name, fd);
+		test_sleep_us(rand_r(&random) % 20000);
+		for (int k = 0; k < 8; k++)
+			kill(pids[k], rand_r(&random) % 3 ? SIGSTOP : SIGKILL);
+		test_sleep_us(rand_r(&random) % 20000);
+		for (int k = 0; k < 8; k++)
+			kill(pids[k], rand_r(&random) % 3 ? SIGCONT : SIGKILL);
+		for (int k = 0; k < 8; k++) {
+			int code = test_reap(pids[k]);
+
+			CHECK(code == 0 || code == -SIGKILL);
+			deaths += code != 0;
+		}
+	}
+	CHECK(deaths > 0 && board->began > board->forked + board->executed);
+	all_is_well(scene, board, deaths);
+	close(fd);
+	free_scene(scene);
+	/* The dead leave what they had allocated. */
 	test_grows_no_further();
 }

@@ -46,6 +46,7 @@ static void hold(struct scene *scene)
 	EXPECT(tine_queue_lease(scene->to, &n, sizeof(n), &lease, tine_after(60000)),
 	       sizeof(n));
 	EXPECT(tine_queue_put(scene->from, &n, sizeof(n), tine_after(60000)), 0);
+	EXPECT(tine_shared_keep(scene->block), 0);
 	tine_event_set(&scene->begun);
 	for (;;)
 		pause();
@@ -188,6 +189,182 @@ static void come_and_go(struct scene *scene)
 	scene->state++;
 }
 
+/* ---- many that work together ------------------------------------------------------- */
+
+/* Longer than any death takes to be noticed, and shorter than the test. */
+#define PATIENCE 60000
+
+static unsigned seed;
+
+static unsigned random_below(unsigned n)
+{
+	return (unsigned)rand_r(&seed) % n;
+}
+
+/* Where it is to be killed, or stopped. */
+static void dawdle(void)
+{
+	if (random_below(3) == 0)
+		usleep(random_below(1000));
+}
+
+static void put_messages(struct scene *scene, struct board *board)
+{
+	for (unsigned n = random_below(30); n > 0; n--) {
+		long i = board->messages++;
+
+		EXPECT(i < MOST_MESSAGES, 1);
+		EXPECT(tine_queue_put(scene->to, &i, sizeof(i), tine_after(PATIENCE)), 0);
+		board->put[i] = 1;
+	}
+}
+
+static void take_messages(struct scene *scene, struct board *board)
+{
+	for (unsigned n = random_below(30); n > 0; n--) {
+		tine_lease lease;
+		long i;
+		int err = tine_queue_lease(scene->to, &i, sizeof(i), &lease, TINE_NOWAIT);
+
+		if (err == -ETIMEDOUT)
+			return;
+		EXPECT(err, sizeof(i));
+		board->got[i]++;
+		dawdle();
+		EXPECT(tine_queue_ack(scene->to, lease), 0);
+	}
+}
+
+static void use_lock(struct scene *scene, struct board *board)
+{
+	int err = tine_lock_acquire(&scene->lock, tine_after(PATIENCE));
+
+	if (err == -EOWNERDEAD) {
+		board->other = board->one;
+		board->repaired++;
+		err = 0;
+	}
+	EXPECT(err, 0);
+	EXPECT(board->one, board->other);
+	board->one++;
+	dawdle();
+	board->other++;
+	EXPECT(tine_lock_release(&scene->lock), 0);
+}
+
+static void use_permit(struct scene *scene, struct board *board)
+{
+	int err = tine_sem_wait(&scene->sem, tine_after(PATIENCE));
+
+	(void)board;
+	EXPECT(err == 0 || err == -EOWNERDEAD, 1);
+	dawdle();
+	EXPECT(tine_sem_post(&scene->sem, 1), 0);
+}
+
+static void use_mutex(struct scene *scene, struct board *board)
+{
+	int err = tine_sem_wait(&scene->mutex, tine_after(PATIENCE));
+
+	EXPECT(err == 0 || err == -EOWNERDEAD, 1);
+	if (err == -EOWNERDEAD)
+		board->in_mutex = 0;
+	EXPECT(board->in_mutex++, 0);
+	dawdle();
+	board->in_mutex--;
+	EXPECT(tine_sem_post(&scene->mutex, 1), 0);
+}
+
+static void use_rwlock(struct scene *scene, struct board *board)
+{
+	bool writes = random_below(3) == 0;
+	int err = writes ? tine_rwlock_write(&scene->rwlock, tine_after(PATIENCE))
+			 : tine_rwlock_read(&scene->rwlock, tine_after(PATIENCE));
+
+	EXPECT(err == 0 || err == -EOWNERDEAD, 1);
+	if (writes && err == -EOWNERDEAD)
+		board->written = board->writes;
+	if (err == 0)
+		EXPECT(board->writes, board->written);
+	if (writes) {
+		board->writes++;
+		dawdle();
+		board->written++;
+	}
+	EXPECT(tine_rwlock_release(&scene->rwlock), 0);
+}
+
+static void use_memory(struct scene *scene, struct board *board)
+{
+	size_t len = (size_t)1 << random_below(21);
+	char *block = tine_shared_new(1, len);
+
+	(void)scene;
+	(void)board;
+	EXPECT(block != NULL, 1);
+	EXPECT(block[0] | block[len - 1], 0);
+	block[0] = block[len - 1] = 1;
+	tine_shared_free(block);
+}
+
+static int work_as_child(void *scene);
+
+static void fork_another(struct scene *scene, struct board *board)
+{
+	tine_process *process;
+
+	if (random_below(4))
+		return;
+	board->forked++;
+	EXPECT(tine_process_start(&process, work_as_child, scene, NULL), 0);
+	if (random_below(2))
+		EXPECT(tine_process_wait(process, NULL, tine_after(PATIENCE)), 0);
+	tine_process_free(process);
+}
+
+/* With a lease and the lock, which are not to be lost with what it was. */
+static void execute_work(struct scene *scene, struct board *board)
+{
+	char family[16];
+	tine_lease lease;
+	long i;
+	int err;
+
+	if (random_below(4) || !arguments)
+		return;
+	board->executed++;
+	if (tine_queue_lease(scene->to, &i, sizeof(i), &lease, TINE_NOWAIT) > 0)
+		board->got[i]++;
+	err = tine_sem_wait(&scene->sem, tine_after(PATIENCE));
+	EXPECT(err == 0 || err == -EOWNERDEAD, 1);
+	snprintf(family, sizeof(family), "%d", dup(tine_family_fd()));
+	execl(arguments[0], arguments[0], "work", arguments[2], family, NULL);
+	EXPECT(errno, 0);
+}
+
+static void work(struct scene *scene)
+{
+	static void (*const parts[])(struct scene *, struct board *) = {
+		put_messages,  take_messages, use_lock,	    use_permit,
+		use_mutex,     use_rwlock,    use_memory,   put_messages,
+		take_messages, fork_another,  execute_work,
+	};
+	struct board *board = scene->block;
+
+	seed = ++board->seeds * 7919;
+	board->began++;
+	for (unsigned n = 5 + random_below(20); n > 0; n--)
+		parts[random_below(sizeof(parts) / sizeof(*parts))](scene, board);
+}
+
+/* Executes nothing: the lifeline is not inherited. */
+static int work_as_child(void *scene)
+{
+	arguments = NULL;
+	work(scene);
+	return 0;
+}
+
 static const struct verb {
 	const char *name;
 	void (*fn)(struct scene *);
@@ -204,6 +381,7 @@ static const struct verb {
 	{ "execute-again", execute_again },
 	{ "executed", executed },
 	{ "come-and-go", come_and_go },
+	{ "work", work },
 };
 
 /* "code": what joining returns, by the third argument's descriptor or by none. */

@@ -5,6 +5,18 @@
 
 #include <tine.h>
 
+#define MOST_MESSAGES 100000
+
+/* Of many programs that work, and die, together. */
+struct board {
+	_Atomic uint32_t seeds, messages;
+	_Atomic uint8_t put[MOST_MESSAGES], got[MOST_MESSAGES];
+	_Atomic uint32_t began, executed, forked, repaired;
+	uint32_t one, other; /* equal, but for who has the lock */
+	uint32_t writes, written;
+	_Atomic int32_t in_mutex;
+};
+
 struct scene {
 	tine_lock lock;
 	tine_sem sem; /* .held */
