@@ -127,12 +127,20 @@ static void withdraw(struct ledger *ledger)
 	ledger_unlock(ledger);
 }
 
+static int64_t glance_of(const struct run *run)
+{
+	/* A search too: its end is seen by a look. */
+	bool reports = run->map.least || (run->opts && run->opts->progress);
+
+	return run->late || run->ended ? GRACE : pool_glance(run->pool, reports);
+}
+
 static int await_map(struct run *run)
 {
 	int64_t until;
 
 	do {
-		until = tine_now() + (run->late || run->ended ? GRACE : GLANCE);
+		until = tine_now() + glance_of(run);
 		if (!run->late && until > run->deadline)
 			until = run->deadline;
 		if (pool_doze(run->pool, map_over, 0, until))

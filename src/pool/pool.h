@@ -63,6 +63,11 @@ struct result {
 };
 
 #define GLANCE INT64_C(100000000) /* nanoseconds between looks at what others do */
+/* The same where nobody is to be told how far it is: an idle caller wakes seldom. */
+static inline int64_t pool_glance(const tine_pool *pool, bool reports)
+{
+	return reports || pool->trace ? GLANCE : 2 * GLANCE;
+}
 
 /* seen: what ledger->finished was when the caller last looked at the tickets. */
 typedef bool over_fn(const struct ledger *, uint32_t seen);

@@ -150,7 +150,7 @@ static bool some_taken(const struct ledger *ledger, uint32_t seen)
 static int await_ticket(tine_pool *pool, over_fn *over, uint32_t seen, int64_t deadline,
 			int *died)
 {
-	int64_t now = tine_now(), until = now + GLANCE;
+	int64_t now = tine_now(), until = now + pool_glance(pool, false);
 
 	if (deadline <= now) {
 		int err;
