@@ -261,6 +261,15 @@ assert keep(*words) == (0, "1", "") and ran() == 1 and keep(*words) == (0, "1", 
 write("folder/file", "2")
 assert keep(*words) == (0, "2", "") and ran() == 1
 '
+in_folder "output that is too long for the cache is printed, and not kept" '
+keep("true", ":::", "a")
+subprocess.run([tine, "cache", "stat", "--max-bytes", "1048576", "kept"], stdout=subprocess.DEVNULL, check=True)
+words = count("yes $1 | head -c 1000000")
+for i in 2, 2:
+    code, out, err = keep(*words, ":::", "a", "b")
+    assert code == 0 and len(out) == 2000000 and ran() == 2, (code, len(out), err)
+    assert err == "tine: map: not kept: output of more than half of the cache\n", err
+'
 in_folder "two at once: each job is run once, and both have all" '
 text = "".join(f"{i}\n" for i in range(12))
 words = ["-j", "3", *count("sleep 0.1; echo $1")]

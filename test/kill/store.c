@@ -452,6 +452,7 @@ enum { WRITERS = 2 };
 /* What a writer has done for sure; what it was doing when it died may be done as well. */
 struct record {
 	_Atomic int64_t sum, pairs, pushed;
+	_Atomic uint64_t fence;
 };
 
 struct writer {
@@ -479,6 +480,19 @@ static void write_pair(struct writer *writer, int64_t turn)
 	memset(left, (int)turn, len);
 	memset(right, (int)turn, len);
 	CHECK_EQ(tine_store_set_all(writer->store, items, 2), 0);
+}
+
+/* Whoever has died with it delays others by some milliseconds, and gives no fence back. */
+static void take_lock(struct writer *writer, unsigned random)
+{
+	struct record *record = &writer->record[writer->number];
+	uint64_t fence = 0;
+
+	CHECK_EQ(tine_store_lock(writer->store, "lock", 1 + random % 8, &fence, PATIENCE),
+		 0);
+	CHECK(fence > atomic_exchange(&record->fence, fence));
+	if (random & 8)
+		tine_store_unlock(writer->store, "lock", fence);
 }
 
 static void write_on(void *arg)
@@ -516,6 +530,11 @@ static void write_on(void *arg)
 		name(passing, "passing", random % 100);
 		CHECK_EQ(tine_store_set(writer->store, passing, &random, 4), 0);
 		tine_store_expire(writer->store, passing, 1 + random % 8);
+		CHECK_EQ(tine_store_set_for(writer->store, passing, &random, 4,
+					    1 + random % 8),
+			 0);
+		if (random % 4 == 0)
+			take_lock(writer, random);
 	}
 }
 
