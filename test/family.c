@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -1032,6 +1033,8 @@ TEST(many_work_together_and_die)
 	int fd = fcntl(tine_family_fd(), F_DUPFD, 0);
 	unsigned random = (unsigned)test_seed();
 
+	/* What the dead have started is killed as well, and waited for here. */
+	CHECK_EQ(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
 	scene->block = board;
 	tine_queue_free(scene->to);
 	CHECK_EQ(tine_queue_new(&scene->to, sizeof(long),
@@ -1059,6 +1062,8 @@ TEST(many_work_together_and_die)
 			deaths += code != 0;
 		}
 	}
+	while (waitpid(-1, NULL, 0) > 0)
+		;
 	CHECK(deaths > 0 && board->began > board->forked + board->executed);
 	all_is_well(scene, board, deaths);
 	close(fd);

@@ -322,7 +322,27 @@ static void fork_another(struct scene *scene, struct board *board)
 	tine_process_free(process);
 }
 
-/* With a lease and the lock, which are not to be lost with what it was. */
+static void spawn_another(struct scene *scene, struct board *board)
+{
+	const char *argv[] = { arguments[0], "work", arguments[2], NULL };
+	tine_process *process;
+	tine_exit how = { 0 };
+
+	(void)scene;
+	if (random_below(4))
+		return;
+	board->forked++;
+	EXPECT(tine_process_spawn(&process,
+				  &(tine_command){ .argv = argv, .family = true }, NULL),
+	       0);
+	if (random_below(2)) {
+		EXPECT(tine_process_wait(process, &how, tine_after(PATIENCE)), 0);
+		EXPECT(how.code, 0);
+	}
+	tine_process_free(process);
+}
+
+/* With a lease and a permit, which are not to be lost with what it was. */
 static void execute_work(struct scene *scene, struct board *board)
 {
 	char family[16];
@@ -330,7 +350,7 @@ static void execute_work(struct scene *scene, struct board *board)
 	long i;
 	int err;
 
-	if (random_below(4) || !arguments)
+	if (random_below(4))
 		return;
 	board->executed++;
 	if (tine_queue_lease(scene->to, &i, sizeof(i), &lease, TINE_NOWAIT) > 0)
@@ -347,7 +367,7 @@ static void work(struct scene *scene)
 	static void (*const parts[])(struct scene *, struct board *) = {
 		put_messages,  take_messages, use_lock,	    use_permit,
 		use_mutex,     use_rwlock,    use_memory,   put_messages,
-		take_messages, fork_another,  execute_work,
+		take_messages, fork_another,  execute_work, spawn_another,
 	};
 	struct board *board = scene->block;
 
@@ -357,10 +377,8 @@ static void work(struct scene *scene)
 		parts[random_below(sizeof(parts) / sizeof(*parts))](scene, board);
 }
 
-/* Executes nothing: the lifeline is not inherited. */
 static int work_as_child(void *scene)
 {
-	arguments = NULL;
 	work(scene);
 	return 0;
 }
