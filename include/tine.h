@@ -839,6 +839,8 @@ typedef int tine_fn(const void *in, void *out);
  */
 typedef int tine_each_fn(size_t index, const void *arg);
 typedef int tine_range_fn(size_t low, size_t high, const void *arg, void *out);
+/* A job of tine_pool_submit_bytes(). It answers by tine_job_result(). */
+typedef int tine_bytes_fn(const void *in, size_t len);
 /* Adds the result of the indices that follow to that of those before. */
 typedef void tine_join_fn(void *into, const void *from);
 
@@ -863,27 +865,34 @@ typedef struct tine_task {
 	tine_each_fn *each;
 	tine_range_fn *range;
 	tine_join_fn *join;
+	/* For tine_pool_submit_bytes(), in place of fn. */
+	tine_bytes_fn *bytes;
 	unsigned version;   /* change it when the results change */
 	uint8_t reserved8[4];
 	uint64_t reserved[2];
 } tine_task;
 /* clang-format off */
 #define TINE_TASK(fn, In, Out) \
-	{ #fn, fn, sizeof(In), sizeof(Out), __FILE__, 0, 0, NULL, NULL, NULL, 0, { 0 }, { 0 } }
+	{ #fn, fn, sizeof(In), sizeof(Out), __FILE__, 0, 0, NULL, NULL, NULL, NULL, 0, { 0 }, \
+	  { 0 } }
 #define TINE_TASK_IN(fn, In) \
-	{ #fn, fn, sizeof(In), 0, __FILE__, 0, 0, NULL, NULL, NULL, 0, { 0 }, { 0 } }
+	{ #fn, fn, sizeof(In), 0, __FILE__, 0, 0, NULL, NULL, NULL, NULL, 0, { 0 }, { 0 } }
 /* With a name of the caller's own, which other programs may use for the same work. */
 #define TINE_TASK_NAMED(name, fn, In, Out, version) \
-	{ name, fn, sizeof(In), sizeof(Out), NULL, 0, 0, NULL, NULL, NULL, version, { 0 }, \
-	  { 0 } }
+	{ name, fn, sizeof(In), sizeof(Out), NULL, 0, 0, NULL, NULL, NULL, NULL, version, \
+	  { 0 }, { 0 } }
 /* Functions of an index, or of ranges of them, and an argument; with a result to join. */
 #define TINE_TASK_EACH(each, Arg) \
-	{ #each, NULL, sizeof(Arg), 0, __FILE__, 0, 0, each, NULL, NULL, 0, { 0 }, { 0 } }
+	{ #each, NULL, sizeof(Arg), 0, __FILE__, 0, 0, each, NULL, NULL, NULL, 0, { 0 }, { 0 } }
 #define TINE_TASK_RANGE(range, Arg) \
-	{ #range, NULL, sizeof(Arg), 0, __FILE__, 0, 0, NULL, range, NULL, 0, { 0 }, { 0 } }
-#define TINE_TASK_REDUCE(range, join, Arg, Out) \
-	{ #range, NULL, sizeof(Arg), sizeof(Out), __FILE__, 0, 0, NULL, range, join, 0, { 0 }, \
+	{ #range, NULL, sizeof(Arg), 0, __FILE__, 0, 0, NULL, range, NULL, NULL, 0, { 0 }, \
 	  { 0 } }
+#define TINE_TASK_REDUCE(range, join, Arg, Out) \
+	{ #range, NULL, sizeof(Arg), sizeof(Out), __FILE__, 0, 0, NULL, range, join, NULL, 0, \
+	  { 0 }, { 0 } }
+/* A function of bytes. */
+#define TINE_TASK_BYTES(bytes) \
+	{ #bytes, NULL, 0, 0, __FILE__, 0, 0, NULL, NULL, NULL, bytes, 0, { 0 }, { 0 } }
 /* clang-format on */
 
 typedef struct tine_pool tine_pool;
@@ -946,7 +955,8 @@ typedef struct tine_done {
 	tine_exit how; /* how the worker ended if it died in the job, else zeros */
 	int status;    /* what the job returned, or as of a job of a map */
 	int limit;     /* as in a tine_failure */
-	uint64_t reserved[4];
+	size_t len;    /* of the result, in bytes */
+	uint64_t reserved[3];
 } tine_done;
 
 /*
@@ -1057,6 +1067,42 @@ TINE_MUST int tine_pool_submit(tine_pool *, const tine_task *, const void *in,
  */
 TINE_MUST int tine_pool_next(tine_pool *, void *out, size_t size, tine_done *,
 			     int64_t deadline);
+
+/*
+ * As tine_pool_submit(), for a job that reads len bytes, as many as it likes to answer,
+ * and whose task has .bytes. The cache of the pool is not for such jobs. Returns also:
+ *   -EMSGSIZE     len is more than half of the address space
+ *   -EINVAL       task->bytes is NULL
+ */
+TINE_MUST int tine_pool_submit_bytes(tine_pool *, const tine_task *, const void *in,
+				     size_t len, uint64_t tag, int64_t deadline);
+
+/*
+ * Inside a job of tine_pool_submit_bytes(): the result, which is copied. The job may
+ * return a negative status all the same: the result then may be the text of the error. A
+ * job that does not call it has a result of 0 bytes. If the worker dies in the job, the
+ * result is dropped. May wait as tine_shared_new(). Returns 0, or:
+ *   -EALREADY     the job has a result
+ *   -EPERM        this is not in such a job
+ *   -EMSGSIZE     len is more than half of the address space
+ *   -ENOMEM       there is too little memory: the job has no result, and may try less
+ */
+TINE_MUST int tine_job_result(const void *out, size_t len);
+
+/*
+ * As tine_pool_next(), for jobs of tine_pool_submit_bytes(): *out is where the result
+ * lies, done->len bytes aligned to 64, until tine_pool_release() or tine_pool_free();
+ * NULL if the job has none. tine_pool_next() takes such results too, and copies them.
+ * Returns also -EINVAL: the job is one of tine_pool_submit() and has a result; it stays,
+ * for tine_pool_next().
+ */
+TINE_MUST int tine_pool_next_bytes(tine_pool *, const void **out, tine_done *,
+				   int64_t deadline);
+
+/*
+ * Frees a result of tine_pool_next_bytes(). NULL is none. Returns 0.
+ */
+int tine_pool_release(tine_pool *, const void *out);
 
 /*
  * For a pool with .open: says that no more jobs are submitted. tine_pool_next() then

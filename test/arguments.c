@@ -65,6 +65,14 @@ static void joins(void *into, const void *from)
 	(void)from;
 }
 
+static int of_bytes(const void *in, size_t len)
+{
+	(void)in;
+	(void)len;
+	return 0;
+}
+
+static const tine_task bytes = { .bytes = of_bytes };
 static const tine_task each = { .each = of_index },
 		       reduce = { .range = of_range, .join = joins, .out_size = 1 };
 static const tine_task task = { .name = "task", .fn = returns_0 };
@@ -167,6 +175,10 @@ TEST(no_object)
 	REFUSED(tine_pool_next(NULL, NULL, 0, &done, TINE_NOWAIT));
 	REFUSED(tine_pool_for(NULL, &task, NULL, 1, NULL, TINE_FOREVER));
 	REFUSED(tine_pool_reduce(NULL, &task, NULL, 1, buf, NULL, TINE_FOREVER));
+	REFUSED(tine_pool_submit_bytes(NULL, &task, NULL, 0, 0, TINE_NOWAIT));
+	REFUSED(tine_pool_next_bytes(NULL, &val, &done, TINE_NOWAIT));
+	REFUSED(tine_pool_release(NULL, NULL));
+	REFUSED(tine_job_result(NULL, 1));
 	REFUSED(tine_pool_cancel(NULL));
 	REFUSED(tine_pool_close(NULL));
 	REFUSED(tine_pool_fd(NULL));
@@ -326,6 +338,7 @@ TEST(milliseconds_are_no_deadline)
 	tine_queue *queue;
 	tine_pool *pool;
 	tine_lease lease;
+	const void *val;
 	tine_done done;
 	int ends[2];
 	char buf[8];
@@ -372,6 +385,8 @@ TEST(milliseconds_are_no_deadline)
 		REFUSED(tine_pool_for(pool, &each, NULL, 1, NULL, ms));
 		REFUSED(tine_pool_reduce(pool, &reduce, NULL, 1, &done, NULL, ms));
 		REFUSED(tine_pool_submit(pool, &task, NULL, 0, ms));
+		REFUSED(tine_pool_submit_bytes(pool, &bytes, NULL, 0, 0, ms));
+		REFUSED(tine_pool_next_bytes(pool, &val, &done, ms));
 		REFUSED(tine_pool_next(pool, NULL, 0, &done, ms));
 	}
 	/* What lies before the clock's beginning is past, as ever. */

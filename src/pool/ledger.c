@@ -3,6 +3,8 @@
 #include "pool/ledger.h"
 
 #include "base/futex.h"
+#include "memory/heap.h"
+#include "memory/owned.h"
 #include "wait/lock.h"
 
 #include <signal.h>
@@ -455,6 +457,7 @@ static void mend_ticket(struct ledger *ledger, struct pool_desk *desk,
 	int verdict = verdict_on(desk, starved);
 	bool begun = atomic_load(&desk->ticket) == atomic_load(&ticket->number);
 
+	ticket_drop_answer(ledger, ticket);
 	if (begun && (verdict != -TINE_ECRASH || ticket->attempts >= ledger->retries ||
 		      atomic_load(&ledger->dropped))) {
 		ticket->how = how;
@@ -515,6 +518,26 @@ void ledger_end_trace(struct ledger *ledger)
 }
 
 /* ---- tickets ----------------------------------------------------------------------- */
+
+#define OWNED_BY_TICKET (OWNED_BY_OBJECT | UINT64_C(1) << 61)
+
+uint64_t ticket_owner(const struct ledger *ledger, const struct ticket *ticket)
+{
+	uint64_t where = (uint64_t)((const char *)ledger - (char *)shared_base()) / 64;
+
+	return OWNED_BY_TICKET | where << 24 | (ticket->number & 0xffffff);
+}
+
+void ticket_drop_answer(const struct ledger *ledger, struct ticket *ticket)
+{
+	struct reply *answer = atomic_load(&ticket->answer);
+
+	if (!answer)
+		return;
+	if (owned_by(answer) == ticket_owner(ledger, ticket))
+		tine_shared_free(answer);
+	atomic_store(&ticket->answer, NULL);
+}
 
 static struct ticket *oldest_waiting(struct ledger *ledger)
 {

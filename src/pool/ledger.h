@@ -169,6 +169,23 @@ struct map {
 	uint32_t name, number; /* in a trace */
 };
 
+/*
+ * What a job of bytes answers: a block of the family's memory, of which the first line is
+ * this and the rest the bytes. The worker makes it as its own (memory/owned.h), fills it,
+ * writes to its ticket where it is, and hands it on to the ticket:
+ *
+ *	dies before it is handed on	it is freed as all that is the dead worker's; who
+ *					mends finds it is not the ticket's, and forgets it
+ *	dies before the ticket is done	who mends frees it: the job has failed, or is
+ *					tried again
+ *	pool is freed			so is all that was not released
+ */
+struct reply {
+	size_t len;
+	struct reply *next, *prev; /* the caller: what it has been given */
+	_Alignas(64) char bytes[];
+};
+
 /* A job that was submitted. */
 enum ticket_state { EMPTY, WAITING, TAKEN, DONE };
 
@@ -178,7 +195,9 @@ struct ticket {
 	_Atomic uint64_t number; /* counts from 1 */
 	uint64_t tag;
 	tine_fn *fn;
-	struct stage data; /* in, and from the next multiple of 64 on, out */
+	tine_bytes_fn *bytes;		/* or NULL; then fn is not called */
+	_Atomic(struct reply *) answer; /* the worker; who mends; the caller */
+	struct stage data;		/* in, and from the next multiple of 64 on, out */
 	size_t in_size, out_size;
 	const struct cached *cached; /* or NULL, as in a map */
 	unsigned attempts;
@@ -386,6 +405,10 @@ void ledger_end_trace(struct ledger *);
 
 /* ---- tickets ----------------------------------------------------------------------- */
 
+/* As the owner of an answer: no other ticket has its number for millions of tickets. */
+uint64_t ticket_owner(const struct ledger *, const struct ticket *);
+/* Frees the answer, if it is the ticket's. */
+void ticket_drop_answer(const struct ledger *, struct ticket *);
 /* The one that waits longest, taken for the desk; NULL: none. */
 struct ticket *ticket_take(struct ledger *, unsigned id);
 void ticket_finish(struct ledger *, struct ticket *, int status);

@@ -43,6 +43,8 @@ struct tine_pool {
 	struct result
 		*results; /* brought home, but not yet asked for; the oldest first */
 	struct result **results_end;
+	bool has_bytes;	     /* a job of bytes was submitted */
+	struct reply *given; /* not yet released */
 
 	pthread_mutex_t minding;
 	_Atomic bool to_ask;	/* the nursery is to look; whoever has minding asks it */
@@ -58,6 +60,7 @@ struct result {
 	struct result *next;
 	uint64_t number;
 	tine_done done;
+	struct reply *answer; /* or NULL */
 	size_t len;
 	char out[];
 };

@@ -16,6 +16,7 @@
 #include "base/self.h"
 #include "memory/heap.h"
 #include "pool/cached.h"
+#include "sync/member.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -43,11 +44,19 @@ static void vacate(struct ticket *ticket)
 			      memory_order_release);
 }
 
+static size_t len_of_ticket(const struct ticket *ticket)
+{
+	const struct reply *answer = atomic_load(&ticket->answer);
+
+	return answer ? answer->len : ticket->out_size;
+}
+
 static tine_done done_of_ticket(const struct ticket *ticket)
 {
 	return (tine_done){ .tag = ticket->tag,
 			    .status = ticket->status,
 			    .limit = ticket->limit,
+			    .len = len_of_ticket(ticket),
 			    .how = ticket->how };
 }
 
@@ -70,6 +79,7 @@ static void free_hands(tine_pool *pool)
 
 /* ---- making room ------------------------------------------------------------------- */
 
+/* An answer stays where it lies. */
 static int bring_ticket(tine_pool *pool, struct ticket *ticket)
 {
 	struct result *result = malloc(sizeof(*result) + ticket->out_size);
@@ -78,6 +88,7 @@ static int bring_ticket(tine_pool *pool, struct ticket *ticket)
 		return -ENOMEM;
 	*result = (struct result){ .number = ticket->number,
 				   .done = done_of_ticket(ticket),
+				   .answer = atomic_load(&ticket->answer),
 				   .len = ticket->out_size };
 	if (result->len)
 		memcpy(result->out, ticket_result(ticket), result->len);
@@ -190,7 +201,7 @@ static int data_size(const tine_pool *pool, const tine_task *task, size_t *size)
 }
 
 static void fill_ticket(tine_pool *pool, struct ticket *ticket, const tine_task *task,
-			const void *in, uint64_t tag)
+			const void *in, size_t len, uint64_t tag)
 {
 	/* Relaxed: hands orders submitted, and the state, below, all of the ticket. */
 	uint64_t number = atomic_load_explicit(&pool->submitted, memory_order_relaxed) +
@@ -199,21 +210,28 @@ static void fill_ticket(tine_pool *pool, struct ticket *ticket, const tine_task 
 	atomic_store_explicit(&ticket->number, number, memory_order_relaxed);
 	ticket->tag = tag;
 	ticket->fn = task->fn;
-	ticket->in_size = task->in_size;
+	ticket->bytes = NULL;
+	ticket->in_size = len;
 	ticket->out_size = task->out_size;
 	ticket->attempts = 0;
 	ticket->status = ticket->limit = 0;
 	ticket->how = (tine_exit){ 0 };
 	ticket->name = pool->trace ? trace_name(task->name) : 0;
 	ticket->cached = NULL;
-	if (pool->cache) {
+	atomic_store_explicit(&ticket->answer, NULL, memory_order_relaxed);
+	if (task->bytes) {
+		ticket->bytes = task->bytes;
+		/* What is_mapped() in worker.c looks at. */
+		ticket->fn = (tine_fn *)(void (*)(void))task->bytes;
+		ticket->out_size = 0;
+	} else if (pool->cache) {
 		void *behind = (char *)ticket->data.mem + cached_offset(task);
 
 		cached_fill(behind, pool->cache, task);
 		ticket->cached = behind;
 	}
-	if (task->in_size)
-		memcpy(ticket->data.mem, in, task->in_size);
+	if (len)
+		memcpy(ticket->data.mem, in, len);
 	atomic_store_explicit(&pool->submitted, number, memory_order_relaxed);
 	atomic_store(&ticket->state, ticket_word(WAITING, 0));
 }
@@ -271,13 +289,13 @@ static int await_room(tine_pool *pool, struct ticket **ticket, int64_t deadline)
 	return err;
 }
 
-static int submit(tine_pool *pool, const tine_task *task, const void *in, uint64_t tag,
-		  int64_t deadline)
+static int submit(tine_pool *pool, const tine_task *task, const void *in, size_t len,
+		  uint64_t tag, int64_t deadline)
 {
 	struct ledger *ledger = pool->ledger;
 	struct ticket *ticket;
-	size_t size;
-	int err = data_size(pool, task, &size);
+	size_t size = len;
+	int err = task->bytes ? 0 : data_size(pool, task, &size);
 
 	if (!err)
 		err = await_room(pool, &ticket, deadline);
@@ -290,33 +308,51 @@ static int submit(tine_pool *pool, const tine_task *task, const void *in, uint64
 		atomic_store(&ledger->dropped, 0);
 		atomic_store(&ledger->moments, 0);
 	}
-	fill_ticket(pool, ticket, task, in, tag);
+	fill_ticket(pool, ticket, task, in, len, tag);
+	pool->has_bytes |= task->bytes != NULL;
 	atomic_fetch_add(&ledger->turn, 1);
 	wake_enough(pool);
 	return 0;
 }
 
-int tine_pool_submit(tine_pool *pool, const tine_task *task, const void *in, uint64_t tag,
-		     int64_t deadline)
+/* What was looked at by both calls. */
+static int submit_checked(tine_pool *pool, const tine_task *task, const void *in,
+			  size_t len, uint64_t tag, int64_t deadline)
 {
 	const struct ledger *ledger;
 	int err;
 
-	if (!pool || !task || !task->fn || (!in && task->in_size) ||
-	    !ROOM_IS_ZERO(task) || is_no_deadline(deadline) ||
-	    (pool->cache && !task->name))
+	if ((!in && len) || !ROOM_IS_ZERO(task) || is_no_deadline(deadline))
 		return -EINVAL;
 	if (pool->nursery.owner != self_pid())
 		return -EPERM;
 	if (atomic_load(&pool->closed))
 		return -EPIPE;
 	take_hands(pool);
-	err = submit(pool, task, in, tag, deadline);
+	err = submit(pool, task, in, len, tag, deadline);
 	free_hands(pool);
 	ledger = pool->ledger;
 	if (!err)
 		pool_have_watched(pool, ledger->job_ms || ledger->memory_per_worker);
 	return err;
+}
+
+int tine_pool_submit(tine_pool *pool, const tine_task *task, const void *in, uint64_t tag,
+		     int64_t deadline)
+{
+	if (!pool || !task || !task->fn || task->bytes || (pool->cache && !task->name))
+		return -EINVAL;
+	return submit_checked(pool, task, in, task->in_size, tag, deadline);
+}
+
+int tine_pool_submit_bytes(tine_pool *pool, const tine_task *task, const void *in,
+			   size_t len, uint64_t tag, int64_t deadline)
+{
+	if (!pool || !task || !task->bytes)
+		return -EINVAL;
+	if (len > SIZE_MAX / 2)
+		return -EMSGSIZE;
+	return submit_checked(pool, task, in, len, tag, deadline);
 }
 
 int tine_pool_close(tine_pool *pool)
@@ -364,51 +400,85 @@ static struct ticket *find_done(const tine_pool *pool, uint64_t number)
 	return oldest;
 }
 
-/* 1; 0: there is none; -EMSGSIZE: it stays. */
-static int deliver_result(tine_pool *pool, uint64_t number, void *out, size_t size,
-			  tine_done *done)
+/* Where a result is to go. */
+struct taker {
+	void *out; /* or NULL: dropped, but where in_place is */
+	size_t size;
+	const void **in_place; /* where the answer lies; or NULL */
+	tine_done *done;
+};
+
+static void keep_answer(tine_pool *pool, struct reply *answer)
+{
+	answer->prev = NULL;
+	answer->next = pool->given;
+	if (answer->next)
+		answer->next->prev = answer;
+	pool->given = answer;
+}
+
+/* 1; -EMSGSIZE, -EINVAL: it stays. */
+static int hand_over(tine_pool *pool, const struct taker *to, const tine_done *done,
+		     const void *out, struct reply *answer)
+{
+	if (to->in_place && !answer && done->len)
+		return -EINVAL;
+	if (to->out && done->len > to->size)
+		return -EMSGSIZE;
+	if (to->out && done->len)
+		memcpy(to->out, answer ? answer->bytes : out, done->len);
+	if (to->in_place)
+		*to->in_place = answer ? answer->bytes : NULL;
+	*to->done = *done;
+	if (answer && to->in_place)
+		keep_answer(pool, answer);
+	else if (answer)
+		tine_shared_free(answer);
+	return 1;
+}
+
+/* The same; 0: there is none. */
+static int deliver_result(tine_pool *pool, uint64_t number, const struct taker *to)
 {
 	struct result **at = find_result(pool, number), *result = *at;
+	int err;
 
 	if (!result)
 		return 0;
-	if (out && result->len > size)
-		return -EMSGSIZE;
+	err = hand_over(pool, to, &result->done, result->out, result->answer);
+	if (err < 0)
+		return err;
 	*at = result->next;
 	if (pool->results_end == &result->next)
 		pool->results_end = at;
-	if (out)
-		memcpy(out, result->out, result->len);
-	*done = result->done;
 	free(result);
 	return 1;
 }
 
-/* The same. */
-static int deliver_ticket(tine_pool *pool, uint64_t number, void *out, size_t size,
-			  tine_done *done)
+static int deliver_ticket(tine_pool *pool, uint64_t number, const struct taker *to)
 {
 	struct ticket *ticket = find_done(pool, number);
+	tine_done done;
+	int err;
 
 	if (!ticket)
 		return 0;
-	if (out && ticket->out_size > size)
-		return -EMSGSIZE;
-	if (out && ticket->out_size)
-		memcpy(out, ticket_result(ticket), ticket->out_size);
-	*done = done_of_ticket(ticket);
-	vacate(ticket);
-	return 1;
+	done = done_of_ticket(ticket);
+	err = hand_over(pool, to, &done, ticket_result(ticket),
+			atomic_load(&ticket->answer));
+	if (err > 0)
+		vacate(ticket);
+	return err;
 }
 
 /* One that is there: 1, and it is counted. */
-static int deliver(tine_pool *pool, void *out, size_t size, tine_done *done)
+static int deliver(tine_pool *pool, const struct taker *to)
 {
 	uint64_t number = wanted_number(pool);
-	int err = deliver_result(pool, number, out, size, done);
+	int err = deliver_result(pool, number, to);
 
 	if (err == 0)
-		err = deliver_ticket(pool, number, out, size, done);
+		err = deliver_ticket(pool, number, to);
 	if (err > 0)
 		/* Relaxed: hands orders it, and tine_pool_cancel() may be early or late. */
 		atomic_store_explicit(&pool->delivered, pool->delivered + 1,
@@ -433,15 +503,14 @@ static void settle_bell(tine_pool *pool)
 }
 
 /* With hands, which it lets go to wait. */
-static int next(tine_pool *pool, void *out, size_t size, tine_done *done,
-		int64_t deadline)
+static int next(tine_pool *pool, const struct taker *to, int64_t deadline)
 {
 	int err, died = 0;
 
 	for (;;) {
 		uint32_t seen = atomic_load(&pool->ledger->finished);
 
-		err = deliver(pool, out, size, done);
+		err = deliver(pool, to);
 		if (err)
 			return err;
 		if (all_returned(pool)) {
@@ -459,22 +528,59 @@ static int next(tine_pool *pool, void *out, size_t size, tine_done *done,
 	return atomic_load(&pool->bell.poll) < 0 ? 0 : pool_mind_nursery(pool, &died);
 }
 
-int tine_pool_next(tine_pool *pool, void *out, size_t size, tine_done *done,
-		   int64_t deadline)
+static int take_next(tine_pool *pool, const struct taker *to, int64_t deadline)
 {
 	int err;
 
-	if (!pool || !done || is_no_deadline(deadline))
+	if (!pool || !to->done || is_no_deadline(deadline))
 		return -EINVAL;
 	if (pool->nursery.owner != self_pid())
 		return -EPERM;
 	take_hands(pool);
-	err = next(pool, out, size, done, deadline);
+	err = next(pool, to, deadline);
 	settle_bell(pool);
 	free_hands(pool);
 	if (err > 0)
 		trace_glance(pool->trace);
 	return err;
+}
+
+int tine_pool_next(tine_pool *pool, void *out, size_t size, tine_done *done,
+		   int64_t deadline)
+{
+	return take_next(pool, &(struct taker){ .out = out, .size = size, .done = done },
+			 deadline);
+}
+
+int tine_pool_next_bytes(tine_pool *pool, const void **out, tine_done *done,
+			 int64_t deadline)
+{
+	return out ? take_next(pool, &(struct taker){ .in_place = out, .done = done },
+			       deadline)
+		   : -EINVAL;
+}
+
+int tine_pool_release(tine_pool *pool, const void *out)
+{
+	struct reply *answer;
+
+	if (!pool)
+		return -EINVAL;
+	if (!out)
+		return 0;
+	if (pool->nursery.owner != self_pid())
+		return -EPERM;
+	answer = (struct reply *)((char *)out - offsetof(struct reply, bytes));
+	take_hands(pool);
+	if (answer->prev)
+		answer->prev->next = answer->next;
+	else
+		pool->given = answer->next;
+	if (answer->next)
+		answer->next->prev = answer->prev;
+	free_hands(pool);
+	tine_shared_free(answer);
+	return 0;
 }
 
 int tine_pool_fd(tine_pool *pool)
@@ -514,9 +620,24 @@ void pool_drop_tickets(tine_pool *pool)
 {
 	struct ticket *tickets = atomic_load(&pool->ledger->tickets);
 
-	for (unsigned i = 0; tickets && i < ticket_count(pool->ledger); i++)
+	for (unsigned i = 0; tickets && i < ticket_count(pool->ledger); i++) {
+		/* An empty one was taken, and its answer is elsewhere. */
+		if (state_of_ticket(&tickets[i]) != EMPTY)
+			ticket_drop_answer(pool->ledger, &tickets[i]);
 		stage_trim(&tickets[i].data, 0);
+	}
 	tine_shared_free(tickets);
+	for (struct result *result = pool->results; result; result = result->next)
+		tine_shared_free(result->answer);
+	/* What was in the making when its worker was killed is freed as the dead one's. */
+	if (pool->has_bytes)
+		members_sweep();
+	while (pool->given) {
+		struct reply *next_given = pool->given->next;
+
+		tine_shared_free(pool->given);
+		pool->given = next_given;
+	}
 }
 
 void pool_drop_results(tine_pool *pool)

@@ -6,8 +6,11 @@
 #include "base/cpus.h"
 #include "base/futex.h"
 #include "base/proc.h"
+#include "memory/heap.h"
+#include "memory/owned.h"
 #include "pool/cached.h"
 #include "process/child.h"
+#include "sync/member.h"
 
 #include <stdio.h>
 #include <stdio_ext.h>
@@ -253,6 +256,55 @@ static uint32_t do_range(struct worker *worker, uint32_t from, uint32_t n)
 	return n;
 }
 
+static struct {
+	struct ledger *ledger;
+	struct ticket *ticket; /* of bytes, in which this process is, or NULL */
+	bool done;
+} answering;
+
+int tine_job_result(const void *out, size_t len)
+{
+	struct ticket *ticket = answering.ticket;
+	struct reply *answer;
+	uint64_t self;
+
+	if (!out && len)
+		return -EINVAL;
+	if (!ticket || is_stray)
+		return -EPERM;
+	if (answering.done)
+		return -EALREADY;
+	if (len > SIZE_MAX / 2)
+		return -EMSGSIZE;
+	self = member_id();
+	/* Bound: as long as an allocation of the caller's would wait. */
+	answer = self ? owned_new(sizeof(*answer) + len, self, SHARED_PATIENTLY) : NULL;
+	if (!answer)
+		return -ENOMEM;
+	answer->len = len;
+	if (len)
+		memcpy(answer->bytes, out, len);
+	atomic_store(&ticket->answer, answer);
+	owned_pass(answer, self, ticket_owner(answering.ledger, ticket));
+	answering.done = true;
+	return 0;
+}
+
+static int call_ticket(struct worker *worker, struct ticket *ticket)
+{
+	int status;
+
+	if (!ticket->bytes)
+		return call_job(ticket->fn, ticket->cached, ticket->data.mem,
+				ticket_result(ticket));
+	answering.ledger = worker->ledger;
+	answering.ticket = ticket;
+	answering.done = false;
+	status = returned(ticket->bytes(ticket->data.mem, ticket->in_size));
+	answering.ticket = NULL;
+	return status;
+}
+
 /* One that was submitted; false: none waits. */
 static bool do_ticket(struct worker *worker)
 {
@@ -275,8 +327,7 @@ static bool do_ticket(struct worker *worker)
 		status = -EFAULT;
 	} else {
 		tine_cancel_word_ = (const uint32_t *)&ledger->dropped;
-		status = call_job(ticket->fn, ticket->cached, ticket->data.mem,
-				  ticket_result(ticket));
+		status = call_ticket(worker, ticket);
 		tine_cancel_word_ = (const uint32_t *)&ledger->cancelled;
 	}
 	ended = tine_now();

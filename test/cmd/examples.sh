@@ -46,6 +46,25 @@ result $? "files"
 ! pgrep -f '^sleep 86.5$' >"$work/out"
 result $? "files, nothing left behind"
 
+# The second says that it is large, and the third that it is a picture.
+printf 'P6 2 1 255\n\001\002\003\003\004\005' >"$work/good.ppm"
+printf 'P6 90000 90000 255\n\001' >"$work/bad.ppm"
+echo 'no picture' >"$work/none.ppm"
+"$BUILD/examples/example-pictures" "$work/good.ppm" "$work/bad.ppm" "$work/none.ppm" \
+    >"$work/out" 2>"$work/err"
+[ $? -eq 0 ] && grep -q 'good.ppm: 2 3 4$' "$work/out" &&
+    grep -q 'bad.ppm: The process doing the work died' "$work/out" && grep -q 'none.ppm: no picture' "$work/out"
+result $? "pictures"
+
+if [ -x "$BUILD/examples/example-compress" ]; then
+    seq 900000 >"$work/plain"
+    "$BUILD/examples/example-compress" <"$work/plain" >"$work/plain.gz" 2>"$work/err" &&
+        [ ! -s "$work/err" ] && gzip -dc "$work/plain.gz" | cmp -s - "$work/plain"
+    result $? "compress"
+else
+    skip "compress" "no zlib"
+fi
+
 # Two datagrams, and their answers.
 "$BUILD/examples/example-server" 2 >"$work/server" &
 server=$!
