@@ -11,7 +11,7 @@
 #include <poll.h>
 #include <pthread.h>
 
-enum { THREADS = 3, EACH = 400 };
+enum { THREADS = 3, MANY = 400 };
 
 static int twice(const void *in, void *out)
 {
@@ -38,14 +38,14 @@ static void submit(tine_pool *pool, const tine_task *what, long in)
 
 static struct shared {
 	tine_pool *pool;
-	_Atomic int seen[THREADS * EACH];
+	_Atomic int seen[THREADS * MANY];
 	_Atomic int next, taken;
 } shared;
 
 static void *submits(void *arg)
 {
 	(void)arg;
-	for (int i = 0; i < EACH; i++)
+	for (int i = 0; i < MANY; i++)
 		submit(shared.pool, &task, atomic_fetch_add(&shared.next, 1));
 	return NULL;
 }
@@ -90,7 +90,7 @@ static void with_threads(bool ordered, int killed)
 	CHECK_EQ(tine_pool_close(shared.pool), 0);
 	for (int i = 0; i < THREADS; i++)
 		CHECK_EQ(pthread_join(takers[i], NULL), 0);
-	for (int i = 0; i < THREADS * EACH; i++)
+	for (int i = 0; i < THREADS * MANY; i++)
 		CHECK_EQ(shared.seen[i], 1);
 	tine_pool_free(shared.pool);
 }
