@@ -6,6 +6,7 @@
 #include "sync/member.h"
 
 #include <pthread.h>
+#include <sys/time.h>
 
 /* At least so many instructions, or the test is of something else. */
 static void stop_some_steps(const struct stops *stops, void *arg, long least)
@@ -324,6 +325,91 @@ TEST_LIMIT(a_reader_that_saw_a_writer, 600)
 			page, 60);
 	end_writer(page);
 	tine_shared_free(page);
+}
+
+/* ---- signals ----------------------------------------------------------------------- */
+
+static void handle_signal(int signal)
+{
+	(void)signal;
+}
+
+/* Again and again: one that comes just before the call sleeps is not noticed. */
+static void have_signals(void)
+{
+	struct sigaction action = { .sa_handler = handle_signal, .sa_flags = SA_RESTART };
+	struct itimerval often = { { 0, 5000 }, { 0, 5000 } };
+
+	sigaction(SIGALRM, &action, NULL);
+	CHECK_EQ(setitimer(ITIMER_REAL, &often, NULL), 0);
+	tine_interruptible(true);
+}
+
+/* Who is new here needs the heap, and waits a second for who is stopped in that. */
+static void wait_with_signals(void *sem)
+{
+	int err;
+
+	have_signals();
+	err = tine_sem_wait(sem, TINE_FOREVER);
+	CHECK(err == -EINTR || err == -ENOMEM);
+}
+
+static void ask_in_vain(void *sem)
+{
+	CHECK_EQ(tine_sem_wait(sem, TINE_NOWAIT), -ETIMEDOUT);
+}
+
+static void wait_with_signals_beside(void *sem, long step)
+{
+	(void)step;
+	test_call_beside(wait_with_signals, sem);
+}
+
+TEST_LIMIT(signals_end_the_wait_for_a_permit, 600)
+{
+	tine_sem *sem = tine_shared_new(1, sizeof(*sem));
+
+	CHECK_EQ(tine_sem_init(sem, &held), 0);
+	stop_some_steps(&(struct stops){ be_member, ask_in_vain, wait_with_signals_beside,
+					 NULL, false },
+			sem, 30);
+	tine_shared_free(sem);
+}
+
+static void get_with_signals(void *queue)
+{
+	char buf[8];
+	ssize_t len;
+
+	have_signals();
+	len = tine_queue_get(queue, buf, sizeof(buf), TINE_FOREVER);
+	CHECK(len == -EINTR || len == -ENOMEM);
+}
+
+static void get_in_vain(void *queue)
+{
+	char buf[8];
+
+	CHECK_EQ(tine_queue_get(queue, buf, sizeof(buf), TINE_NOWAIT), -ETIMEDOUT);
+}
+
+static void get_with_signals_beside(void *queue, long step)
+{
+	(void)step;
+	test_call_beside(get_with_signals, queue);
+}
+
+TEST_LIMIT(signals_end_the_wait_for_a_message, 600)
+{
+	tine_queue *queue;
+
+	CHECK_EQ(tine_queue_new(&queue, 8, NULL), 0);
+	CHECK(test_stop_some_steps(&(struct stops){ be_member, get_in_vain,
+						    get_with_signals_beside, NULL,
+						    false },
+				   queue, 150) >= 30);
+	tine_queue_free(queue);
 }
 
 /* ---- barrier ----------------------------------------------------------------------- */

@@ -29,6 +29,7 @@
 #define LEAST_STRIDE  16
 
 #define MOST_LEASE_MS INT64_C(1000000000000)
+#define SIT_MS	      20  /* for a desk, before it looks whether a signal came */
 #define DESK_MS	      250 /* for a desk, where the call has no deadline */
 #define TEND_TURNS    64
 
@@ -67,7 +68,17 @@ static __attribute__((noinline)) int sit_down(tine_queue *queue, uint64_t id,
 	if (!id)
 		return -ENOMEM;
 	for (bool again = false;; again = true) {
-		err = queue_sit(queue, id, role, deadline);
+		int64_t slice = deadline;
+
+		/* So that a signal ends this wait too. */
+		if (interrupts.end_waits)
+			slice = earlier(deadline, tine_after(SIT_MS));
+		err = queue_sit(queue, id, role, slice);
+		if (err == -ETIMEDOUT && slice < deadline) {
+			if (interrupt_take())
+				return -EINTR;
+			continue;
+		}
 		if (err != -EAGAIN)
 			return err;
 		/* Whose claim is the same may be dead as well, and nobody has looked. */
