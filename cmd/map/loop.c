@@ -37,7 +37,8 @@ enum { BATCH = 64 };
 static struct {
 	struct job **slots;
 	unsigned running;
-	uint64_t number; /* of the last job */
+	unsigned delayed; /* of them wait for a process or a descriptor */
+	uint64_t number;  /* of the last job */
 
 	bool ended;    /* no more inputs */
 	bool wanted;   /* an input, once standard input can be read */
@@ -60,6 +61,9 @@ static void leave_slot(struct job *job)
 	loop.slots[job->slot] = NULL;
 	loop.running--;
 	gate_give(job->token);
+	for (unsigned i = 0; loop.delayed > 0 && i < map_options.workers; i++)
+		if (loop.slots[i] && loop.slots[i]->delayed)
+			loop.slots[i]->due = 0;
 }
 
 /* Nothing starts any more, and what runs is not wanted. */
@@ -222,16 +226,20 @@ static void refuse_job(struct job *job, int err)
 	end_job(job);
 }
 
-/* False: it is to be tried once another has ended. */
-static bool launch_job(struct job *job)
+/* Where there is too little for it, it is tried again when another has ended. */
+static void launch_job(struct job *job)
 {
 	int err = job_start(job);
 
-	if (is_shortage(err) && loop.running > 1)
-		return false;
-	if (err)
+	loop.delayed -= job->delayed;
+	job->delayed = is_shortage(err) && loop.running > 1;
+	loop.delayed += job->delayed;
+	if (job->delayed) {
+		job->state = JOB_WAITS;
+		job->due = tine_now() + MAP_SECOND;
+	} else if (err) {
 		refuse_job(job, err);
-	return true;
+	}
 }
 
 static void begin_job(struct job *job)
@@ -246,11 +254,7 @@ static void begin_job(struct job *job)
 		job->due = tine_now() + ASK_AGAIN;
 		break;
 	case KEEP_RUN:
-		if (!launch_job(job)) {
-			job->state = JOB_WAITS;
-			job->due = tine_now() + ASK_AGAIN;
-			job->asked = true;
-		}
+		launch_job(job);
 		break;
 	}
 }
@@ -298,7 +302,8 @@ static bool begin_next(int token)
 
 static bool may_start(void)
 {
-	return !loop.stopping && !loop.ended && loop.running < map_options.workers;
+	return !loop.stopping && !loop.ended && !loop.delayed &&
+	       loop.running < map_options.workers;
 }
 
 /* True: there may be more to begin at once. */
@@ -353,11 +358,12 @@ static void take_due(struct job *job)
 	case JOB_WAITS:
 		if (loop.stopping) {
 			job->why = WHY_UNWANTED;
+			loop.delayed -= job->delayed;
 			end_job(job);
-		} else if (job->state == JOB_WAITS && !job->asked) {
+		} else if (job->state == JOB_WAITS && !job->delayed) {
 			begin_job(job);
-		} else if (!launch_job(job)) {
-			job->due = tine_now() + ASK_AGAIN;
+		} else {
+			launch_job(job);
 		}
 		break;
 	}

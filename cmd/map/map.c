@@ -160,13 +160,32 @@ static const struct option_row rows[] = {
 
 /* ---- before the first job ---------------------------------------------------------- */
 
-static int check_options(int argc)
+/* Behind a script there are its arguments, where an option would be easily meant. */
+static int check_operands(int argc, char **argv)
+{
+	if (argc == 0 || strcmp(argv[0], ":::") == 0)
+		return complain(USAGE, "map: COMMAND is missing; try 'tine help map'");
+	for (int i = 1; map_options.script && i < argc && argv[i][0] == '-'; i++) {
+		if (strcmp(argv[i], "--") == 0)
+			break;
+		for (const struct option_row *row = rows; row->name; row++)
+			if ((row->letter && argv[i][1] == row->letter) ||
+			    (strncmp(argv[i], "--", 2) == 0 &&
+			     strcmp(argv[i] + 2, row->name) == 0))
+				return complain(USAGE,
+						"map: '%s' is after the script, "
+						"whose argument it would be; '--' in "
+						"between says that it is",
+						argv[i]);
+	}
+	return DONE;
+}
+
+static int check_options(void)
 {
 	bool table = map_options.columns && (strcmp(map_options.columns, "csv") == 0 ||
 					     strcmp(map_options.columns, "tsv") == 0);
 
-	if (argc == 0)
-		return complain(USAGE, "map: COMMAND is missing; try 'tine help map'");
 	if (map_options.per_job > 1 && map_options.columns)
 		return complain(USAGE, "map: --per-job and --columns exclude each other");
 	if (map_options.null && table)
@@ -285,10 +304,12 @@ static int open_all(int argc, char **argv, char **lists)
 static int run_map(int argc, char **argv)
 {
 	char **lists = split_operands(&argc, argv);
-	int err = check_options(argc);
+	int err = check_operands(argc, argv);
 
 	if (!map_options.workers)
 		map_options.workers = tine_cpus();
+	if (!err)
+		err = check_options();
 	if (!err)
 		err = check_lists(lists);
 	if (!err)

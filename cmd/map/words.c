@@ -351,7 +351,7 @@ static int add_word(const char *text, bool literal, const struct columns *column
 
 int command_parse(int argc, char **argv, bool script, const struct columns *columns)
 {
-	int err = DONE;
+	int err = DONE, first = script;
 
 	command.words = must(calloc((size_t)argc + 4, sizeof(*command.words)));
 	if (script) {
@@ -359,8 +359,10 @@ int command_parse(int argc, char **argv, bool script, const struct columns *colu
 		add_word("-c", true, NULL);
 		add_word(argv[0], true, NULL);
 		add_word("sh", true, NULL);
+		/* What says that a word behind it is its argument, and no option of ours. */
+		first += argc > 1 && strcmp(argv[1], "--") == 0;
 	}
-	for (int i = script; i < argc && err == DONE; i++)
+	for (int i = first; i < argc && err == DONE; i++)
 		err = add_word(argv[i], false, columns);
 	return err;
 }

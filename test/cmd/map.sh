@@ -91,6 +91,10 @@ wrong("two columns", *csv, text="a,a\n1,2\n")
 wrong("line 3 of the input has a NUL byte", "touch", "ran", text="a\nb\nc\0d\n")
 wrong("COMMAND is missing")
 wrong("COMMAND is missing", "-j", "2")
+wrong("COMMAND is missing", ":::", "a")
+wrong("'"'-j'"' is after the script", "-c", "touch ran", "-j", "2", text="a\n")
+wrong("'"'--log'"' is after the script", "-c", "touch ran", "--log", "x", text="a\n")
+assert run("-c", "echo \"$@\"", "--", "-j", text="a\n")[1] == "-j a\n"
 wrong("exclude", "-n", "2", "--columns", "csv", "touch", "ran")
 wrong("exclude", "-0", "--columns", "csv", "touch", "ran")
 wrong("one list", "-n", "2", "touch", "ran", ":::", "a", ":::", "b")
@@ -149,9 +153,9 @@ assert (code, out, err) == (0, "try 0\n", "") or (code, out) == (0, "try 1\n"), 
 assert [(line["attempt"], line["last"]) for line in map(json.loads, open("log"))] == [(1, False), (2, True)]
 '
 try "--timeout ends all of a job, --memory too" '
-code, out, err = run("-j", "2", "--timeout", "0.3", "-c", "echo begun; [ $1 = 0 ] || { sleep 61.5 & trap \"\" TERM; sleep 61.5; sleep 61.5; }", ":::", "0", "9")
+code, out, err = run("-j", "2", "--timeout", "0.3", "-c", "echo begun; [ $1 = 0 ] || { sleep $NAP & trap \"\" TERM; sleep $NAP; sleep $NAP; }", ":::", "0", "9")
 assert (code, out) == (1, "begun\nbegun\n") and err.endswith("\n9: over 0.3 s\n"), (code, out, err)
-assert not processes("sleep 61.5")
+assert not processes(f"sleep {nap}")
 code, out, err = run("--memory", "80M", "-c", "/usr/bin/python3 -c \"import time; x = bytearray($1 << 20); time.sleep($1 / 10)\"; exit 0", ":::", "2", "200")
 assert code == 1 and err.endswith("\n200: over 80M of memory\n"), (code, err)
 '

@@ -7,10 +7,6 @@
 unset TINE_WORKERS TINE_TRACE MAKEFLAGS MAKELEVEL
 mapping
 cat >>"$work/mapping.py" <<'END'
-# A time for sleep(1) that no other test has.
-def mark(n):
-    return f"{600 + n}.{os.getpid():05}"
-
 # A run of jobs that sleep, each with a child that has left its group and ignores SIGTERM.
 def sleepers(n, *options, script="", begun=4, **more):
     line = f"sleep {mark(n)}"
@@ -84,12 +80,12 @@ assert made.communicate()[0] == "done\n" and made.returncode == 0, made.returnco
 try "a full disk ends it, with 3 and a line" '
 for stream, name in ("stdout", "output"), ("stderr", "error"):
     with open("/dev/full", "w") as full:
-        made = subprocess.run([tine, "map", "-j", "2", "-c", "echo x; echo y >&2; sleep 61.25", ":::", *"abcd"],
+        made = subprocess.run([tine, "map", "-j", "2", "-c", "echo x; echo y >&2; sleep $NAP", ":::", *"abcd"],
                               **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: full}, timeout=60, text=True)
     assert made.returncode == 3, made
     if stream == "stdout":
         assert made.stderr.endswith("tine: map: standard output: No space left on device\n"), made
-    assert not processes("sleep 61.25")
+    assert not processes(f"sleep {nap}")
 '
 try "a full log ends it, with 3 and a line" '
 code, out, err = run("--log", "/dev/full", "true", ":::", *"abc")
@@ -102,37 +98,37 @@ os.mkdir("small")
 if os.geteuid() == 0:
     mounted = subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL).returncode == 0
 line = f"""mount -t tmpfs -o size=1m tmpfs {os.getcwd()}/small && TMPDIR={os.getcwd()}/small exec "$@" """
-words = ["map", "-j", "2", "-c", "[ $1 = 1 ] && sleep 61.35; head -c 20000000 /dev/zero; sleep 61.35", ":::", "1", "2"]
+words = ["map", "-j", "2", "-c", "[ $1 = 1 ] && sleep $NAP; head -c 20000000 /dev/zero; sleep $NAP", ":::", "1", "2"]
 if mounted:
     made = subprocess.run(["unshare", "-m", "sh", "-c", line, "sh", tine, *words], capture_output=True, timeout=60, text=True)
     assert made.returncode == 3 and not made.stdout, made
     assert made.stderr.endswith("small: No space left on device\n") and made.stderr.count("\n") == 1, made.stderr
 code, out, err = run(*words[1:], env={"TMPDIR": "/no/such/folder"})
 assert code == 3 and err == "tine: map: output that waits, in /no/such/folder: No such file or directory\n", err
-assert not processes("sleep 61.35")
+assert not processes(f"sleep {nap}")
 '
 try "a closed pipe is quiet, and ends the jobs" '
 for ignored in False, True:
     reads, writes = os.pipe()
-    made = subprocess.Popen([tine, "map", "-j", "2", "-c", "echo $1; sleep 0.1; echo $1; sleep 61.45", ":::", *"abcd"], stdout=writes,
+    made = subprocess.Popen([tine, "map", "-j", "2", "-c", "echo $1; sleep 0.1; echo $1; sleep $NAP", ":::", *"abcd"], stdout=writes,
                             stderr=subprocess.PIPE, text=True, restore_signals=not ignored)
     os.close(writes)
     assert os.read(reads, 2) == b"a\n"
     os.close(reads)
     assert made.wait(60) == (3 if ignored else -signal.SIGPIPE), made.returncode
-    assert made.stderr.read() == "" and not processes("sleep 61.45")
+    assert made.stderr.read() == "" and not processes(f"sleep {nap}")
 '
 try "a job that leaves a daemon behind holds up nobody" '
-code, out, err = run("-j", "1", "-c", "echo $1; setsid sh -c \"trap \\\"\\\" TERM HUP; sleep 61.55; :\" & sleep 0.1", ":::", *"ab")
-assert (code, out, err) == (0, "a\nb\n", "") and not processes("sleep 61.55"), (code, out, err)
+code, out, err = run("-j", "1", "-c", "echo $1; setsid sh -c \"trap \\\"\\\" TERM HUP; sleep $NAP; :\" & sleep 0.1", ":::", *"ab")
+assert (code, out, err) == (0, "a\nb\n", "") and not processes(f"sleep {nap}"), (code, out, err)
 # Nor one that writes without an end.
-code, out, err = run("-j", "2", "-c", "yes $1 & sleep 0.05", ":::", *"ab")
-assert code == 0 and not processes("yes a") and not processes("yes b"), code
+code, out, err = run("-j", "2", "-c", "yes $1$NAP & sleep 0.05", ":::", *"ab")
+assert code == 0 and not processes(f"yes a{nap}") and not processes(f"yes b{nap}"), code
 assert len(out) > 100000 and "b" not in out[:out.rindex("a")], len(out)
 '
 try "a reader that stops holds up no limit of time" '
 made = subprocess.Popen([tine, "map", "-j", "2", "--timeout", "0.5", "--log", "log",
-                         "-c", "echo $1; head -c 200000 /dev/zero; sleep 61.65", ":::", "a", "b", "c", "d"],
+                         "-c", "echo $1; head -c 200000 /dev/zero; sleep $NAP", ":::", "a", "b", "c", "d"],
                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 wait_for(lambda: os.path.exists("log") and open("log").read().count("\n") == 4)
 assert made.poll() is None
@@ -156,12 +152,13 @@ def on_terminal(*words, between=lambda: None):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode()
 code, text = on_terminal("-c", "read x </dev/tty; echo $x", ":::", "a", "b")
 assert code == 1 and "a: stopped: it wants the terminal" in text, (code, text)
+short = f"2.{os.getpid():07}"
 def stop():
-    wait_for(lambda: processes("sleep 2.65"))
-    for pid in processes("sleep 2.65"):
+    wait_for(lambda: processes(f"sleep {short}"))
+    for pid in processes(f"sleep {short}"):
         os.kill(pid, signal.SIGSTOP)
     time.sleep(2.5)
-    for pid in processes("sleep 2.65"):
+    for pid in processes(f"sleep {short}"):
         os.kill(pid, signal.SIGCONT)
 # Where the kernel tells which signal it was.
 stopped = subprocess.Popen(["sleep", "60"])
@@ -171,7 +168,7 @@ told = open(f"/proc/{stopped.pid}/stat").read().split()[51] == str(int(signal.SI
 stopped.kill()
 stopped.wait()
 if told:
-    code, text = on_terminal("sleep", ":::", "2.65", between=stop)
+    code, text = on_terminal("sleep", ":::", short, between=stop)
     assert code == 0, (code, text)
 '
 try "memory is bounded, whatever ended jobs have written behind one that runs" '
@@ -188,8 +185,8 @@ def most(script, inputs):
     os.unlink("go")
     return used, size
 first = "if [ $1 = 1 ]; then until [ -e go ]; do sleep 0.05; done; fi; "
-used, size = most(first + "printf %60000d 0; printf %60000d 0 >&2; [ $1 = 200 ] && : >go; :", range(1, 201))
-assert used < 16 << 10 and size == 200 * 60000, (used, size)
+used, size = most(first + "printf %60000d 0; printf %60000d 0 >&2; [ $1 = 300 ] && : >go; :", range(1, 301))
+assert used < 16 << 10 and size == 300 * 60000, (used, size)
 used, size = most(first + "head -c 50000000 /dev/zero; : >go", range(1, 3))
 assert used < 16 << 10 and size == 100000000, (used, size)
 '
