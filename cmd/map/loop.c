@@ -51,7 +51,7 @@ static struct {
 	int blocked; /* the descriptor that output waits for, or -1 */
 	int signals;
 	struct pollfd *polled;
-	size_t polled_count;
+	size_t polled_count, input; /* input: which of them, or 0 */
 } loop;
 
 /* ---- ends -------------------------------------------------------------------------- */
@@ -379,9 +379,18 @@ static void take_end(struct job *job)
 		finish_job(job);
 }
 
-static void add_polled(int fd, short events)
+/* Where it is among them; 0: nowhere. There are no more than descriptors are allowed. */
+static size_t add_polled(int fd, short events)
 {
-	loop.polled[loop.polled_count++] = (struct pollfd){ .fd = fd, .events = events };
+	if (fd < 0)
+		return 0;
+	loop.polled[loop.polled_count] = (struct pollfd){ .fd = fd, .events = events };
+	return loop.polled_count++;
+}
+
+static bool came(size_t at)
+{
+	return at > 0 && loop.polled[at].revents;
 }
 
 static bool reads(const struct job *job)
@@ -389,24 +398,24 @@ static bool reads(const struct job *job)
 	return loop.blocked < 0 || !job_streams(job);
 }
 
-enum { POLL_SIGNALS, POLL_INPUT, POLL_OUTPUT, POLL_GATE, POLL_JOBS };
-
 static void fill_polled(void)
 {
 	loop.polled_count = 0;
 	add_polled(loop.signals, POLLIN);
-	add_polled(loop.wanted && !loop.stopping ? STDIN_FILENO : -1, POLLIN);
+	loop.input = add_polled(loop.wanted && !loop.stopping ? STDIN_FILENO : -1,
+				POLLIN);
 	add_polled(loop.blocked, POLLOUT);
 	add_polled(may_start() ? gate_fd() : -1, POLLIN);
 	for (unsigned i = 0; i < map_options.workers; i++) {
-		const struct job *job = loop.slots[i];
-		bool has_process = job && job->process;
+		struct job *job = loop.slots[i];
 
-		add_polled(has_process && !job->gone ? tine_process_fd(job->process) : -1,
-			   POLLIN);
+		if (!job || !job->process)
+			continue;
+		job->polled[2] = add_polled(
+			job->gone ? -1 : tine_process_fd(job->process), POLLIN);
 		for (int k = 0; k < 2; k++)
-			add_polled(has_process && reads(job) ? job->pipes[k] : -1,
-				   POLLIN);
+			job->polled[k] = add_polled(reads(job) ? job->pipes[k] : -1,
+						    POLLIN);
 	}
 }
 
@@ -418,12 +427,12 @@ static int64_t first_due(int64_t due)
 	return due;
 }
 
-static void take_job(struct job *job, const struct pollfd *polled)
+static void take_job(struct job *job)
 {
 	for (int k = 0; k < 2; k++)
-		if (polled[1 + k].revents && job->pipes[k] >= 0)
+		if (came(job->polled[k]) && job->pipes[k] >= 0)
 			check_file(job_read(job, k));
-	if (polled[0].revents || (job->gone && job->pipes[0] < 0 && job->pipes[1] < 0))
+	if (came(job->polled[2]) || (job->gone && job->pipes[0] < 0 && job->pipes[1] < 0))
 		take_end(job);
 }
 
@@ -441,18 +450,21 @@ static void wait_for_something(int64_t due)
 		ts.tv_nsec = (due - now) % MAP_SECOND;
 	}
 	if (ppoll(loop.polled, loop.polled_count, due == TINE_FOREVER ? NULL : &ts,
-		  NULL) < 0)
+		  NULL) < 0) {
+		if (errno != EINTR)
+			_Exit(complain(BROKEN, "map: poll: %s", strerror(errno)));
 		return;
-	if (loop.polled[POLL_SIGNALS].revents)
+	}
+	if (loop.polled[0].revents)
 		take_signals();
-	if (loop.polled[POLL_INPUT].revents)
+	if (came(loop.input))
 		input_read();
 	now = tine_now();
 	for (unsigned i = 0; i < map_options.workers; i++) {
 		struct job *job = loop.slots[i];
 
 		if (job && job->process)
-			take_job(job, &loop.polled[POLL_JOBS + 3 * (size_t)i]);
+			take_job(job);
 		/* It may be another one by now. */
 		job = loop.slots[i];
 		if (job && job->due <= now)
@@ -499,8 +511,8 @@ int loop_run(void)
 	bool more = true, printed = false;
 
 	loop.slots = must(calloc(map_options.workers, sizeof(struct job *)));
-	loop.polled = must(calloc(POLL_JOBS + 3 * (size_t)map_options.workers,
-				  sizeof(*loop.polled)));
+	loop.polled = must(
+		calloc(4 + 3 * (size_t)map_options.workers, sizeof(*loop.polled)));
 	loop.blocked = -1;
 	outputs_open(map_options.workers);
 	if (map_options.output == OUTPUT_LINES)

@@ -71,8 +71,9 @@ struct job {
 	bool delayed; /* it waits for a process or a descriptor, and not for keep_look() */
 	bool gone;    /* its first process has ended, and others may yet */
 	tine_process *process;
-	int pipes[2];	/* -1: they have ended */
-	int results[2]; /* files of --results, or -1 */
+	int pipes[2];	  /* -1: they have ended */
+	size_t polled[3]; /* loop.c's: where these are polled, and the process */
+	int results[2];	  /* files of --results, or -1 */
 	struct output *output;
 	struct bytes lines[2]; /* with --output lines: what has no newline yet */
 

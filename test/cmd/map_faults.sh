@@ -136,6 +136,13 @@ out, err = made.communicate()
 assert made.returncode == 1 and b"4 of 4" in err, err
 assert out.startswith(b"a\n") and len(out) > 200000, len(out)
 '
+try "with few descriptors fewer jobs run at a time" '
+import resource
+for most in 40, 24:
+    code, out, err = run("-j", "30", "-c", "sleep 0.05; echo $1", text="".join(f"{i}\n" for i in range(30)),
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most)))
+    assert (code, out.split(), err) == (0, [str(i) for i in range(30)], ""), (code, out, err)
+'
 try "a job that wants the terminal is ended and named; one that was stopped is not" '
 import pty
 def on_terminal(*words, between=lambda: None):
