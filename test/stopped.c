@@ -2,6 +2,7 @@
 /* A process is stopped within a call; those of others keep their deadlines. */
 #include "memory/heap.h"
 #include "memory/owned.h"
+#include "queue/mend.h"
 #include "step.h"
 #include "sync/member.h"
 
@@ -380,35 +381,28 @@ TEST_LIMIT(signals_end_the_wait_for_a_permit, 600)
 static void get_with_signals(void *queue)
 {
 	char buf[8];
-	ssize_t len;
 
 	have_signals();
-	len = tine_queue_get(queue, buf, sizeof(buf), TINE_FOREVER);
-	CHECK(len == -EINTR || len == -ENOMEM);
+	CHECK_EQ(tine_queue_get(queue, buf, sizeof(buf), TINE_FOREVER), -EINTR);
 }
 
-static void get_in_vain(void *queue)
+static void stop_with_lock(void *queue)
 {
-	char buf[8];
-
-	CHECK_EQ(tine_queue_get(queue, buf, sizeof(buf), TINE_NOWAIT), -ETIMEDOUT);
+	CHECK(member_self() != NULL);
+	CHECK_EQ(queue_lock(queue, TINE_FOREVER), 0);
+	raise(SIGSTOP);
 }
 
-static void get_with_signals_beside(void *queue, long step)
-{
-	(void)step;
-	test_call_beside(get_with_signals, queue);
-}
-
-TEST_LIMIT(signals_end_the_wait_for_a_message, 600)
+TEST_LIMIT(signals_end_the_wait_for_a_desk, 60)
 {
 	tine_queue *queue;
+	pid_t pid;
 
 	CHECK_EQ(tine_queue_new(&queue, 8, NULL), 0);
-	CHECK(test_stop_some_steps(&(struct stops){ be_member, get_in_vain,
-						    get_with_signals_beside, NULL,
-						    false },
-				   queue, 150) >= 30);
+	pid = test_fork(stop_with_lock, queue);
+	CHECK_EQ(waitpid(pid, NULL, WUNTRACED), pid);
+	test_call_beside(get_with_signals, queue);
+	test_kill(pid);
 	tine_queue_free(queue);
 }
 
