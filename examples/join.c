@@ -13,25 +13,24 @@ static struct queues {
 
 static int square(const char *name)
 {
-	int err = tine_family_join(TINE_FAMILY_INHERITED);
+	int err = tine_family_join(TINE_FAMILY_INHERITED) ||
+		  tine_family_find((void **)&queues, name) ||
+		  tine_queue_join(queues->squares);
 	long n;
 
-	err = err ? err : tine_family_find((void **)&queues, name);
-	err = err ? err : tine_queue_join(queues->squares);
 	while (!err && tine_queue_get(queues->numbers, &n, sizeof(n), TINE_FOREVER) > 0) {
 		n *= n;
 		err = tine_queue_put(queues->squares, &n, sizeof(n), TINE_FOREVER);
 	}
-	return err != 0;
+	return err;
 }
 
 static int make_queues(void)
 {
-	tine_queue_opts opts = { .producers = WORKERS };
-
 	queues = tine_shared_new(1, sizeof(*queues));
 	return !queues || tine_queue_new(&queues->numbers, sizeof(long), NULL) ||
-	       tine_queue_new(&queues->squares, sizeof(long), &opts);
+	       tine_queue_new(&queues->squares, sizeof(long),
+			      &(tine_queue_opts){ .producers = WORKERS });
 }
 
 int main(int argc, char **argv)
@@ -40,21 +39,21 @@ int main(int argc, char **argv)
 	char name[TINE_FAMILY_NAME];
 	tine_command worker = { .argv = (const char *[]){ argv[0], name, NULL },
 				.family = true };
-	long sum = 0, n;
-	int err;
+	long err, got = 1, sum = 0, n = 0;
 
 	if (argc > 1)
 		return square(argv[1]);
 	err = make_queues() || tine_family_name(name, queues);
 	for (int i = 0; i < WORKERS && !err; i++)
 		err = tine_process_spawn(&process[i], &worker, NULL);
-	for (n = 1; n <= 1000 && !err; n++)
+	while (++n <= 1000 && !err)
 		err = tine_queue_put(queues->numbers, &n, sizeof(n), TINE_FOREVER);
 	err = err || tine_queue_close(queues->numbers);
-	while (!err && tine_queue_get(queues->squares, &n, sizeof(n), TINE_FOREVER) > 0)
-		sum += n;
-	printf("%ld%s\n", sum, err ? ", and then an error" : "");
+	/* A worker that ends before tine_queue_join() is no producer: hence a deadline. */
+	for (n = 0; !err && got > 0; sum += n, n = 0)
+		got = tine_queue_get(queues->squares, &n, sizeof(n), tine_after(20000));
+	printf("%ld%s\n", sum, err || got ? ", and then an error" : "");
 	for (int i = 0; i < WORKERS; i++)
 		tine_process_free(process[i]);
-	return err;
+	return err || got;
 }
