@@ -11,6 +11,9 @@
  *	locked	a ring under one lock, with two conditions
  *	mq	a message queue of POSIX
  *	pipe	of the system, one write and one read for a message or a batch
+ *	any	tine_queue_put(), tine_queue_get() of messages of any length
+ *	place	the same, written and read where it lies: one copy in, and none out
+ *	stream	a pipe, of one to one: as many writes and reads as a message takes
  */
 #include "queue.h"
 #include "bench.h"
@@ -536,6 +539,69 @@ ALWAYS_INLINE size_t pipe_get(char *messages, size_t len, size_t n)
 
 CARRIER(pipe)
 
+/* ---- any, place and stream --------------------------------------------------------- */
+
+static void any_make(size_t len)
+{
+	(void)len;
+	tine_make(0);
+}
+
+#define any_put tine_put
+#define any_get tine_get
+
+CARRIER(any)
+
+#define place_make any_make
+
+ALWAYS_INLINE void place_put(const char *message, size_t len, size_t n)
+{
+	void *mem;
+
+	(void)n;
+	check(tine_queue_reserve(tine, len, &mem) == 0, "reserve");
+	memcpy(mem, message, len);
+	check(tine_queue_commit(tine, mem, len, TINE_FOREVER) == 0, "commit");
+}
+
+ALWAYS_INLINE size_t place_get(char *message, size_t len, size_t n)
+{
+	const void *msg;
+
+	(void)n;
+	check(tine_queue_take(tine, &msg, TINE_FOREVER) == (ssize_t)len, "take");
+	memcpy(message, msg, sizeof(uint64_t));
+	check(tine_queue_release(tine, msg) == 0, "release");
+	return 1;
+}
+
+CARRIER(place)
+
+static void stream_make(size_t len)
+{
+	(void)len;
+	check(pipe(pipe_end) == 0, "pipe");
+	/* As large as an ordinary user may have it. */
+	(void)!fcntl(pipe_end[1], F_SETPIPE_SZ, 1 << 20);
+}
+
+ALWAYS_INLINE void stream_put(const char *message, size_t len, size_t n)
+{
+	(void)n;
+	for (ssize_t done; len > 0; message += done, len -= (size_t)done)
+		check((done = write(pipe_end[1], message, len)) > 0, "write");
+}
+
+ALWAYS_INLINE size_t stream_get(char *message, size_t len, size_t n)
+{
+	(void)n;
+	for (ssize_t done; len > 0; message += done, len -= (size_t)done)
+		check((done = read(pipe_end[0], message, len)) > 0, "read");
+	return 1;
+}
+
+CARRIER(stream)
+
 /* ------------------------------------------------------------------------------------ */
 
 #define lease_make tine_make
@@ -547,10 +613,17 @@ CARRIER(pipe)
 int main(int argc, char **argv)
 {
 	static const struct carrier carriers[] = {
-		ROW(tine, CAPACITY),   ROW(lease, 1),
-		ROW(bare, CAPACITY),   ROW(plain, CAPACITY),
-		ROW(locked, CAPACITY), ROW(mq, 1),
-		ROW(pipe, CAPACITY),   { 0 },
+		ROW(tine, CAPACITY),
+		ROW(lease, 1),
+		ROW(bare, CAPACITY),
+		ROW(plain, CAPACITY),
+		ROW(locked, CAPACITY),
+		ROW(mq, 1),
+		ROW(pipe, CAPACITY),
+		ROW(any, 1),
+		ROW(place, 1),
+		ROW(stream, 1),
+		{ 0 },
 	};
 
 	return queue_main(argc, argv, carriers);

@@ -673,8 +673,10 @@ typedef struct tine_queue_opts {
 typedef uint64_t tine_lease;
 
 /*
- * Makes a queue. max_len is 1 byte to 1 MiB. This call commits capacity * (max_len + 8)
- * bytes. Returns 0, or -EINVAL, -ENOMEM.
+ * Makes a queue. max_len is 1 byte to 1 MiB, or 0: messages of any length, of which
+ * those of more than 56 bytes lie in blocks of the family's memory. This call commits
+ * capacity * (max_len + 8) bytes, where max_len 0 counts as 64. Returns 0, or -EINVAL,
+ * -ENOMEM.
  */
 TINE_MUST int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *);
 
@@ -747,6 +749,24 @@ TINE_MUST ssize_t tine_queue_put_many(tine_queue *, const void *msgs, size_t n,
 				      int64_t deadline);
 TINE_MUST ssize_t tine_queue_get_many(tine_queue *, void *msgs, size_t n,
 				      int64_t deadline);
+
+/*
+ * For a queue of messages of any length, without a copy. reserve makes room for a message
+ * of len bytes, at least 1, which the caller fills; commit puts it, or less of it, and
+ * then the room is the queue's. If commit fails, the room is the caller's as before.
+ * take stores where the message lies, which is the caller's until release: it may be
+ * written to, and not be freed in any other way. release also gives room back that was
+ * not committed. If the process dies, what it has reserved or taken is freed, and a
+ * message that it has taken is not delivered again. take returns the length, or 0 at the
+ * end of the stream; the others return 0. Errors are those of put and get, and:
+ *   -EINVAL       the queue has a max_len, or len is 0
+ *   -ENOENT       this process has neither reserved nor taken that
+ *   -ETIMEDOUT    of reserve: another process is stopped in an allocation, for a second
+ */
+TINE_MUST int tine_queue_reserve(tine_queue *, size_t len, void **mem);
+TINE_MUST int tine_queue_commit(tine_queue *, void *mem, size_t len, int64_t deadline);
+TINE_MUST ssize_t tine_queue_take(tine_queue *, const void **msg, int64_t deadline);
+int tine_queue_release(tine_queue *, const void *msg);
 
 /*
  * The number of messages that wait to be taken, without those on lease. It may have

@@ -159,6 +159,10 @@ TEST(no_object)
 	REFUSED(tine_queue_put_many(NULL, "x", 1, TINE_NOWAIT));
 	REFUSED(tine_queue_get_many(NULL, buf, 1, TINE_NOWAIT));
 	CHECK_EQ(tine_queue_len(NULL), 0);
+	REFUSED(tine_queue_reserve(NULL, 1, (void **)&lease));
+	REFUSED(tine_queue_commit(NULL, buf, 1, TINE_NOWAIT));
+	REFUSED(tine_queue_take(NULL, (const void **)&lease, TINE_NOWAIT));
+	REFUSED(tine_queue_release(NULL, buf));
 	REFUSED(tine_queue_join(NULL));
 	REFUSED(tine_queue_close(NULL));
 	tine_queue_free(NULL);

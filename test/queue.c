@@ -67,7 +67,6 @@ TEST(what_cannot_be_made)
 					   SIZE_MAX / 16 + 2, ((size_t)1 << 31) + 1 };
 
 	CHECK_EQ(tine_queue_new(NULL, 8, NULL), -EINVAL);
-	CHECK_EQ(tine_queue_new(&queue, 0, NULL), -EINVAL);
 	CHECK_EQ(tine_queue_new(&queue, (1 << 20) + 1, NULL), -EINVAL);
 	CHECK_EQ(tine_queue_new(&queue, SIZE_MAX, NULL), -EINVAL);
 	for (size_t i = 0; i < sizeof(too_many) / sizeof(*too_many); i++) {
@@ -1118,6 +1117,202 @@ TEST(what_the_dead_had_on_lease_is_not_done)
 	CHECK_EQ(get(holder->queue, SOON), 1);
 	CHECK_EQ(tine_queue_drained(holder->queue, SOON), 0);
 	free_holder(holder);
+}
+
+/* ---- messages of any length -------------------------------------------------------- */
+
+static const size_t lengths[] = { 1, 8, 56, 57, 63, 64, 65, 200, 4096, 65536, 5000000 };
+#define LENGTHS (sizeof(lengths) / sizeof(*lengths))
+
+static tine_queue *make_any(size_t capacity)
+{
+	return make_of(0, capacity, 1);
+}
+
+static char *new_text(size_t len)
+{
+	char *text = malloc(len);
+
+	CHECK(text);
+	for (size_t i = 0; i < len; i++)
+		text[i] = (char)(i * 31 + len);
+	return text;
+}
+
+static void put_text(tine_queue *queue, size_t len)
+{
+	char *text = new_text(len);
+
+	CHECK_EQ(tine_queue_put(queue, text, len, TINE_NOWAIT), 0);
+	free(text);
+}
+
+static void is_text(const void *got, size_t len)
+{
+	char *text = new_text(len);
+
+	CHECK(memcmp(got, text, len) == 0);
+	free(text);
+}
+
+TEST(messages_of_any_length)
+{
+	tine_queue *queue = make_any(2 * LENGTHS);
+	char *buf = malloc(lengths[LENGTHS - 1]);
+	tine_lease id;
+
+	for (int leased = 0; leased < 2; leased++) {
+		for (size_t i = 0; i < LENGTHS; i++)
+			put_text(queue, lengths[i]);
+		for (size_t i = 0; i < LENGTHS; i++) {
+			size_t len = lengths[i];
+
+			/* A buffer that is too small leaves it where it is. */
+			CHECK_EQ(tine_queue_get(queue, buf, len - 1, TINE_NOWAIT),
+				 -EMSGSIZE);
+			CHECK_EQ(tine_queue_lease(queue, buf, len - 1, &id, TINE_NOWAIT),
+				 -EMSGSIZE);
+			memset(buf, 0, len);
+			if (!leased) {
+				CHECK_EQ(tine_queue_get(queue, buf, len, TINE_NOWAIT),
+					 len);
+				is_text(buf, len);
+				continue;
+			}
+			for (int n = 0; n < 3; n++) {
+				CHECK_EQ(tine_queue_lease(queue, buf, len, &id,
+							  TINE_NOWAIT),
+					 len);
+				is_text(buf, len);
+				memset(buf, 0, len);
+				if (n < 2)
+					CHECK_EQ(tine_queue_nack(queue, id), 0);
+			}
+			CHECK_EQ(tine_queue_ack(queue, id), 0);
+			CHECK_EQ(tine_queue_ack(queue, id), -ENOENT);
+		}
+		CHECK_EQ(tine_queue_drained(queue, TINE_NOWAIT), 0);
+	}
+	free(buf);
+	tine_queue_free(queue);
+}
+
+TEST(messages_in_place)
+{
+	tine_queue *queue = make_any(2);
+	const void *msg;
+	void *mem;
+
+	for (size_t i = 0; i < LENGTHS; i++) {
+		char *text = new_text(lengths[i]);
+
+		put_text(queue, lengths[i]);
+		CHECK_EQ(tine_queue_take(queue, &msg, TINE_NOWAIT), lengths[i]);
+		is_text(msg, lengths[i]);
+		CHECK_EQ(tine_queue_release(queue, msg), 0);
+		CHECK_EQ(tine_queue_reserve(queue, lengths[i], &mem), 0);
+		memcpy(mem, text, lengths[i]);
+		CHECK_EQ(tine_queue_commit(queue, mem, lengths[i], TINE_NOWAIT), 0);
+		/* It is the queue's now. */
+		CHECK_EQ(tine_queue_commit(queue, mem, lengths[i], TINE_NOWAIT), -ENOENT);
+		CHECK_EQ(tine_queue_release(queue, mem), -ENOENT);
+		CHECK_EQ(tine_queue_take(queue, &msg, TINE_NOWAIT), lengths[i]);
+		CHECK(msg == mem);
+		is_text(msg, lengths[i]);
+		CHECK_EQ(tine_queue_release(queue, msg), 0);
+		free(text);
+	}
+	/* Where there is no room, what was reserved is as it was. */
+	put_text(queue, 100);
+	put_text(queue, 100);
+	CHECK_EQ(tine_queue_reserve(queue, 300, &mem), 0);
+	CHECK_EQ(tine_queue_commit(queue, mem, 300, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(tine_queue_put(queue, queue, 100, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(tine_queue_release(queue, mem), 0);
+	CHECK_EQ(tine_queue_release(queue, mem), -ENOENT);
+	CHECK_EQ(tine_queue_take(queue, &msg, TINE_NOWAIT), 100);
+	CHECK_EQ(tine_queue_close(queue), 0);
+	/* What is in it is freed with it; what was taken is the caller's. */
+	tine_queue_free(queue);
+	tine_shared_free((void *)msg);
+	queue = make_any(2);
+	CHECK_EQ(tine_queue_close(queue), 0);
+	CHECK_EQ(tine_queue_take(queue, &msg, TINE_NOWAIT), 0);
+	tine_queue_free(queue);
+}
+
+TEST(what_a_queue_with_a_length_does_not_do)
+{
+	tine_queue *queue = make(2, 1), *any = make_any(2);
+	const void *msg = NULL;
+	int64_t number = 1;
+	void *mem = NULL;
+
+	CHECK_EQ(tine_queue_reserve(queue, 8, &mem), -EINVAL);
+	CHECK_EQ(tine_queue_commit(queue, &number, 8, TINE_NOWAIT), -EINVAL);
+	CHECK_EQ(tine_queue_take(queue, &msg, TINE_NOWAIT), -EINVAL);
+	CHECK_EQ(tine_queue_release(queue, &number), -EINVAL);
+	CHECK(!mem && !msg);
+	CHECK_EQ(tine_queue_put(queue, any, 100, TINE_NOWAIT), -EMSGSIZE);
+	/* And one without. */
+	CHECK_EQ(tine_queue_put_many(any, &number, 1, TINE_NOWAIT), -EINVAL);
+	CHECK_EQ(tine_queue_get_many(any, &number, 1, TINE_NOWAIT), -EINVAL);
+	CHECK_EQ(tine_queue_reserve(any, 0, &mem), -EINVAL);
+	CHECK_EQ(tine_queue_reserve(any, SIZE_MAX / 2, &mem), -ENOMEM);
+	CHECK_EQ(tine_queue_commit(any, &number, 8, TINE_NOWAIT), -ENOENT);
+	CHECK_EQ(tine_queue_release(any, &number), -ENOENT);
+	CHECK_EQ(tine_queue_take(any, &msg, TINE_NOWAIT), -ETIMEDOUT);
+	tine_queue_free(queue);
+	tine_queue_free(any);
+}
+
+static void pass_texts_on(void *arg)
+{
+	tine_queue **queues = arg;
+	const void *msg;
+	ssize_t len;
+	void *mem;
+
+	while ((len = tine_queue_take(queues[0], &msg, SOON)) > 0) {
+		CHECK_EQ(tine_queue_reserve(queues[1], (size_t)len, &mem), 0);
+		memcpy(mem, msg, (size_t)len);
+		CHECK_EQ(tine_queue_release(queues[0], msg), 0);
+		CHECK_EQ(tine_queue_commit(queues[1], mem, (size_t)len, SOON), 0);
+	}
+	CHECK_EQ(len, 0);
+}
+
+TEST(long_messages_between_processes)
+{
+	tine_queue *queues[2] = { make_any(3), make_of(0, 3, 2) };
+	pid_t pids[2];
+	char buf[4096];
+	size_t n = 0;
+
+	for (int i = 0; i < 2; i++)
+		pids[i] = test_fork(pass_texts_on, queues);
+	for (size_t i = 0; i < 300; i++) {
+		char *text = new_text(i * 7 % 4096 + 1);
+
+		CHECK_EQ(tine_queue_put(queues[0], text, i * 7 % 4096 + 1, SOON), 0);
+		free(text);
+		while (tine_queue_len(queues[1]) == 3) {
+			ssize_t len = tine_queue_get(queues[1], buf, sizeof(buf), SOON);
+
+			CHECK(len > 0);
+			is_text(buf, (size_t)len);
+			n++;
+		}
+	}
+	CHECK_EQ(tine_queue_close(queues[0]), 0);
+	for (ssize_t len; (len = tine_queue_get(queues[1], buf, sizeof(buf), SOON)) > 0;
+	     n++)
+		is_text(buf, (size_t)len);
+	CHECK_EQ(n, 300);
+	for (int i = 0; i < 2; i++)
+		CHECK_EQ(test_reap(pids[i]), 0);
+	tine_queue_free(queues[0]);
+	tine_queue_free(queues[1]);
 }
 
 /* ---- the family -------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 /* The calls of a queue. The protocol is in words.h. */
 #include "queue/queue.h"
 #include "queue/mend.h"
+#include "queue/parcel.h"
 
 #include "base/cpus.h"
 #include "base/deadline.h"
@@ -41,6 +42,14 @@
 #define YIELDS	    4	  /* and then */
 
 static inline bool is_queue(const tine_queue *queue)
+{
+	return queue && (is_near_family(queue) || is_in_family(queue)) &&
+	       __builtin_expect((queue->magic | ANY_LENGTH) == (QUEUE_MAGIC | ANY_LENGTH),
+				1);
+}
+
+/* One whose messages lie in its cells. */
+static inline bool is_plain(const tine_queue *queue)
 {
 	return queue && (is_near_family(queue) || is_in_family(queue)) &&
 	       __builtin_expect(queue->magic == QUEUE_MAGIC, 1);
@@ -471,6 +480,77 @@ static __attribute__((noinline)) ssize_t put(tine_queue *queue, const char *mess
 	return (ssize_t)done;
 }
 
+/* With the desk in hand, so that no other thread of the process is at a send. */
+static ssize_t try_send(tine_queue *queue, struct desk *desk, struct parcel *parcel)
+{
+	uint64_t owner = member_id();
+	ssize_t got;
+
+	parcel->sender = member_sender(owner);
+	if (!parcel->sender || !owned_pass(parcel->block, owner, parcel->sender))
+		return -ENOENT;
+	got = try_put(queue, desk, (char *)parcel, sizeof(*parcel), 1);
+	owned_pass(parcel->block, parcel->sender, got > 0 ? parcel->token : owner);
+	return got;
+}
+
+/* The block is this process's; unless 0 is returned, it still is. */
+static int send_block(tine_queue *queue, void *block, size_t len, int64_t deadline)
+{
+	struct parcel parcel = { .block = block, .len = len, .token = member_token() };
+	struct waiting patience = { 0 };
+	struct desk *desk;
+	ssize_t got;
+	int err = parcel.token ? find_desk(queue, &desk, deadline) : -ENOMEM;
+
+	while (!err) {
+		take_desk(desk);
+		got = may_put(queue, desk);
+		if (got == 0)
+			got = try_send(queue, desk, &parcel);
+		keep_pace(&desk->put_pace, &patience, got > 0);
+		leave_desk(desk);
+		if (got > 0)
+			return 0;
+		err = got == -EAGAIN
+			      ? wait_a_little(queue, &queue->room, &patience, deadline)
+			      : (int)got;
+	}
+	return err;
+}
+
+/* 0; -ENOMEM; -ETIMEDOUT: another process is stopped in an allocation. */
+static int new_block(void **block, size_t len, int64_t deadline)
+{
+	uint64_t id = member_id();
+
+	deadline = earlier(deadline, shared_patience());
+	*block = id ? owned_new(len, id, deadline) : NULL;
+	if (*block)
+		return 0;
+	return id && deadline > TINE_NOWAIT && deadline <= tine_now() ? -ETIMEDOUT
+								      : -ENOMEM;
+}
+
+/* -EMSGSIZE where messages have a length. */
+static __attribute__((noinline)) int put_long(tine_queue *queue, const void *msg,
+					      size_t len, int64_t deadline)
+{
+	void *block;
+	int err;
+
+	if (!queue->any)
+		return -EMSGSIZE;
+	err = new_block(&block, len, deadline);
+	if (err)
+		return err;
+	memcpy(block, msg, len);
+	err = send_block(queue, block, len, deadline);
+	if (err)
+		tine_shared_free(block);
+	return err;
+}
+
 int tine_queue_put(tine_queue *queue, const void *msg, size_t len, int64_t deadline)
 {
 	ssize_t n;
@@ -480,7 +560,7 @@ int tine_queue_put(tine_queue *queue, const void *msg, size_t len, int64_t deadl
 	if (!msg || len == 0 || is_no_deadline(deadline))
 		return -EINVAL;
 	if (len > queue->max_len)
-		return -EMSGSIZE;
+		return put_long(queue, msg, len, deadline);
 	if (put_at_once(queue, msg, len))
 		return 0;
 	n = put(queue, msg, len, 1, deadline);
@@ -492,7 +572,7 @@ ssize_t tine_queue_put_many(tine_queue *queue, const void *msgs, size_t n,
 {
 	if (!is_queue(queue))
 		return not_a_queue(queue);
-	if ((!msgs && n > 0) || is_no_deadline(deadline))
+	if ((!msgs && n > 0) || queue->any || is_no_deadline(deadline))
 		return -EINVAL;
 	return put(queue, msgs, queue->max_len, n, deadline);
 }
@@ -506,12 +586,32 @@ struct sink {
 	size_t n;
 	bool many;
 	tine_lease *lease;
+	bool in_place;
+	void **block; /* where messages have any length: the taken one's, to be freed */
 };
+
+/* Of what a parcel names; 0: there is nothing. */
+static __attribute__((noinline)) ssize_t pour_parcel(const struct sink *sink,
+						     const struct parcel *parcel)
+{
+	if (!parcel_is_whole(parcel))
+		return 0;
+	if (!sink->in_place)
+		memcpy(sink->buf, parcel->block, parcel->len);
+	if (!sink->lease) {
+		if (!parcel_accept(parcel, member_id()))
+			return 0;
+		*sink->block = parcel->block;
+	}
+	return (ssize_t)parcel->len;
+}
 
 /* The result is what it adds. */
 static inline ssize_t pour(const struct sink *sink, char *buf, const void *data,
 			   size_t len)
 {
+	if (sink->block && len == sizeof(struct parcel))
+		return pour_parcel(sink, data);
 	copy(buf, data, len);
 	if (!sink->many)
 		return (ssize_t)len;
@@ -569,6 +669,7 @@ static inline uint64_t count_full(const tine_queue *queue, uint64_t first, uint6
 static inline __attribute__((always_inline)) int64_t
 claim_full(tine_queue *queue, struct desk *desk, const struct sink *sink, uint64_t *first)
 {
+	struct cell *cell;
 	int64_t k;
 	bool fits;
 
@@ -577,9 +678,12 @@ claim_full(tine_queue *queue, struct desk *desk, const struct sink *sink, uint64
 		if (sink->many)
 			fetch(queue, *first, sink->n);
 		k = (int64_t)count_full(queue, *first, sink->n);
+		cell = cell_of(queue, *first);
 		fits = k == 0 ||
-		       word_len(atomic_load_explicit(&cell_of(queue, *first)->word,
-						     memory_order_relaxed)) <= sink->size;
+		       message_len(queue, cell->data,
+				   word_len(atomic_load_explicit(
+					   &cell->word, memory_order_relaxed))) <=
+			       sink->size;
 		if ((k == 0 || !fits) && *first == atomic_load(&queue->head))
 			return fits ? -EAGAIN : -EMSGSIZE;
 	} while (k == 0 || !fits || !claim(&queue->head, &desk->getting, *first, k));
@@ -734,7 +838,7 @@ static ssize_t try_lease(tine_queue *queue, struct desk *desk, const struct sink
 	}
 	cell = cell_of(queue, first);
 	len = word_len(atomic_load_explicit(&cell->word, memory_order_relaxed));
-	if (len > 0)
+	if (len > 0 && message_len(queue, cell->data, len) > 0)
 		got = fill_box(queue, box, first, cell->data, len, sink);
 	else
 		return_box(desk, box);
@@ -748,12 +852,19 @@ static ssize_t take_stray(tine_queue *queue, struct desk *desk, const struct sin
 {
 	struct box *box = NULL;
 	struct stray stray;
+	size_t len;
 	ssize_t got;
 
 	if (!queue_find_stray(queue, &stray))
 		return -EAGAIN;
-	if (stray.len > sink->size)
+	len = message_len(queue, stray.data, stray.len);
+	if (len > sink->size)
 		return -EMSGSIZE;
+	if (len == 0) {
+		queue_note_stray(queue, &stray, NULL);
+		queue_take_noted(queue);
+		return 0;
+	}
 	if (sink->lease && stray.box) {
 		/* It stays in its box, under another name. */
 		stray.taken = box_word(HELD, stray.len, box_generation(stray.was) + 1,
@@ -899,13 +1010,30 @@ static inline ssize_t get_at_once(tine_queue *queue, void *buf, size_t size,
 	return got;
 }
 
+static __attribute__((noinline)) ssize_t get_any(tine_queue *queue, void *buf,
+						 size_t size, int64_t deadline)
+{
+	void *block = NULL;
+	struct sink sink = { .buf = buf, .size = size, .n = 1, .block = &block };
+	ssize_t got;
+
+	if (!is_queue(queue))
+		return not_a_queue(queue);
+	if ((!buf && size > 0) || is_no_deadline(deadline))
+		return -EINVAL;
+	got = get(queue, &sink, deadline);
+	if (block)
+		tine_shared_free(block);
+	return got;
+}
+
 ssize_t tine_queue_get(tine_queue *queue, void *buf, size_t size, int64_t deadline)
 {
 	struct sink sink = { .buf = buf, .size = size, .n = 1 };
 	ssize_t got;
 
-	if (!is_queue(queue))
-		return not_a_queue(queue);
+	if (!is_plain(queue))
+		return get_any(queue, buf, size, deadline);
 	if ((!buf && size > 0) || is_no_deadline(deadline))
 		return -EINVAL;
 	got = get_at_once(queue, buf, size, deadline);
@@ -917,12 +1045,16 @@ ssize_t tine_queue_get(tine_queue *queue, void *buf, size_t size, int64_t deadli
 ssize_t tine_queue_lease(tine_queue *queue, void *buf, size_t size, tine_lease *lease,
 			 int64_t deadline)
 {
+	void *block = NULL;
 	struct sink sink = { .buf = buf, .size = size, .n = 1, .lease = lease };
 
 	if (!is_queue(queue))
 		return not_a_queue(queue);
 	if ((!buf && size > 0) || !lease || is_no_deadline(deadline))
 		return -EINVAL;
+	/* Which it does not take. */
+	if (queue->any)
+		sink.block = &block;
 	return get(queue, &sink, deadline);
 }
 
@@ -932,7 +1064,7 @@ ssize_t tine_queue_get_many(tine_queue *queue, void *msgs, size_t n, int64_t dea
 
 	if (!is_queue(queue))
 		return not_a_queue(queue);
-	if (!msgs || n == 0 || is_no_deadline(deadline))
+	if (!msgs || n == 0 || queue->any || is_no_deadline(deadline))
 		return -EINVAL;
 	sink.size = queue->max_len;
 	if (n > MOST_AT_ONCE)
@@ -960,19 +1092,35 @@ static int find_lease(tine_queue *queue, tine_lease lease, struct desk **desk,
 		       : -ENOENT;
 }
 
+/* The block of the message on lease, which is this process's now; NULL: there is none. */
+static void *accept_leased(tine_queue *queue, tine_lease lease, uint64_t word)
+{
+	struct parcel parcel;
+
+	if (!is_parcel(queue, word_len(word)))
+		return NULL;
+	parcel = *(struct parcel *)box_at(queue, lease & UINT32_MAX)->data;
+	return parcel_accept(&parcel, member_id()) ? parcel.block : NULL;
+}
+
 int tine_queue_ack(tine_queue *queue, tine_lease lease)
 {
 	struct desk *desk;
+	void *block;
 	uint64_t word;
 	int err = is_queue(queue) ? find_lease(queue, lease, &desk, &word)
 				  : not_a_queue(queue);
 
 	if (err)
 		return err;
+	block = accept_leased(queue, lease, word);
+	if (block)
+		tine_shared_free(block);
+	/* If it ran out just now, and the block was ours, a hole is what comes back. */
 	if (!atomic_compare_exchange_strong(&box_at(queue, lease & UINT32_MAX)->word,
 					    &word,
 					    box_word(FREE, 0, box_generation(word), 0)))
-		return -ENOENT;
+		return block ? 0 : -ENOENT;
 	count_acked(desk);
 	/* Those who wait for the end of the stream, for a box, or for all to be done. */
 	if (all_closed(queue) ||
@@ -1000,6 +1148,72 @@ int tine_queue_nack(tine_queue *queue, tine_lease lease)
 	if (!ended)
 		return -ENOENT;
 	queue_wake_all(queue);
+	return 0;
+}
+
+/* ---- messages in place ------------------------------------------------------------- */
+
+int tine_queue_reserve(tine_queue *queue, size_t len, void **mem)
+{
+	void *block;
+	int err;
+
+	if (!is_queue(queue))
+		return not_a_queue(queue);
+	if (!queue->any || !mem || len == 0)
+		return -EINVAL;
+	err = new_block(&block, len, shared_patience());
+	if (!err)
+		*mem = block;
+	return err;
+}
+
+int tine_queue_commit(tine_queue *queue, void *mem, size_t len, int64_t deadline)
+{
+	if (!is_queue(queue))
+		return not_a_queue(queue);
+	if (!queue->any || !mem || len == 0 || is_no_deadline(deadline))
+		return -EINVAL;
+	if (owned_by(mem) != member_id())
+		return -ENOENT;
+	return send_block(queue, mem, len, deadline);
+}
+
+ssize_t tine_queue_take(tine_queue *queue, const void **msg, int64_t deadline)
+{
+	void *block = NULL, *small;
+	struct sink sink = {
+		.size = SIZE_MAX, .n = 1, .in_place = true, .block = &block
+	};
+	ssize_t got;
+	int err;
+
+	if (!is_queue(queue))
+		return not_a_queue(queue);
+	if (!queue->any || !msg || is_no_deadline(deadline))
+		return -EINVAL;
+	/* Of one that lies in its cell. */
+	err = new_block(&small, MOST_INLINE, deadline);
+	if (err)
+		return err;
+	sink.buf = small;
+	got = get(queue, &sink, deadline);
+	if (got > 0)
+		*msg = block ? block : small;
+	if (got <= 0 || block)
+		tine_shared_free(small);
+	return got;
+}
+
+int tine_queue_release(tine_queue *queue, const void *msg)
+{
+	if (!is_queue(queue))
+		return not_a_queue(queue);
+	if (!queue->any || !msg)
+		return -EINVAL;
+	if (owned_by(msg) != member_id())
+		return -ENOENT;
+	tine_shared_free((void *)msg);
 	return 0;
 }
 
@@ -1177,10 +1391,13 @@ static int measure(tine_queue *shape, size_t max_len, const tine_queue_opts *opt
 {
 	uint64_t cells = 1;
 
-	if (max_len == 0 || max_len > MAX_LEN || (opts && !ROOM_IS_ZERO(opts)) ||
+	if (max_len > MAX_LEN || (opts && !ROOM_IS_ZERO(opts)) ||
 	    (opts && (opts->lease_ms < 0 || opts->lease_ms > MOST_LEASE_MS)))
 		return -EINVAL;
-	shape->max_len = max_len;
+	shape->any = max_len == 0;
+	shape->max_len = shape->any ? MOST_INLINE : max_len;
+	if (shape->any)
+		max_len = sizeof(struct parcel);
 	shape->stride = sizeof(struct cell) + (max_len + 7) / 8 * 8;
 	shape->box_stride = sizeof(struct box) + (max_len + 7) / 8 * 8;
 	shape->producers = opts && opts->producers ? opts->producers : 1;
@@ -1212,6 +1429,7 @@ int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *opts
 	if (!queue)
 		return -ENOMEM;
 	queue->max_len = shape.max_len;
+	queue->any = shape.any;
 	queue->stride = shape.stride;
 	queue->box_stride = shape.box_stride;
 	queue->capacity = shape.capacity;
@@ -1225,15 +1443,33 @@ int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *opts
 	for (uint64_t i = 0; i <= queue->mask; i++)
 		atomic_store_explicit(&cell_of(queue, i)->word, cell_word(FREE, 0, i),
 				      memory_order_relaxed);
-	queue->magic = QUEUE_MAGIC;
+	queue->magic = QUEUE_MAGIC | (queue->any ? ANY_LENGTH : 0);
 	*out = queue;
 	return 0;
+}
+
+static void free_parcel(tine_queue *queue, const void *data, uint64_t word)
+{
+	if ((word_state(word) == FULL || word_state(word) == STRAY ||
+	     word_state(word) == HELD) &&
+	    is_parcel(queue, word_len(word)) && parcel_is_whole(data))
+		tine_shared_free(((const struct parcel *)data)->block);
+}
+
+static void free_parcels(tine_queue *queue)
+{
+	for (uint64_t i = 0; i <= queue->mask; i++)
+		free_parcel(queue, cell_of(queue, i)->data, cell_of(queue, i)->word);
+	for (uint64_t i = 0; i < queue->capacity && box_at(queue, 0); i++)
+		free_parcel(queue, box_at(queue, i)->data, box_at(queue, i)->word);
 }
 
 void tine_queue_free(tine_queue *queue)
 {
 	if (!is_queue(queue))
 		return;
+	if (queue->any)
+		free_parcels(queue);
 	queue->magic = 0;
 	for (unsigned i = 0; i < MEMBERS / DESK_GROUP; i++)
 		tine_shared_free(atomic_load(&queue->group[i]));

@@ -108,11 +108,13 @@
 #include "wait/sleepers.h"
 
 #define MAX_LEN	     ((size_t)1 << 20)
+#define MOST_INLINE  56 /* bytes, where messages have any length */
 #define DESK_GROUP   64
 #define NO_CLAIM     0
 #define MOST_AT_ONCE 4096 /* messages in one claim */
 
-#define QUEUE_MAGIC  0x7571
+#define QUEUE_MAGIC  0x7570
+#define ANY_LENGTH   1 /* added to it where messages have any length */
 
 enum state { FREE, FULL, STRAY, TAKING, HELD };
 enum role { PRODUCES = 1, CLOSING = 2, CLOSED = 4 };
@@ -176,6 +178,7 @@ struct tine_queue {
 	uint64_t capacity, mask; /* messages; cells - 1 */
 	unsigned producers;
 	uint16_t magic; /* QUEUE_MAGIC, until it is freed */
+	bool any;	/* messages have any length (parcel.h) */
 	bool spins;	/* there is another processor that may do what is waited for */
 	int64_t nap;	/* the first, of who waits */
 	int64_t sleep;	/* the longest, of who is woken at deaths */

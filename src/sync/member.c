@@ -14,15 +14,20 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#define GRACE  INT64_C(1000000) /* for other threads, past a deadline */
-#define ADOPT  INT64_C(10000000)
-#define RELOOK INT64_C(100000000) /* at a process whose first thread has ended */
-#define APART  INT64_C(5000000)	  /* looks at /proc, on the average */
-#define GROUP  64		  /* records that are allocated at once */
-#define GROUPS (MEMBERS / GROUP)
+#define GRACE	    INT64_C(1000000) /* for other threads, past a deadline */
+#define ADOPT	    INT64_C(10000000)
+#define RELOOK	    INT64_C(100000000) /* at a process whose first thread has ended */
+#define APART	    INT64_C(5000000)   /* looks at /proc, on the average */
+#define GROUP	    64		       /* records that are allocated at once */
+#define GROUPS	    (MEMBERS / GROUP)
+
+#define SENDER_BITS 40 /* of an id, below the number of a send */
+#define SENDS	    ((UINT64_C(1) << 20) - 1)
+#define IS_TOKEN    (UINT64_C(1) << 60) /* no bond has such a number */
 
 struct members {
 	_Atomic uint64_t bonds;	 /* numbers given out */
+	_Atomic uint64_t tokens; /* the same */
 	_Atomic uint32_t high;	 /* records below it were taken once */
 	_Atomic uint32_t next;	 /* to be looked at in /proc */
 	_Atomic int64_t asked;	 /* /proc; later by what has been saved since */
@@ -214,6 +219,11 @@ bool member_ended(uint64_t id)
 	return member_gone(id);
 }
 
+static bool owner_gone(uint64_t owner)
+{
+	return member_gone(owner & ((UINT64_C(1) << SENDER_BITS) - 1));
+}
+
 unsigned members_sweep(void)
 {
 	struct members *members = table();
@@ -236,9 +246,31 @@ unsigned members_sweep(void)
 	}
 	if (headless)
 		n += look_at_headless(members, high);
-	owned_bury(member_gone);
+	owned_bury(owner_gone);
 	return n;
 }
+
+/* ---- owners of blocks -------------------------------------------------------------- */
+
+uint64_t member_sender(uint64_t id)
+{
+	static _Atomic uint64_t sends;
+
+	if (id >> SENDER_BITS)
+		return 0;
+	return id | (atomic_fetch_add(&sends, 1) % SENDS + 1) << SENDER_BITS;
+}
+
+uint64_t member_token(void)
+{
+	struct members *members = table();
+
+	if (!members)
+		return 0;
+	return OWNED_BY_OBJECT | IS_TOKEN | (atomic_fetch_add(&members->tokens, 1) + 1);
+}
+
+/* ------------------------------------------------------------------------------------ */
 
 static void sweep_before_growth(void)
 {

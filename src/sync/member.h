@@ -134,6 +134,14 @@ uint32_t members_buried(void);
  */
 unsigned members_watch(struct futex_waitv words[static WATCHED], uint32_t buried);
 
+/*
+ * Owners of a block (memory/owned.h) on its way. As long as the member lives, one that it
+ * has not used for a million calls; and one that nobody in the family has or had. 0: no
+ * memory.
+ */
+uint64_t member_sender(uint64_t id);
+uint64_t member_token(void);
+
 /* The bond's number, given now if it has none; 0: no memory. */
 uint64_t bond_number(member_bond *);
 uint32_t bond_deaths(member_bond *);
