@@ -536,7 +536,12 @@ typedef struct tine_process_opts {
 typedef struct tine_exit {
 	int code;   /* 0 to 255, or -1 if a signal ended the process */
 	int signal; /* the signal that ended the process, or 0 */
-	uint64_t reserved[3];
+	/*
+	 * Of a job that crashed (SIGSEGV, SIGBUS, SIGILL, SIGFPE): the address that the
+	 * system gives, see sigaction(2), if the job has no handler of its own. Else 0.
+	 */
+	uint64_t address;
+	uint64_t reserved[2];
 } tine_exit;
 
 /*
@@ -1150,6 +1155,12 @@ TINE_MUST int tine_pool_fd(tine_pool *);
  * nothing. Returns 0.
  */
 int tine_pool_cancel(tine_pool *);
+
+/*
+ * Inside a job, and in .init: the number of the worker, from 0 to .workers - 1; a worker
+ * that replaces another has the number of that. Elsewhere -1.
+ */
+int tine_worker_index(void);
 
 /* Inside a job: true if its results are no longer wanted. One load, for inner loops. */
 extern const uint32_t *tine_cancel_word_;

@@ -498,6 +498,8 @@ void desk_mend(struct ledger *ledger, unsigned id, tine_exit how, bool starved)
 	uint32_t index = index_of(at), done = done_of(at);
 	uint32_t many = ledger->map.work == RANGES ? range_low(range) - index : 1;
 
+	if (how.signal)
+		how.address = atomic_load(&desk->address);
 	trace_death(ledger, id, how, verdict_on(desk, starved));
 	mend_tickets(ledger, id, how, starved);
 	if (is_running(at) && !mend_job(ledger, desk, index, many, how, starved)) {
@@ -506,6 +508,7 @@ void desk_mend(struct ledger *ledger, unsigned id, tine_exit how, bool starved)
 	}
 	atomic_store(&desk->range, range_of(index, range_high(range)));
 	atomic_store(&desk->at, at_of(index, done, false));
+	atomic_store(&desk->address, 0);
 	atomic_store(&desk->ended, 0);
 }
 

@@ -114,7 +114,8 @@ struct pool_desk {
 	_Atomic uint32_t chunk;	  /* jobs to take up next; the worker, and the dealer */
 	_Atomic uint64_t ticket; /* the number of the ticket it is in, or 0; the worker */
 	_Atomic int64_t begun;	 /* the job, where it has a limit; the worker */
-	_Atomic uint64_t born;	 /* bytes it had to begin with; the worker */
+	_Atomic uint64_t address; /* of its crash; the worker, in a handler of signals */
+	_Atomic uint64_t born;	  /* bytes it had to begin with; the worker */
 	/* What others write. */
 	_Alignas(64) _Atomic uint32_t wake; /* futex: counts up to wake the worker */
 	_Atomic uint32_t seat;		    /* the nursery; READY: the worker */

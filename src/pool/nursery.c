@@ -490,6 +490,7 @@ int nursery_main(void *arg, int lifeline)
 	sigfillset(&set);
 	sigprocmask(SIG_SETMASK, &set, &nursery.jobs_mask);
 	default_handlers();
+	watch_crashes();
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	nursery.deaths = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -12,6 +12,7 @@
 #include "process/child.h"
 #include "sync/member.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <string.h>
@@ -64,10 +65,50 @@ static bool is_mapped(struct worker *worker, tine_fn *fn)
 
 /* This process was forked by a job: whatever returns here, the worker answers. */
 static bool is_stray;
+static struct pool_desk *own_desk; /* of a worker; else NULL */
+static int own_index = -1;
 
 static void become_stray(void)
 {
 	is_stray = true;
+	own_desk = NULL;
+	own_index = -1;
+}
+
+int tine_worker_index(void)
+{
+	return own_index;
+}
+
+/*
+ * The handler is gone when this runs: back at the instruction that crashed, the process
+ * ends as it would have, and leaves the same core. What somebody sent is sent again.
+ */
+static void note_crash(int signal, siginfo_t *info, void *context)
+{
+	(void)context;
+	if (info->si_code <= 0)
+		raise(signal);
+	else if (own_desk)
+		atomic_store(&own_desk->address, (uintptr_t)info->si_addr);
+}
+
+/* On a stack of its own, since a crash may be for want of stack. */
+void watch_crashes(void)
+{
+	static const int crashes[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE };
+	static char stack[32768];
+	const stack_t other = { .ss_sp = stack, .ss_size = sizeof(stack) };
+	struct sigaction before, action = { .sa_sigaction = note_crash,
+					    .sa_flags = SA_SIGINFO | SA_ONSTACK |
+							SA_RESETHAND | SA_NODEFER };
+
+	if (sigaltstack(&other, NULL) != 0)
+		return;
+	for (size_t i = 0; i < sizeof(crashes) / sizeof(*crashes); i++)
+		if (sigaction(crashes[i], NULL, &before) == 0 &&
+		    before.sa_handler == SIG_DFL)
+			sigaction(crashes[i], &action, NULL);
 }
 
 FILL_ATFORK static void fill_worker_slot(void)
@@ -468,6 +509,8 @@ int worker_main(struct ledger *ledger, unsigned id)
 	if (cpus_sharers < MAX_WORKERS)
 		cpus_sharers *= ledger->workers;
 	is_stray = false;
+	own_desk = worker.desk;
+	own_index = (int)id;
 	err = ledger->init ? ledger->init(ledger->init_arg) : 0;
 	if (is_stray)
 		_exit(1);

@@ -4,6 +4,9 @@
 
 #include "pool/ledger.h"
 
+/* In the nursery, for all workers: where one crashes is noted. */
+void watch_crashes(void);
+
 /*
  * Sits at the desk and works until it dies; returns to retire, with a child's exit code.
  */
