@@ -16,6 +16,7 @@
 #include "map/gate.h"
 #include "map/input.h"
 #include "map/job.h"
+#include "map/polls.h"
 #include "map/show.h"
 #include "map/signals.h"
 #include "map/strays.h"
@@ -50,8 +51,7 @@ static struct {
 
 	int blocked; /* the descriptor that output waits for, or -1 */
 	int signals;
-	struct pollfd *polled;
-	size_t polled_count, input; /* input: which of them, or 0 */
+	size_t signalled, input; /* where they are polled */
 } loop;
 
 /* ---- ends -------------------------------------------------------------------------- */
@@ -379,43 +379,28 @@ static void take_end(struct job *job)
 		finish_job(job);
 }
 
-/* Where it is among them; 0: nowhere. There are no more than descriptors are allowed. */
-static size_t add_polled(int fd, short events)
-{
-	if (fd < 0)
-		return 0;
-	loop.polled[loop.polled_count] = (struct pollfd){ .fd = fd, .events = events };
-	return loop.polled_count++;
-}
-
-static bool came(size_t at)
-{
-	return at > 0 && loop.polled[at].revents;
-}
-
 static bool reads(const struct job *job)
 {
 	return loop.blocked < 0 || !job_streams(job);
 }
 
-static void fill_polled(void)
+static void fill_polls(void)
 {
-	loop.polled_count = 0;
-	add_polled(loop.signals, POLLIN);
-	loop.input = add_polled(loop.wanted && !loop.stopping ? STDIN_FILENO : -1,
-				POLLIN);
-	add_polled(loop.blocked, POLLOUT);
-	add_polled(may_start() ? gate_fd() : -1, POLLIN);
+	polls_clear();
+	loop.signalled = polls_add(loop.signals, POLLIN);
+	loop.input = polls_add(loop.wanted && !loop.stopping ? STDIN_FILENO : -1, POLLIN);
+	polls_add(loop.blocked, POLLOUT);
+	polls_add(may_start() ? gate_fd() : -1, POLLIN);
 	for (unsigned i = 0; i < map_options.workers; i++) {
 		struct job *job = loop.slots[i];
 
 		if (!job || !job->process)
 			continue;
-		job->polled[2] = add_polled(
-			job->gone ? -1 : tine_process_fd(job->process), POLLIN);
+		job->polled[2] = polls_add(job->gone ? -1 : tine_process_fd(job->process),
+					   POLLIN);
 		for (int k = 0; k < 2; k++)
-			job->polled[k] = add_polled(reads(job) ? job->pipes[k] : -1,
-						    POLLIN);
+			job->polled[k] = polls_add(reads(job) ? job->pipes[k] : -1,
+						   POLLIN);
 	}
 }
 
@@ -430,34 +415,26 @@ static int64_t first_due(int64_t due)
 static void take_job(struct job *job)
 {
 	for (int k = 0; k < 2; k++)
-		if (came(job->polled[k]) && job->pipes[k] >= 0)
+		if (polls_came(job->polled[k]) && job->pipes[k] >= 0)
 			check_file(job_read(job, k));
-	if (came(job->polled[2]) || (job->gone && job->pipes[0] < 0 && job->pipes[1] < 0))
+	if (polls_came(job->polled[2]) ||
+	    (job->gone && job->pipes[0] < 0 && job->pipes[1] < 0))
 		take_end(job);
 }
 
 static void wait_for_something(int64_t due)
 {
-	struct timespec ts = { 0 };
-	int64_t now = tine_now();
+	int64_t now;
 
 	if (may_start() && gate_due() < due)
 		due = gate_due();
 	due = first_due(due);
-	fill_polled();
-	if (due > now) {
-		ts.tv_sec = (due - now) / MAP_SECOND;
-		ts.tv_nsec = (due - now) % MAP_SECOND;
-	}
-	if (ppoll(loop.polled, loop.polled_count, due == TINE_FOREVER ? NULL : &ts,
-		  NULL) < 0) {
-		if (errno != EINTR)
-			_Exit(complain(BROKEN, "map: poll: %s", strerror(errno)));
+	fill_polls();
+	if (!polls_wait(due))
 		return;
-	}
-	if (loop.polled[0].revents)
+	if (polls_came(loop.signalled))
 		take_signals();
-	if (came(loop.input))
+	if (polls_came(loop.input))
 		input_read();
 	now = tine_now();
 	for (unsigned i = 0; i < map_options.workers; i++) {
@@ -511,8 +488,7 @@ int loop_run(void)
 	bool more = true, printed = false;
 
 	loop.slots = must(calloc(map_options.workers, sizeof(struct job *)));
-	loop.polled = must(
-		calloc(4 + 3 * (size_t)map_options.workers, sizeof(*loop.polled)));
+	polls_open(4 + 3 * (size_t)map_options.workers);
 	loop.blocked = -1;
 	outputs_open(map_options.workers);
 	if (map_options.output == OUTPUT_LINES)
