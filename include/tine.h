@@ -126,7 +126,7 @@ unsigned tine_cpus(void);
  */
 TINE_MUST void *tine_shared_new(size_t n, size_t size);
 
-/* As tine_shared_new(1, size), but not zeroed: the bytes may be those of a freed block. */
+/* As tine_shared_new(1, size), not zeroed: the bytes may be those of a freed block. */
 TINE_MUST void *tine_shared_raw(size_t size);
 
 /*
@@ -898,23 +898,25 @@ typedef struct tine_task {
 } tine_task;
 /* clang-format off */
 #define TINE_TASK(fn, In, Out) \
-	{ #fn, fn, sizeof(In), sizeof(Out), __FILE__, 0, 0, NULL, NULL, NULL, NULL, 0, { 0 }, \
-	  { 0 } }
+	{ #fn, fn, sizeof(In), sizeof(Out), __FILE__, 0, 0, NULL, NULL, NULL, NULL, 0, \
+	  { 0 }, { 0 } }
 #define TINE_TASK_IN(fn, In) \
-	{ #fn, fn, sizeof(In), 0, __FILE__, 0, 0, NULL, NULL, NULL, NULL, 0, { 0 }, { 0 } }
+	{ #fn, fn, sizeof(In), 0, __FILE__, 0, 0, NULL, NULL, NULL, NULL, 0, { 0 }, \
+	  { 0 } }
 /* With a name of the caller's own, which other programs may use for the same work. */
 #define TINE_TASK_NAMED(name, fn, In, Out, version) \
-	{ name, fn, sizeof(In), sizeof(Out), NULL, 0, 0, NULL, NULL, NULL, NULL, version, \
-	  { 0 }, { 0 } }
+	{ name, fn, sizeof(In), sizeof(Out), NULL, 0, 0, NULL, NULL, NULL, NULL, \
+	  version, { 0 }, { 0 } }
 /* Functions of an index, or of ranges of them, and an argument; with a result to join. */
 #define TINE_TASK_EACH(each, Arg) \
-	{ #each, NULL, sizeof(Arg), 0, __FILE__, 0, 0, each, NULL, NULL, NULL, 0, { 0 }, { 0 } }
-#define TINE_TASK_RANGE(range, Arg) \
-	{ #range, NULL, sizeof(Arg), 0, __FILE__, 0, 0, NULL, range, NULL, NULL, 0, { 0 }, \
+	{ #each, NULL, sizeof(Arg), 0, __FILE__, 0, 0, each, NULL, NULL, NULL, 0, { 0 }, \
 	  { 0 } }
-#define TINE_TASK_REDUCE(range, join, Arg, Out) \
-	{ #range, NULL, sizeof(Arg), sizeof(Out), __FILE__, 0, 0, NULL, range, join, NULL, 0, \
+#define TINE_TASK_RANGE(range, Arg) \
+	{ #range, NULL, sizeof(Arg), 0, __FILE__, 0, 0, NULL, range, NULL, NULL, 0, \
 	  { 0 }, { 0 } }
+#define TINE_TASK_REDUCE(range, join, Arg, Out) \
+	{ #range, NULL, sizeof(Arg), sizeof(Out), __FILE__, 0, 0, NULL, range, join, \
+	  NULL, 0, { 0 }, { 0 } }
 /* A function of bytes. */
 #define TINE_TASK_BYTES(bytes) \
 	{ #bytes, NULL, 0, 0, __FILE__, 0, 0, NULL, NULL, NULL, bytes, 0, { 0 }, { 0 } }

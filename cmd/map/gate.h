@@ -10,8 +10,8 @@
  */
 void gate_open(void);
 /*
- * Whether another job may start. *token: what gate_give() is to have when it has ended, or
- * when there is no job after all. Else it may when gate_fd(), if that is not -1, is
+ * Whether another job may start. *token: what gate_give() is to have when it has ended,
+ * or when there is no job after all. Else it may when gate_fd(), if that is not -1, is
  * readable, or at gate_due().
  */
 bool gate_take(bool any_runs, int *token);

@@ -409,7 +409,7 @@ enum keep_answer keep_look(struct job *job)
 		tine_cache_release(keep.cache, val);
 		if (taken)
 			return KEEP_HIT;
-		/* Its files are not what they were: of several that see it one runs it. */
+		/* Its files are others by now: of all that see it one runs it. */
 		tine_cache_del(keep.cache, keep.key.at, keep.key.len);
 		err = tine_cache_begin(keep.cache, keep.key.at, keep.key.len, &val, &len,
 				       &flight, TINE_NOWAIT);
@@ -438,7 +438,10 @@ bool keep_would_hit(struct job *job)
 
 /* ---- a job that has ended ---------------------------------------------------------- */
 
-/* Adds what is in the files of --out. False: it is not kept; a missing one fails the job. */
+/*
+ * Adds what is in the files of --out. False: the job is not kept. One that is missing
+ * fails it.
+ */
 static bool add_outs(struct job *job)
 {
 	bool known = true;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tine map: what its options and operands are, and what has to be right before a start. */
+/* tine map: its options and operands, and what has to be right before a start. */
 #include "map/map.h"
 
 #include "map/input.h"

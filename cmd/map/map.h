@@ -99,12 +99,12 @@ static inline bool job_is_good(const struct job *job)
  *
  * keep_open() once, when the words of the command are known; it says what is wrong.
  * keep_last_column() is the largest number of a column in words of --in and --out.
- * keep_look() before a job starts, its row, words and occurrence being there. KEEP_HIT: it
- * has given all pieces to job_replay(), and set usage and ns, and the job is over, as a good
- * one. KEEP_BUSY: another process runs just this job: it is asked
- * again 50 ms later. KEEP_RUN: the job has to run. It must not block.
- * keep_end() after every attempt that was run, when its output is whole: output_size() and
- * output_read() have it. If the job was good it is kept. It may find a file of --out
+ * keep_look() before a job starts, when its row, words and occurrence are there.
+ * KEEP_HIT: it has given all pieces to job_replay(), and set usage and ns, and the job is
+ * over, as a good one. KEEP_BUSY: another process runs just this job: it is asked again
+ * 50 ms later. KEEP_RUN: the job has to run. It must not block.
+ * keep_end() after every attempt that was run, when its output is whole: output_size()
+ * and output_read() have it. If the job was good it is kept. It may find a file of --out
  * missing, and then sets why and detail, before it is known whether it is tried again.
  * keep_drop() at the end of every job, also of one that did not run: what is not kept by
  * now is left to others.
