@@ -892,7 +892,7 @@ typedef struct tine_task {
 	tine_join_fn *join;
 	/* For tine_pool_submit_bytes(), in place of fn. */
 	tine_bytes_fn *bytes;
-	unsigned version;   /* change it when the results change */
+	unsigned version; /* change it when the results change */
 	uint8_t reserved8[4];
 	uint64_t reserved[2];
 } tine_task;
