@@ -326,16 +326,26 @@ static void release_small(struct heap *heap, uint32_t unit, uint32_t slot)
 	}
 }
 
+/* Gives the pages of a large block back that is about to be freed, if enough are kept. */
+static void drop_surplus(struct heap *heap, uint32_t unit)
+{
+	uint32_t len = len_of(heap->table[unit].word);
+
+	if (len + heap->kept > KEPT_MOST / UNIT && heap->table[unit].pages & THERE)
+		spans_drop_pages(heap, unit, len);
+}
+
 void heap_release(struct heap *heap, const struct block *block)
 {
 	uint32_t word = heap->table[block->unit].word;
 
 	if (kind_of(word) == SLAB) {
 		release_small(heap, block->unit, block->slot);
-	} else {
-		count_less(&heap->used, len_of(word) * UNIT);
-		spans_free(heap, block->unit);
+		return;
 	}
+	drop_surplus(heap, block->unit);
+	count_less(&heap->used, len_of(word) * UNIT);
+	spans_free(heap, block->unit);
 }
 
 /* ---- new --------------------------------------------------------------------------- */
@@ -492,15 +502,14 @@ void tine_shared_free(void *mem)
 {
 	struct heap *heap = heap_known();
 	struct block block;
-	uint32_t word;
 
 	/* Its owner frees it: nobody else changes the word of a block in use. */
 	if (!heap || !mem || !heap_find(heap, mem, &block) ||
 	    (block.owner && (*block.owner & OWNED_BY_SEVERAL)))
 		return;
-	word = heap->table[block.unit].word;
-	if (kind_of(word) == LARGE && len_of(word) + heap->kept > KEPT_MOST / UNIT)
-		spans_drop_pages(heap, block.unit, len_of(word));
+	/* It takes a while, and the lock is not needed for it. */
+	if (kind_of(heap->table[block.unit].word) == LARGE)
+		drop_surplus(heap, block.unit);
 
 	if (!heap_lock(heap, TINE_NOWAIT)) {
 		free_without_lock(heap, &block);
