@@ -360,7 +360,7 @@ typedef struct tine_rwlock {
  * A lock that many processes share to read, or one has alone to write. Blocks until this
  * process, not the thread, has a read hold, or the write hold, or until the deadline. No
  * more read holds are given while a process waits to write; when it has released the
- * lock, waiting readers come before the next writer. A process may have several read
+ * lock, readers that wait get their turn. A process may have several read
  * holds; if it waits to write while it has one, it waits for itself. When a process ends,
  * its holds are released: a call that then waits gets the lock within 200 ms. Returns:
  *   0             this process has a hold

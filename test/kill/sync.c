@@ -49,6 +49,44 @@ TEST(a_recursive_lock)
 	tine_shared_free(lock);
 }
 
+static void be_interruptible(void *lock)
+{
+	(void)lock;
+	tine_interruptible(true);
+}
+
+static void acquire_in_vain(void *lock)
+{
+	CHECK_EQ(tine_lock_acquire(lock, tine_after(1)), -ETIMEDOUT);
+}
+
+static void acquire_by_a_deadline(void *lock)
+{
+	CHECK_EQ(tine_lock_acquire(lock, tine_after(test_patience(10000))), 0);
+	CHECK_EQ(tine_lock_release(lock), 0);
+}
+
+/* This process has it all the time, but for a moment. */
+static void another_gets_it(void *lock, long step)
+{
+	(void)step;
+	CHECK_EQ(tine_lock_release(lock), 0);
+	CHECK_EQ(test_reap(test_fork(acquire_by_a_deadline, lock)), 0);
+	CHECK_EQ(tine_lock_acquire(lock, tine_after(test_patience(10000))), 0);
+}
+
+TEST(a_wait_for_a_lock_that_signals_end)
+{
+	tine_lock *lock = tine_shared_new(1, sizeof(*lock));
+
+	CHECK_EQ(tine_lock_acquire(lock, TINE_NOWAIT), 0);
+	kill_each_step(
+		&(struct steps){ be_interruptible, acquire_in_vain, another_gets_it },
+		lock, 50);
+	CHECK_EQ(tine_lock_release(lock), 0);
+	tine_shared_free(lock);
+}
+
 static void initialise(void *lock)
 {
 	tine_lock_opts recursive = { .recursive = true };
@@ -977,6 +1015,7 @@ TEST_LIMIT(sem_at_random, 180)
 
 /* Two numbers that are equal, for whoever is not told that they may not be. */
 struct book {
+	tine_lock lock;
 	tine_sem mutex;
 	tine_rwlock rwlock;
 	volatile long left, right;
@@ -1003,6 +1042,18 @@ static void change_by_mutex(void *arg)
 	for (;;) {
 		change_book(book, tine_sem_wait(&book->mutex, TINE_FOREVER));
 		CHECK_EQ(tine_sem_post(&book->mutex, 1), 0);
+	}
+}
+
+/* Half of them sleep in the C library. */
+static void change_by_lock(void *arg)
+{
+	struct book *book = arg;
+
+	tine_interruptible(getpid() % 2);
+	for (;;) {
+		change_book(book, tine_lock_acquire(&book->lock, TINE_FOREVER));
+		CHECK_EQ(tine_lock_release(&book->lock), 0);
 	}
 }
 
@@ -1045,6 +1096,14 @@ static struct book *new_book(void)
 
 	CHECK_EQ(tine_sem_init(&book->mutex, &mutex), 0);
 	return book;
+}
+
+TEST_LIMIT(lock_at_random, 180)
+{
+	struct book *book = new_book();
+
+	kill_at_random(change_by_lock, book, test_sampled(800), book_goes_on);
+	tine_shared_free(book);
 }
 
 TEST_LIMIT(mutex_at_random, 180)
