@@ -1556,6 +1556,27 @@ int tine_store_append(tine_store *, const char *list, const void *val, size_t le
 TINE_MUST ssize_t tine_store_take(tine_store *, const char *list, void *buf, size_t size,
 				  int64_t deadline);
 
+/*
+ * As tine_store_take(), but unless tine_store_ack() follows within ms milliseconds, the
+ * item is leased to the next caller, before those of the list. So a process that dies or
+ * hangs loses no item. The items on lease, and those whose time is over, are fields of
+ * the dictionary LIST:leases: tine_store_len() of that counts them, and no tine_store_take()
+ * of the list takes them. On a server a call takes longer the more of them there are, and
+ * after -ETIMEDOUT or -ECONNRESET an item may be on lease, until its time is over. Times
+ * are those of the machine's clock, or of the server's. Returns the length, or:
+ *   -ENAMETOOLONG  list has more than TINE_STORE_KEY_MAX - 7 bytes
+ *   -EINVAL        ms is below 1
+ */
+TINE_MUST ssize_t tine_store_lease(tine_store *, const char *list, void *buf, size_t size,
+				   int64_t ms, tine_lease *, int64_t deadline);
+/*
+ * Ends a lease: the item is done with, and deleted. Returns 0, or -ENOENT: its time was
+ * over, and the item has been leased to another caller.
+ */
+int tine_store_ack(tine_store *, const char *list, tine_lease);
+/* Ends a lease: the item is the first of the list again. Returns as tine_store_ack(). */
+int tine_store_nack(tine_store *, const char *list, tine_lease);
+
 /* Sets one field of a dictionary. Returns 0. */
 int tine_store_put_field(tine_store *, const char *dict, const char *field,
 			 const void *val, size_t len);

@@ -215,6 +215,9 @@ TEST(no_object)
 	REFUSED(tine_store_compare_set(NULL, "k", NULL, 0, "v", 1));
 	REFUSED(tine_store_append(NULL, "k", "v", 1));
 	REFUSED(tine_store_take(NULL, "k", buf, 8, TINE_NOWAIT));
+	REFUSED(tine_store_lease(NULL, "k", buf, 8, 1, &number, TINE_NOWAIT));
+	REFUSED(tine_store_ack(NULL, "k", 1));
+	REFUSED(tine_store_nack(NULL, "k", 1));
 	REFUSED(tine_store_put_field(NULL, "k", "f", "v", 1));
 	REFUSED(tine_store_get_field(NULL, "k", "f", buf, 8));
 	REFUSED(tine_store_del_field(NULL, "k", "f"));

@@ -131,6 +131,7 @@ STORE_TEST(bad_arguments)
 	tine_store *made = store;
 	uint64_t version = 7;
 	int64_t sum = 7;
+	tine_lease lease = 7;
 
 	long_name(longest, 255, 'k');
 	long_name(longer, 256, 'k');
@@ -142,6 +143,10 @@ STORE_TEST(bad_arguments)
 		CHECK_EQ(tine_store_add(store, key, 1, &sum), -EINVAL);
 		CHECK_EQ(tine_store_compare_set(store, key, "x", 1, "y", 1), -EINVAL);
 		CHECK_EQ(tine_store_append(store, key, "x", 1), -EINVAL);
+		CHECK_EQ(tine_store_lease(store, key, buf, 8, 1, &lease, TINE_NOWAIT),
+			 -EINVAL);
+		CHECK_EQ(tine_store_ack(store, key, 1), -EINVAL);
+		CHECK_EQ(tine_store_nack(store, key, 1), -EINVAL);
 		CHECK_EQ(tine_store_take(store, key, buf, 8, TINE_NOWAIT), -EINVAL);
 		CHECK_EQ(tine_store_put_field(store, key, "f", "x", 1), -EINVAL);
 		CHECK_EQ(tine_store_put_field(store, "d", key, "x", 1), -EINVAL);
@@ -154,6 +159,15 @@ STORE_TEST(bad_arguments)
 		CHECK_EQ(tine_store_expire(store, key, 1), -EINVAL);
 		CHECK_EQ(tine_store_wait(store, key, &version, TINE_NOWAIT), -EINVAL);
 	}
+	/* A list of that name would have leases of a longer one. */
+	CHECK_EQ(tine_store_lease(store, longest, buf, 8, 1, &lease, TINE_NOWAIT),
+		 -ENAMETOOLONG);
+	CHECK_EQ(tine_store_ack(store, longest + 6, 1), -ENAMETOOLONG);
+	CHECK_EQ(tine_store_ack(store, longest + 7, 1), -ENOENT);
+	CHECK_EQ(tine_store_lease(store, "key", buf, 8, 0, &lease, TINE_NOWAIT), -EINVAL);
+	CHECK_EQ(tine_store_lease(store, "key", buf, 8, 1, NULL, TINE_NOWAIT), -EINVAL);
+	CHECK_EQ(tine_store_lease(store, "key", NULL, 8, 1, &lease, TINE_NOWAIT),
+		 -EINVAL);
 	CHECK_EQ(tine_store_set_all(store, items, 2), -EINVAL);
 	CHECK_EQ(tine_store_get(store, "good", buf, 8), -ENOENT);
 	CHECK_EQ(tine_store_set_all(store, NULL, 1), -EINVAL);
@@ -174,7 +188,8 @@ STORE_TEST(bad_arguments)
 	CHECK_EQ(tine_store_open(&made, store_url, &opts), -EINVAL);
 	CHECK_EQ(tine_store_open(&made, NULL, NULL), -EINVAL);
 	CHECK_EQ(tine_store_open(NULL, store_url, NULL), -EINVAL);
-	CHECK(made == store && sum == 7 && version == 7 && strcmp(buf, "kept") == 0);
+	CHECK(made == store && sum == 7 && version == 7 && lease == 7 &&
+	      strcmp(buf, "kept") == 0);
 	set(store, longest, "fits");
 	CHECK(is(store, longest, "fits"));
 	put_field(store, "dict", longest, "as well");
@@ -940,6 +955,188 @@ STORE_TEST(many_ends)
 	for (int i = 0; i < 300; i++)
 		set(store, "other", "x");
 	CHECK_EQ(keys_with(store, ""), 1);
+	tine_store_free(store);
+}
+
+#define HOUR INT64_C(3600000)
+
+/* ---- leases ------------------------------------------------------------------------ */
+
+static tine_lease leases(tine_store *store, const char *text, int64_t ms)
+{
+	char buf[64];
+	tine_lease lease;
+
+	CHECK_EQ(tine_store_lease(store, "list", buf, sizeof(buf), ms, &lease, PATIENCE),
+		 (ssize_t)strlen(text));
+	CHECK(memcmp(buf, text, strlen(text)) == 0);
+	return lease;
+}
+
+STORE_TEST(items_on_lease)
+{
+	tine_store *store = store_open(), *other = store_open();
+	tine_lease a, b, again;
+	char buf[8] = "kept";
+
+	push(store, "list", "a");
+	push(store, "list", "b");
+	push(store, "list", "");
+	a = leases(store, "a", HOUR);
+	b = leases(other, "b", INT64_MAX);
+	CHECK(a != b);
+	CHECK_EQ(tine_store_len(store, "list"), 1);
+	CHECK_EQ(tine_store_len(store, "list:leases"), 2);
+	CHECK_EQ(tine_store_nack(other, "list", a), 0);
+	CHECK_EQ(tine_store_nack(other, "list", a), -ENOENT);
+	CHECK_EQ(tine_store_ack(store, "list", a), -ENOENT);
+	/* In front of what is there. */
+	CHECK_EQ(tine_store_len(store, "list"), 2);
+	again = leases(other, "a", HOUR);
+	CHECK(again != a && again != b);
+	CHECK_EQ(tine_store_ack(store, "list", a), -ENOENT);
+	CHECK_EQ(tine_store_ack(store, "list", again), 0);
+	CHECK_EQ(tine_store_ack(store, "list", again), -ENOENT);
+	a = leases(store, "", HOUR);
+	CHECK_EQ(tine_store_len(store, "list"), -ENOENT);
+	CHECK_EQ(tine_store_lease(store, "list", buf, 8, HOUR, &again, TINE_NOWAIT),
+		 -ETIMEDOUT);
+	CHECK_EQ(tine_store_lease(store, "list", buf, 8, HOUR, &again, tine_after(20)),
+		 -ETIMEDOUT);
+	CHECK(strcmp(buf, "kept") == 0);
+	CHECK_EQ(tine_store_ack(store, "list", b), 0);
+	CHECK_EQ(tine_store_nack(store, "list", a), 0);
+	CHECK_EQ(tine_store_len(store, "list:leases"), -ENOENT);
+	CHECK(pops(store, "list", ""));
+	/* What is too long for a caller stays, in the list and among the leases. */
+	push(store, "list", "longer");
+	CHECK_EQ(tine_store_lease(store, "list", buf, 5, HOUR, &again, TINE_NOWAIT),
+		 -EMSGSIZE);
+	CHECK_EQ(tine_store_len(store, "list"), 1);
+	leases(store, "longer", 1);
+	test_sleep_us(20000);
+	CHECK_EQ(tine_store_lease(store, "list", buf, 5, HOUR, &again, PATIENCE),
+		 -EMSGSIZE);
+	leases(store, "longer", HOUR);
+	tine_store_free(other);
+	tine_store_free(store);
+}
+
+STORE_TEST(leases_of_other_kinds)
+{
+	tine_store *store = store_open();
+	char buf[8];
+	tine_lease lease;
+
+	set(store, "list", "x");
+	CHECK_EQ(tine_store_lease(store, "list", buf, 8, 1, &lease, TINE_NOWAIT),
+		 -TINE_EKIND);
+	CHECK_EQ(tine_store_del(store, "list"), 0);
+	push(store, "list", "item");
+	set(store, "list:leases", "x");
+	CHECK_EQ(tine_store_lease(store, "list", buf, 8, 1, &lease, TINE_NOWAIT),
+		 -TINE_EKIND);
+	CHECK_EQ(tine_store_ack(store, "list", 1), -TINE_EKIND);
+	CHECK_EQ(tine_store_del(store, "list:leases"), 0);
+	lease = leases(store, "item", HOUR);
+	/* No place to go back to: the lease stays. */
+	set(store, "list", "x");
+	CHECK_EQ(tine_store_nack(store, "list", lease), -TINE_EKIND);
+	CHECK_EQ(tine_store_len(store, "list:leases"), 1);
+	CHECK_EQ(tine_store_ack(store, "list", lease), 0);
+	tine_store_free(store);
+}
+
+static void lease_and_die(void *store)
+{
+	leases(store, "a", 50);
+	raise(SIGKILL);
+}
+
+static void lease_and_end(void *store)
+{
+	CHECK_EQ(tine_store_ack(store, "list", leases(store, "a", HOUR)), 0);
+}
+
+STORE_TEST(a_dead_process_loses_no_item)
+{
+	tine_store *store = store_open();
+	tine_lease late;
+	pid_t pid;
+
+	push(store, "list", "a");
+	push(store, "list", "b");
+	CHECK_EQ(test_reap(test_fork(lease_and_die, store)), -SIGKILL);
+	CHECK_EQ(tine_store_len(store, "list:leases"), 1);
+	CHECK(pops(store, "list", "b"));
+	/* A waiting caller gets what has ended meanwhile, and what is given back. */
+	late = leases(store, "a", 50);
+	CHECK_EQ(tine_store_nack(store, "list", late), 0);
+	late = leases(store, "a", HOUR);
+	pid = test_fork(lease_and_end, store);
+	test_sleep_us(50000);
+	CHECK_EQ(tine_store_nack(store, "list", late), 0);
+	CHECK_EQ(test_reap(pid), 0);
+	CHECK_EQ(tine_store_ack(store, "list", late), -ENOENT);
+	CHECK_EQ(tine_store_len(store, "list:leases"), -ENOENT);
+	CHECK_EQ(tine_store_len(store, "list"), -ENOENT);
+	tine_store_free(store);
+}
+
+/* Each item is counted by the process that acknowledges it; some die before. */
+static void lease_all(void *arg)
+{
+	struct worker *worker = arg;
+
+	for (int turn = worker->first;; turn++) {
+		int number = 0;
+		tine_lease lease;
+		ssize_t len = tine_store_lease(worker->store, "list", &number,
+					       sizeof(number), worker->n ? 200 : HOUR,
+					       &lease, PATIENCE);
+
+		CHECK_EQ(len, sizeof(number));
+		if (number < 0) {
+			CHECK_EQ(tine_store_nack(worker->store, "list", lease), 0);
+			return;
+		}
+		if (worker->n && turn == worker->n)
+			raise(SIGKILL);
+		/* One that is late finds that somebody else has the item. */
+		if (turn % 3 == 0)
+			tine_store_nack(worker->store, "list", lease);
+		else if (tine_store_ack(worker->store, "list", lease) == 0)
+			atomic_fetch_add(&worker->consumers->taken[number], 1);
+	}
+}
+
+STORE_TEST(each_item_is_acknowledged_once)
+{
+	tine_store *store = store_open();
+	struct consumers *consumers = tine_shared_new(1, sizeof(*consumers));
+	int each = 50 + (int)test_sampled(1000), end = -1;
+	struct worker dies = { store, consumers, 0, 10 },
+		      lives = { store, consumers, 1, 0 };
+	struct worker producer = { store, consumers, 0, each };
+	pid_t dying[3], living[2], producing = test_fork(produce, &producer);
+
+	for (int i = 0; i < 3; i++)
+		dying[i] = test_fork(lease_all, &dies);
+	for (int i = 0; i < 3; i++)
+		CHECK_EQ(test_reap(dying[i]), -SIGKILL);
+	for (int i = 0; i < 2; i++)
+		living[i] = test_fork(lease_all, &lives);
+	CHECK_EQ(test_reap(producing), 0);
+	for (int i = 0; i < each; i++)
+		while (consumers->taken[i] == 0)
+			test_sleep_us(1000);
+	CHECK_EQ(tine_store_append(store, "list", &end, sizeof(end)), 0);
+	for (int i = 0; i < 2; i++)
+		CHECK_EQ(test_reap(living[i]), 0);
+	for (int i = 0; i < each; i++)
+		CHECK_EQ(consumers->taken[i], 1);
+	CHECK_EQ(tine_store_len(store, "list:leases"), -ENOENT);
+	tine_shared_free(consumers);
 	tine_store_free(store);
 }
 

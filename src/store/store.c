@@ -210,14 +210,30 @@ int tine_store_keys(tine_store *store, const char *prefix,
 }
 
 /*
- * The version is learnt before each attempt: what ends the lock after that is a change.
- * Its life ends without one.
+ * Of what is held for left milliseconds more (-1: for ever): 0 when it is worth another
+ * attempt. The version is learnt before each attempt: what gives it back after that is a
+ * change. Its time ends without one.
  */
+static int wait_for_turn(tine_store *store, struct store_wait *wait, int64_t left,
+			 int64_t deadline)
+{
+	int64_t now = tine_now(), until = TINE_FOREVER;
+	int err;
+
+	if (deadline <= now)
+		return -ETIMEDOUT;
+	if (left >= 0 && left < STORE_MOST_MS / 1000000)
+		until = now + left * 1000000;
+	/* Bound: the caller's deadline. */
+	err = store->engine->wait(store, wait, 1, until < deadline ? until : deadline);
+	return err == -ETIMEDOUT ? 0 : err;
+}
+
 int tine_store_lock(tine_store *store, const char *key, int64_t ms, uint64_t *fence,
 		    int64_t deadline)
 {
 	struct store_wait wait = { .key = key };
-	int64_t left = 0, now;
+	int64_t left = 0;
 	int err;
 
 	if (!store || !is_name(key) || ms <= 0 || !fence || is_no_deadline(deadline))
@@ -225,17 +241,10 @@ int tine_store_lock(tine_store *store, const char *key, int64_t ms, uint64_t *fe
 	ms = ms < STORE_MOST_MS ? ms : STORE_MOST_MS;
 	for (;;) {
 		err = store->engine->lock(store, key, ms, fence, &left, deadline);
-		now = tine_now();
 		if (err != -EAGAIN)
 			return err;
-		if (deadline <= now)
-			return -ETIMEDOUT;
-		left = left < STORE_MOST_MS / 1000000 ? now + left * 1000000
-						      : TINE_FOREVER;
-		/* Bound: the caller's deadline. */
-		err = store->engine->wait(store, &wait, 1,
-					  left < deadline ? left : deadline);
-		if (err && err != -ETIMEDOUT)
+		err = wait_for_turn(store, &wait, left, deadline);
+		if (err)
 			return err;
 	}
 }
@@ -253,6 +262,66 @@ int tine_store_relock(tine_store *store, const char *key, uint64_t fence, int64_
 		return -EINVAL;
 	return store->engine->relock(store, key, fence,
 				     ms < STORE_MOST_MS ? ms : STORE_MOST_MS);
+}
+
+/* Milliseconds, 139 years: the end of a lease is in 44 of its bits. */
+#define LONGEST_LEASE (INT64_C(1) << 42)
+
+/* The dictionary of a list's leases. */
+static int name_leases(char *leases, const char *list)
+{
+	static const char end[] = ":leases";
+	size_t len;
+
+	if (!is_name(list))
+		return -EINVAL;
+	len = strlen(list);
+	if (len + sizeof(end) > TINE_STORE_KEY_MAX + 1)
+		return -ENAMETOOLONG;
+	memcpy(leases, list, len);
+	memcpy(leases + len, end, sizeof(end));
+	return 0;
+}
+
+ssize_t tine_store_lease(tine_store *store, const char *list, void *buf, size_t size,
+			 int64_t ms, tine_lease *lease, int64_t deadline)
+{
+	char leases[TINE_STORE_KEY_MAX + 1];
+	struct store_wait wait = { .key = list };
+	ssize_t len;
+
+	if (!store || (!buf && size > 0) || ms <= 0 || !lease || is_no_deadline(deadline))
+		return -EINVAL;
+	len = name_leases(leases, list);
+	ms = ms < LONGEST_LEASE ? ms : LONGEST_LEASE;
+	while (len == 0) {
+		int64_t left = -1;
+
+		len = store->engine->lease(store, list, leases, buf, size, ms, lease,
+					   &left, deadline);
+		if (len != -ENOENT)
+			break;
+		len = wait_for_turn(store, &wait, left, deadline);
+	}
+	return len;
+}
+
+static int settle_lease(tine_store *store, const char *list, tine_lease lease, bool back)
+{
+	char leases[TINE_STORE_KEY_MAX + 1];
+	int err = store ? name_leases(leases, list) : -EINVAL;
+
+	return err ? err : store->engine->settle(store, list, leases, lease, back);
+}
+
+int tine_store_ack(tine_store *store, const char *list, tine_lease lease)
+{
+	return settle_lease(store, list, lease, false);
+}
+
+int tine_store_nack(tine_store *store, const char *list, tine_lease lease)
+{
+	return settle_lease(store, list, lease, true);
 }
 
 int tine_store_wait(tine_store *store, const char *key, uint64_t *version,

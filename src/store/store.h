@@ -79,6 +79,16 @@ struct store_engine {
 	int (*keys)(tine_store *, const char *prefix,
 		    int (*each)(void *arg, const char *key), void *arg);
 	/*
+	 * leases: the dictionary of those of the list. -ENOENT: there is no item; left is
+	 * how long the first lease lasts, in milliseconds, or -1: there is none. settle:
+	 * back to the front of the list, or away.
+	 */
+	ssize_t (*lease)(tine_store *, const char *list, const char *leases, void *buf,
+			 size_t size, int64_t ms, tine_lease *, int64_t *left,
+			 int64_t deadline);
+	int (*settle)(tine_store *, const char *list, const char *leases, tine_lease,
+		      bool back);
+	/*
 	 * Until at least one of them has changed; on failure their versions are as they
 	 * were. At least one key, and none twice with other versions.
 	 */

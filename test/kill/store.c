@@ -212,6 +212,70 @@ TEST_LIMIT(killed_at_every_step_of_a_push_that_is_waited_for, 300)
 	clean(scene.store);
 }
 
+#define HOUR INT64_C(3600000)
+
+static _Atomic int *acknowledging;
+
+static void lease_twice(void *arg)
+{
+	struct scene *scene = arg;
+	tine_lease lease;
+	char buf[8];
+
+	CHECK_EQ(tine_store_lease(scene->own, "items", buf, sizeof(buf), HOUR, &lease,
+				  PATIENCE),
+		 1);
+	CHECK_EQ(tine_store_nack(scene->own, "items", lease), 0);
+	CHECK_EQ(tine_store_lease(scene->own, "items", buf, sizeof(buf), HOUR, &lease,
+				  PATIENCE),
+		 1);
+	atomic_store(acknowledging, 1);
+	CHECK_EQ(tine_store_ack(scene->own, "items", lease), 0);
+}
+
+static int name_field(void *arg, const char *field, const void *val, size_t len)
+{
+	CHECK(len == 1 && *(const char *)val == 'x');
+	*(tine_lease *)arg = strtoull(field, NULL, 16);
+	return 0;
+}
+
+/* In the list, or on lease, and not in both; gone only if it was acknowledged. */
+static void item_is_there(void *arg, long step)
+{
+	struct scene *scene = arg;
+	ssize_t listed = len_of(scene->store, "items");
+	ssize_t leased = len_of(scene->store, "items:leases");
+	tine_lease lease;
+
+	if (listed + leased > 1 || (listed + leased == 0 && !atomic_load(acknowledging)))
+		test_fail(__FILE__, __LINE__, "%zd listed, %zd on lease at step %ld",
+			  listed, leased, step);
+	atomic_store(acknowledging, 0);
+	if (listed + leased == 0)
+		CHECK_EQ(tine_store_append(scene->store, "items", "x", 1), 0);
+	if (leased == 0)
+		return;
+	scene->turn++;
+	CHECK_EQ(tine_store_fields(scene->store, "items:leases", name_field, &lease), 0);
+	CHECK_EQ(tine_store_nack(scene->store, "items", lease), 0);
+	CHECK_EQ(len_of(scene->store, "items"), 1);
+}
+
+TEST_LIMIT(killed_at_every_step_of_a_lease, 300)
+{
+	struct scene scene = { .store = open_store() };
+
+	acknowledging = tine_shared_new(1, sizeof(*acknowledging));
+	CHECK_EQ(tine_store_append(scene.store, "items", "x", 1), 0);
+	test_kill_some_steps(&(struct steps){ attach, lease_twice, item_is_there },
+			     &scene, 4);
+	printf("# %d died with the item\n", scene.turn);
+	CHECK(scene.turn > 0);
+	tine_shared_free((void *)acknowledging);
+	clean(scene.store);
+}
+
 /* ---- beside one that is stopped ---------------------------------------------------- */
 
 /* How often each came back, and how: the fault took place where not all could do it. */
@@ -229,12 +293,13 @@ static void count(long err)
 	atomic_fetch_add(err == -ETIMEDOUT ? &beside->late : &beside->done, 1);
 }
 
-enum { CALLS = 8 };
+enum { CALLS = 10 };
 
 /* One call: to come back is a matter of its own deadline alone. */
 static void use_store(tine_store *store, int which)
 {
-	uint64_t version = 0;
+	uint64_t version = 0, fence;
+	tine_lease lease;
 	char buf[8];
 	int n = 0;
 
@@ -260,6 +325,14 @@ static void use_store(tine_store *store, int which)
 		break;
 	case 6:
 		count(tine_store_fields(store, "dict", see_field, &n));
+		break;
+	case 7:
+		count(tine_store_lease(store, "list", buf, sizeof(buf), SHORT_MS, &lease,
+				       tine_after(SHORT_MS)));
+		break;
+	case 8:
+		count(tine_store_lock(store, "lock", SHORT_MS, &fence,
+				      tine_after(SHORT_MS)));
 		break;
 	default:
 		count(tine_store_del(store, "beside"));

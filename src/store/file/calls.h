@@ -30,6 +30,11 @@ int file_del(tine_store *, const char *key);
 int file_expire(tine_store *, const char *key, int64_t ms);
 int file_keys(tine_store *, const char *prefix, int (*each)(void *arg, const char *key),
 	      void *arg);
+ssize_t file_lease(tine_store *, const char *list, const char *leases, void *buf,
+		   size_t size, int64_t ms, tine_lease *, int64_t *left,
+		   int64_t deadline);
+int file_settle(tine_store *, const char *list, const char *leases, tine_lease,
+		bool back);
 int file_wait(tine_store *, struct store_wait *, size_t n, int64_t deadline);
 
 #endif

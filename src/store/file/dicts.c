@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "store/file/calls.h"
+#include "store/file/dicts.h"
 
+#include "store/file/calls.h"
 #include "store/file/expiry.h"
 #include "store/file/names.h"
 
@@ -8,25 +9,60 @@
 #include <stdlib.h>
 #include <string.h>
 
+int dict_open(struct op *op, struct record_head *head)
+{
+	MDB_val rest;
+	int rc = expiry_locate(op, DICT, head, &rest);
+
+	if (rc == -ENOENT)
+		*head = (struct record_head){ .kind = DICT };
+	return rc == -ENOENT ? 0 : rc;
+}
+
+int dict_get(struct op *op, const char *field, MDB_val *data)
+{
+	struct record_name name;
+	MDB_val at = name_of_field(&name, op->key, field);
+	int rc = mdb_get(op->txn, op->dbi, &at, data);
+
+	return rc == MDB_NOTFOUND ? -ENOENT : rc;
+}
+
+int dict_put(struct op *op, struct record_head *head, const char *field, const void *val,
+	     size_t len)
+{
+	struct record_name name;
+	MDB_val at = name_of_field(&name, op->key, field), data;
+	int rc = dict_get(op, field, &data);
+
+	if (rc == -ENOENT)
+		head->n++;
+	else if (rc)
+		return rc;
+	data = val_of(val, len);
+	rc = mdb_put(op->txn, op->dbi, &at, &data, 0);
+	return rc ? rc : head_put(op, head);
+}
+
+int dict_del(struct op *op, struct record_head *head, const char *field)
+{
+	struct record_name name;
+	MDB_val at = name_of_field(&name, op->key, field);
+	int rc = mdb_del(op->txn, op->dbi, &at, NULL);
+
+	if (rc)
+		return rc == MDB_NOTFOUND ? -ENOENT : rc;
+	if (--head->n == 0)
+		return expiry_del_key(op, op->key, head, op->id);
+	return head_put(op, head);
+}
+
 static int run_put_field(struct op *op)
 {
 	struct record_head head;
-	struct record_name name;
-	MDB_val rest, field = name_of_field(&name, op->key, op->field), data;
-	int rc = expiry_locate(op, DICT, &head, &rest);
+	int rc = dict_open(op, &head);
 
-	if (rc == -ENOENT)
-		head = (struct record_head){ .kind = DICT };
-	else if (rc)
-		return rc;
-	rc = mdb_get(op->txn, op->dbi, &field, &data);
-	if (rc == MDB_NOTFOUND)
-		head.n++;
-	else if (rc)
-		return rc;
-	data = val_of(op->val, op->len);
-	rc = mdb_put(op->txn, op->dbi, &field, &data, 0);
-	return rc ? rc : head_put(op, &head);
+	return rc ? rc : dict_put(op, &head, op->field, op->val, op->len);
 }
 
 int file_put_field(tine_store *store, const char *dict, const char *field,
@@ -42,17 +78,13 @@ int file_put_field(tine_store *store, const char *dict, const char *field,
 static int run_get_field(struct op *op)
 {
 	struct record_head head;
-	struct record_name name;
-	MDB_val rest, field = name_of_field(&name, op->key, op->field), data;
+	MDB_val rest, data;
 	int rc = head_find(op, DICT, &head, &rest);
 
-	if (rc)
-		return rc;
-	rc = mdb_get(op->txn, op->dbi, &field, &data);
-	if (rc)
-		return rc == MDB_NOTFOUND ? -ENOENT : rc;
-	op_copy_out(op, &data);
-	return 0;
+	rc = rc ? rc : dict_get(op, op->field, &data);
+	if (!rc)
+		op_copy_out(op, &data);
+	return rc;
 }
 
 ssize_t file_get_field(tine_store *store, const char *dict, const char *field, void *buf,
@@ -71,18 +103,10 @@ ssize_t file_get_field(tine_store *store, const char *dict, const char *field, v
 static int run_del_field(struct op *op)
 {
 	struct record_head head;
-	struct record_name name;
-	MDB_val rest, field = name_of_field(&name, op->key, op->field);
+	MDB_val rest;
 	int rc = expiry_locate(op, DICT, &head, &rest);
 
-	if (rc)
-		return rc;
-	rc = mdb_del(op->txn, op->dbi, &field, NULL);
-	if (rc)
-		return rc == MDB_NOTFOUND ? -ENOENT : rc;
-	if (--head.n == 0)
-		return expiry_del_key(op, op->key, &head, op->id);
-	return head_put(op, &head);
+	return rc ? rc : dict_del(op, &head, op->field);
 }
 
 int file_del_field(tine_store *store, const char *dict, const char *field)

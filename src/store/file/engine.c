@@ -51,6 +51,8 @@ static const struct store_engine engine = {
 	.del = file_del,
 	.expire = file_expire,
 	.keys = file_keys,
+	.lease = file_lease,
+	.settle = file_settle,
 	.wait = file_wait,
 };
 

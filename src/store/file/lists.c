@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "store/file/calls.h"
+#include "store/file/lists.h"
 
+#include "store/file/calls.h"
 #include "store/file/expiry.h"
 #include "store/file/names.h"
 
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int run_push(struct op *op)
+int items_put(struct op *op, bool in_front)
 {
 	struct record_head head;
 	struct record_name name;
@@ -19,12 +20,20 @@ static int run_push(struct op *op)
 		head = (struct record_head){ .kind = LIST };
 	else if (rc)
 		return rc;
-	item = name_of_item(&name, op->key, head.first + head.n);
+	/* Numbers go round: before 0 there is the last. */
+	if (in_front)
+		head.first--;
+	item = name_of_item(&name, op->key, head.first + (in_front ? 0 : head.n));
 	rc = mdb_put(op->txn, op->dbi, &item, &data, 0);
 	if (rc)
 		return rc;
 	head.n++;
 	return head_put(op, &head);
+}
+
+static int run_push(struct op *op)
+{
+	return items_put(op, false);
 }
 
 int file_push(tine_store *store, const char *list, const void *val, size_t len)
@@ -34,7 +43,21 @@ int file_push(tine_store *store, const char *list, const void *val, size_t len)
 	return op_write(store, &op, len);
 }
 
-static int run_pop(struct op *op)
+/* To the caller only when it is gone from here. */
+int items_bag(struct op *op, const MDB_val *data)
+{
+	if (data->mv_size > op->size)
+		return -EMSGSIZE;
+	free(op->bag);
+	op->bag = malloc(data->mv_size > 0 ? data->mv_size : 1);
+	if (!op->bag)
+		return -ENOMEM;
+	memcpy(op->bag, data->mv_data, data->mv_size);
+	op->found_len = data->mv_size;
+	return 0;
+}
+
+int items_take(struct op *op)
 {
 	struct record_head head;
 	struct record_name name;
@@ -47,15 +70,9 @@ static int run_pop(struct op *op)
 	rc = mdb_get(op->txn, op->dbi, &item, &data);
 	if (rc)
 		return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
-	if (data.mv_size > op->size)
-		return -EMSGSIZE;
-	/* To the caller only when it is gone from here. */
-	free(op->bag);
-	op->bag = malloc(data.mv_size > 0 ? data.mv_size : 1);
-	if (!op->bag)
-		return -ENOMEM;
-	memcpy(op->bag, data.mv_data, data.mv_size);
-	op->found_len = data.mv_size;
+	rc = items_bag(op, &data);
+	if (rc)
+		return rc;
 	if (head.n == 1)
 		return expiry_del_key(op, op->key, &head, op->id);
 	rc = mdb_del(op->txn, op->dbi, &item, NULL);
@@ -78,7 +95,7 @@ static int run_is_list(struct op *op)
 ssize_t file_pop(tine_store *store, const char *list, void *buf, size_t size,
 		 int64_t deadline)
 {
-	struct op op = { .run = run_pop,
+	struct op op = { .run = items_take,
 			 .key = list,
 			 .size = size,
 			 .patience = waits_until(deadline) };

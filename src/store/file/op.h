@@ -22,6 +22,7 @@ struct op {
 	struct folder_shared *shared;
 	uint64_t id; /* of the transaction */
 	const char *key, *field;
+	const char *list, *leases;
 	const void *val, *old;
 	size_t len, old_len;
 	const tine_store_item *items;
@@ -30,8 +31,10 @@ struct op {
 	int64_t by, ms;
 	char *buf;
 	size_t size;
+	tine_lease lease; /* of a new one, found */
+	bool back;
 	/* Found. */
-	int64_t sum;
+	int64_t sum, left;
 	size_t found_len;
 	int64_t expires;
 	char *bag; /* copies */

@@ -37,6 +37,12 @@ int redis_del(tine_store *, const char *key);
 int redis_expire(tine_store *, const char *key, int64_t ms);
 int redis_keys(tine_store *, const char *prefix, int (*each)(void *arg, const char *key),
 	       void *arg);
+/* lease.c */
+ssize_t redis_lease(tine_store *, const char *list, const char *leases, void *buf,
+		    size_t size, int64_t ms, tine_lease *, int64_t *left,
+		    int64_t deadline);
+int redis_settle(tine_store *, const char *list, const char *leases, tine_lease,
+		 bool back);
 /* wait.c */
 int redis_wait(tine_store *, struct store_wait *, size_t n, int64_t deadline);
 

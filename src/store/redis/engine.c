@@ -78,6 +78,8 @@ static const struct store_engine engine = {
 	.del = redis_del,
 	.expire = redis_expire,
 	.keys = redis_keys,
+	.lease = redis_lease,
+	.settle = redis_settle,
 	.wait = redis_wait,
 };
 
