@@ -181,7 +181,7 @@ static void keep_pace(struct pace *pace, struct waiting *patience, bool got)
 
 	if (got) {
 		pace->n++;
-	} else if (!patience->first) {
+	} else if (patience && !patience->first) {
 		pause = pause < LEAST_PAUSE ? LEAST_PAUSE : pause;
 		pace->pause = pause < MOST_PAUSE ? pause : MOST_PAUSE;
 		pace->n = 0;
@@ -607,17 +607,23 @@ static __attribute__((noinline)) ssize_t pour_parcel(const struct sink *sink,
 }
 
 /* The result is what it adds. */
-static inline ssize_t pour(const struct sink *sink, char *buf, const void *data,
-			   size_t len)
+static inline ssize_t pour_cell(const struct sink *sink, char *buf, const void *data,
+				size_t len)
 {
-	if (sink->block && len == sizeof(struct parcel))
-		return pour_parcel(sink, data);
 	copy(buf, data, len);
 	if (!sink->many)
 		return (ssize_t)len;
 	if (len < sink->size)
 		memset(buf + len, 0, sink->size - len);
 	return 1;
+}
+
+static inline ssize_t pour(const struct sink *sink, char *buf, const void *data,
+			   size_t len)
+{
+	if (sink->block && len == sizeof(struct parcel))
+		return pour_parcel(sink, data);
+	return pour_cell(sink, buf, data, len);
 }
 
 static inline void set_free(tine_queue *queue, struct cell *cell, uint64_t position)
@@ -660,6 +666,14 @@ static inline uint64_t count_full(const tine_queue *queue, uint64_t first, uint6
 			      FULL, first + k))
 		k++;
 	return k;
+}
+
+/*
+ * Who always finds messages never sleeps, and looks after the dead all the same.
+ */
+static inline bool time_to_tend(struct desk *desk)
+{
+	return ++desk->turns % TEND_TURNS == 0;
 }
 
 /*
@@ -708,7 +722,7 @@ try_get(tine_queue *queue, struct desk *desk, const struct sink *sink)
 			atomic_load_explicit(&cell->word, memory_order_relaxed));
 
 		if (len > 0) {
-			got += pour(sink, buf, cell->data, len);
+			got += pour_cell(sink, buf, cell->data, len);
 			buf += sink->size;
 		}
 		set_free(queue, cell, first + i);
@@ -719,7 +733,27 @@ try_get(tine_queue *queue, struct desk *desk, const struct sink *sink)
 	return got;
 }
 
-static struct box *find_box(tine_queue *queue, struct desk *desk)
+/* The same, of one message of any length. */
+static __attribute__((noinline)) ssize_t try_get_any(tine_queue *queue, struct desk *desk,
+						     const struct sink *sink)
+{
+	uint64_t first;
+	int64_t k = claim_full(queue, desk, sink, &first);
+	struct cell *cell = cell_of(queue, first);
+	ssize_t got = 0;
+	size_t len;
+
+	if (k < 0)
+		return k;
+	len = word_len(atomic_load_explicit(&cell->word, memory_order_relaxed));
+	if (len > 0)
+		got = pour(sink, sink->buf, cell->data, len);
+	set_free(queue, cell, first);
+	make_room_known(queue);
+	return got;
+}
+
+static inline struct box *find_box(tine_queue *queue, struct desk *desk)
 {
 	unsigned index = member_index(
 		atomic_load_explicit(&desk->member, memory_order_relaxed));
@@ -786,11 +820,8 @@ static void return_box(struct desk *desk, struct box *box)
 	count_acked(desk);
 }
 
-static tine_lease lease_of(const tine_queue *queue, const struct box *box)
+static tine_lease lease_of(const struct box *box, uint64_t index)
 {
-	uint64_t index = ((const char *)box - (char *)box_at(queue, 0)) /
-			 queue->box_stride;
-
 	return (uint64_t)box_generation(atomic_load(&box->word)) << 32 | index;
 }
 
@@ -805,14 +836,16 @@ static void begin_lease(tine_queue *queue, struct box *box)
 	queue_note_due(queue, until);
 }
 
-static ssize_t fill_box(tine_queue *queue, struct box *box, uint64_t position,
-			const void *data, size_t len, const struct sink *sink)
+/* The box at which the desk is. */
+static inline ssize_t fill_box(tine_queue *queue, struct desk *desk, struct box *box,
+			       uint64_t position, const void *data, size_t len,
+			       const struct sink *sink)
 {
 	copy(box->data, data, len);
 	begin_lease(queue, box);
 	atomic_store_explicit(&box->position, position, memory_order_relaxed);
 	set_box(box, HELD, len);
-	*sink->lease = lease_of(queue, box);
+	*sink->lease = lease_of(box, desk->box);
 	return pour(sink, sink->buf, data, len);
 }
 
@@ -839,12 +872,56 @@ static ssize_t try_lease(tine_queue *queue, struct desk *desk, const struct sink
 	cell = cell_of(queue, first);
 	len = word_len(atomic_load_explicit(&cell->word, memory_order_relaxed));
 	if (len > 0 && message_len(queue, cell->data, len) > 0)
-		got = fill_box(queue, box, first, cell->data, len, sink);
+		got = fill_box(queue, desk, box, first, cell->data, len, sink);
 	else
 		return_box(desk, box);
 	set_free(queue, cell, first);
 	make_room_known(queue);
 	return got;
+}
+
+/* As get_at_once(), where there are boxes already. */
+static inline ssize_t lease_at_once(tine_queue *queue, void *buf, size_t size,
+				    tine_lease *lease, int64_t deadline)
+{
+	struct sink sink = { .lease = lease };
+	struct desk *desk = own_desk(queue);
+	struct box *box;
+	uint64_t first, word;
+	struct cell *cell;
+	bool tends = false;
+	ssize_t got = 0;
+
+	if (!desk || atomic_load_explicit(&queue->strays, memory_order_relaxed) > 0 ||
+	    !box_at(queue, 0))
+		return 0;
+	take_desk(desk);
+	first = atomic_load_explicit(&queue->head, memory_order_relaxed);
+	cell = cell_of(queue, first);
+	word = atomic_load_explicit(&cell->word, memory_order_acquire);
+	box = is_at(word, FULL, first) && word_len(word) > 0 && word_len(word) <= size
+		      ? find_box(queue, desk)
+		      : NULL;
+	if (box && claim(&queue->head, &desk->getting, first, 1)) {
+		sink.buf = buf;
+		got = fill_box(queue, desk, box, first, cell->data, word_len(word),
+			       &sink);
+		set_free(queue, cell, first);
+		make_room_known(queue);
+		desk->get_pace.n++;
+		tends = time_to_tend(desk);
+	} else if (box) {
+		return_box(desk, box);
+	}
+	leave_desk(desk);
+	if (tends)
+		queue_tend(queue, deadline);
+	return got;
+}
+
+static uint64_t index_of_box(const tine_queue *queue, const struct box *box)
+{
+	return ((const char *)box - (char *)box_at(queue, 0)) / queue->box_stride;
 }
 
 /* With the lock held: takes a message that came back. -EAGAIN: there is none. */
@@ -877,11 +954,12 @@ static ssize_t take_stray(tine_queue *queue, struct desk *desk, const struct sin
 			return -EAGAIN;
 	}
 	queue_note_stray(queue, &stray, box);
-	got = box ? fill_box(queue, box, stray.position, stray.data, stray.len, sink)
+	got = box ? fill_box(queue, desk, box, stray.position, stray.data, stray.len,
+			     sink)
 		  : pour(sink, sink->buf, stray.data, stray.len);
 	queue_take_noted(queue);
 	if (sink->lease && stray.box)
-		*sink->lease = lease_of(queue, stray.box);
+		*sink->lease = lease_of(stray.box, index_of_box(queue, stray.box));
 	return got;
 }
 
@@ -920,14 +998,6 @@ static int make_boxes(tine_queue *queue, int64_t deadline)
 			   queue->capacity * queue->box_stride, deadline);
 }
 
-/*
- * Who always finds messages never sleeps, and looks after the dead all the same.
- */
-static inline bool time_to_tend(struct desk *desk)
-{
-	return ++desk->turns % TEND_TURNS == 0;
-}
-
 static ssize_t attempt(tine_queue *queue, struct desk *desk, const struct sink *sink,
 		       struct waiting *patience, int64_t deadline)
 {
@@ -938,8 +1008,9 @@ static ssize_t attempt(tine_queue *queue, struct desk *desk, const struct sink *
 	if (atomic_load_explicit(&queue->strays, memory_order_relaxed) > 0)
 		got = get_stray(queue, desk, sink);
 	if (got == -EAGAIN)
-		got = sink->lease ? try_lease(queue, desk, sink)
-				  : try_get(queue, desk, sink);
+		got = sink->lease   ? try_lease(queue, desk, sink)
+		      : sink->block ? try_get_any(queue, desk, sink)
+				    : try_get(queue, desk, sink);
 	keep_pace(&desk->get_pace, patience, got > 0);
 	tends = time_to_tend(desk);
 	leave_desk(desk);
@@ -1042,25 +1113,41 @@ ssize_t tine_queue_get(tine_queue *queue, void *buf, size_t size, int64_t deadli
 	return get(queue, &sink, deadline);
 }
 
-ssize_t tine_queue_lease(tine_queue *queue, void *buf, size_t size, tine_lease *lease,
-			 int64_t deadline)
+static __attribute__((noinline)) ssize_t lease_slowly(tine_queue *queue, void *buf,
+						      size_t size, tine_lease *lease,
+						      int64_t deadline)
 {
 	void *block = NULL;
 	struct sink sink = { .buf = buf, .size = size, .n = 1, .lease = lease };
 
-	if (!is_queue(queue))
-		return not_a_queue(queue);
-	if ((!buf && size > 0) || !lease || is_no_deadline(deadline))
-		return -EINVAL;
 	/* Which it does not take. */
 	if (queue->any)
 		sink.block = &block;
 	return get(queue, &sink, deadline);
 }
 
+ssize_t tine_queue_lease(tine_queue *queue, void *buf, size_t size, tine_lease *lease,
+			 int64_t deadline)
+{
+	ssize_t got;
+
+	if (!is_queue(queue))
+		return not_a_queue(queue);
+	if ((!buf && size > 0) || !lease || is_no_deadline(deadline))
+		return -EINVAL;
+	if (!queue->any) {
+		got = lease_at_once(queue, buf, size, lease, deadline);
+		if (got > 0)
+			return got;
+	}
+	return lease_slowly(queue, buf, size, lease, deadline);
+}
+
 ssize_t tine_queue_get_many(tine_queue *queue, void *msgs, size_t n, int64_t deadline)
 {
 	struct sink sink = { .buf = msgs, .n = n, .many = true };
+	struct desk *desk;
+	ssize_t got;
 
 	if (!is_queue(queue))
 		return not_a_queue(queue);
@@ -1069,12 +1156,14 @@ ssize_t tine_queue_get_many(tine_queue *queue, void *msgs, size_t n, int64_t dea
 	sink.size = queue->max_len;
 	if (n > MOST_AT_ONCE)
 		sink.n = MOST_AT_ONCE;
-	return get(queue, &sink, deadline);
+	desk = own_desk(queue);
+	got = desk ? attempt(queue, desk, &sink, NULL, deadline) : 0;
+	return got > 0 ? got : get(queue, &sink, deadline);
 }
 
 /* The box of a lease that this process has, and its word: 0; -ENOENT; -ENOMEM. */
-static int find_lease(tine_queue *queue, tine_lease lease, struct desk **desk,
-		      uint64_t *word)
+static inline int find_lease(tine_queue *queue, tine_lease lease, struct desk **desk,
+			     uint64_t *word)
 {
 	uint64_t index = lease & UINT32_MAX, id = member_id();
 
@@ -1113,7 +1202,7 @@ int tine_queue_ack(tine_queue *queue, tine_lease lease)
 
 	if (err)
 		return err;
-	block = accept_leased(queue, lease, word);
+	block = queue->any ? accept_leased(queue, lease, word) : NULL;
 	if (block)
 		tine_shared_free(block);
 	/* If it ran out just now, and the block was ours, a hole is what comes back. */

@@ -518,6 +518,8 @@ static void after_lease_ended(void *arg, long step)
 	expect(scene, drain(scene, &ids), 2, "messages");
 	expect(scene, ids, 6, "these");
 	CHECK_EQ(tine_queue_ack(scene->queue, scene->hand->lease), -ENOENT);
+	expect(scene, count_leases(desk_at(scene->queue, member_index(member_id()))), 0,
+	       "leases");
 	expect_end(scene);
 	leave_a_lease(scene);
 }
