@@ -459,6 +459,7 @@ TEST_LIMIT(a_barrier, 600)
 
 struct blocks {
 	void *small, *large;
+	long step;
 };
 
 static void allocate_and_free(void *arg)
@@ -484,13 +485,16 @@ static void free_and_allocate(void *arg)
 	blocks->small = blocks->large = NULL;
 	mem = shared_alloc(48, tine_after(20));
 	tine_shared_free(mem);
-	mem = tine_shared_new(1, 48);
-	tine_shared_free(mem);
+	/* A second, where the lock is held. */
+	if (blocks->step % 16 == 0) {
+		mem = tine_shared_new(1, 48);
+		tine_shared_free(mem);
+	}
 }
 
 static void free_beside(void *arg, long step)
 {
-	(void)step;
+	((struct blocks *)arg)->step = step;
 	test_call_beside(free_and_allocate, arg);
 }
 
