@@ -699,6 +699,7 @@ TEST(names_are_of_the_familys_memory)
 static void refuses(tine_queue *queue, int err)
 {
 	tine_lease lease;
+	void *mem = NULL;
 	long n = 0;
 
 	CHECK_EQ(tine_queue_put(queue, &n, sizeof(n), TINE_NOWAIT), err);
@@ -707,6 +708,12 @@ static void refuses(tine_queue *queue, int err)
 	CHECK_EQ(tine_queue_get_many(queue, &n, 1, TINE_NOWAIT), err);
 	CHECK_EQ(tine_queue_lease(queue, &n, sizeof(n), &lease, TINE_NOWAIT), err);
 	CHECK_EQ(tine_queue_ack(queue, 0), err);
+	CHECK_EQ(tine_queue_nack(queue, 0), err);
+	CHECK_EQ(tine_queue_reserve(queue, 1, &mem), err);
+	CHECK_EQ(tine_queue_commit(queue, &n, 1, TINE_NOWAIT), err);
+	CHECK_EQ(tine_queue_take(queue, (const void **)&mem, TINE_NOWAIT), err);
+	CHECK_EQ(tine_queue_release(queue, &n), err);
+	CHECK_EQ(tine_queue_drained(queue, TINE_NOWAIT), err);
 	CHECK_EQ(tine_queue_join(queue), err);
 	CHECK_EQ(tine_queue_close(queue), err);
 	CHECK_EQ(tine_queue_len(queue), 0);
@@ -873,6 +880,28 @@ TEST(what_a_program_was_before_is_buried)
 	test_grows_no_further();
 }
 
+TEST(what_a_program_held_is_back_when_it_joins)
+{
+	struct scene *scene = make_scene();
+	char name[TINE_FAMILY_NAME];
+	int fd = fcntl(tine_family_fd(), F_DUPFD, 0);
+	long n = 5;
+	pid_t pid;
+
+	scene->state = 1;
+	CHECK_EQ(tine_family_name(name, scene), 0);
+	CHECK_EQ(tine_queue_put(scene->to, &n, sizeof(n), TINE_NOWAIT), 0);
+	pid = execute_joiner("execute-again", name, fd);
+	CHECK_EQ(tine_event_wait(&scene->begun, tine_after(60000)), 0);
+	CHECK_EQ(tine_queue_get(scene->to, &n, sizeof(n), tine_after(20000)), sizeof(n));
+	CHECK_EQ(n, 5);
+	tine_event_set(&scene->go);
+	CHECK_EQ(test_reap(pid), 0);
+	close(fd);
+	free_scene(scene);
+	test_grows_no_further();
+}
+
 struct joining {
 	int fd;
 	struct scene *scene;
@@ -1002,12 +1031,16 @@ TEST(many_join_while_members_die)
 /* Until nothing is left, and nobody lives from whom anything could come again. */
 static void take_the_rest(struct scene *scene, struct board *board)
 {
+	const void *message;
 	long i;
 
 	members_sweep();
 	while (tine_queue_get(scene->to, &i, sizeof(i), tine_after(300)) > 0)
 		board->got[i]++;
 	CHECK_EQ(tine_queue_len(scene->to), 0);
+	while (tine_queue_take(scene->from, &message, tine_after(300)) > 0)
+		CHECK_EQ(tine_queue_release(scene->from, message), 0);
+	CHECK_EQ(tine_queue_len(scene->from), 0);
 }
 
 static void all_is_well(struct scene *scene, struct board *board, long deaths)
@@ -1038,6 +1071,11 @@ TEST(many_work_together_and_die)
 	scene->block = board;
 	tine_queue_free(scene->to);
 	CHECK_EQ(tine_queue_new(&scene->to, sizeof(long),
+				&(tine_queue_opts){ .producers = UINT32_MAX,
+						    .capacity = 100000 }),
+		 0);
+	tine_queue_free(scene->from);
+	CHECK_EQ(tine_queue_new(&scene->from, 0,
 				&(tine_queue_opts){ .producers = UINT32_MAX,
 						    .capacity = 100000 }),
 		 0);

@@ -18,8 +18,9 @@
  *
  * To join writes nothing that others see: who dies or is stopped in it is a stranger
  * still, and after it a process like any other, which becomes a member as they do, when
- * it first uses what has members (member.h). A member that is there by a fork may have
- * been another program before, so nothing that it left is in the new one's way.
+ * it first uses what has members (member.h). One that was a member before it executed
+ * the program that joins is buried then, as any dead one is, by itself: all others see
+ * that it lives.
  *
  * What strangers may be: built apart from the founder, linked statically or not, of the
  * same sources of tine and version of the C library (the stamp). Therefore no object in
@@ -344,8 +345,16 @@ static int map_others(struct family **out, const struct family_head *head, int f
 	return err;
 }
 
+static void (*_Atomic look_at_former)(void);
+
+void family_on_join(void (*look)(void))
+{
+	atomic_store(&look_at_former, look);
+}
+
 static int join_family(int fd)
 {
+	void (*look)(void) = atomic_load(&look_at_former);
 	struct family *family = family_known();
 	struct family_head head;
 	int err = read_head(&head, fd);
@@ -357,6 +366,8 @@ static int join_family(int fd)
 		if (err)
 			return err;
 		family = publish_family(family);
+		if (family->id == head.id && look)
+			look();
 	}
 	return family->id == head.id ? 0 : -EBUSY;
 }

@@ -11,6 +11,9 @@
  */
 struct family *family_have(int (*begin)(void *mem, size_t len));
 
+/* What is called when this process has joined one. */
+void family_on_join(void (*look)(void));
+
 /* Its descriptor, or -EBADF: somebody has closed it. */
 int family_fd(const struct family *);
 

@@ -6,6 +6,7 @@
 #include "base/futex.h"
 #include "base/libc.h"
 #include "base/proc.h"
+#include "memory/family.h"
 #include "memory/heap.h"
 #include "memory/owned.h"
 #include "wait/lock.h"
@@ -222,6 +223,21 @@ bool member_ended(uint64_t id)
 static bool owner_gone(uint64_t owner)
 {
 	return member_gone(owner & ((UINT64_C(1) << SENDER_BITS) - 1));
+}
+
+/* The program that joins was a member before, with what it held then. */
+static void bury_former(void)
+{
+	struct members *members = table();
+	unsigned high = members ? atomic_load(&members->high) : 0;
+
+	for (unsigned i = 0; i < high; i++) {
+		struct member *member = record(members, i);
+
+		if (in_use(member) && atomic_load(&member->pid) == getpid() &&
+		    member != atomic_load(&self))
+			look_at_member(member);
+	}
 }
 
 unsigned members_sweep(void)
@@ -452,6 +468,7 @@ FILL_ATFORK static void fill_member(void)
 	atfork_fill(ATFORK_MEMBER,
 		    &(struct atfork){ .in_child = forget_self, .leave = member_leave });
 	heap_on_growth(sweep_before_growth);
+	family_on_join(bury_former);
 }
 
 /* ---- ids and ties ------------------------------------------------------------------ */

@@ -25,7 +25,7 @@
  *					/proc asked now and then, until another thread
  *					of it comes by and takes the lock
  *	executes a program		counts as alive until that ends, or joins the
- *					family and looks: it knows its own number
+ *					family: it knows its own number
  *
  * A process may enter a child that it has just forked, and that has not called anything
  * here. Until the child adopts the record, and takes its lock, its end is seen as that of
