@@ -355,6 +355,7 @@ TEST(milliseconds_are_no_deadline)
 		tine_event event;
 		tine_cond cond;
 		tine_barrier barrier;
+		tine_rwlock rwlock;
 	} *shared = tine_shared_new(1, sizeof(*shared));
 
 	CHECK(shared);
@@ -377,6 +378,9 @@ TEST(milliseconds_are_no_deadline)
 		REFUSED(tine_event_wait(&shared->event, ms));
 		REFUSED(tine_cond_wait(&shared->cond, &shared->held, ms));
 		REFUSED(tine_barrier_wait(&shared->barrier, 1, ms));
+		REFUSED(tine_rwlock_read(&shared->rwlock, ms));
+		REFUSED(tine_rwlock_write(&shared->rwlock, ms));
+		CHECK_EQ(tine_rwlock_release(&shared->rwlock), -EPERM);
 		REFUSED(tine_process_wait(process, NULL, ms));
 		REFUSED(tine_queue_put(queue, "x", 1, ms));
 		REFUSED(tine_queue_put_many(queue, "xxxxxxxx", 1, ms));

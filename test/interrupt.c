@@ -277,6 +277,38 @@ static int put_messages(struct scene *scene, int64_t deadline)
 	return (int)tine_queue_put_many(scene->queue, "1234567812345678", 2, deadline);
 }
 
+static void make_long_queue(struct scene *scene)
+{
+	CHECK_EQ(tine_queue_new(&scene->queue, 0, &(tine_queue_opts){ .capacity = 2 }),
+		 0);
+}
+
+static void fill_long_queue(struct scene *scene)
+{
+	make_long_queue(scene);
+	while (tine_queue_put(scene->queue, "1", 1, TINE_NOWAIT) == 0)
+		;
+}
+
+static int take_message(struct scene *scene, int64_t deadline)
+{
+	const void *message;
+
+	return (int)tine_queue_take(scene->queue, &message, deadline);
+}
+
+/* What was not committed is the caller's. */
+static int commit_message(struct scene *scene, int64_t deadline)
+{
+	void *room;
+	int err;
+
+	CHECK_EQ(tine_queue_reserve(scene->queue, 1000, &room), 0);
+	err = tine_queue_commit(scene->queue, room, 1000, deadline);
+	CHECK_EQ(tine_queue_release(scene->queue, room), 0);
+	return err;
+}
+
 static int await_drained(struct scene *scene, int64_t deadline)
 {
 	return tine_queue_drained(scene->queue, deadline);
@@ -424,6 +456,28 @@ static int next_result(struct scene *scene, int64_t deadline)
 	int out;
 
 	return tine_pool_next(scene->pool, &out, sizeof(out), &done, deadline);
+}
+
+static int linger_with_bytes(const void *in, size_t len)
+{
+	(void)in;
+	(void)len;
+	return linger(NULL);
+}
+
+static const tine_task of_bytes = { .name = "bytes", .bytes = linger_with_bytes };
+
+static int submit_bytes(struct scene *scene, int64_t deadline)
+{
+	return tine_pool_submit_bytes(scene->pool, &of_bytes, "1", 1, 0, deadline);
+}
+
+static int next_bytes(struct scene *scene, int64_t deadline)
+{
+	const void *out;
+	tine_done done;
+
+	return tine_pool_next_bytes(scene->pool, &out, &done, deadline);
 }
 
 static int map_jobs(struct scene *scene, int64_t deadline)
@@ -595,6 +649,8 @@ static const struct wait waits[] = {
 	{ "queue_lease", make_queue, lease_message, free_queue },
 	{ "queue_put", fill_queue, put_message, free_queue },
 	{ "queue_put_many", fill_queue, put_messages, free_queue },
+	{ "queue_take", make_long_queue, take_message, free_queue },
+	{ "queue_commit", fill_long_queue, commit_message, free_queue },
 	{ "queue_drained", fill_queue, await_drained, free_queue },
 	{ "pipe_recv", make_pipe, receive, close_pipe },
 	{ "pipe_send", fill_pipe, send_bytes, close_pipe },
@@ -604,6 +660,8 @@ static const struct wait waits[] = {
 	{ "process_wait, spawned", spawn_process, wait_for_process, free_spawned },
 	{ "pool_submit", make_busy_pool, submit_job, free_pool },
 	{ "pool_next", make_busy_pool, next_result, free_pool },
+	{ "pool_submit_bytes", make_busy_pool, submit_bytes, free_pool },
+	{ "pool_next_bytes", make_busy_pool, next_bytes, free_pool },
 	{ "pool_map", make_pool, map_jobs, free_pool },
 	{ "pool_find", make_pool, find_job, free_pool },
 	{ "pool_for", make_pool, run_ranges, free_pool },
@@ -626,6 +684,24 @@ static int take_item(struct scene *scene, int64_t deadline)
 	char buf[8];
 
 	return (int)tine_store_take(scene->store, "list", buf, sizeof(buf), deadline);
+}
+
+static int lease_item(struct scene *scene, int64_t deadline)
+{
+	tine_lease lease;
+	char buf[8];
+
+	return (int)tine_store_lease(scene->store, "list", buf, sizeof(buf), 1000, &lease,
+				     deadline);
+}
+
+static int lock_in_store(struct scene *scene, int64_t deadline)
+{
+	uint64_t fence;
+	int err = tine_store_lock(scene->store, "lock", 100000000, &fence, TINE_NOWAIT);
+
+	CHECK(err == 0 || err == -ETIMEDOUT);
+	return tine_store_lock(scene->store, "lock", 1000, &fence, deadline);
 }
 
 static int wait_for_key(struct scene *scene, int64_t deadline)
@@ -652,12 +728,14 @@ static void close_store(struct scene *scene)
 }
 
 static const struct wait store_waits[] = {
+	{ "store_lease", open_store, lease_item, close_store },
+	{ "store_lock", open_store, lock_in_store, close_store },
 	{ "store_take", open_store, take_item, close_store },
 	{ "store_wait", open_store, wait_for_key, close_store },
 };
 
 STORE_TEST(store)
 {
-	for (int i = 0; i < 2; i++)
+	for (size_t i = 0; i < sizeof(store_waits) / sizeof(store_waits[0]); i++)
 		try_wait(&store_waits[i]);
 }
