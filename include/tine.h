@@ -1104,6 +1104,38 @@ TINE_MUST int tine_pool_next(tine_pool *, void *out, size_t size, tine_done *,
 TINE_MUST int tine_pool_submit_bytes(tine_pool *, const tine_task *, const void *in,
 				     size_t len, uint64_t tag, int64_t deadline);
 
+typedef struct tine_job_opts {
+	int64_t job_ms;	  /* milliseconds that the job may run. 0: as the pool's */
+	unsigned retries; /* tries after the first, if the worker died. 0: as the pool's */
+	uint8_t reserved8[4];
+	uint64_t reserved[6];
+} tine_job_opts;
+
+/*
+ * As tine_pool_submit(), or tine_pool_submit_bytes() if task->bytes is not NULL, with a
+ * limit and retries of the job's own. *job, unless NULL, receives its number, which no
+ * other job of the pool has. len is task->in_size without task->bytes, else -EINVAL.
+ */
+TINE_MUST int tine_pool_submit_job(tine_pool *, const tine_task *, const void *in,
+				   size_t len, uint64_t tag, const tine_job_opts *,
+				   uint64_t *job, int64_t deadline);
+
+/*
+ * As tine_pool_next(), for the job of that number alone, also in a pool with .ordered.
+ * Returns 0 when it is done, or -ENOENT: there is no such job, or its result was taken,
+ * also by another thread meanwhile.
+ */
+TINE_MUST int tine_pool_wait(tine_pool *, uint64_t job, void *out, size_t size,
+			     tine_done *, int64_t deadline);
+
+/*
+ * Ends the job of that number, which then has the status -ECANCELED, and is returned as
+ * any other. If a worker is in it, the worker is killed and replaced. A job that is done
+ * keeps its result. It may be called from any thread, but not from a signal handler.
+ * Returns 0, or -ENOENT: there is no such job, or its result was taken.
+ */
+int tine_pool_cancel_job(tine_pool *, uint64_t job);
+
 /*
  * Inside a job of tine_pool_submit_bytes(): the result, which is copied. The job may
  * return a negative status all the same: the result then may be the text of the error. A

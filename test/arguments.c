@@ -182,6 +182,9 @@ TEST(no_object)
 	REFUSED(tine_pool_submit_bytes(NULL, &task, NULL, 0, 0, TINE_NOWAIT));
 	REFUSED(tine_pool_next_bytes(NULL, &val, &done, TINE_NOWAIT));
 	REFUSED(tine_pool_release(NULL, NULL));
+	REFUSED(tine_pool_submit_job(NULL, &task, NULL, 0, 0, NULL, NULL, TINE_NOWAIT));
+	REFUSED(tine_pool_wait(NULL, 1, NULL, 0, &done, TINE_NOWAIT));
+	REFUSED(tine_pool_cancel_job(NULL, 1));
 	REFUSED(tine_job_result(NULL, 1));
 	REFUSED(tine_pool_cancel(NULL));
 	REFUSED(tine_pool_close(NULL));
@@ -260,6 +263,7 @@ TEST(reserved_bytes)
 	tine_process_opts process_opts = { 0 };
 	tine_command command = { .argv = argv };
 	tine_queue_opts queue_opts = { .producers = 1 };
+	tine_job_opts job_opts = { .retries = 1 };
 	tine_pool_opts pool_opts = { .workers = 1, .ordered = true };
 	tine_map_opts map_opts = { .chunk = 1 };
 	tine_cache_opts cache_opts = { .existing = true };
@@ -289,6 +293,9 @@ TEST(reserved_bytes)
 		  tine_pool_map(pool, &task, NULL, NULL, 1, &map_opts, TINE_FOREVER));
 	EACH_BYTE(named, reserved8,
 		  tine_pool_map(pool, &named, NULL, NULL, 1, NULL, TINE_FOREVER));
+	EACH_BYTE(job_opts, reserved8,
+		  tine_pool_submit_job(pool, &task, NULL, 0, 0, &job_opts, NULL,
+				       TINE_FOREVER));
 	EACH_BYTE(named, reserved8,
 		  tine_pool_submit(pool, &named, NULL, 0, TINE_FOREVER));
 	CHECK_EQ(tine_pool_map(pool, &named, NULL, NULL, 1, &map_opts, TINE_FOREVER), 0);
@@ -397,6 +404,8 @@ TEST(milliseconds_are_no_deadline)
 		REFUSED(tine_pool_reduce(pool, &reduce, NULL, 1, &done, NULL, ms));
 		REFUSED(tine_pool_submit(pool, &task, NULL, 0, ms));
 		REFUSED(tine_pool_submit_bytes(pool, &bytes, NULL, 0, 0, ms));
+		REFUSED(tine_pool_submit_job(pool, &task, NULL, 0, 0, NULL, NULL, ms));
+		REFUSED(tine_pool_wait(pool, 1, NULL, 0, &done, ms));
 		REFUSED(tine_pool_next_bytes(pool, &val, &done, ms));
 		REFUSED(tine_pool_next(pool, NULL, 0, &done, ms));
 	}

@@ -309,6 +309,7 @@ static void reset(void)
 	ticket->data.mem = &scene->in;
 	ticket->in_size = 0;
 	ticket->attempts = 0;
+	ticket->retries = 9;
 	atomic_store(&ticket->number, atomic_load(&ticket->number) + 1);
 	atomic_store(&ticket->state, ticket_word(WAITING, 0));
 	bell_hush(&scene->bell);

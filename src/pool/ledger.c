@@ -7,6 +7,7 @@
 #include "memory/owned.h"
 #include "wait/lock.h"
 
+#include <errno.h>
 #include <signal.h>
 
 #define STEAL_MS 100
@@ -454,11 +455,12 @@ static bool mend_job(struct ledger *ledger, struct pool_desk *desk, uint32_t ind
 static void mend_ticket(struct ledger *ledger, struct pool_desk *desk,
 			struct ticket *ticket, tine_exit how, bool starved)
 {
-	int verdict = verdict_on(desk, starved);
+	int verdict = atomic_load(&ticket->unwanted) ? -ECANCELED
+						     : verdict_on(desk, starved);
 	bool begun = atomic_load(&desk->ticket) == atomic_load(&ticket->number);
 
 	ticket_drop_answer(ledger, ticket);
-	if (begun && (verdict != -TINE_ECRASH || ticket->attempts >= ledger->retries ||
+	if (begun && (verdict != -TINE_ECRASH || ticket->attempts >= ticket->retries ||
 		      atomic_load(&ledger->dropped))) {
 		ticket->how = how;
 		ticket->limit = limit_of(verdict);
@@ -524,6 +526,16 @@ void ledger_end_trace(struct ledger *ledger)
 
 #define OWNED_BY_TICKET (OWNED_BY_OBJECT | UINT64_C(1) << 61)
 
+struct ticket *ticket_at(const struct ledger *ledger, unsigned id)
+{
+	struct ticket *tickets = atomic_load(&ledger->tickets);
+
+	for (unsigned i = 0; tickets && i < ticket_count(ledger); i++)
+		if (atomic_load(&tickets[i].state) == ticket_word(TAKEN, id))
+			return &tickets[i];
+	return NULL;
+}
+
 uint64_t ticket_owner(const struct ledger *ledger, const struct ticket *ticket)
 {
 	uint64_t where = (uint64_t)((const char *)ledger - (char *)shared_base()) / 64;
@@ -563,6 +575,9 @@ struct ticket *ticket_take(struct ledger *ledger, unsigned id)
 		waits = ticket_word(WAITING, 0);
 		/* Before it is taken: its limit finds a worker that is stopped next. */
 		atomic_store(&desk->begun, tine_now());
+		/* Relaxed: the number, which is stored next, says that it is there. */
+		atomic_store_explicit(&desk->limit_ms, ticket->job_ms,
+				      memory_order_relaxed);
 		atomic_store(&desk->ticket, ticket->number);
 		if (atomic_compare_exchange_strong(&ticket->state, &waits,
 						   ticket_word(TAKEN, id)))

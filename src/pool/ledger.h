@@ -85,7 +85,10 @@
  *	EMPTY	  the caller fills it		WAITING	  any worker may take it
  *	TAKEN	  by the desk in the word	DONE	  the caller has yet to collect it
  *
- * A worker's death makes the ticket it has taken WAITING or DONE, as its attempts go.
+ * A worker's death makes the ticket it has taken WAITING or DONE, as its attempts go. One
+ * that is cancelled says so itself: the caller finishes it if it waits, the nursery ends
+ * the worker that has it, as for a limit, and if that dies meanwhile, or is about to be
+ * done, whoever mends or takes the ticket next finds it unwanted.
  *
  * The caller deals while it holds the lock, so no theft is under way; at that time every
  * range is empty. A worker reads what the map is after it has got a job of it, and the
@@ -113,7 +116,8 @@ struct pool_desk {
 	_Atomic uint64_t failure; /* least (index, status), else NO_FAILURE; the worker */
 	_Atomic uint32_t chunk;	  /* jobs to take up next; the worker, and the dealer */
 	_Atomic uint64_t ticket; /* the number of the ticket it is in, or 0; the worker */
-	_Atomic int64_t begun;	 /* the job, where it has a limit; the worker */
+	_Atomic int64_t limit_ms; /* of the ticket it is in, or 0; the worker */
+	_Atomic int64_t begun;	  /* the job, where it has a limit; the worker */
 	_Atomic uint64_t address; /* of its crash; the worker, in a handler of signals */
 	_Atomic uint64_t born;	  /* bytes it had to begin with; the worker */
 	/* What others write. */
@@ -201,7 +205,9 @@ struct ticket {
 	struct stage data;		/* in, and from the next multiple of 64 on, out */
 	size_t in_size, out_size;
 	const struct cached *cached; /* or NULL, as in a map */
-	unsigned attempts;
+	unsigned attempts, retries;
+	int64_t job_ms;
+	_Atomic uint32_t unwanted; /* the caller: it is cancelled, whoever has it */
 	int status, limit;
 	tine_exit how;
 	uint32_t name; /* in a trace */
@@ -211,7 +217,8 @@ struct ledger {
 	/* Constant. */
 	unsigned workers, jobs_per_worker, retries;
 	size_t memory_per_worker;
-	int64_t job_ms;		/* of tickets */
+	int64_t job_ms;		     /* of tickets that have no limit of their own */
+	_Atomic int64_t shortest_ms; /* of all limits of tickets, or 0; the caller */
 	_Atomic unsigned spins; /* none until all are seated: they need the processors */
 	int (*init)(void *arg);
 	void *init_arg;
@@ -406,6 +413,8 @@ void ledger_end_trace(struct ledger *);
 
 /* ---- tickets ----------------------------------------------------------------------- */
 
+/* The one that the desk's worker has taken, or NULL. */
+struct ticket *ticket_at(const struct ledger *, unsigned id);
 /* As the owner of an answer: no other ticket has its number for millions of tickets. */
 uint64_t ticket_owner(const struct ledger *, const struct ticket *);
 /* Frees the answer, if it is the ticket's. */

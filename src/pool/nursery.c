@@ -370,10 +370,13 @@ static bool stop(pid_t pid)
 }
 
 /* The status that the worker is to be ended with in its job; 0: let it go on. */
-static int doom(const struct ledger *ledger, struct pool_desk *desk)
+static int doom(struct ledger *ledger, unsigned id)
 {
+	struct pool_desk *desk = &ledger->desks[id];
 	uint64_t job = job_of(desk);
-	int64_t limit = job & TICKET_JOB ? ledger->job_ms : ledger->map.job_ms;
+	const struct ticket *ticket = job & TICKET_JOB ? ticket_at(ledger, id) : NULL;
+	int64_t limit = job & TICKET_JOB ? atomic_load(&desk->limit_ms)
+					 : ledger->map.job_ms;
 	size_t most = ledger->memory_per_worker;
 	int64_t begun = atomic_load(&desk->begun);
 
@@ -386,6 +389,8 @@ static int doom(const struct ledger *ledger, struct pool_desk *desk)
 		return 0;
 	if (!(job & TICKET_JOB) && job & JOB_TO_BE)
 		begun = desk->seen.since;
+	if (ticket && atomic_load(&ticket->unwanted))
+		return -ECANCELED;
 	if (job == atomic_load(&desk->unwanted))
 		return atomic_load(&desk->unwanted_status);
 	if (limit && (tine_now() - begun) / 1000000 >= limit)
@@ -409,10 +414,10 @@ static void end_doomed(struct nursery *nursery)
 		pid_t pid = atomic_load(&desk->pid);
 		int status;
 
-		if (!pid || !doom(ledger, desk))
+		if (!pid || !doom(ledger, id))
 			continue;
 		if ((stop(pid) || ++desk->seen.stopped >= MOST_STOPS) &&
-		    (status = doom(ledger, desk)) != 0) {
+		    (status = doom(ledger, id)) != 0) {
 			atomic_store(&desk->ended_status, status);
 			atomic_store(&desk->ended, job_of(desk));
 			kill(pid, SIGKILL);
@@ -469,8 +474,9 @@ static int tick(struct nursery *nursery)
 	}
 	if (ledger->map.job_ms && ledger->map.job_ms / 8 < shortest)
 		shortest = ledger->map.job_ms / 8;
-	if (ledger->job_ms && ledger->job_ms / 8 < shortest)
-		shortest = ledger->job_ms / 8;
+	if (atomic_load(&ledger->shortest_ms) &&
+	    atomic_load(&ledger->shortest_ms) / 8 < shortest)
+		shortest = atomic_load(&ledger->shortest_ms) / 8;
 	return shortest < 1 ? 1 : shortest < TICK_MS ? (int)shortest : TICK_MS;
 }
 

@@ -43,6 +43,7 @@ struct tine_pool {
 	struct result
 		*results; /* brought home, but not yet asked for; the oldest first */
 	struct result **results_end;
+	bool picked;	     /* a result was taken out of turn */
 	bool has_bytes;	     /* a job of bytes was submitted */
 	struct reply *given; /* not yet released */
 

@@ -201,7 +201,8 @@ static int data_size(const tine_pool *pool, const tine_task *task, size_t *size)
 }
 
 static void fill_ticket(tine_pool *pool, struct ticket *ticket, const tine_task *task,
-			const void *in, size_t len, uint64_t tag)
+			const void *in, size_t len, uint64_t tag,
+			const tine_job_opts *opts)
 {
 	/* Relaxed: hands orders submitted, and the state, below, all of the ticket. */
 	uint64_t number = atomic_load_explicit(&pool->submitted, memory_order_relaxed) +
@@ -214,6 +215,9 @@ static void fill_ticket(tine_pool *pool, struct ticket *ticket, const tine_task 
 	ticket->in_size = len;
 	ticket->out_size = task->out_size;
 	ticket->attempts = 0;
+	ticket->retries = opts && opts->retries ? opts->retries : pool->ledger->retries;
+	ticket->job_ms = opts && opts->job_ms ? opts->job_ms : pool->ledger->job_ms;
+	atomic_store_explicit(&ticket->unwanted, 0, memory_order_relaxed);
 	ticket->status = ticket->limit = 0;
 	ticket->how = (tine_exit){ 0 };
 	ticket->name = pool->trace ? trace_name(task->name) : 0;
@@ -289,13 +293,31 @@ static int await_room(tine_pool *pool, struct ticket **ticket, int64_t deadline)
 	return err;
 }
 
-static int submit(tine_pool *pool, const tine_task *task, const void *in, size_t len,
-		  uint64_t tag, int64_t deadline)
+/* The nursery is to look often enough for the limit. */
+static void note_limit(struct ledger *ledger, int64_t ms)
+{
+	int64_t shortest = atomic_load(&ledger->shortest_ms);
+
+	if (shortest == 0 || ms < shortest)
+		atomic_store(&ledger->shortest_ms, ms);
+}
+
+/* One that a caller wants to add. */
+struct wish {
+	const tine_task *task;
+	const void *in;
+	size_t len;
+	uint64_t tag;
+	const tine_job_opts *opts; /* or NULL */
+	uint64_t *job;		   /* or NULL */
+};
+
+static int submit(tine_pool *pool, const struct wish *wish, int64_t deadline)
 {
 	struct ledger *ledger = pool->ledger;
 	struct ticket *ticket;
-	size_t size = len;
-	int err = task->bytes ? 0 : data_size(pool, task, &size);
+	size_t size = wish->len;
+	int err = wish->task->bytes ? 0 : data_size(pool, wish->task, &size);
 
 	if (!err)
 		err = await_room(pool, &ticket, deadline);
@@ -308,51 +330,74 @@ static int submit(tine_pool *pool, const tine_task *task, const void *in, size_t
 		atomic_store(&ledger->dropped, 0);
 		atomic_store(&ledger->moments, 0);
 	}
-	fill_ticket(pool, ticket, task, in, len, tag);
-	pool->has_bytes |= task->bytes != NULL;
+	if (wish->opts && wish->opts->job_ms)
+		note_limit(ledger, wish->opts->job_ms);
+	pool->has_bytes |= wish->task->bytes != NULL;
+	fill_ticket(pool, ticket, wish->task, wish->in, wish->len, wish->tag, wish->opts);
+	if (wish->job)
+		*wish->job = number_of(ticket);
 	atomic_fetch_add(&ledger->turn, 1);
 	wake_enough(pool);
 	return 0;
 }
 
-/* What was looked at by both calls. */
-static int submit_checked(tine_pool *pool, const tine_task *task, const void *in,
-			  size_t len, uint64_t tag, int64_t deadline)
+/* What was looked at by each of the calls. */
+static int submit_checked(tine_pool *pool, const struct wish *wish, int64_t deadline)
 {
 	const struct ledger *ledger;
 	int err;
 
-	if ((!in && len) || !ROOM_IS_ZERO(task) || is_no_deadline(deadline))
+	if ((!wish->in && wish->len) || !ROOM_IS_ZERO(wish->task) ||
+	    is_no_deadline(deadline))
 		return -EINVAL;
+	if (wish->len > SIZE_MAX / 2)
+		return wish->task->bytes ? -EMSGSIZE : -EINVAL;
 	if (pool->nursery.owner != self_pid())
 		return -EPERM;
 	if (atomic_load(&pool->closed))
 		return -EPIPE;
 	take_hands(pool);
-	err = submit(pool, task, in, len, tag, deadline);
+	err = submit(pool, wish, deadline);
 	free_hands(pool);
 	ledger = pool->ledger;
 	if (!err)
-		pool_have_watched(pool, ledger->job_ms || ledger->memory_per_worker);
+		pool_have_watched(pool, ledger->job_ms || ledger->memory_per_worker ||
+						(wish->opts && wish->opts->job_ms));
 	return err;
 }
 
 int tine_pool_submit(tine_pool *pool, const tine_task *task, const void *in, uint64_t tag,
 		     int64_t deadline)
 {
+	struct wish wish = { .task = task, .in = in, .tag = tag };
+
 	if (!pool || !task || !task->fn || task->bytes || (pool->cache && !task->name))
 		return -EINVAL;
-	return submit_checked(pool, task, in, task->in_size, tag, deadline);
+	wish.len = task->in_size;
+	return submit_checked(pool, &wish, deadline);
 }
 
 int tine_pool_submit_bytes(tine_pool *pool, const tine_task *task, const void *in,
 			   size_t len, uint64_t tag, int64_t deadline)
 {
+	struct wish wish = { .task = task, .in = in, .len = len, .tag = tag };
+
 	if (!pool || !task || !task->bytes)
 		return -EINVAL;
-	if (len > SIZE_MAX / 2)
-		return -EMSGSIZE;
-	return submit_checked(pool, task, in, len, tag, deadline);
+	return submit_checked(pool, &wish, deadline);
+}
+
+int tine_pool_submit_job(tine_pool *pool, const tine_task *task, const void *in,
+			 size_t len, uint64_t tag, const tine_job_opts *opts,
+			 uint64_t *job, int64_t deadline)
+{
+	struct wish wish = { task, in, len, tag, opts, job };
+
+	if (!pool || !task || (!task->fn && !task->bytes) ||
+	    (!task->bytes && (len != task->in_size || (pool->cache && !task->name))) ||
+	    (opts && (!ROOM_IS_ZERO(opts) || opts->job_ms < 0)))
+		return -EINVAL;
+	return submit_checked(pool, &wish, deadline);
 }
 
 int tine_pool_close(tine_pool *pool)
@@ -370,10 +415,27 @@ int tine_pool_close(tine_pool *pool)
 
 /* ---- what is done ------------------------------------------------------------------ */
 
+/* The least number that was not returned; none: that of the next. */
+static uint64_t least_out(const tine_pool *pool)
+{
+	const struct ticket *tickets = atomic_load(&pool->ledger->tickets);
+	uint64_t least = atomic_load(&pool->submitted) + 1;
+
+	for (unsigned i = 0; tickets && i < ticket_count(pool->ledger); i++)
+		if (state_of_ticket(&tickets[i]) != EMPTY &&
+		    number_of(&tickets[i]) < least)
+			least = number_of(&tickets[i]);
+	for (const struct result *result = pool->results; result; result = result->next)
+		least = result->number < least ? result->number : least;
+	return least;
+}
+
 /* In the order of submission: the number that is to come; else 0, for any. */
 static uint64_t wanted_number(const tine_pool *pool)
 {
-	return pool->ordered ? atomic_load(&pool->delivered) + 1 : 0;
+	if (!pool->ordered)
+		return 0;
+	return pool->picked ? least_out(pool) : atomic_load(&pool->delivered) + 1;
 }
 
 /* Where that result hangs, or any; what is there is NULL if none does. */
@@ -472,9 +534,8 @@ static int deliver_ticket(tine_pool *pool, uint64_t number, const struct taker *
 }
 
 /* One that is there: 1, and it is counted. */
-static int deliver(tine_pool *pool, const struct taker *to)
+static int deliver(tine_pool *pool, uint64_t number, const struct taker *to)
 {
-	uint64_t number = wanted_number(pool);
 	int err = deliver_result(pool, number, to);
 
 	if (err == 0)
@@ -510,7 +571,7 @@ static int next(tine_pool *pool, const struct taker *to, int64_t deadline)
 	for (;;) {
 		uint32_t seen = atomic_load(&pool->ledger->finished);
 
-		err = deliver(pool, to);
+		err = deliver(pool, wanted_number(pool), to);
 		if (err)
 			return err;
 		if (all_returned(pool)) {
@@ -558,6 +619,98 @@ int tine_pool_next_bytes(tine_pool *pool, const void **out, tine_done *done,
 	return out ? take_next(pool, &(struct taker){ .in_place = out, .done = done },
 			       deadline)
 		   : -EINVAL;
+}
+
+/* Whether it waits, runs or is done, and was not returned. */
+static struct ticket *find_ticket(const tine_pool *pool, uint64_t number)
+{
+	struct ticket *tickets = atomic_load(&pool->ledger->tickets);
+
+	for (unsigned i = 0; tickets && i < ticket_count(pool->ledger); i++)
+		if (state_of_ticket(&tickets[i]) != EMPTY &&
+		    number_of(&tickets[i]) == number)
+			return &tickets[i];
+	return NULL;
+}
+
+/* With hands, which it lets go to wait. */
+static int await_job(tine_pool *pool, uint64_t job, const struct taker *to,
+		     int64_t deadline)
+{
+	int err, died = 0;
+
+	for (;;) {
+		uint32_t seen = atomic_load(&pool->ledger->finished);
+
+		err = deliver(pool, job, to);
+		if (err > 0)
+			pool->picked = true;
+		if (err)
+			return err < 0 ? err : 0;
+		if (!find_ticket(pool, job))
+			return -ENOENT;
+		free_hands(pool);
+		err = await_ticket(pool, some_finished, seen, deadline, &died);
+		take_hands(pool);
+		if (err)
+			return err;
+	}
+}
+
+int tine_pool_wait(tine_pool *pool, uint64_t job, void *out, size_t size, tine_done *done,
+		   int64_t deadline)
+{
+	struct taker to = { .out = out, .size = size, .done = done };
+	int err;
+
+	if (!pool || !job || !done || is_no_deadline(deadline))
+		return -EINVAL;
+	if (pool->nursery.owner != self_pid())
+		return -EPERM;
+	take_hands(pool);
+	err = await_job(pool, job, &to, deadline);
+	settle_bell(pool);
+	free_hands(pool);
+	return err;
+}
+
+/* With hands. True: somebody is in it. */
+static bool cancel_ticket(tine_pool *pool, struct ticket *ticket)
+{
+	uint64_t waits = ticket_word(WAITING, 0);
+
+	atomic_store(&ticket->unwanted, 1);
+	/* Taken, as by a desk that there is not, it is nobody else's. */
+	if (atomic_compare_exchange_strong(&ticket->state, &waits,
+					   ticket_word(TAKEN, pool->ledger->workers))) {
+		ticket_finish(pool->ledger, ticket, -ECANCELED);
+		return false;
+	}
+	return ticket_state(waits) == TAKEN;
+}
+
+int tine_pool_cancel_job(tine_pool *pool, uint64_t job)
+{
+	struct ticket *ticket;
+	bool taken = false;
+	int err = 0;
+
+	if (!pool || !job)
+		return -EINVAL;
+	if (pool->nursery.owner != self_pid())
+		return -EPERM;
+	take_hands(pool);
+	ticket = find_ticket(pool, job);
+	if (ticket)
+		taken = cancel_ticket(pool, ticket);
+	else if (!*find_result(pool, job))
+		err = -ENOENT;
+	free_hands(pool);
+	if (taken) {
+		pool_have_watched(pool, true);
+		pool_ask(pool);
+	}
+	return err;
 }
 
 int tine_pool_release(tine_pool *pool, const void *out)

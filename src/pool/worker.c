@@ -362,7 +362,7 @@ static bool do_ticket(struct worker *worker)
 	begun = atomic_load(&desk->begun);
 	TRACE(jobs_begin, worker->log, TRACE_TICKETS, ticket->name, 0, ticket->number,
 	      begun);
-	if (is_set(&ledger->dropped)) {
+	if (is_set(&ledger->dropped) || is_set(&ticket->unwanted)) {
 		status = -ECANCELED;
 	} else if (!is_mapped(worker, ticket->fn)) {
 		status = -EFAULT;

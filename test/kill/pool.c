@@ -153,6 +153,7 @@ static void fill_tickets(struct board *board)
 		tickets[i].fn = mark;
 		tickets[i].data.mem = &((void **)board->map.in)[i];
 		tickets[i].attempts = 0;
+		tickets[i].retries = board->ledger->retries;
 		tickets[i].status = 1;
 		tickets[i].how = (tine_exit){ 0 };
 		atomic_store(&tickets[i].state, ticket_word(WAITING, 0));
