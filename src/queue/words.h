@@ -73,6 +73,7 @@
  *
  * Who joins, or puts for the first time, writes PRODUCES in the role of its desk, and
  * with any role it counts as closed when it has ended. Who dies before that step is none.
+ * A starter may seat its child with that role, under the lock, before the child runs.
  *
  * Closing counts in one word, with the desk that was counted last:
  *
@@ -84,7 +85,9 @@
  * lock with -EOWNERDEAD finds the desk in the word and does the third.
  *
  * Those who wait for items or for room are sleepers (sleepers.h), and look again by
- * themselves.
+ * themselves. Where head is at tail, and no lease may run out, whoever brings anything
+ * knows of the sleepers; so consumers sleep longer then, and until a member dies
+ * (member.h). Whoever sits down wakes them, since they do not watch it yet.
  *
  * A process that is stopped lives, and holds up, until it goes on or is killed:
  *
