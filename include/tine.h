@@ -955,6 +955,15 @@ typedef struct tine_failure {
 	uint64_t reserved[4];
 } tine_failure;
 
+/* What a map tells of each of its jobs besides the status. */
+typedef struct tine_ending {
+	tine_exit how; /* how the worker ended if it died in the last try, else zeros */
+	int limit;     /* as in a tine_failure */
+	bool cached;   /* the result was in the cache, and the job did not run */
+	uint8_t reserved8[3];
+	uint64_t reserved[2];
+} tine_ending;
+
 typedef struct tine_map_opts {
 	size_t chunk;	       /* jobs that a worker takes at a time. 0: adaptive */
 	int *status;	       /* receives the status of each of the n jobs. NULL: none */
@@ -970,10 +979,11 @@ typedef struct tine_map_opts {
 	 * computed, once if items are equal, and kept: tine_cache_call() in the workers.
 	 */
 	tine_cache *cache;
+	tine_ending *endings; /* receives the ending of each of the n jobs. NULL: none */
 	unsigned retries; /* tries after the first, if the worker died. 0: none */
 	bool smallest;	  /* find: true: the hit of the smallest index is the answer */
 	uint8_t reserved8[3];
-	uint64_t reserved[7];
+	uint64_t reserved[6];
 } tine_map_opts;
 
 /* A submitted job that is done. */

@@ -117,6 +117,24 @@ TEST(only_what_is_missing)
 	end();
 }
 
+TEST(each_ending_tells_whether_it_was_there)
+{
+	tine_ending endings[30];
+	tine_map_opts opts = { .endings = endings };
+
+	begin();
+	opts.cache = cache;
+	CHECK_EQ(map(10, NULL), 0);
+	CHECK_EQ(tine_pool_map(pool, &task, in, out, 30, &opts, TINE_FOREVER), 0);
+	CHECK_EQ(*runs, 30);
+	for (int i = 0; i < 30; i++)
+		CHECK_EQ(endings[i].cached, i < 10);
+	CHECK_EQ(tine_pool_map(pool, &task, in, out, 30, &opts, TINE_FOREVER), 0);
+	for (int i = 0; i < 30; i++)
+		CHECK(endings[i].cached);
+	end();
+}
+
 TEST(in_place)
 {
 	struct item *items;

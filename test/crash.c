@@ -127,6 +127,31 @@ TEST(in_a_map)
 	tine_pool_free(pool);
 }
 
+TEST(the_ending_of_each_job)
+{
+	static const int in[4] = { NOTHING, TOUCHES, IS_KILLED, NOTHING };
+	tine_ending endings[4];
+	tine_map_opts opts = { .endings = endings };
+	tine_pool *pool;
+	int out[4];
+
+	memset(endings, 1, sizeof(endings));
+	CHECK_EQ(tine_pool_new(&pool, &one), 0);
+	CHECK_EQ(tine_pool_map(pool, &task, in, out, 4, &opts, TINE_FOREVER),
+		 -TINE_ECRASH);
+	CHECK_EQ(endings[0].how.signal, 0);
+	CHECK_EQ(endings[1].how.signal, SIGSEGV);
+	CHECK_EQ(endings[1].how.address, 0x1230);
+	CHECK_EQ(endings[2].how.signal, SIGKILL);
+	CHECK_EQ(endings[2].how.address, 0);
+	CHECK_EQ(endings[3].how.signal, 0);
+	for (int i = 0; i < 4; i++)
+		CHECK(!endings[i].cached && endings[i].limit == 0);
+	CHECK_EQ(tine_pool_map(pool, &task, in, out, 4, &opts, TINE_NOWAIT), -ETIMEDOUT);
+	CHECK_EQ(endings[1].how.signal, 0);
+	tine_pool_free(pool);
+}
+
 /* ---- which worker ------------------------------------------------------------------ */
 
 enum { WORKERS = 3 };

@@ -446,6 +446,10 @@ static bool mend_job(struct ledger *ledger, struct pool_desk *desk, uint32_t ind
 		map->status[item]++;
 		return true;
 	}
+	if (map->endings) {
+		map->endings[item].how = how;
+		map->endings[item].limit = limit_of(verdict);
+	}
 	for (uint32_t i = index; map->status && i < index + many; i++)
 		map->status[item_of(map, i)] = status;
 	desk_note(desk, index, status);

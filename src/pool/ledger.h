@@ -163,7 +163,8 @@ struct map {
 	const uint32_t *items;	     /* of the jobs; NULL: job i is item i */
 	const char *in;
 	char *out;
-	int *status; /* or NULL */
+	int *status;	      /* or NULL */
+	tine_ending *endings; /* or NULL; zeroed; whoever mends */
 	size_t in_size, out_size;
 	uint32_t chunk;	  /* 0: adaptive */
 	uint32_t hits;	  /* that end it; 0: 1 is a status like others */

@@ -163,6 +163,7 @@ void pool_trim(tine_pool *pool, size_t most)
 	stage_trim(&pool->status, most);
 	stage_trim(&pool->items, most);
 	stage_trim(&pool->cached, most);
+	stage_trim(&pool->endings, most);
 }
 
 void run_trim(tine_pool *pool)
@@ -232,6 +233,8 @@ static void skip_dealt(struct run *run, uint32_t n)
 	map->out += n * map->out_size;
 	if (map->status)
 		map->status += n;
+	if (map->endings)
+		map->endings += n;
 }
 
 /* 0; -ETIMEDOUT: nothing was dealt. */
@@ -316,6 +319,8 @@ static void all_status(const tine_map_opts *opts, size_t n, int status)
 {
 	for (size_t i = 0; opts && opts->status && i < n; i++)
 		opts->status[i] = status;
+	if (opts && opts->endings)
+		memset(opts->endings, 0, n * sizeof(tine_ending));
 }
 
 /* Where the n statuses go: NULL, where nobody wants to know. */
@@ -343,6 +348,15 @@ void run_tell_failure(const struct run *run)
 		run->opts->failure->index = run->items;
 }
 
+/* What has a status is known; jobs that are to be done, and others alike, have not. */
+static void note_cached(const struct run *run)
+{
+	const struct map *map = &run->map;
+
+	for (size_t i = 0; map->endings && i < run->items; i++)
+		map->endings[i].cached = map->status[i] != -ECANCELED;
+}
+
 /* Takes from the cache what it has; the rest is dealt. */
 static int plan_jobs(struct run *run, const tine_task *task)
 {
@@ -365,6 +379,7 @@ static int plan_jobs(struct run *run, const tine_task *task)
 	map->cached = pool->cached.mem;
 	map->items = plan->items;
 	run->total = plan->jobs;
+	note_cached(run);
 	if (map->hits == 0 || plan->hits == 0)
 		return 0;
 	run->found = plan->found;
@@ -397,6 +412,14 @@ static int lay_out(struct run *run, const tine_task *task, const void *in, void 
 		return err;
 	if (in_there != in)
 		memcpy(in_there, in, n * task->in_size);
+	if (opts && opts->endings) {
+		err = run_place(&pool->endings, opts->endings, n, sizeof(tine_ending),
+				&run->endings_there);
+		if (err)
+			return err;
+		map->endings = run->endings_there;
+		memset(map->endings, 0, n * sizeof(tine_ending));
+	}
 	map->fn = task->fn;
 	map->in = in_there;
 	map->out = run->out_there;
@@ -451,6 +474,8 @@ static void bring_home(const struct run *run, const tine_task *task, void *out)
 		memcpy(out, run->out_there, n * task->out_size);
 	if (opts && opts->status && opts->status != run->status_there)
 		memcpy(opts->status, run->status_there, n * sizeof(int));
+	if (opts && opts->endings && opts->endings != run->endings_there)
+		memcpy(opts->endings, run->endings_there, n * sizeof(tine_ending));
 	if (opts && opts->progress)
 		opts->progress(opts->progress_arg, n - run->total + run->base, n);
 	run_tell_failure(run);

@@ -27,8 +27,9 @@ struct tine_pool {
 	struct trace *trace;	      /* or NULL */
 	struct stage in, out, status; /* kept from map to map */
 	struct stage items, cached;   /* of maps through a cache */
-	tine_cache *cache;	      /* of what is submitted, or NULL */
-	bool ordered, open;	      /* open: later jobs are waited for */
+	struct stage endings;
+	tine_cache *cache;  /* of what is submitted, or NULL */
+	bool ordered, open; /* open: later jobs are waited for */
 	_Atomic bool closed;
 	_Atomic bool mapping;	   /* tine_pool_cancel() has something to cancel */
 	_Atomic bool brief;	   /* the last wait was */

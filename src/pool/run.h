@@ -12,6 +12,7 @@ struct run {
 	struct map map;	 /* moves on with base */
 	void *out_there; /* where the jobs find all of it */
 	int *status_there;
+	void *endings_there;
 	size_t items;	    /* the caller's */
 	size_t total, base; /* jobs of all deals, and of those before this one */
 	struct plan plan;   /* where there is a cache, which items are jobs */
