@@ -25,7 +25,8 @@ static struct ledger *make_ledger(const tine_pool_opts *opts)
 	ledger->jobs_per_worker = opts->jobs_per_worker;
 	ledger->memory_per_worker = opts->memory_per_worker;
 	ledger->retries = opts->retries;
-	ledger->job_ms = ledger->shortest_ms = opts->job_ms;
+	ledger->job_ms = opts->job_ms;
+	atomic_store(&ledger->shortest_ms, opts->job_ms);
 	ledger->init = opts->init;
 	ledger->init_arg = opts->init_arg;
 	return ledger;

@@ -127,21 +127,26 @@ static int call_function(const void *in, void *out)
 	return status;
 }
 
-static int returned(int status)
+/* What it printed is out before anybody hears that it is done. */
+static int printed(int status)
 {
-	if (is_stray)
-		_exit(1);
-	/* What it printed is out before anybody hears that it is done. */
 	if (__fpending(stdout) > 0)
 		fflush(stdout);
 	return status;
 }
 
+static int returned(int status)
+{
+	if (is_stray)
+		_exit(1);
+	return printed(status);
+}
+
 static int call_job(tine_fn *fn, const struct cached *cached, const void *in, void *out)
 {
 	called_fn = fn;
-	return returned(cached ? cached_call(cached, call_function, in, out)
-			       : call_function(in, out));
+	return printed(cached ? cached_call(cached, call_function, in, out)
+			      : call_function(in, out));
 }
 
 /* Where a leaf begins. */
@@ -162,9 +167,10 @@ static int join_slots(const struct map *map, size_t job)
 	return 0;
 }
 
-static int call_one(const struct map *map, uint32_t job)
+/* A job that is not a call of an item. */
+static int call_other(const struct map *map, uint32_t job)
 {
-	size_t item, index = map->first + job;
+	size_t index = map->first + job;
 
 	switch (map->work) {
 	case EACH:
@@ -177,9 +183,7 @@ static int call_one(const struct map *map, uint32_t job)
 	case JOINS:
 		return returned(join_slots(map, job));
 	default:
-		item = item_of(map, job);
-		return call_job(map->fn, map->cached, map->in + item * map->in_size,
-				map->out + item * map->out_size);
+		return -EINVAL;
 	}
 }
 
@@ -251,9 +255,14 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 			/* Release: the job before is finished in memory. */
 			atomic_store_explicit(&desk->at, at_of(i, done, true),
 					      memory_order_release);
-			status = call_one(&map, i);
+			if (map.work == CALLS)
+				status = call_job(map.fn, map.cached,
+						  map.in + item * map.in_size,
+						  map.out + item * map.out_size);
+			else
+				status = call_other(&worker->ledger->map, i);
 			if (status == 1 && map.hits > 0)
-				note_hit(worker->ledger, &map, i);
+				note_hit(worker->ledger, &worker->ledger->map, i);
 		}
 		if (map.status)
 			map.status[item] = status;
