@@ -1183,7 +1183,7 @@ int tine_pool_close(tine_pool *);
 /*
  * A descriptor for poll(2) and the like. It is readable if the result of a submitted job
  * can be taken, and also if the pool needs a call of tine_pool_next() to replace a
- * process that has died. It may be readable for nothing, but not again after
+ * process that has died. Each worker may make it readable for nothing once, until
  * tine_pool_next() with TINE_NOWAIT has returned. It is the same in every call, and is
  * closed by tine_pool_free(); the caller only polls it. A caller that polls without a
  * timeout does not notice that a process of the pool is stopped (SIGSTOP). Returns

@@ -170,9 +170,12 @@ TEST(readable_while_a_result_is_there)
 			if (ordered)
 				CHECK_EQ((long)done.tag, i);
 		}
-		CHECK(!readable(fd, 0));
+		/* A worker may ring late for what was taken, once. */
+		for (int late = 0; readable(fd, 20); late++) {
+			CHECK(late < 2);
+			CHECK_EQ(tine_pool_next(pool, NULL, 0, &done, TINE_NOWAIT), 0);
+		}
 		CHECK_EQ(tine_pool_next(pool, NULL, 0, &done, TINE_NOWAIT), 0);
-		CHECK(!readable(fd, 20));
 		tine_pool_free(pool);
 	}
 }
