@@ -237,6 +237,8 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 	const struct map map = worker->ledger->map;
 	uint32_t done = done_of(atomic_load_explicit(&desk->at, memory_order_relaxed));
 	bool mapped = is_mapped(worker, map.fn);
+	/* What most maps do not have is looked at in one place. */
+	bool least = map.least, other = map.work != CALLS;
 	uint32_t i = from;
 
 	while (i < from + n && worker->jobs_left > 0) {
@@ -244,7 +246,7 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 		int status;
 
 		if (is_set(&worker->ledger->cancelled) ||
-		    (map.least && is_beyond(worker->ledger, i))) {
+		    __builtin_expect(least && is_beyond(worker->ledger, i), 0)) {
 			status = -ECANCELED;
 		} else if (!mapped) {
 			status = -EFAULT;
@@ -255,12 +257,12 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 			/* Release: the job before is finished in memory. */
 			atomic_store_explicit(&desk->at, at_of(i, done, true),
 					      memory_order_release);
-			if (map.work == CALLS)
+			if (__builtin_expect(other, 0))
+				status = call_other(&worker->ledger->map, i);
+			else
 				status = call_job(map.fn, map.cached,
 						  map.in + item * map.in_size,
 						  map.out + item * map.out_size);
-			else
-				status = call_other(&worker->ledger->map, i);
 			if (status == 1 && map.hits > 0)
 				note_hit(worker->ledger, &worker->ledger->map, i);
 		}
