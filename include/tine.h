@@ -968,8 +968,7 @@ typedef struct tine_map_opts {
 	size_t chunk;	       /* jobs that a worker takes at a time. 0: adaptive */
 	int *status;	       /* receives the status of each of the n jobs. NULL: none */
 	int64_t job_ms;	       /* milliseconds that a job may run. 0: no limit */
-	size_t hits;	       /* find: hits that end the search. 0: 1. SIZE_MAX: never */
-	int64_t grace_ms;      /* find: time for jobs after the last hit. 0: no limit */
+	int64_t grace_ms;      /* find: time for jobs after a hit. 0: no limit    */
 	tine_failure *failure; /* receives the first failure. NULL: none */
 	/* Called in this process about every 100 ms, and once at the end. NULL: not */
 	void (*progress)(void *arg, size_t done, size_t total);
@@ -980,10 +979,10 @@ typedef struct tine_map_opts {
 	 */
 	tine_cache *cache;
 	tine_ending *endings; /* receives the ending of each of the n jobs. NULL: none */
-	unsigned retries; /* tries after the first, if the worker died. 0: none */
-	bool smallest;	  /* find: true: the hit of the smallest index is the answer */
+	unsigned retries;     /* tries after the first, if the worker died. 0: none */
+	bool smallest; /* find: true: the hit of the smallest index is the answer */
 	uint8_t reserved8[3];
-	uint64_t reserved[6];
+	uint64_t reserved[7];
 } tine_map_opts;
 
 /* A submitted job that is done. */
@@ -1047,12 +1046,10 @@ TINE_MUST int tine_pool_map(tine_pool *, const tine_task *, const void *in, void
  * As tine_pool_map(), but a job that returns 1 is a hit, and ends the search: jobs that
  * have not begun are dropped, and tine_cancelled() becomes true in jobs that run. After
  * .grace_ms the workers of jobs that still run are killed and replaced. These jobs have
- * status -ECANCELED. With .hits it takes that many hits to end the search. Jobs begin in
- * the order of their index; jobs that are done within 10 us are taken several at a time.
+ * status -ECANCELED. Jobs begin in the order of their index; jobs that are done within 10 us are taken several at a time.
  * With .smallest a hit ends the search once all jobs before it are done, and jobs behind
  * it are dropped: the answer is the hit of the smallest index. Returns:
- *   > 0           the number of hits, at most .hits; *index, unless NULL, is the job of
- *                 the first
+ *   1             there was a hit; *index, unless NULL, is the job of the first
  *   0             there was no hit, and no job failed
  *   < 0           as tine_pool_map()
  */
@@ -1115,8 +1112,9 @@ TINE_MUST int tine_pool_submit_bytes(tine_pool *, const tine_task *, const void 
 				     size_t len, uint64_t tag, int64_t deadline);
 
 typedef struct tine_job_opts {
-	int64_t job_ms;	  /* milliseconds that the job may run. 0: as the pool's */
-	unsigned retries; /* tries after the first, if the worker died. 0: as the pool's */
+	int64_t job_ms; /* milliseconds that the job may run. 0: as the pool's */
+	unsigned
+		retries; /* tries after the first, if the worker died. 0: as the pool's */
 	uint8_t reserved8[4];
 	uint64_t reserved[6];
 } tine_job_opts;

@@ -297,44 +297,6 @@ TEST(no_hit)
 	unmake(pool);
 }
 
-static int ends_in_three(const void *in, void *out)
-{
-	(void)out;
-	return *(const long *)in % 10 == 3;
-}
-
-TEST(so_many_hits)
-{
-	enum { N = 1000 };
-	static const size_t wishes[] = { 1, 2, 5, 99, 100, 101, 5000, SIZE_MAX };
-	tine_pool *pool = make(3);
-	long *in = numbers(N);
-	int status[N];
-
-	for (size_t i = 0; i < sizeof(wishes) / sizeof(*wishes); i++)
-		for (size_t chunk = 0; chunk <= 7; chunk = chunk * 6 + 1) {
-			tine_map_opts opts = { .status = status,
-					       .hits = wishes[i],
-					       .chunk = chunk };
-			int most = wishes[i] < 100 ? (int)wishes[i] : 100;
-			size_t index = 1;
-
-			CHECK_EQ(find(pool, ends_in_three, in, NULL, N, &index, &opts),
-				 most);
-			CHECK_EQ(index % 10, 3);
-			CHECK_EQ(status[index], 1);
-			CHECK(count(status, N, 1) >= most);
-			/* To the end, where there were not so many. */
-			if (wishes[i] > 100)
-				CHECK_EQ(count(status, N, 0), N - 100);
-			for (int k = 0; k < N; k++)
-				CHECK(status[k] == (k % 10 == 3) ||
-				      status[k] == -ECANCELED);
-		}
-	free(in);
-	unmake(pool);
-}
-
 /* All begin before one ends. */
 static int meets_and_hits(const void *in, void *out)
 {
@@ -347,22 +309,17 @@ static int meets_and_hits(const void *in, void *out)
 	return 1;
 }
 
-TEST(several_hits_at_once_are_as_many_as_wanted)
+TEST(of_several_hits_at_once_one_is_the_first)
 {
 	tine_pool *pool = make(4);
 	long in[4] = { 4, 4, 4, 4 };
 	int status[4];
+	tine_map_opts opts = { .status = status };
+	size_t index = 9;
 
-	for (size_t hits = 0; hits <= 5; hits++) {
-		tine_map_opts opts = { .status = status, .hits = hits };
-		int most = hits == 0 ? 1 : hits < 4 ? (int)hits : 4;
-		size_t index = 9;
-
-		atomic_store(&board->begun, 0);
-		CHECK_EQ(find(pool, meets_and_hits, in, NULL, 4, &index, &opts), most);
-		CHECK(index < 4);
-		CHECK_EQ(count(status, 4, 1), 4);
-	}
+	CHECK_EQ(find(pool, meets_and_hits, in, NULL, 4, &index, &opts), 1);
+	CHECK(index < 4);
+	CHECK_EQ(count(status, 4, 1), 4);
 	unmake(pool);
 }
 
@@ -399,8 +356,7 @@ TEST(failures_count_where_nothing_is_found)
 	CHECK_EQ(find(pool, as_told, other, NULL, 4, &index, &opts), 0);
 	CHECK_EQ(status[1], 7);
 	CHECK_EQ(index, 9);
-	/* A hit is told, whatever became of others. To the end, so that they come. */
-	opts.hits = SIZE_MAX;
+	/* A hit is told, whatever became of others. */
 	for (int i = 0; i < 4; i++) {
 		CHECK_EQ(find(pool, as_told, and_hits[i], NULL, 2, &index, &opts), 1);
 		CHECK_EQ(index, 1);
@@ -423,14 +379,12 @@ TEST(bad_arguments)
 	tine_pool *pool = make(1);
 	tine_task task = TINE_TASK_IN(as_told, long),
 		  no_fn = { .name = "none", .fn = NULL, .in_size = 8 };
-	tine_map_opts hits = { .hits = 1 }, grace = { .grace_ms = 1 },
-		      job_ms = { .job_ms = -1 }, less_grace = { .grace_ms = -1 },
-		      tail = { .reserved = { [5] = 1 } };
+	tine_map_opts grace = { .grace_ms = 1 }, job_ms = { .job_ms = -1 },
+		      less_grace = { .grace_ms = -1 }, tail = { .reserved = { [6] = 1 } };
 	long in[2] = { 1, 1 };
 	size_t index = 9;
 
 	/* What only a search has. */
-	CHECK_EQ(map(pool, as_told, in, 2, &hits), -EINVAL);
 	CHECK_EQ(map(pool, as_told, in, 2, &grace), -EINVAL);
 	CHECK_EQ(map(pool, as_told, in, 2, &job_ms), -EINVAL);
 	CHECK_EQ(find(pool, as_told, in, NULL, 2, &index, &job_ms), -EINVAL);
@@ -523,7 +477,7 @@ TEST(the_deadline)
 	     one_hit[2] = { 0, 60000000 };
 	int status[4];
 	tine_failure failure;
-	tine_map_opts opts = { .status = status, .hits = 2, .failure = &failure };
+	tine_map_opts opts = { .status = status, .failure = &failure };
 	size_t index = 9;
 
 	CHECK_EQ(
@@ -793,16 +747,13 @@ TEST(the_same_whoever_dies)
 	free(in);
 }
 
-TEST(smallest_is_for_searches_that_end_at_one)
+TEST(smallest_is_for_searches)
 {
 	tine_pool *pool = make(1);
 	tine_map_opts opts = { .smallest = true };
 	long *in = numbers(2);
 
 	CHECK_EQ(map(pool, is_wanted, in, 2, &opts), -EINVAL);
-	opts.hits = 2;
-	CHECK_EQ(find(pool, is_wanted, in, NULL, 2, NULL, &opts), -EINVAL);
-	opts.hits = 1;
 	CHECK_EQ(find(pool, is_wanted, in, NULL, 1, NULL, &opts), 1);
 	free(in);
 	unmake(pool);

@@ -273,7 +273,7 @@ TEST(bad_arguments)
 	int status[1];
 	tine_task no_join = sum, no_out = sum,
 		  large = { .range = adds, .join = join, .out_size = SIZE_MAX / 2 };
-	tine_map_opts hits = { .hits = 1 }, with_status = { .status = status };
+	tine_map_opts searches = { .smallest = true }, with_status = { .status = status };
 
 	no_join.join = NULL;
 	no_out.out_size = 0;
@@ -281,7 +281,7 @@ TEST(bad_arguments)
 			       TINE_FOREVER),
 		 -EINVAL);
 	CHECK_EQ(tine_pool_for(pool, &each, NULL, 1, NULL, TINE_FOREVER), -EINVAL);
-	CHECK_EQ(tine_pool_for(pool, &each, &arg, 1, &hits, TINE_FOREVER), -EINVAL);
+	CHECK_EQ(tine_pool_for(pool, &each, &arg, 1, &searches, TINE_FOREVER), -EINVAL);
 	CHECK_EQ(tine_pool_for(pool, &each, &arg, 0, NULL, TINE_FOREVER), 0);
 	CHECK_EQ(tine_pool_for(pool, &each, &arg, 1, NULL, TINE_NOWAIT), -ETIMEDOUT);
 	CHECK_EQ(tine_pool_map(pool, &each, &arg, NULL, 1, NULL, TINE_FOREVER), -EINVAL);

@@ -141,7 +141,7 @@ static int add_twin(struct plan *plan, size_t *room, uint32_t item, uint32_t fir
 
 static void note_known(struct plan *plan, size_t item, int status)
 {
-	if (status == 1 && plan->hits++ == 0)
+	if (status == 1 && item < plan->found)
 		plan->found = item;
 }
 
@@ -195,7 +195,6 @@ void plan_settle(struct plan *plan, const tine_task *task, void *out, int *statu
 		const struct twin *twin = &plan->twins[i];
 
 		status[twin->item] = status[twin->first];
-		plan->hits += status[twin->item] == 1;
 		if (size)
 			memcpy(bytes + twin->item * size, bytes + twin->first * size,
 			       size);

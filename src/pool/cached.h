@@ -29,7 +29,7 @@ int cached_call(const struct cached *, tine_fn *fn, const void *in, void *out);
 struct plan {
 	uint32_t *items; /* their indexes, ascending */
 	size_t jobs;
-	size_t hits, found; /* of a search: items known to be hits, and the first; n */
+	size_t found; /* of a search: the first item that is known to be a hit, or n */
 	struct twin {
 		uint32_t item, first; /* whose input is alike */
 	} * twins;

@@ -30,7 +30,7 @@ static int check_indexes(const struct run *run, const tine_task *task, const voi
 	    (n > 0 && !arg && task->in_size))
 		return -EINVAL;
 	if (opts && (!ROOM_IS_ZERO(opts) || opts->job_ms < 0 || opts->cache ||
-		     opts->hits || opts->grace_ms || opts->smallest || opts->endings))
+		     opts->grace_ms || opts->smallest || opts->endings))
 		return -EINVAL;
 	return run->pool->nursery.owner == self_pid() ? 0 : -EPERM;
 }

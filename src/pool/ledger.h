@@ -167,7 +167,7 @@ struct map {
 	tine_ending *endings; /* or NULL; zeroed; whoever mends */
 	size_t in_size, out_size;
 	uint32_t chunk;	  /* 0: adaptive */
-	uint32_t hits;	  /* that end it; 0: 1 is a status like others */
+	bool search;	  /* a status of 1 is a hit, and ends it */
 	bool in_order;	  /* jobs begin so */
 	bool least;	  /* the hit of the least number is wanted */
 	unsigned retries; /* status is there, and zeroed, where it is not 0 */
@@ -231,7 +231,6 @@ struct ledger {
 	_Atomic uint32_t settled;   /* the least hit is known; the holder of the lock */
 	_Atomic uint32_t cancelled; /* the map: tine_cancelled() reads it */
 	_Atomic uint32_t dropped;   /* the tickets: the same; the caller */
-	_Atomic uint32_t hits;	    /* the workers */
 	_Atomic uint64_t
 		found; /* index + 1 of the first hit, or the least; the workers */
 	_Atomic uint32_t watched;	  /* the nursery looks at the clock */

@@ -74,7 +74,7 @@ static bool is_found(const struct run *run)
 {
 	const struct ledger *ledger = run->pool->ledger;
 
-	return run->map.hits && atomic_load(&ledger->hits) >= run->map.hits &&
+	return run->map.search && atomic_load(&ledger->found) &&
 	       (!run->map.least || atomic_load(&ledger->cancelled));
 }
 
@@ -380,19 +380,13 @@ static int plan_jobs(struct run *run, const tine_task *task)
 	map->items = plan->items;
 	run->total = plan->jobs;
 	note_cached(run);
-	if (map->hits == 0 || plan->hits == 0)
+	if (!map->search || plan->found == run->items)
 		return 0;
 	run->found = plan->found;
-	if (map->least) {
-		for (run->total = 0;
-		     run->total < plan->jobs && plan->items[run->total] < plan->found;)
-			run->total++;
-		return 0;
-	}
-	if (plan->hits < map->hits)
-		map->hits -= plan->hits;
-	else
-		run->total = 0;
+	run->total = 0;
+	while (map->least && run->total < plan->jobs &&
+	       plan->items[run->total] < plan->found)
+		run->total++;
 	return 0;
 }
 
@@ -432,8 +426,8 @@ static int lay_out(struct run *run, const tine_task *task, const void *in, void 
 		map->job_ms = opts->job_ms;
 		map->least = opts->smallest;
 	}
-	/* Hits are likelier soon than late; what only counts them need not be in order. */
-	map->in_order = (map->hits > 0 && map->hits < INT32_MAX) || map->chunk == 1;
+	/* Hits are likelier soon than late. */
+	map->in_order = map->search || map->chunk == 1;
 	run->total = n;
 	return 0;
 }
@@ -455,7 +449,6 @@ int run_work(struct run *run, int *failure)
 
 	atomic_store(&ledger->cancelled, 0);
 	atomic_store(&ledger->dropped, 0);
-	atomic_store(&ledger->hits, 0);
 	atomic_store(&ledger->settled, 0);
 	atomic_store(&run->pool->mapping, true);
 	err = deal_all(run, failure);
@@ -532,7 +525,7 @@ int tine_pool_map(tine_pool *pool, const tine_task *task, const void *in, void *
 {
 	struct run run = { .pool = pool, .opts = opts, .items = n, .deadline = deadline };
 
-	if (opts && (opts->hits || opts->grace_ms || opts->smallest))
+	if (opts && (opts->grace_ms || opts->smallest))
 		return -EINVAL;
 	return start_map(&run, task, in, out);
 }
@@ -550,23 +543,13 @@ int tine_pool_find(tine_pool *pool, const tine_task *task, const void *in, void 
 		   size_t n, size_t *index, const tine_map_opts *opts, int64_t deadline)
 {
 	struct run run = { .pool = pool, .opts = opts, .items = n, .deadline = deadline };
-	size_t wanted = opts && opts->hits ? opts->hits : 1;
-	size_t hits;
 	int err;
 
-	if (opts && opts->smallest && wanted > 1)
-		return -EINVAL;
-	if (wanted > INT32_MAX)
-		wanted = INT32_MAX;
-	run.map.hits = wanted;
+	run.map.search = true;
 	err = start_map(&run, task, in, out);
 	if (run.found == SIZE_MAX || is_unsure(&run))
 		return err;
-	hits = atomic_load(&pool->ledger->hits);
-	if (hits > run.map.hits)
-		hits = run.map.hits;
 	if (index)
 		*index = run.found;
-	hits += run.plan.hits;
-	return (int)(hits < wanted ? hits : wanted);
+	return 1;
 }

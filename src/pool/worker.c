@@ -187,7 +187,7 @@ static int call_other(const struct map *map, uint32_t job)
 	}
 }
 
-/* A hit of a search: the first is kept, and the last that is wanted ends it. */
+/* A hit of a search: the first is kept, and ends it. */
 static void note_hit(struct ledger *ledger, const struct map *map, uint32_t index)
 {
 	uint64_t before = 0;
@@ -196,7 +196,7 @@ static void note_hit(struct ledger *ledger, const struct map *map, uint32_t inde
 					     (uint64_t)index + 1) &&
 	       (before == 0 || (map->least && before > index + 1)))
 		;
-	if (atomic_fetch_add(&ledger->hits, 1) + 1 != map->hits || map->least)
+	if (before || map->least)
 		return;
 	atomic_store(&ledger->cancelled, 1);
 	ledger_call(ledger);
@@ -237,8 +237,6 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 	const struct map map = worker->ledger->map;
 	uint32_t done = done_of(atomic_load_explicit(&desk->at, memory_order_relaxed));
 	bool mapped = is_mapped(worker, map.fn);
-	/* What most maps do not have is looked at in one place. */
-	bool least = map.least, other = map.work != CALLS;
 	uint32_t i = from;
 
 	while (i < from + n && worker->jobs_left > 0) {
@@ -246,7 +244,7 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 		int status;
 
 		if (is_set(&worker->ledger->cancelled) ||
-		    __builtin_expect(least && is_beyond(worker->ledger, i), 0)) {
+		    (map.least && is_beyond(worker->ledger, i))) {
 			status = -ECANCELED;
 		} else if (!mapped) {
 			status = -EFAULT;
@@ -257,13 +255,13 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 			/* Release: the job before is finished in memory. */
 			atomic_store_explicit(&desk->at, at_of(i, done, true),
 					      memory_order_release);
-			if (__builtin_expect(other, 0))
-				status = call_other(&worker->ledger->map, i);
-			else
+			if (map.work == CALLS)
 				status = call_job(map.fn, map.cached,
 						  map.in + item * map.in_size,
 						  map.out + item * map.out_size);
-			if (status == 1 && map.hits > 0)
+			else
+				status = call_other(&worker->ledger->map, i);
+			if (status == 1 && map.search)
 				note_hit(worker->ledger, &worker->ledger->map, i);
 		}
 		if (map.status)

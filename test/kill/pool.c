@@ -546,7 +546,6 @@ static void search_under_fire(unsigned retries)
 		tine_map_opts map_opts = { .retries = retries,
 					   .failure = &failure,
 					   .status = tally->status,
-					   .hits = searches % 2 ? 1 : SIZE_MAX,
 					   .chunk = searches % 3 };
 		int err;
 
