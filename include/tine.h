@@ -1112,9 +1112,8 @@ TINE_MUST int tine_pool_submit_bytes(tine_pool *, const tine_task *, const void 
 				     size_t len, uint64_t tag, int64_t deadline);
 
 typedef struct tine_job_opts {
-	int64_t job_ms; /* milliseconds that the job may run. 0: as the pool's */
-	unsigned
-		retries; /* tries after the first, if the worker died. 0: as the pool's */
+	int64_t job_ms;	  /* milliseconds that the job may run. 0: as the pool's */
+	unsigned retries; /* tries after the first, if the worker died. 0: the pool's */
 	uint8_t reserved8[4];
 	uint64_t reserved[6];
 } tine_job_opts;
