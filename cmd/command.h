@@ -120,6 +120,8 @@ extern const char *trace_path;
 			NULL                                                             \
 	}
 int begin_trace(const char *command);
+/* Of a file that has to be written: DONE, or says what is wrong with it. */
+int check_trace_file(const char *command, const char *path);
 /* Makes the file if it is not there. 0; ENODEV: no regular file; else as open(2). */
 int try_trace(const char *path);
 

@@ -43,6 +43,16 @@ static char *escape(const char *path)
 	return escaped;
 }
 
+int check_trace_file(const char *command, const char *path)
+{
+	int err = *path ? try_trace(path) : ENOENT;
+
+	if (!err)
+		return DONE;
+	return complain(USAGE, "%s: --trace: '%s': %s", command, path,
+			err == ENODEV ? "it is not a regular file" : strerror(err));
+}
+
 int begin_trace(const char *command)
 {
 	char *escaped;
@@ -50,11 +60,9 @@ int begin_trace(const char *command)
 
 	if (!trace_path)
 		return DONE;
-	err = *trace_path ? try_trace(trace_path) : ENOENT;
+	err = check_trace_file(command, trace_path);
 	if (err)
-		return complain(USAGE, "%s: --trace: '%s': %s", command, trace_path,
-				err == ENODEV ? "it is not a regular file"
-					      : strerror(err));
+		return err;
 	escaped = escape(trace_path);
 	err = !escaped || setenv("TINE_TRACE", escaped, 1) != 0;
 	free(escaped);

@@ -52,8 +52,7 @@ static size_t utf8_len(const unsigned char *at)
 	return 0;
 }
 
-/* A byte that is no UTF-8 is \udc80 to \udcff, as Python has it. */
-static void add_json(struct bytes *to, const char *text, size_t len)
+void add_json(struct bytes *to, const char *text, size_t len)
 {
 	const unsigned char *at = (const unsigned char *)text, *end = at + len;
 
@@ -145,7 +144,7 @@ static int code_of(const struct job *job)
 	return job->how.signal ? -1 : job->how.code;
 }
 
-static void add_end(struct bytes *line, const struct job *job)
+void add_end(struct bytes *line, const struct job *job)
 {
 	struct bytes reason = { 0 };
 

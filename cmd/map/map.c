@@ -133,6 +133,9 @@ static const struct option_row rows[] = {
 	  NULL },
 	{ "log", 0, "FILE", read_some, &map_options.log, "the path of a file",
 	  "Append a JSON object to this file for each attempt, as it ends.", NULL },
+	{ "trace", 0, "FILE", read_text, &map_options.trace, "the path of a file",
+	  "Write a trace of all attempts to this file, a lane a slot, see tine-trace(7).",
+	  NULL },
 	{ "dry-run", 0, NULL, NULL, &map_options.dry_run, NULL,
 	  "Print the commands, quoted for a shell, and run none. Behind those with a "
 	  "kept "

@@ -32,7 +32,7 @@ struct map_options {
 		uint64_t value;
 		bool given;
 	} seed;
-	const char *cache, *results, *log;	   /* or NULL */
+	const char *cache, *results, *log, *trace; /* or NULL */
 	struct strings inputs, outputs, variables; /* of --in, --out and --env */
 };
 enum { UNTIL_END, UNTIL_SUCCESS, UNTIL_FAILURE };

@@ -3,6 +3,7 @@
 #include "map/show.h"
 
 #include "map/input.h"
+#include "map/lanes.h"
 #include "map/log.h"
 
 #include <inttypes.h>
@@ -39,13 +40,15 @@ static struct {
 int show_open(void)
 {
 	const char *term = getenv("TERM");
+	int err;
 
 	show.terminal = isatty(STDERR_FILENO) && term && *term &&
 			strcmp(term, "dumb") != 0;
 	show.begun = show.drawn_at = tine_now();
 	show.slots = must(calloc(map_options.workers, sizeof(*show.slots)));
 	show.guesses = must(calloc(map_options.workers, sizeof(*show.guesses)));
-	return log_open();
+	err = log_open();
+	return err ? err : lanes_open();
 }
 
 /* ---- how long jobs take ------------------------------------------------------------ */
@@ -148,6 +151,7 @@ int show_end(const struct job *job)
 	show.slots[job->slot] = NULL;
 	show.running--;
 	show.changed = true;
+	lanes_attempt(job);
 	if (job->why == WHY_UNWANTED)
 		return 0;
 	show.ended++;
@@ -164,6 +168,7 @@ int show_end(const struct job *job)
 int show_attempt(const struct job *job)
 {
 	show.changed = true;
+	lanes_attempt(job);
 	return log_attempt(job, false);
 }
 
@@ -204,16 +209,6 @@ static void add_bar(struct bytes *to)
 		bytes_print(to, "  %" PRIu64 " failed", show.failed);
 }
 
-/* Cuts it to so many bytes, which are no more columns; no character is cut. */
-static void cut_text(struct bytes *text, size_t most)
-{
-	if (text->len <= most)
-		return;
-	while (most > 0 && (text->at[most] & 0xc0) == 0x80)
-		most--;
-	text->len = most;
-}
-
 static void add_running(struct bytes *to, int64_t now, size_t most)
 {
 	const char *before = ": ";
@@ -229,7 +224,7 @@ static void add_running(struct bytes *to, int64_t now, size_t most)
 		bytes_print(to, "%s", before);
 		add_inputs(to, show.slots[i]);
 		make_visible(to, len);
-		cut_text(to, len + MOST_OF_NAME);
+		bytes_cut(to, len + MOST_OF_NAME);
 		bytes_print(to, " ");
 		add_clock(to, now - show.slots[i]->begun);
 		before = ", ";
@@ -266,7 +261,8 @@ int64_t show_line(void)
 	add_running(&line, now, width > left.len ? width - left.len : 0);
 	if (line.len + left.len <= width)
 		bytes_add(&line, left.at, left.len);
-	cut_text(&line, width);
+	/* Bytes are no fewer than columns. */
+	bytes_cut(&line, width);
 	show.drawn_at = now;
 	show.changed = false;
 	/* Bound: it only looks. A terminal may have been stopped. */

@@ -4,13 +4,13 @@
 
 #include "map/map.h"
 
-/* The line on a terminal, what is said at the end, and the log. */
+/* The line on a terminal, what is said at the end, the log and the trace. */
 
-/* DONE, or an exit code: the log cannot be opened. */
+/* DONE, or an exit code: the log or the trace cannot be opened. */
 int show_open(void);
 /* A job has started, or is over; its slot is its place in the line. */
 void show_start(struct job *);
-/* Writes it to the log, and notes failures. 0, or a negative error of the log. */
+/* Into the log, the trace and the failures. 0, or a negative error of the log. */
 int show_end(const struct job *);
 /* An attempt of which another follows. The same. */
 int show_attempt(const struct job *);

@@ -49,6 +49,15 @@ void bytes_print(struct bytes *bytes, const char *fmt, ...)
 	bytes->len += (size_t)len;
 }
 
+void bytes_cut(struct bytes *bytes, size_t most)
+{
+	if (bytes->len <= most)
+		return;
+	while (most > 0 && (bytes->at[most] & 0xc0) == 0x80)
+		most--;
+	bytes->len = most;
+}
+
 void strings_clear(struct strings *strings)
 {
 	strings->count = 0;

@@ -12,6 +12,8 @@ struct bytes {
 };
 void bytes_reserve(struct bytes *, size_t more);
 void bytes_add(struct bytes *, const char *, size_t len);
+/* To at most so many bytes; no character of UTF-8 is cut. */
+void bytes_cut(struct bytes *, size_t most);
 void bytes_print(struct bytes *, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 

@@ -93,7 +93,7 @@ stub train 'case $CUDA_VISIBLE_DEVICES in [01]) echo "$1" ;; esac'
 touch a.cfg b.cfg c.cfg
 gives 'a.cfg\nb.cfg\nc.cfg\n'
 
-recipe "In a makefile"
+recipe "Below make"
 if command -v make >/dev/null; then
     mkdir tests
     touch tests/a tests/b
@@ -124,4 +124,11 @@ for option in $(grep -o '^  .\{4\}--[a-z-]*' "$work/out" | sed 's/.*--//'); do
         { echo "# --$option is not in the page" && bad=1; }
 done
 result $bad "the page has each option"
+if command -v mandoc >/dev/null; then
+    mandoc -T ascii "$page" | sed 's/.\x08//g' >"$work/page"
+    grep -qF "find . -name" "$work/page" && grep -qx "   Below make" "$work/page"
+    result $? "dots and words that mdoc could take for its own are shown as they are"
+else
+    skip "the page as it is shown" "no mandoc"
+fi
 plan

@@ -60,6 +60,53 @@ covered()
 '
 result $? "isprime"
 
+runs 0 map -j 2 --trace "$work/lanes.json" -c 'sleep 0.1; echo $1' ::: a b a &&
+    check "$work/lanes.json" '
+assert threads == ["slot 0", "slot 1"], threads
+assert len(named("a", "X")) == 2 and len(named("b", "X")) == 1, e
+jobs = [x for x in e if x["ph"] == "X"]
+assert sorted(x["args"]["job"] for x in jobs) == [1, 2, 3], jobs
+assert all(x["dur"] > 9e4 and x["args"]["exit"] == 0 for x in jobs), jobs
+assert all(x["args"]["attempt"] == 1 and not x["args"]["kept"] for x in jobs), jobs
+a, b = sorted((x for x in jobs if x["tid"] == jobs[2]["tid"]), key=lambda x: x["ts"])
+assert a["ts"] + a["dur"] <= b["ts"] + 1, jobs
+'
+result $? "map: a lane a slot"
+runs 1 map -j 1 --retries 1 --trace "$work/lanes.json" -c 'exit 3' ::: 'q"
+'"$(printf '%0300d' 0)" && check "$work/lanes.json" '
+first, second = [x for x in e if x["ph"] == "X"]
+assert first["name"] == second["name"] == "q\"\n" + 197 * "0", first
+ends = [(x["args"]["attempt"], x["args"]["exit"], x["args"]["reason"]) for x in (first, second)]
+assert ends == [(1, 3, "exit 3"), (2, 3, "exit 3")], e
+'
+result $? "map: each attempt"
+runs 0 map --until success -j 2 --trace "$work/lanes.json" -c '[ $1 = b ] || sleep 60' ::: a b c &&
+    check "$work/lanes.json" '
+assert named("a", "X")[0]["args"]["reason"] == "not wanted any more", e
+assert len(named("b", "X")) == 1, e
+'
+result $? "map: a job that was ended"
+for kept in false true; do
+    runs 0 map --cache "$work/lanes" --trace "$work/lanes.json" echo ::: a &&
+        check "$work/lanes.json" 'assert named("a", "X")[0]["args"]["kept"] == '"$(
+            [ $kept = true ] && echo True || echo False)"
+    result $? "map: kept is $kept"
+done
+TINE_TRACE=jobs.json runs 0 map --trace "$work/lanes.json" -c 'echo $TINE_TRACE' ::: a &&
+    [ "$(cat "$work/out")" = jobs.json ] && [ ! -e jobs.json ]
+result $? "map: TINE_TRACE is left to its jobs"
+complains "not a regular file" map --trace /dev/null echo ::: a &&
+    complains "'/nowhere/x'" map --trace /nowhere/x touch ::: "$work/ran" &&
+    [ ! -e "$work/ran" ]
+result $? "map: a file that cannot be written is told before a job runs"
+"$TINE" map -j 1 --trace "$work/lanes.json" -c '[ "$1" = a ] || { : >"$1"; exec sleep 60; }' \
+    ::: a "$work/second" &
+until [ -e "$work/second" ]; do sleep 0.05; done
+kill -9 $!
+wait $! 2>/dev/null
+check "$work/lanes.json" 'assert len(named("a", "X")) == 1'
+result $? "map: when it is killed it leaves JSON"
+
 # Each command of the help that has workers has it.
 bad=0
 for command in $(commands); do
