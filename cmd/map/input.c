@@ -207,6 +207,7 @@ static int open_rows(void)
 	input.rows.how = ROWS_LINES;
 	if (how) {
 		input.rows.how = strcmp(how, "csv") == 0 ? ROWS_CSV : ROWS_SPLIT;
+		input.rows.crlf = strcmp(how, "tsv") == 0;
 		input.rows.separator = strcmp(how, "tsv") == 0 ? "\t" : how;
 	}
 	input.regular = fstat(STDIN_FILENO, &stat_of) == 0 && S_ISREG(stat_of.st_mode);

@@ -52,6 +52,7 @@ static int take_line(struct rows *rows, struct strings *row, const char **why)
 		strings_add(row, from, len);
 		return 1;
 	}
+	len -= rows->crlf && len > 0 && from[len - 1] == '\r';
 	for (;;) {
 		const char *next = memmem(from, len, rows->separator,
 					  strlen(rows->separator));

@@ -13,6 +13,7 @@ struct rows {
 	const char *separator; /* with ROWS_SPLIT */
 	struct bytes text;
 	size_t start, seen; /* seen: no end of a row before it */
+	bool crlf;	    /* with ROWS_SPLIT: a line may end in CR LF */
 	bool last;	    /* no more bytes come */
 	bool quoted;	    /* the text ends within quotes */
 	uint64_t line;	    /* that start is in, from 1 */

@@ -73,6 +73,7 @@ for text in table, table.rstrip("\n"):
         (0, "[a, b|0.1|x \"q\" y][c|0.2|two\nlines]", "")
 assert run("--columns", "csv", "echo", "{file.}", "{file/}", text="file\nd/a.b\n")[1] == "d/a a.b\n"
 assert run("--columns", "tsv", "echo", "{b}-{a}", text="a\tb\n\"1\t2\n")[1] == "2-\"1\n"
+assert run("--columns", "tsv", "echo", "{b}-{a}", text="a\tb\r\n1\t2\r\n")[1] == "2-1\n"
 assert run("--columns", "::", "echo", "{2}", "{1}", text="a::b\nc::d\n")[1] == "b a\nd c\n"
 assert run("--columns", "csv", "printf", "[%s]", "{}", text="a,b\n1,\n")[1] == "[1][]"
 assert run("--columns", "csv", "echo", "{print}", text="") == (0, "", "")
