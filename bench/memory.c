@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * memory new|raw|handed BYTES: to allocate a block of so many bytes, zero it and free it,
- * in a loop, by the time that malloc, memset and free take for it. New is zeroed as it is,
- * raw by memset; what is handed is zeroed and freed by another process. Runs of both take
- * turns; the figure is the median of their ratios.
+ * in a loop, by the time that malloc, memset and free take for it. New is zeroed as it
+ * is, raw by memset; what is handed is zeroed and freed by another process. Runs of
+ * both take turns; the figure is the median of their ratios.
  */
 #include "bench.h"
 

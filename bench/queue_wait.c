@@ -5,9 +5,9 @@
  *	trip	nanoseconds of a message there and one back, between two processes on two
  *		processors; whoever answers rests before, so that the other is asleep. The
  *		median. tine, or futex: a store and a wake, a wait and a load, no more
- *	answer	nanoseconds of a question and its answer, both awake. tine, or line: a store
- *		each in a line of the cache that the other looks at, which is the time that
- *		a line takes there and back
+ *	answer	nanoseconds of a question and its answer, both awake. tine, or line: a
+ *		store each in a line of the cache that the other looks at, which is the
+ *		time that a line takes there and back
  *	idle	milliseconds of processor that 4 consumers use while they wait for 2
  *		seconds in vain. tine, or pipe: poll(2)
  */

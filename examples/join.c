@@ -49,7 +49,7 @@ int main(int argc, char **argv)
 	while (++n <= 1000 && !err)
 		err = tine_queue_put(queues->numbers, &n, sizeof(n), TINE_FOREVER);
 	err = err || tine_queue_close(queues->numbers);
-	/* A worker that ends before tine_queue_join() is no producer: hence a deadline. */
+	/* One that ends before tine_queue_join() is no producer: hence a deadline. */
 	for (n = 0; !err && got > 0; sum += n, n = 0)
 		got = tine_queue_get(queues->squares, &n, sizeof(n), tine_after(20000));
 	printf("%ld%s\n", sum, err || got ? ", and then an error" : "");

@@ -1046,9 +1046,10 @@ TINE_MUST int tine_pool_map(tine_pool *, const tine_task *, const void *in, void
  * As tine_pool_map(), but a job that returns 1 is a hit, and ends the search: jobs that
  * have not begun are dropped, and tine_cancelled() becomes true in jobs that run. After
  * .grace_ms the workers of jobs that still run are killed and replaced. These jobs have
- * status -ECANCELED. Jobs begin in the order of their index; jobs that are done within 10 us are taken several at a time.
- * With .smallest a hit ends the search once all jobs before it are done, and jobs behind
- * it are dropped: the answer is the hit of the smallest index. Returns:
+ * status -ECANCELED. Jobs begin in the order of their index; jobs that are done within
+ * 10 us are taken several at a time. With .smallest a hit ends the search once all jobs
+ * before it are done, and jobs behind it are dropped: the answer is the hit of the
+ * smallest index. Returns:
  *   1             there was a hit; *index, unless NULL, is the job of the first
  *   0             there was no hit, and no job failed
  *   < 0           as tine_pool_map()
@@ -1599,10 +1600,11 @@ TINE_MUST ssize_t tine_store_take(tine_store *, const char *list, void *buf, siz
  * As tine_store_take(), but unless tine_store_ack() follows within ms milliseconds, the
  * item is leased to the next caller, before those of the list. So a process that dies or
  * hangs loses no item. The items on lease, and those whose time is over, are fields of
- * the dictionary LIST:leases: tine_store_len() of that counts them, and no tine_store_take()
- * of the list takes them. On a server a call takes longer the more of them there are, and
- * after -ETIMEDOUT or -ECONNRESET an item may be on lease, until its time is over. Times
- * are those of the machine's clock, or of the server's. Returns the length, or:
+ * the dictionary LIST:leases: tine_store_len() of that counts them, and no
+ * tine_store_take() of the list takes them. On a server a call takes longer the more of
+ * them there are, and after -ETIMEDOUT or -ECONNRESET an item may be on lease, until
+ * its time is over. Times are those of the machine's clock, or of the server's. Returns
+ * the length, or:
  *   -ENAMETOOLONG  list has more than TINE_STORE_KEY_MAX - 7 bytes
  *   -EINVAL        ms is below 1
  */

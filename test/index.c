@@ -336,7 +336,7 @@ static void works(void *arg)
 /* A range failed as a whole, or was done as a whole, or waits. */
 static void no_index_is_lost(void *arg, long step)
 {
-	uint32_t n, first, waiting = 0;
+	uint32_t n, first;
 
 	(void)arg;
 	CHECK_EQ(ledger_lock(ledger, tine_after(2000)), 0);
@@ -345,7 +345,6 @@ static void no_index_is_lost(void *arg, long step)
 	while ((n = desk_take(&ledger->desks[0], FEW, false, &first)) > 0) {
 		for (uint32_t i = first; i < first + n; i++)
 			ledger->map.status[i] = 2;
-		waiting += n;
 		atomic_store(&ledger->desks[0].at,
 			     at_of(first + n, done_of(ledger->desks[0].at) + n, false));
 	}

@@ -25,6 +25,7 @@ struct scene {
 	tine_filelock *first, *second;
 	tine_process *process;
 	tine_pool *pool;
+	uint64_t job;
 	tine_cache *cache;
 	tine_store *store;
 	char path[128];
@@ -450,6 +451,29 @@ static int submit_job(struct scene *scene, int64_t deadline)
 	return tine_pool_submit(scene->pool, &lingering, &in, 0, deadline);
 }
 
+static int submit_numbered(struct scene *scene, int64_t deadline)
+{
+	int in = 0;
+
+	return tine_pool_submit_job(scene->pool, &lingering, &in, sizeof(in), 0, NULL,
+				    &scene->job, deadline);
+}
+
+static void make_pool_with_a_job(struct scene *scene)
+{
+	make_pool(scene);
+	CHECK_EQ(submit_numbered(scene, TINE_FOREVER), 0);
+}
+
+static int wait_for_job(struct scene *scene, int64_t deadline)
+{
+	tine_done done;
+	int out;
+
+	return tine_pool_wait(scene->pool, scene->job, &out, sizeof(out), &done,
+			      deadline);
+}
+
 static int next_result(struct scene *scene, int64_t deadline)
 {
 	tine_done done;
@@ -659,6 +683,8 @@ static const struct wait waits[] = {
 	{ "process_wait", start_process, wait_for_process, free_process },
 	{ "process_wait, spawned", spawn_process, wait_for_process, free_spawned },
 	{ "pool_submit", make_busy_pool, submit_job, free_pool },
+	{ "pool_submit_job", make_busy_pool, submit_numbered, free_pool },
+	{ "pool_wait", make_pool_with_a_job, wait_for_job, free_pool },
 	{ "pool_next", make_busy_pool, next_result, free_pool },
 	{ "pool_submit_bytes", make_busy_pool, submit_bytes, free_pool },
 	{ "pool_next_bytes", make_busy_pool, next_bytes, free_pool },

@@ -421,7 +421,9 @@ TEST(who_sleeps_is_woken_by_the_death_of_one_who_came_later)
 	free_holder(holder);
 }
 
-/* As if the sleeper that it wakes had died, or was stopped, before it took the message. */
+/*
+ * As if the sleeper that it wakes had died, or was stopped, before it took the message.
+ */
 static void put_and_wake_nobody(tine_queue *queue)
 {
 	atomic_store(&queue->items.gone, atomic_load(&queue->items.came));

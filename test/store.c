@@ -920,7 +920,10 @@ STORE_TEST(processes_take_turns)
 	for (int i = 0; i < 4; i++)
 		CHECK_EQ(test_reap(pids[i]), 0);
 	CHECK_EQ(atomic_load(&locking->turns), 4 * turns);
-	/* One that holds it dies, and one is stopped: their time is over, and others go on. */
+	/*
+	 * One that holds it dies, and one is stopped: their time is over, and others go
+	 * on.
+	 */
 	for (int stops = 0; stops < 2; stops++) {
 		tine_event_clear(&locking->held);
 		pids[0] = test_fork(hold_and_hang, NULL);

@@ -68,8 +68,8 @@ struct job {
 	int64_t due;   /* of its state, as tine_now(); or TINE_FOREVER */
 	int64_t begun; /* of this attempt */
 	bool killed;   /* by SIGKILL, as it had not ended in time */
-	bool delayed; /* it waits for a process or a descriptor, and not for keep_look() */
-	bool gone;    /* its first process has ended, and others may yet */
+	bool delayed;  /* it waits for a process or descriptor, not for keep_look() */
+	bool gone;     /* its first process has ended, and others may yet */
 	tine_process *process;
 	int pipes[2];	  /* -1: they have ended */
 	size_t polled[3]; /* loop.c's: where these are polled, and the process */

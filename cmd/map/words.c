@@ -359,7 +359,9 @@ int command_parse(int argc, char **argv, bool script, const struct columns *colu
 		add_word("-c", true, NULL);
 		add_word(argv[0], true, NULL);
 		add_word("sh", true, NULL);
-		/* What says that a word behind it is its argument, and no option of ours. */
+		/*
+		 * What says that a word behind it is its argument, and no option of ours.
+		 */
 		first += argc > 1 && strcmp(argv[1], "--") == 0;
 	}
 	for (int i = first; i < argc && err == DONE; i++)

@@ -106,7 +106,9 @@ int flight_start(struct flight *flight, const tine_cache *cache,
 		lockfd_close(&flight->turn);
 		return err;
 	}
-	/* Without a turn, as in a folder that was removed, it is computed all the same. */
+	/*
+	 * Without a turn, as in a folder that was removed, it is computed all the same.
+	 */
 	list_flight(flight);
 	return 0;
 }

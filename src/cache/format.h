@@ -94,10 +94,9 @@ struct record {
 	uint64_t sum;	  /* of the value, and of what follows here but the slot */
 	uint64_t hash[2]; /* as in the slot */
 	uint64_t key_len, val_len;
-	uint64_t file; /* 0: the value follows; else N */
-	uint32_t kind; /* KEY_OF_TASK or KEY_OF_CALLER */
-	uint32_t
-		key_inside : 1; /* the key follows, then the value; else it is in the file */
+	uint64_t file;		 /* 0: the value follows; else N */
+	uint32_t kind;		 /* KEY_OF_TASK or KEY_OF_CALLER */
+	uint32_t key_inside : 1; /* the key follows, then the value; or the file has it */
 	uint32_t in_seconds : 1; /* the unit of age; else milliseconds */
 	uint32_t age : 30;	 /* after which it is not found; 0: no limit */
 	int32_t status;		 /* what the task returned */

@@ -310,7 +310,9 @@ uint32_t desk_take(struct pool_desk *desk, uint32_t most, bool whole, uint32_t *
 		/* Read after the range: a new deal writes it before. */
 		n = atomic_load(&desk->chunk);
 		n = n < most ? n : most;
-		/* Half of what waits may still be stolen; what came from the pile is few. */
+		/*
+		 * Half of what waits may still be stolen; what came from the pile is few.
+		 */
 		if (!whole && n > left / 2)
 			n = left / 2 > 0 ? left / 2 : 1;
 		n = n < left ? n : left;

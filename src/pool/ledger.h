@@ -144,8 +144,8 @@ enum work {
 	CALLS,	/* fn of an item */
 	EACH,	/* each of an index */
 	RANGES, /* range of all that is taken up */
-	LEAVES, /* range of a leaf, which is of a share of n, with a slot of its own at out */
-	JOINS, /* the slots of FAN subtrees, in the first of them */
+	LEAVES, /* range of a leaf, of a share of n, with a slot of its own at out */
+	JOINS,	/* the slots of FAN subtrees, in the first of them */
 };
 #define FAN 16
 

@@ -541,7 +541,9 @@ static int deliver(tine_pool *pool, uint64_t number, const struct taker *to)
 	if (err == 0)
 		err = deliver_ticket(pool, number, to);
 	if (err > 0)
-		/* Relaxed: hands orders it, and tine_pool_cancel() may be early or late. */
+		/*
+		 * Relaxed: hands orders it, and tine_pool_cancel() may be early or late.
+		 */
 		atomic_store_explicit(&pool->delivered, pool->delivered + 1,
 				      memory_order_relaxed);
 	return err;
@@ -782,7 +784,9 @@ void pool_drop_tickets(tine_pool *pool)
 	tine_shared_free(tickets);
 	for (struct result *result = pool->results; result; result = result->next)
 		tine_shared_free(result->answer);
-	/* What was in the making when its worker was killed is freed as the dead one's. */
+	/*
+	 * What was in the making when its worker was killed is freed as the dead one's.
+	 */
 	if (pool->has_bytes)
 		members_sweep();
 	while (pool->given) {

@@ -421,7 +421,10 @@ static bool do_chunk(struct worker *worker)
 
 	if (worker->jobs_left == 0)
 		return false;
-	/* What is stocked from the pile was few; a guess before there is a job is harmless. */
+	/*
+	 * What is stocked from the pile was few; a guess before there is a job is
+	 * harmless.
+	 */
 	n = desk_take(worker->desk, worker->jobs_left, worker->stocked != 0, &first);
 	if (n == 0)
 		return false;

@@ -45,14 +45,15 @@ bool queue_end_lease(struct tine_queue *, uint64_t index, uint64_t word);
 /* Makes memory at its first use: 0; -ENOMEM; -ETIMEDOUT. */
 int queue_place(_Atomic(void *) *, size_t size, int64_t deadline);
 /*
- * Seats the process at its desk, with a role or 0: 0; -ENOMEM; -EAGAIN: what the last one there left cannot
- * be told from the doings of somebody alive, for the moment; -ETIMEDOUT.
+ * Seats the process at its desk, with a role or 0: 0; -ENOMEM; -EAGAIN: what the last
+ * one there left cannot be told from the doings of somebody alive, for the moment;
+ * -ETIMEDOUT.
  */
 int queue_sit(struct tine_queue *, uint64_t id, uint32_t role, int64_t deadline);
 /*
  * Recovers what members left that have ended. Cheap when it was just done; waits for
- * nobody, and works not much beyond the deadline: the next goes on. Whether it has looked,
- * and nothing is left.
+ * nobody, and works not much beyond the deadline: the next goes on. Whether it has
+ * looked, and nothing is left.
  */
 bool queue_tend(struct tine_queue *, int64_t deadline);
 /* Notes when a lease will run out. */

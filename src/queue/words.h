@@ -60,16 +60,17 @@
  * STRAY words come and go under the lock alone, and each such change is noted before: the
  * word, its two values, and what the count of strays, and of a desk's leases that ended,
  * is afterwards. Of what dies there the next to get the lock, with -EOWNERDEAD, sees by
- * the word whether it was done, and sets the counts. A STRAY is taken message out first, and the word second; when it moves
- * from the ring to a box the note names that too, and if the box says HELD the word is
- * freed.
+ * the word whether it was done, and sets the counts. A STRAY is taken message out
+ * first, and the word second; when it moves from the ring to a box the note names that
+ * too, and if the box says HELD the word is freed.
  *
  * Invariants: cells of [head, tail) are FULL, or FREE and named by a desk. Cells before
  * head are FREE of the next round, STRAY, or FULL and named by a desk. The message of a
  * position is in one place that will be delivered: FULL, STRAY or HELD. A desk has taken
- * no more boxes than leased says, and given back no fewer than acked and ended do. Therefore
- * nothing is left when all have closed, head is at tail, there are no strays, no desk
- * names a FULL before head, and nobody else has leased more than has been given back.
+ * no more boxes than leased says, and given back no fewer than acked and ended do.
+ * Therefore nothing is left when all have closed, head is at tail, there are no strays,
+ * no desk names a FULL before head, and nobody else has leased more than has been given
+ * back.
  *
  * Who joins, or puts for the first time, writes PRODUCES in the role of its desk, and
  * with any role it counts as closed when it has ended. Who dies before that step is none.

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The vector bodies hold one block in each 64-bit lane, word by word, several vectors
- * of each word at a time to hide the latency of the multiplication. Only the low half of a
- * lane counts: _mm_mul_epu32 reads no more, so that a product serves as its own low word,
- * and its high word is one shift away. Blocks are dealt to lanes in the order in which
- * the last step, the interleaving of the blocks' two doubles, brings them back to
- * memory's.
+ * of each word at a time to hide the latency of the multiplication. Only the low half
+ * of a lane counts: _mm_mul_epu32 reads no more, so that a product serves as its own
+ * low word, and its high word is one shift away. Blocks are dealt to lanes in the order
+ * in which the last step, the interleaving of the blocks' two doubles, brings them back
+ * to memory's.
  */
 #ifndef TINE_RNG_VECTOR_H
 #define TINE_RNG_VECTOR_H

@@ -293,7 +293,7 @@ static void sweep_before_growth(void)
 	members_sweep();
 }
 
-/* ---- sleeping until a death --------------------------------------------------------- */
+/* ---- sleeping until a death -------------------------------------------------------- */
 
 uint32_t members_buried(void)
 {
@@ -409,8 +409,8 @@ void member_adopt(uint64_t id)
 	struct member *member = record(table(), member_index(id));
 
 	/*
-	 * Bound: ADOPT. Whoever looks at the record holds it for a moment; beside one that
-	 * is stopped there, /proc goes on to say that this process lives.
+	 * Bound: ADOPT. Whoever looks at the record holds it for a moment; beside one
+	 * that is stopped there, /proc goes on to say that this process lives.
 	 */
 	(void)lock_steadily(&member->alive, tine_now() + ADOPT);
 	atomic_store(&member_own_id, id);

@@ -93,8 +93,9 @@ int member_join(struct member **, int64_t deadline);
 struct member *member_self(void);
 
 /*
- * Enters a child, which waits until it has been told its id, and adopts it before anything
- * else. 0: no memory, too many, or the deadline has passed, as with member_join().
+ * Enters a child, which waits until it has been told its id, and adopts it before
+ * anything else. 0: no memory, too many, or the deadline has passed, as with
+ * member_join().
  */
 uint64_t member_enter(pid_t child, int64_t deadline);
 void member_adopt(uint64_t id);

@@ -19,7 +19,9 @@ int lock_steadily(tine_lock *, int64_t deadline);
  * millisecond it may need. Only after 0 and -EOWNERDEAD is it held.
  */
 int lock_inner(tine_lock *, int64_t deadline);
-/* The same, for as long as its holders have it at most, if they run: some microseconds. */
+/*
+ * The same, for as long as its holders have it at most, if they run: some microseconds.
+ */
 int lock_inner_soon(tine_lock *);
 /* Releases it wholly: how many times this thread held it. */
 unsigned lock_let_go(tine_lock *);

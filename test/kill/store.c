@@ -555,7 +555,9 @@ static void write_pair(struct writer *writer, int64_t turn)
 	CHECK_EQ(tine_store_set_all(writer->store, items, 2), 0);
 }
 
-/* Whoever has died with it delays others by some milliseconds, and gives no fence back. */
+/*
+ * Whoever has died with it delays others by some milliseconds, and gives no fence back.
+ */
 static void take_lock(struct writer *writer, unsigned random)
 {
 	struct record *record = &writer->record[writer->number];

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Items of lists that are on lease: the fields of a dictionary of the list. A field is called by the 16 hexadecimal digits of the lease, which is the
- * millisecond when it ends, and below that 20 bits of the time when it began: so the
- * first field is the lease that ends first. A lease that is over remains what it is until
- * somebody looks for an item; nobody has to be there at its end.
+ * Items of lists that are on lease: the fields of a dictionary of the list. A field is
+ * called by the 16 hexadecimal digits of the lease, which is the millisecond when it
+ * ends, and below that 20 bits of the time when it began: so the first field is the
+ * lease that ends first. A lease that is over remains what it is until somebody looks
+ * for an item; nobody has to be there at its end.
  *
  * Each call is one transaction: who dies in it has done all of it or nothing.
  */

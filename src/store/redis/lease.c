@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Items of lists that are on lease, by the clock of the server: the fields of a hash of
- * the list. A field is called by the 16 hexadecimal digits of the lease: the millisecond when it ends, and
- * below that 20 bits of the time when it began. A lease that is over remains what it is
- * until somebody looks for an item.
+ * the list. A field is called by the 16 hexadecimal digits of the lease: the
+ * millisecond when it ends, and below that 20 bits of the time when it began. A lease
+ * that is over remains what it is until somebody looks for an item.
  *
  *	caller dies, or no answer	an item that it may have got without
  *	comes				knowing comes free when the time is over
