@@ -1031,9 +1031,10 @@ TINE_MUST int tine_pool_refresh(tine_pool *);
  *                 the deadline. Of memory: its worker grew beyond .memory_per_worker, or
  *                 was killed by the system for want of memory
  *   -ECANCELED    it was dropped, by tine_pool_cancel() or the deadline
+ *   -EFAULT       its function was loaded after the workers were forked
  *
- * out[i] of these jobs is unspecified, and their workers were replaced. All other jobs
- * ran once to the end. The call returns 0, or:
+ * out[i] of these jobs is unspecified, and workers that died or were killed were
+ * replaced. All other jobs ran once to the end. The call returns 0, or:
  *   < 0               the negative status with the smallest index
  *   -ETIMEDOUT        the deadline has passed
  *   -ECANCELED        the map was cancelled
