@@ -9,7 +9,7 @@
 #include <sys/user.h>
 
 enum {
-	SECTIONS = 150,	      /* of a path, of each of which one step is taken */
+	SECTIONS = 100,	      /* of a path, of each of which one step is taken */
 	TRAP = 4,	      /* what a breakpoint costs, in single steps */
 	ADDRESSES = 1 << 17,  /* places in the table of those seen */
 	BESIDE_MS = 2000,     /* until a call counts as held up */

@@ -13,7 +13,7 @@
  *
  * Which instructions: all of them under TEST_SOAK=1 (make soak), each as often as it
  * comes up to 256 times, and one of 32 of its times beyond; else a sample, one from each
- * of some 150 sections of the path, others in each run (TEST_SEED repeats one).
+ * of some 100 sections of the path, others in each run (TEST_SEED repeats one).
  * TEST_SCALE=N divides it by N.
  */
 #ifndef TINE_TEST_STEP_H

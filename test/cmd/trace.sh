@@ -101,7 +101,9 @@ complains "not a regular file" map --trace /dev/null echo ::: a &&
 result $? "map: a file that cannot be written is told before a job runs"
 "$TINE" map -j 1 --trace "$work/lanes.json" -c '[ "$1" = a ] || { : >"$1"; exec sleep 60; }' \
     ::: a "$work/second" &
-until [ -e "$work/second" ]; do sleep 0.05; done
+for _ in $(seq 600); do
+    [ -e "$work/second" ] || sleep 0.05
+done
 kill -9 $!
 wait $! 2>/dev/null
 check "$work/lanes.json" 'assert len(named("a", "X")) == 1'
