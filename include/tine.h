@@ -138,9 +138,10 @@ TINE_MUST void *tine_shared_raw(size_t size);
 void tine_shared_free(void *mem);
 
 /*
- * The calling process keeps a block of tine_shared_new() or tine_shared_raw() once more.
- * The block is freed when the last process that keeps it has dropped it as often as it
- * has kept it, or has ended, by any death. A process that was forked keeps nothing yet:
+ * The calling process keeps a block of tine_shared_new() or tine_shared_raw(), which no
+ * process keeps before its first such call, or keeps it once more. A block that was kept
+ * is freed when the last process that keeps it has dropped it as often as it has kept it,
+ * or has ended, by any death. A process that was forked keeps nothing yet:
  * if the block is to outlast its parent, it must call this while the parent keeps it.
  *
  * Waits for another process that is in an allocation, 1 second at most if that is
@@ -1038,6 +1039,7 @@ TINE_MUST int tine_pool_refresh(tine_pool *);
  *   < 0               the negative status with the smallest index
  *   -ETIMEDOUT        the deadline has passed
  *   -ECANCELED        the map was cancelled
+ *   -TINE_ECRASH      no worker is left, and none can be started; or what .init returned
  *   -ENOMEM, -EINVAL  nothing ran
  */
 TINE_MUST int tine_pool_map(tine_pool *, const tine_task *, const void *in, void *out,
@@ -1087,7 +1089,11 @@ TINE_MUST int tine_pool_reduce(tine_pool *, const tine_task *, const void *arg, 
 /*
  * Adds one job, and copies task->in_size bytes. Blocks while twice as many jobs as there
  * are workers wait for a worker, so that an endless source is not read ahead, until the
- * deadline. Returns 0, or -ETIMEDOUT, -ENOMEM, -EINVAL.
+ * deadline. Returns 0, or:
+ *   -EPIPE        the pool was closed
+ *   -ETIMEDOUT    the deadline has passed
+ *   -TINE_ECRASH  no worker is left, and none can be started; or what .init returned
+ *   -ENOMEM, -EINVAL
  */
 TINE_MUST int tine_pool_submit(tine_pool *, const tine_task *, const void *in,
 			       uint64_t tag, int64_t deadline);
@@ -1100,6 +1106,7 @@ TINE_MUST int tine_pool_submit(tine_pool *, const tine_task *, const void *in,
  *   0             no job is left
  *   -EMSGSIZE     size is too small, and the next call returns the job
  *   -ETIMEDOUT    the deadline has passed
+ *   -TINE_ECRASH  as of tine_pool_submit()
  */
 TINE_MUST int tine_pool_next(tine_pool *, void *out, size_t size, tine_done *,
 			     int64_t deadline);
@@ -1132,7 +1139,7 @@ TINE_MUST int tine_pool_submit_job(tine_pool *, const tine_task *, const void *i
 /*
  * As tine_pool_next(), for the job of that number alone, also in a pool with .ordered.
  * Returns 0 when it is done, or -ENOENT: there is no such job, or its result was taken,
- * also by another thread meanwhile.
+ * also by another thread meanwhile. No job has the number 0, which is -EINVAL.
  */
 TINE_MUST int tine_pool_wait(tine_pool *, uint64_t job, void *out, size_t size,
 			     tine_done *, int64_t deadline);
@@ -1339,8 +1346,8 @@ typedef struct tine_flight tine_flight;
 /*
  * Gets the value under a key, as tine_cache_get(), or leaves it to one caller to compute.
  * Of several callers that ask for a missing value, in any processes of the machine, one
- * has 0 and a flight, which it must end. The others wait until their deadlines. If that
- * flight is freed, or its process dies, the next caller has 0. Returns:
+ * receives a flight, which it must end. The others wait until their deadlines. If that
+ * flight is freed, or its process dies, the next caller receives one. Returns:
  *   1             the value is there, as from tine_cache_get(); *flight is unchanged
  *   0             *flight is this caller's, to compute the value; *val is unchanged
  *   -ETIMEDOUT    another process or thread still computes the value, or changes the

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * --trace. The file is a JSON array, and is one after each write: what is added replaces
- * the closing bracket, and ends in another. Jobs may be tine programs with traces of their
- * own, so TINE_TRACE is left to them.
+ * the closing bracket, and ends in another. Jobs may be tine programs with traces of
+ * their own, so TINE_TRACE is left to them.
  */
 #include "map/lanes.h"
 
