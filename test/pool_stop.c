@@ -552,12 +552,13 @@ TEST(a_pool_is_freed_whoever_is_stopped)
 		struct aim aim = { .pool = pool,
 				   .victim = which == 3 ? pool->nursery.pid : 0,
 				   .traced = true };
-		pid_t pid = 0;
+		/* A nursery that is stopped may not have told it yet. */
+		pid_t worker = some_worker(pool), pid = 0;
 
 		if (which == 0)
 			kill(pool->nursery.pid, SIGSTOP);
 		if (which != 2)
-			kill(some_worker(pool), SIGSTOP);
+			kill(worker, SIGSTOP);
 		if (which == 3)
 			pid = start_stopping(&aim);
 		tine_pool_free(pool);
