@@ -516,6 +516,6 @@ int loop_run(void)
 	if (keep_is_on())
 		keep_close();
 	if (!loop.signal)
-		show_summary();
+		show_summary(map_options.until != UNTIL_SUCCESS || !loop.found);
 	return end_code();
 }

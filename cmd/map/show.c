@@ -298,11 +298,11 @@ static void show_named(void)
 			map_options.log ? map_options.log : "--log FILE");
 }
 
-void show_summary(void)
+void show_summary(bool failures)
 {
 	uint64_t run = show.ended - show.kept;
 
-	if (show.failed)
+	if (show.failed && failures)
 		show_named();
 	if (!show.terminal || show.ended == 0)
 		return;

@@ -20,8 +20,8 @@ int64_t show_line(void);
 /* Nothing of the line is left on the terminal, until it is drawn again. */
 void show_hide(void);
 
-/* What is said at the end, if there is something to say. */
-void show_summary(void);
+/* What is said at the end, if there is something to say: with failures or without. */
+void show_summary(bool failures);
 uint64_t show_failures(void);
 
 #endif

@@ -144,7 +144,7 @@ assert code == 127 and err.count("\n") == 1, (code, err)
 try "--until success, --until failure: what runs is ended" '
 code, out, err = run("-j", "3", "--until", "success", "-c", "[ $1 = c ] && echo hit && exit 0; [ $1 = a ] && exit 1; sleep 60",
                      text="a\nb\nc\nd\ne\n")
-assert (code, out) == (0, "hit\n"), (code, out, err)
+assert (code, out, err) == (0, "hit\n", ""), (code, out, err)
 code, out, err = run("-j", "1", "--until", "failure", "-c", "echo $1 >>n; [ $1 != 1 ]", text="0\n1\n2\n3\n")
 assert code == 1 and open("n").read() == "0\n1\n" and "1 of 2" in err, (code, err)
 assert run("--until", "success", "false", ":::", "a", "b")[0] == 1
