@@ -30,7 +30,9 @@ void bytes_reserve(struct bytes *bytes, size_t more)
 void bytes_add(struct bytes *bytes, const char *from, size_t len)
 {
 	bytes_reserve(bytes, len + 1);
-	memcpy(bytes->at + bytes->len, from, len);
+	/* Of none there may be no address. */
+	if (len)
+		memcpy(bytes->at + bytes->len, from, len);
 	bytes->len += len;
 }
 
