@@ -38,6 +38,14 @@ static inline bool interrupt_take(void)
 	return came;
 }
 
+/* Before a sleep: 0; -ETIMEDOUT: the deadline has passed; -EINTR: one was noted. */
+static inline int interrupt_or_late(int64_t deadline)
+{
+	if (deadline <= tine_now())
+		return -ETIMEDOUT;
+	return interrupt_take() ? -EINTR : 0;
+}
+
 /* In a new process, whose thread has asked for nothing. */
 static inline void interrupt_forget(void)
 {

@@ -93,10 +93,8 @@ static __attribute__((noinline)) int sit_down(tine_queue *queue, uint64_t id,
 		/* Whose claim is the same may be dead as well, and nobody has looked. */
 		if (members_sweep() > 0 || !again)
 			continue;
-		if (deadline <= tine_now())
-			return -ETIMEDOUT;
-		if (interrupt_take())
-			return -EINTR;
+		if ((err = interrupt_or_late(deadline)) != 0)
+			return err;
 		/* Bound: a millisecond, and the caller's deadline. */
 		futex_wait(&nothing, 0, earlier(deadline, tine_after(1)));
 	}

@@ -204,14 +204,13 @@ static int await_claim(struct rwlock *rwlock, uint64_t claim, int64_t deadline)
 {
 	struct nap nap = { .most = FIRST_NAP };
 	bool late = deadline <= TINE_NOWAIT;
+	int err;
 
 	while (try_claim(rwlock, claim, late) != 0) {
 		uint32_t turn;
 
-		if (deadline <= tine_now())
-			return -ETIMEDOUT;
-		if (interrupt_take())
-			return -EINTR;
+		if ((err = interrupt_or_late(deadline)) != 0)
+			return err;
 		turn = sleepers_join(&rwlock->writers);
 		if (try_claim(rwlock, claim, late) == 0)
 			break;
@@ -225,6 +224,7 @@ static int await_readers(struct rwlock *rwlock, int64_t deadline)
 {
 	struct nap nap = { .most = FIRST_NAP };
 	bool look = true;
+	int err;
 
 	while (members_sum(&rwlock->bond) > 0) {
 		uint32_t turn = sleepers_join(&rwlock->leaving);
@@ -237,10 +237,8 @@ static int await_readers(struct rwlock *rwlock, int64_t deadline)
 			look = false;
 			continue;
 		}
-		if (deadline <= tine_now())
-			return -ETIMEDOUT;
-		if (interrupt_take())
-			return -EINTR;
+		if ((err = interrupt_or_late(deadline)) != 0)
+			return err;
 		look = sleepers_nap(&rwlock->leaving, turn, &nap, deadline);
 		trace_nap(&nap);
 	}

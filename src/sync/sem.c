@@ -175,14 +175,13 @@ static int try_permit(struct sem *sem, struct member *self, uint32_t *turn,
 static int wait_for_signal(struct sem *sem, int64_t deadline)
 {
 	struct nap nap = { .most = FIRST_NAP };
+	int err;
 
 	while (take_signal(sem) == -ETIMEDOUT) {
 		uint32_t turn;
 
-		if (deadline <= tine_now())
-			return -ETIMEDOUT;
-		if (interrupt_take())
-			return -EINTR;
+		if ((err = interrupt_or_late(deadline)) != 0)
+			return err;
 		turn = sleepers_join(&sem->sleepers);
 		if (take_signal(sem) == 0)
 			return 0;
@@ -293,10 +292,8 @@ static int wait_for_permit(struct sem *sem, int64_t deadline)
 			look = false;
 			continue;
 		}
-		if (deadline <= tine_now())
-			return -ETIMEDOUT;
-		if (interrupt_take())
-			return -EINTR;
+		if ((err = interrupt_or_late(deadline)) != 0)
+			return err;
 		look = sleepers_nap(&sem->sleepers, turn, &nap, deadline);
 		trace_nap(&nap);
 	}

@@ -91,6 +91,7 @@ static bool look_at_event(void *event, uint64_t sets, int64_t deadline)
 int tine_event_wait(tine_event *event, int64_t deadline)
 {
 	uint64_t sets;
+	int err;
 
 	if (!event || is_no_deadline(deadline))
 		return -EINVAL;
@@ -102,10 +103,8 @@ int tine_event_wait(tine_event *event, int64_t deadline)
 
 		if (look_at_event(event, sets, relook < deadline ? relook : deadline))
 			return 0;
-		if (deadline <= tine_now())
-			return -ETIMEDOUT;
-		if (interrupt_take())
-			return -EINTR;
+		if ((err = interrupt_or_late(deadline)) != 0)
+			return err;
 	}
 }
 

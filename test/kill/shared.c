@@ -183,23 +183,25 @@ static void nothing_is_lost(void *arg, long step)
 			  (ssize_t)(now - scene->before));
 }
 
-static void kill_owners(size_t size, void (*before)(void *), void (*fn)(void *))
+static void kill_all_steps(const struct steps *steps, size_t size)
 {
 	struct owned *scene = mmap(NULL, sizeof(*scene), PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	pid_t pid;
 
 	CHECK(scene != MAP_FAILED);
 	CHECK(member_id() != 0);
 	scene->size = size;
 	/* The group of members that it is in is there from now on. */
-	pid = test_fork(be_member, NULL);
-	CHECK_EQ(test_reap(pid), 0);
+	CHECK_EQ(test_reap(test_fork(be_member, NULL)), 0);
 	members_sweep();
 	scene->before = shared_used();
-	CHECK(test_kill_each_step(&(struct steps){ before, fn, nothing_is_lost }, scene) >
-	      100);
+	CHECK(test_kill_each_step(steps, scene) > 100);
 	munmap(scene, sizeof(*scene));
+}
+
+static void kill_owners(size_t size, void (*before)(void *), void (*fn)(void *))
+{
+	kill_all_steps(&(struct steps){ before, fn, nothing_is_lost }, size);
 }
 
 TEST_LIMIT(killed_at_every_step_with_a_small_block, 300)
@@ -246,19 +248,9 @@ static void nothing_kept_is_lost(void *arg, long step)
 
 static void kill_keepers(size_t size)
 {
-	struct owned *scene = mmap(NULL, sizeof(*scene), PROT_READ | PROT_WRITE,
-				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	CHECK(scene != MAP_FAILED);
-	CHECK(member_id() != 0);
-	CHECK_EQ(test_reap(test_fork(be_member, NULL)), 0);
-	members_sweep();
-	scene->size = size;
-	scene->before = shared_used();
-	CHECK(test_kill_each_step(&(struct steps){ take_one_to_keep, keep_and_drop,
-						   nothing_kept_is_lost },
-				  scene) > 100);
-	munmap(scene, sizeof(*scene));
+	kill_all_steps(
+		&(struct steps){ take_one_to_keep, keep_and_drop, nothing_kept_is_lost },
+		size);
 }
 
 TEST_LIMIT(killed_at_every_step_of_keep_and_drop, 300)
@@ -363,19 +355,9 @@ static void sweep_members(void *arg)
 
 TEST_LIMIT(killed_at_every_step_of_a_burial, 300)
 {
-	struct owned *scene = mmap(NULL, sizeof(*scene), PROT_READ | PROT_WRITE,
-				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	CHECK(scene != MAP_FAILED);
-	CHECK(member_id() != 0);
-	CHECK_EQ(test_reap(test_fork(be_member, NULL)), 0);
-	members_sweep();
-	scene->size = LARGE;
-	scene->before = shared_used();
-	CHECK(test_kill_each_step(&(struct steps){ have_a_dead_owner, sweep_members,
-						   nothing_is_lost },
-				  scene) > 100);
-	munmap(scene, sizeof(*scene));
+	kill_all_steps(
+		&(struct steps){ have_a_dead_owner, sweep_members, nothing_is_lost },
+		LARGE);
 }
 
 /* ---- at random --------------------------------------------------------------------- */
