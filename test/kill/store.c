@@ -240,14 +240,19 @@ static int name_field(void *arg, const char *field, const void *val, size_t len)
 	return 0;
 }
 
-/* In the list, or on lease, and not in both; gone only if it was acknowledged. */
+/*
+ * In the list, or on lease, and not in both; gone only if it was acknowledged. A write
+ * comes first: what the dead committed in its last instructions shows with the next.
+ */
 static void item_is_there(void *arg, long step)
 {
 	struct scene *scene = arg;
-	ssize_t listed = len_of(scene->store, "items");
-	ssize_t leased = len_of(scene->store, "items:leases");
+	ssize_t listed, leased;
 	tine_lease lease;
 
+	CHECK_EQ(tine_store_set(scene->store, "after", &step, sizeof(step)), 0);
+	listed = len_of(scene->store, "items");
+	leased = len_of(scene->store, "items:leases");
 	if (listed + leased > 1 || (listed + leased == 0 && !atomic_load(acknowledging)))
 		test_fail(__FILE__, __LINE__, "%zd listed, %zd on lease at step %ld",
 			  listed, leased, step);

@@ -27,8 +27,9 @@
  *					where the last commit ended, with pages that
  *					nobody refers to
  *	dies in a commit		what LMDB writes last is the number of the commit:
- *					before it nothing was done, after it all; but
- *					see below
+ *					before it nothing was done, after it all; the
+ *					number that readers go by follows, here or
+ *					in the next writer; see commit.c for torn ones
  *	dies as a reader		its slot keeps old pages from being used again,
  *					until somebody opens the folder, lacks a slot,
  *					lacks room, or follows a writer that died
