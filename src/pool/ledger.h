@@ -216,6 +216,7 @@ struct ticket {
 
 struct ledger {
 	/* Constant. */
+	const struct crew *crew;
 	unsigned workers, jobs_per_worker, retries;
 	size_t memory_per_worker;
 	int64_t job_ms;		     /* of tickets that have no limit of their own */

@@ -248,7 +248,7 @@ static int deal_out(struct run *run, const struct map *map, uint32_t n, int64_t 
 	ledger_deal(ledger, map, n);
 	ledger_unlock(ledger);
 	/* Who is awake may be in a ticket, and not look for long. */
-	ledger_wake_one(ledger, ledger_has_tickets(ledger) ? 0 : ledger->workers);
+	ledger->crew->wake(ledger, &run->pool->nursery, ledger_has_tickets(ledger));
 	return 0;
 }
 

@@ -37,7 +37,8 @@
  * A worker that cannot begin (its .init fails or crashes) is tried a few times, with a
  * pause; then its desk is abandoned, and what waits there is stolen by the others.
  */
-#include "pool/nursery.h"
+#include "pool/crew.h"
+#include "pool/ledger.h"
 
 #include "base/cgroup.h"
 #include "base/proc.h"
@@ -480,7 +481,12 @@ static int tick(struct nursery *nursery)
 	return shortest < 1 ? 1 : shortest < TICK_MS ? (int)shortest : TICK_MS;
 }
 
-int nursery_main(void *arg, int lifeline)
+/*
+ * What the nursery process runs: seats a worker at every desk and a new one where one
+ * died, ends workers that are overdue when a byte comes down the lifeline, and ends all
+ * of them and itself when the lifeline breaks.
+ */
+static int nursery_main(void *arg, int lifeline)
 {
 	struct nursery nursery = {
 		.ledger = arg, .lifeline = lifeline, .vacant = true, .starved = -1
@@ -539,3 +545,55 @@ int nursery_main(void *arg, int lifeline)
 			nursery.starved = (int64_t)memory_kills("");
 	}
 }
+
+/* ---- what its parent asks ---------------------------------------------------------- */
+
+static unsigned count_seats(const struct ledger *ledger, enum seat seat)
+{
+	unsigned n = 0;
+
+	for (unsigned id = 0; id < ledger->workers; id++)
+		n += atomic_load(&ledger->desks[id].seat) == seat;
+	return n;
+}
+
+static int refusal_of(const struct pool_desk *desk)
+{
+	return desk->refusal ? desk->refusal : -TINE_ECRASH;
+}
+
+/* Every first worker is, or one is not to be. */
+static int all_ready(const struct ledger *ledger)
+{
+	for (unsigned id = 0; id < ledger->workers; id++)
+		if (ledger->desks[id].strikes > 0)
+			return refusal_of(&ledger->desks[id]);
+	return count_seats(ledger, SEAT_READY) != ledger->workers;
+}
+
+static int any_able(const struct ledger *ledger)
+{
+	return count_seats(ledger, SEAT_ABANDONED) < ledger->workers
+		       ? 0
+		       : refusal_of(&ledger->desks[0]);
+}
+
+static void wake_worker(struct ledger *ledger, const struct child *nursery, bool busy)
+{
+	(void)nursery;
+	ledger_wake_one(ledger, busy ? 0 : ledger->workers);
+}
+
+/* Whether these are stopped, their parent finds out. */
+static bool suspects_any(struct ledger *ledger)
+{
+	uint32_t held;
+
+	return ledger_holder(ledger, &held) || count_seats(ledger, SEAT_STARTING) > 0;
+}
+
+const struct crew nursery_crew = { .main = nursery_main,
+				   .ready = all_ready,
+				   .able = any_able,
+				   .wake = wake_worker,
+				   .suspects = suspects_any };

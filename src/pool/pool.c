@@ -5,7 +5,6 @@
 #include "base/cpus.h"
 #include "base/options.h"
 #include "memory/heap.h"
-#include "pool/nursery.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,7 +12,7 @@
 
 #define SPINS 2000
 
-static struct ledger *make_ledger(const tine_pool_opts *opts)
+static struct ledger *make_ledger(const struct crew *crew, const tine_pool_opts *opts)
 {
 	unsigned workers = opts->workers ? opts->workers : tine_cpus();
 	struct ledger *ledger = shared_alloc(
@@ -21,6 +20,7 @@ static struct ledger *make_ledger(const tine_pool_opts *opts)
 
 	if (!ledger)
 		return NULL;
+	ledger->crew = crew;
 	ledger->workers = workers;
 	ledger->jobs_per_worker = opts->jobs_per_worker;
 	ledger->memory_per_worker = opts->memory_per_worker;
@@ -32,27 +32,18 @@ static struct ledger *make_ledger(const tine_pool_opts *opts)
 	return ledger;
 }
 
-/* Every first worker is ready, or one is not to be. */
-static bool all_seated(const struct ledger *ledger, uint32_t seen)
+static bool crew_is_known(const struct ledger *ledger, uint32_t seen)
 {
-	unsigned ready = 0;
-
 	(void)seen;
-	for (unsigned id = 0; id < ledger->workers; id++) {
-		if (ledger->desks[id].strikes > 0)
-			return true;
-		ready += atomic_load(&ledger->desks[id].seat) == SEAT_READY;
-	}
-	return ready == ledger->workers;
+	return ledger->crew->ready(ledger) != 1;
 }
 
-/* 0 when every worker is ready. */
-static int await_seats(tine_pool *pool)
+/* 0 when it can work. */
+static int await_crew(tine_pool *pool)
 {
-	struct ledger *ledger = pool->ledger;
 	int64_t look = tine_now() + GLANCE;
 
-	while (!pool_doze(pool, all_seated, 0, look)) {
+	while (!pool_doze(pool, crew_is_known, 0, look)) {
 		if (pool_lost_nursery(pool))
 			return -TINE_ECRASH;
 		if (tine_now() < look)
@@ -60,11 +51,7 @@ static int await_seats(tine_pool *pool)
 		pool_rouse(pool);
 		look = tine_now() + GLANCE;
 	}
-	for (unsigned id = 0; id < ledger->workers; id++)
-		if (ledger->desks[id].strikes > 0)
-			return ledger->desks[id].refusal ? ledger->desks[id].refusal
-							 : -TINE_ECRASH;
-	return 0;
+	return pool->ledger->crew->ready(pool->ledger);
 }
 
 /* Where there is no other processor it would keep that from who is waited for. */
@@ -87,7 +74,7 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 	pool = calloc(1, sizeof(*pool));
 	if (!pool)
 		return -ENOMEM;
-	pool->ledger = make_ledger(opts);
+	pool->ledger = make_ledger(&nursery_crew, opts);
 	if (!pool->ledger) {
 		err = -ENOMEM;
 		goto free_pool;
@@ -105,11 +92,11 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 	pool->trace = trace_new(pool->ledger->workers);
 	if (pool->trace)
 		pool->ledger->logs = pool->trace->logs;
-	err = child_start(&pool->nursery, nursery_main, pool->ledger);
+	err = child_start(&pool->nursery, nursery_crew.main, pool->ledger);
 	if (err)
 		goto free_bell;
 	trace_place(pool->trace, pool->nursery.pid, NULL);
-	err = await_seats(pool);
+	err = await_crew(pool);
 	if (err)
 		goto end_nursery;
 	have_spin(pool->ledger);
@@ -141,7 +128,7 @@ int tine_pool_refresh(tine_pool *pool)
 	atomic_store(&pool->ledger->spins, 0);
 	err = pool_renew_nursery(pool);
 	if (!err)
-		err = await_seats(pool);
+		err = await_crew(pool);
 	have_spin(pool->ledger);
 	return err;
 }

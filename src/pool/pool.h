@@ -16,6 +16,7 @@
  * may be held by a thread that it does not have: the child waits for neither.
  */
 #include "pool/bell.h"
+#include "pool/crew.h"
 #include "pool/ledger.h"
 #include "process/child.h"
 

@@ -7,7 +7,6 @@
 
 #include "base/futex.h"
 #include "base/proc.h"
-#include "pool/nursery.h"
 
 #define DEATH_WAIT     INT64_C(2000000000)
 #define BRIEF	       INT64_C(200000) /* to sleep; about as long as all spins */
@@ -85,20 +84,11 @@ static int restart_nursery(tine_pool *pool, bool last)
 	if (last)
 		ledger_withdraw(ledger);
 	ledger_unlock(ledger);
-	err = child_start(&pool->nursery, nursery_main, pool->ledger);
+	err = child_start(&pool->nursery, ledger->crew->main, ledger);
 	return err ? err : bell_watch(&pool->bell, pool->nursery.handle);
 }
 
 /* ---- waiting ----------------------------------------------------------------------- */
-
-static unsigned count_seats(const struct ledger *ledger, enum seat seat)
-{
-	unsigned n = 0;
-
-	for (unsigned id = 0; id < ledger->workers; id++)
-		n += atomic_load(&ledger->desks[id].seat) == seat;
-	return n;
-}
 
 /*
  * Whether it was called. A call takes the word from all who sleep and wakes them; so does
@@ -224,12 +214,8 @@ static void rouse_nursery(tine_pool *pool)
 
 static void rouse(tine_pool *pool)
 {
-	uint32_t held;
-
 	rouse_nursery(pool);
-	/* Whether these are stopped, their parent finds out. */
-	if (ledger_holder(pool->ledger, &held) ||
-	    count_seats(pool->ledger, SEAT_STARTING) > 0)
+	if (pool->ledger->crew->suspects(pool->ledger))
 		ask_nursery(pool);
 }
 
@@ -255,10 +241,8 @@ static int mind_nursery(tine_pool *pool, int *died)
 	}
 	rouse(pool);
 	/* The one who was awake to look for work may have been stopped. */
-	ledger_wake_one(ledger, 0);
-	if (count_seats(ledger, SEAT_ABANDONED) < ledger->workers)
-		return 0;
-	return ledger->desks[0].refusal ? ledger->desks[0].refusal : -TINE_ECRASH;
+	ledger->crew->wake(ledger, &pool->nursery, true);
+	return ledger->crew->able(ledger);
 }
 
 int pool_mind_nursery(tine_pool *pool, int *died)
