@@ -248,6 +248,26 @@ TEST(damaged_folders)
 	clean();
 }
 
+/* LMDB ends the process that follows a table whose keys may have several values. */
+TEST(tables_of_another_order)
+{
+	static const unsigned char several = 0x0f;
+
+	make();
+	for (off_t table = 40; table <= 88; table += 48) {
+		int fd;
+
+		tine_store_free(open_store());
+		fd = open(path_of("store/data.mdb"), O_WRONLY | O_CLOEXEC);
+		for (off_t first = 0; first <= 4096; first += 4096)
+			CHECK_EQ(pwrite(fd, &several, 1, first + table + 4), 1);
+		close(fd);
+		CHECK_EQ(open_error(url), -EBADMSG);
+		CHECK_EQ(unlink(path_of("store/data.mdb")), 0);
+	}
+	clean();
+}
+
 /*
  * Whatever byte is changed: it is refused, or it works, or LMDB finds its list of free
  * pages damaged when it changes the folder, which ends one in a hundred.

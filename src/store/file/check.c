@@ -26,6 +26,9 @@
 #define TABLE	  48u
 #define KEY_MAX	  511u
 #define DEPTH_MAX 32u
+/* Of a table: how keys are compared, and whether one has several values. */
+#define ORDER	     0x7fu
+#define INTEGER_KEYS 8u
 
 struct check {
 	const unsigned char *map;
@@ -153,6 +156,8 @@ static bool check_table(struct check *check, const unsigned char *table, bool is
 	uint64_t root = read64(table + 40);
 
 	check->is_free = is_free;
+	if ((read16(table + 4) & ORDER) != (is_free ? INTEGER_KEYS : 0))
+		return false;
 	if (root == UINT64_MAX)
 		return depth == 0;
 	return depth > 0 && depth <= DEPTH_MAX && check_tree(check, root, depth);
