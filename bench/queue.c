@@ -197,7 +197,7 @@ CARRIER(bare)
 
 /* ---- plain: tine's ring without recovery ------------------------------------------- */
 
-/* These, and plain_wait(), are those of src/queue/queue.c. */
+/* These, and plain_wait(), are those of src/queue/patience.c. */
 #define LEAST_PAUSE 300
 #define MOST_PAUSE  10000
 #define YIELD_EVERY 12000

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What is done under a queue's lock, recovery above all. The protocol is in words.h. */
 #include "queue/mend.h"
+#include "queue/desk.h"
 
 #include "base/futex.h"
 #include "memory/heap.h"
@@ -704,4 +705,15 @@ bool queue_drained(struct tine_queue *queue)
 	struct remains remains = { .self = MEMBERS };
 
 	return nothing_remains(queue, &remains) && !remains.others;
+}
+
+bool queue_has_ended(tine_queue *queue, int64_t deadline)
+{
+	bool ended;
+
+	if (queue_lock(queue, earlier(deadline, tine_after(MOMENT_MS))) != 0)
+		return false;
+	ended = queue_ended(queue, member_index(member_id()));
+	queue_unlock(queue);
+	return ended;
 }

@@ -58,6 +58,8 @@ int queue_sit(struct tine_queue *, uint64_t id, uint32_t role, int64_t deadline)
 bool queue_tend(struct tine_queue *, int64_t deadline);
 /* Notes when a lease will run out. */
 void queue_note_due(struct tine_queue *, int64_t until);
+/* Whether it has ended for this process; false too where the lock cannot be had now. */
+bool queue_has_ended(struct tine_queue *, int64_t deadline);
 void queue_wake_all(struct tine_queue *);
 
 #endif

@@ -72,4 +72,10 @@ static inline size_t message_len(const struct tine_queue *queue, const void *dat
 	return parcel_is_whole(parcel) ? parcel->len : 0;
 }
 
+/*
+ * A block of this process, to be filled: 0; -ENOMEM; -ETIMEDOUT: another is stopped in an
+ * allocation.
+ */
+int queue_new_block(void **, size_t len, int64_t deadline);
+
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The claims of a queue and their recovery: src/queue/words.h, queue.c, mend.c. Each step
+ * The claims of a queue and their recovery: src/queue/words.h, ring.h, mend.c. Each step
  * of a process is one access to shared memory, and before each that writes it may die.
  *
  * test/cmd/model.sh runs them all. One by hand, and what it found:
