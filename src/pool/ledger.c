@@ -5,6 +5,7 @@
 #include "base/futex.h"
 #include "memory/heap.h"
 #include "memory/owned.h"
+#include "pool/chunk.h"
 #include "wait/lock.h"
 
 #include <errno.h>
@@ -458,6 +459,20 @@ static bool mend_job(struct ledger *ledger, struct pool_desk *desk, uint32_t ind
 	return false;
 }
 
+/* One of many items; nobody else goes on with what is unwanted. */
+static void mend_chunk(struct ledger *ledger, struct ticket *ticket, int verdict,
+		       tine_exit how)
+{
+	bool left = chunk_mend(ticket->chunk, status_of(verdict), limit_of(verdict), how);
+
+	if (left && !atomic_load(&ticket->unwanted)) {
+		atomic_store(&ticket->state, ticket_word(WAITING, 0));
+		return;
+	}
+	chunk_drop(ticket->chunk);
+	ticket_finish(ledger, ticket, 0);
+}
+
 static void mend_ticket(struct ledger *ledger, struct pool_desk *desk,
 			struct ticket *ticket, tine_exit how, bool starved)
 {
@@ -466,6 +481,10 @@ static void mend_ticket(struct ledger *ledger, struct pool_desk *desk,
 	bool begun = atomic_load(&desk->ticket) == atomic_load(&ticket->number);
 
 	ticket_drop_answer(ledger, ticket);
+	if (ticket->chunk) {
+		mend_chunk(ledger, ticket, verdict, how);
+		return;
+	}
 	if (begun && (verdict != -TINE_ECRASH || ticket->attempts >= ticket->retries ||
 		      atomic_load(&ledger->dropped))) {
 		ticket->how = how;

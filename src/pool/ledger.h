@@ -88,7 +88,8 @@
  * A worker's death makes the ticket it has taken WAITING or DONE, as its attempts go. One
  * that is cancelled says so itself: the caller finishes it if it waits, the nursery ends
  * the worker that has it, as for a limit, and if that dies meanwhile, or is about to be
- * done, whoever mends or takes the ticket next finds it unwanted.
+ * done, whoever mends or takes the ticket next finds it unwanted. One of many items is in
+ * chunk.h.
  *
  * The caller deals while it holds the lock, so no theft is under way; at that time every
  * range is empty. A worker reads what the map is after it has got a job of it, and the
@@ -206,6 +207,7 @@ struct ticket {
 	struct stage data;		/* in, and from the next multiple of 64 on, out */
 	size_t in_size, out_size;
 	const struct cached *cached; /* or NULL, as in a map */
+	struct chunk *chunk; /* or NULL: one job; else fn is of all of its items */
 	unsigned attempts, retries;
 	int64_t job_ms;
 	_Atomic uint32_t unwanted; /* the caller: it is cancelled, whoever has it */

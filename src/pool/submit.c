@@ -16,6 +16,7 @@
 #include "base/self.h"
 #include "memory/heap.h"
 #include "pool/cached.h"
+#include "pool/chunk.h"
 #include "sync/member.h"
 
 #include <errno.h>
@@ -115,7 +116,9 @@ static int find_room(tine_pool *pool, struct ticket **room)
 			waiting++;
 			break;
 		case DONE:
-			done = &tickets[i];
+			/* A chunk's results stay where they lie. */
+			if (!tickets[i].chunk)
+				done = &tickets[i];
 			break;
 		case TAKEN:
 			break;
@@ -200,19 +203,40 @@ static int data_size(const tine_pool *pool, const tine_task *task, size_t *size)
 	return 0;
 }
 
-static void fill_ticket(tine_pool *pool, struct ticket *ticket, const tine_task *task,
-			const void *in, size_t len, uint64_t tag,
-			const tine_job_opts *opts)
+/* One that a caller wants to add. */
+struct wish {
+	const tine_task *task;
+	const void *in;
+	size_t len;
+	uint64_t tag;
+	const tine_job_opts *opts;	/* or NULL */
+	uint64_t *job;			/* or NULL */
+	const struct chunk_wish *chunk; /* or NULL */
+};
+
+/* Of a function of whatever kind: what is_mapped() in worker.c looks at. */
+static tine_fn *code_of_task(const tine_task *task, enum work work)
 {
+	if (task->bytes)
+		return (tine_fn *)(void (*)(void))task->bytes;
+	if (work == EACH)
+		return (tine_fn *)(void (*)(void))task->each;
+	return work == CALLS ? task->fn : (tine_fn *)(void (*)(void))task->range;
+}
+
+static void fill_ticket(tine_pool *pool, struct ticket *ticket, const struct wish *wish)
+{
+	const tine_task *task = wish->task;
+	const tine_job_opts *opts = wish->opts;
 	/* Relaxed: hands orders submitted, and the state, below, all of the ticket. */
 	uint64_t number = atomic_load_explicit(&pool->submitted, memory_order_relaxed) +
 			  1;
 
 	atomic_store_explicit(&ticket->number, number, memory_order_relaxed);
-	ticket->tag = tag;
-	ticket->fn = task->fn;
-	ticket->bytes = NULL;
-	ticket->in_size = len;
+	ticket->tag = wish->tag;
+	ticket->fn = code_of_task(task, wish->chunk ? wish->chunk->work : CALLS);
+	ticket->bytes = task->bytes;
+	ticket->in_size = wish->len;
 	ticket->out_size = task->out_size;
 	ticket->attempts = 0;
 	ticket->retries = opts && opts->retries ? opts->retries : pool->ledger->retries;
@@ -222,11 +246,13 @@ static void fill_ticket(tine_pool *pool, struct ticket *ticket, const tine_task 
 	ticket->how = (tine_exit){ 0 };
 	ticket->name = pool->trace ? trace_name(task->name) : 0;
 	ticket->cached = NULL;
+	ticket->chunk = NULL;
 	atomic_store_explicit(&ticket->answer, NULL, memory_order_relaxed);
-	if (task->bytes) {
-		ticket->bytes = task->bytes;
-		/* What is_mapped() in worker.c looks at. */
-		ticket->fn = (tine_fn *)(void (*)(void))task->bytes;
+	if (wish->chunk) {
+		ticket->job_ms = wish->chunk->job_ms;
+		ticket->retries = 0;
+		ticket->chunk = chunk_fill(ticket, wish->chunk);
+	} else if (task->bytes) {
 		ticket->out_size = 0;
 	} else if (pool->cache) {
 		void *behind = (char *)ticket->data.mem + cached_offset(task);
@@ -234,8 +260,8 @@ static void fill_ticket(tine_pool *pool, struct ticket *ticket, const tine_task 
 		cached_fill(behind, pool->cache, task);
 		ticket->cached = behind;
 	}
-	if (len)
-		memcpy(ticket->data.mem, in, len);
+	if (wish->len)
+		memcpy(ticket->data.mem, wish->in, wish->len);
 	atomic_store_explicit(&pool->submitted, number, memory_order_relaxed);
 	atomic_store(&ticket->state, ticket_word(WAITING, 0));
 }
@@ -302,23 +328,17 @@ static void note_limit(struct ledger *ledger, int64_t ms)
 		atomic_store(&ledger->shortest_ms, ms);
 }
 
-/* One that a caller wants to add. */
-struct wish {
-	const tine_task *task;
-	const void *in;
-	size_t len;
-	uint64_t tag;
-	const tine_job_opts *opts; /* or NULL */
-	uint64_t *job;		   /* or NULL */
-};
-
 static int submit(tine_pool *pool, const struct wish *wish, int64_t deadline)
 {
 	struct ledger *ledger = pool->ledger;
 	struct ticket *ticket;
 	size_t size = wish->len;
-	int err = wish->task->bytes ? 0 : data_size(pool, wish->task, &size);
+	int err = 0;
 
+	if (wish->chunk)
+		err = chunk_size(wish->chunk, &size);
+	else if (!wish->task->bytes)
+		err = data_size(pool, wish->task, &size);
 	if (!err)
 		err = await_room(pool, &ticket, deadline);
 	if (!err)
@@ -332,8 +352,10 @@ static int submit(tine_pool *pool, const struct wish *wish, int64_t deadline)
 	}
 	if (wish->opts && wish->opts->job_ms)
 		note_limit(ledger, wish->opts->job_ms);
+	if (wish->chunk && wish->chunk->job_ms)
+		note_limit(ledger, wish->chunk->job_ms);
 	pool->has_bytes |= wish->task->bytes != NULL;
-	fill_ticket(pool, ticket, wish->task, wish->in, wish->len, wish->tag, wish->opts);
+	fill_ticket(pool, ticket, wish);
 	if (wish->job)
 		*wish->job = number_of(ticket);
 	atomic_fetch_add(&ledger->turn, 1);
@@ -362,7 +384,8 @@ static int submit_checked(tine_pool *pool, const struct wish *wish, int64_t dead
 	ledger = pool->ledger;
 	if (!err)
 		pool_have_watched(pool, ledger->job_ms || ledger->memory_per_worker ||
-						(wish->opts && wish->opts->job_ms));
+						(wish->opts && wish->opts->job_ms) ||
+						(wish->chunk && wish->chunk->job_ms));
 	return err;
 }
 
@@ -391,7 +414,7 @@ int tine_pool_submit_job(tine_pool *pool, const tine_task *task, const void *in,
 			 size_t len, uint64_t tag, const tine_job_opts *opts,
 			 uint64_t *job, int64_t deadline)
 {
-	struct wish wish = { task, in, len, tag, opts, job };
+	struct wish wish = { task, in, len, tag, opts, job, NULL };
 
 	if (!pool || !task || (!task->fn && !task->bytes) ||
 	    (!task->bytes && (len != task->in_size || (pool->cache && !task->name))) ||
@@ -685,6 +708,8 @@ static bool cancel_ticket(tine_pool *pool, struct ticket *ticket)
 	/* Taken, as by a desk that there is not, it is nobody else's. */
 	if (atomic_compare_exchange_strong(&ticket->state, &waits,
 					   ticket_word(TAKEN, pool->ledger->workers))) {
+		if (ticket->chunk)
+			chunk_drop(ticket->chunk);
 		ticket_finish(pool->ledger, ticket, -ECANCELED);
 		return false;
 	}
@@ -713,6 +738,101 @@ int tine_pool_cancel_job(tine_pool *pool, uint64_t job)
 		pool_ask(pool);
 	}
 	return err;
+}
+
+/* ---- chunks ------------------------------------------------------------------------ */
+
+int pool_submit_chunk(tine_pool *pool, const struct chunk_wish *chunk, uint64_t *job,
+		      int64_t deadline)
+{
+	struct wish wish = { .task = chunk->task,
+			     .in = chunk->in,
+			     .len = chunk->in_len,
+			     .tag = chunk->tag,
+			     .job = job,
+			     .chunk = chunk };
+
+	return submit_checked(pool, &wish, deadline);
+}
+
+/* It stays where it lies, as if a desk that there is not had taken it. */
+static void lend_chunk(const tine_pool *pool, struct ticket *ticket,
+		       struct chunk_done *done)
+{
+	const struct chunk *chunk = ticket->chunk;
+	const struct reply *answer = atomic_load(&ticket->answer);
+
+	*done = (struct chunk_done){ .job = number_of(ticket),
+				     .tag = ticket->tag,
+				     .n = chunk->n,
+				     .deaths = chunk->deaths,
+				     .status = chunk->status,
+				     .ends = chunk->ends,
+				     .out = answer ? answer->bytes
+						   : ticket_result(ticket),
+				     .out_len = len_of_ticket(ticket),
+				     .begun = chunk->begun,
+				     .ended = chunk->ended,
+				     .worker = chunk->worker,
+				     .ticket = ticket };
+	atomic_store(&ticket->state, ticket_word(TAKEN, pool->ledger->workers));
+}
+
+/* With hands, which it lets go to wait. */
+static int await_chunk(tine_pool *pool, struct chunk_done *done, int64_t deadline)
+{
+	int err = 0, died = 0;
+
+	while (!err) {
+		uint32_t seen = atomic_load(&pool->ledger->finished);
+		struct ticket *ticket = find_done(pool, 0);
+
+		if (ticket) {
+			lend_chunk(pool, ticket, done);
+			return 1;
+		}
+		if (!pool_has_tickets(pool))
+			return 0;
+		free_hands(pool);
+		err = await_ticket(pool, some_finished, seen, deadline, &died);
+		take_hands(pool);
+	}
+	return err;
+}
+
+int pool_next_chunk(tine_pool *pool, struct chunk_done *done, int64_t deadline)
+{
+	int err;
+
+	take_hands(pool);
+	err = await_chunk(pool, done, deadline);
+	settle_bell(pool);
+	free_hands(pool);
+	return err;
+}
+
+void pool_end_chunk(tine_pool *pool, const struct chunk_done *done)
+{
+	take_hands(pool);
+	ticket_drop_answer(pool->ledger, done->ticket);
+	atomic_fetch_add(&pool->delivered, 1);
+	vacate(done->ticket);
+	free_hands(pool);
+}
+
+int pool_cancel_chunk(tine_pool *pool, uint64_t job, bool end)
+{
+	struct ticket *ticket;
+	int err = 0;
+
+	take_hands(pool);
+	ticket = find_ticket(pool, job);
+	if (!ticket)
+		err = -ENOENT;
+	else
+		atomic_store(&ticket->chunk->cancelled, 1);
+	free_hands(pool);
+	return err || !end ? err : tine_pool_cancel_job(pool, job);
 }
 
 int tine_pool_release(tine_pool *pool, const void *out)

@@ -9,6 +9,7 @@
 #include "memory/heap.h"
 #include "memory/owned.h"
 #include "pool/cached.h"
+#include "pool/chunk.h"
 #include "process/child.h"
 #include "sync/member.h"
 
@@ -149,10 +150,18 @@ static int call_job(tine_fn *fn, const struct cached *cached, const void *in, vo
 			      : call_function(in, out));
 }
 
-/* Where a leaf begins. */
-static size_t leaf_at(const struct map *map, size_t leaf)
+/* Where one of so many leaves of n indexes begins. */
+static size_t leaf_at(size_t n, size_t leaves, size_t leaf)
 {
-	return (size_t)((unsigned __int128)map->n * leaf / map->leaves);
+	return (size_t)((unsigned __int128)n * leaf / leaves);
+}
+
+static int call_leaf(tine_range_fn *range, const void *in, void *out, size_t out_size,
+		     size_t low, size_t high)
+{
+	/* Also after a try that has died in it. */
+	memset(out, 0, out_size);
+	return returned(range(low, high, in, out));
 }
 
 /* Into the first of so many subtrees, from the left to the right. */
@@ -176,10 +185,9 @@ static int call_other(const struct map *map, uint32_t job)
 	case EACH:
 		return returned(map->each(index, map->in));
 	case LEAVES:
-		/* Also after a try that has died in it. */
-		memset(map->out + job * map->out_size, 0, map->out_size);
-		return returned(map->range(leaf_at(map, job), leaf_at(map, job + 1),
-					   map->in, map->out + job * map->out_size));
+		return call_leaf(map->range, map->in, map->out + job * map->out_size,
+				 map->out_size, leaf_at(map->n, map->leaves, job),
+				 leaf_at(map->n, map->leaves, job + 1));
 	case JOINS:
 		return returned(join_slots(map, job));
 	default:
@@ -340,19 +348,107 @@ int tine_job_result(const void *out, size_t len)
 	return 0;
 }
 
-static int call_ticket(struct worker *worker, struct ticket *ticket)
+static int call_bytes(struct worker *worker, struct ticket *ticket)
 {
 	int status;
 
-	if (!ticket->bytes)
-		return call_job(ticket->fn, ticket->cached, ticket->data.mem,
-				ticket_result(ticket));
 	answering.ledger = worker->ledger;
 	answering.ticket = ticket;
 	answering.done = false;
 	status = returned(ticket->bytes(ticket->data.mem, ticket->in_size));
 	answering.ticket = NULL;
 	return status;
+}
+
+static int call_item(struct worker *worker, struct ticket *ticket, uint32_t item)
+{
+	struct chunk *chunk = ticket->chunk;
+	const char *in = ticket->data.mem;
+	char *out = (char *)ticket_result(ticket) + item * chunk->out_size;
+	size_t index = chunk->first + item;
+
+	if (ticket->bytes)
+		return call_bytes(worker, ticket);
+	switch (chunk->work) {
+	case CALLS:
+		return call_job(ticket->fn, NULL, in + item * chunk->in_size, out);
+	case EACH:
+		return returned(chunk->each(index, in));
+	case RANGES:
+		return returned(chunk->range(index, index + chunk->indexes, in, NULL));
+	case LEAVES:
+		return call_leaf(chunk->range, in, out, chunk->out_size,
+				 leaf_at(chunk->total, chunk->leaves, index),
+				 leaf_at(chunk->total, chunk->leaves, index + 1));
+	default:
+		return -EINVAL;
+	}
+}
+
+/* A hit among the items that another worker did before it died. */
+static bool has_hit(const struct chunk *chunk)
+{
+	uint32_t done = index_of(atomic_load(&chunk->at));
+
+	for (uint32_t i = 0; chunk->search && i < done; i++)
+		if (chunk->status[i] == 1)
+			return true;
+	return false;
+}
+
+/* False: it retires, and another is to do the rest. */
+static bool do_items(struct worker *worker, struct ticket *ticket)
+{
+	struct chunk *chunk = ticket->chunk;
+	const struct ledger *ledger = worker->ledger;
+	bool mapped = is_mapped(worker, ticket->fn), hit = has_hit(chunk);
+	uint32_t i = index_of(atomic_load(&chunk->at));
+
+	tine_cancel_word_ = (const uint32_t *)&chunk->cancelled;
+	for (; i < chunk->n && worker->jobs_left > 0; i++) {
+		if (hit || is_set(&chunk->cancelled) || is_set(&ticket->unwanted) ||
+		    is_set(&ledger->dropped)) {
+			chunk->status[i] = -ECANCELED;
+			continue;
+		}
+		/* Before at: the item is never seen with an older beginning. */
+		if (ticket->job_ms)
+			atomic_store(&worker->desk->begun, tine_now());
+		/* Release: the item before is finished in memory. */
+		atomic_store_explicit(&chunk->at, at_of(i, 0, true),
+				      memory_order_release);
+		chunk->status[i] = mapped ? call_item(worker, ticket, i) : -EFAULT;
+		hit = chunk->search && chunk->status[i] == 1;
+		if (ledger->jobs_per_worker)
+			worker->jobs_left--;
+		mind_memory(worker);
+	}
+	tine_cancel_word_ = (const uint32_t *)&worker->ledger->cancelled;
+	atomic_store(&chunk->at, at_of(i, 0, false));
+	return i == chunk->n;
+}
+
+static bool do_ticket_chunk(struct worker *worker, struct ticket *ticket)
+{
+	struct ledger *ledger = worker->ledger;
+	struct chunk *chunk = ticket->chunk;
+	bool whole;
+
+	chunk->worker = worker->id;
+	if (!chunk->begun)
+		chunk->begun = tine_now();
+	TRACE(jobs_begin, worker->log, TRACE_TICKETS, ticket->name, 0, ticket->number,
+	      chunk->begun);
+	whole = do_items(worker, ticket);
+	chunk->ended = tine_now();
+	TRACE(jobs_done, worker->log, 1);
+	if (whole)
+		ticket_finish(ledger, ticket, 0);
+	else
+		atomic_store(&ticket->state, ticket_word(WAITING, 0));
+	atomic_store(&worker->desk->ticket, 0);
+	TRACE(jobs_end, worker->log, chunk->ended);
+	return true;
 }
 
 /* One that was submitted; false: none waits. */
@@ -368,6 +464,8 @@ static bool do_ticket(struct worker *worker)
 		return false;
 	if (atomic_load(&ledger->moments) == 0)
 		ledger_wake_one(ledger, worker->id);
+	if (ticket->chunk)
+		return do_ticket_chunk(worker, ticket);
 	begun = atomic_load(&desk->begun);
 	TRACE(jobs_begin, worker->log, TRACE_TICKETS, ticket->name, 0, ticket->number,
 	      begun);
@@ -377,7 +475,10 @@ static bool do_ticket(struct worker *worker)
 		status = -EFAULT;
 	} else {
 		tine_cancel_word_ = (const uint32_t *)&ledger->dropped;
-		status = call_ticket(worker, ticket);
+		status = ticket->bytes
+				 ? call_bytes(worker, ticket)
+				 : call_job(ticket->fn, ticket->cached, ticket->data.mem,
+					    ticket_result(ticket));
 		tine_cancel_word_ = (const uint32_t *)&ledger->cancelled;
 	}
 	ended = tine_now();
