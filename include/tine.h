@@ -11,6 +11,9 @@
  *             returns -ETIMEDOUT. TINE_NOWAIT has always passed, TINE_FOREVER never does.
  *             A positive number below 1 second is no deadline but a mistake: -EINVAL.
  *             A call without a deadline does not block, unless its comment says so.
+ *             If a process is stopped (SIGSTOP) in an allocation in the family's memory,
+ *             a call that has to allocate there returns -ETIMEDOUT: at its deadline, or
+ *             1 second after it has begun, whichever is sooner.
  *             tine_cond_wait() may return later, when it has its lock again. By
  *             tine_interruptible() a thread chooses that signals end its calls too.
  *  Options.   A NULL options pointer, or a member that is 0, stands for the default.
@@ -767,7 +770,7 @@ TINE_MUST ssize_t tine_queue_get_many(tine_queue *, void *msgs, size_t n,
  * end of the stream; the others return 0. Errors are those of put and get, and:
  *   -EINVAL       the queue has a max_len, or len is 0
  *   -ENOENT       this process has neither reserved nor taken that
- *   -ETIMEDOUT    of reserve: another process is stopped in an allocation, for a second
+ *   -ETIMEDOUT    of reserve: another process is stopped in an allocation
  */
 TINE_MUST int tine_queue_reserve(tine_queue *, size_t len, void **mem);
 TINE_MUST int tine_queue_commit(tine_queue *, void *mem, size_t len, int64_t deadline);
@@ -1156,7 +1159,8 @@ int tine_pool_cancel_job(tine_pool *, uint64_t job);
  * Inside a job of tine_pool_submit_bytes(): the result, which is copied. The job may
  * return a negative status all the same: the result then may be the text of the error. A
  * job that does not call it has a result of 0 bytes. If the worker dies in the job, the
- * result is dropped. May wait as tine_shared_new(). Returns 0, or:
+ * result is dropped. May wait as tine_shared_new(), and then returns -ETIMEDOUT: the job
+ * has no result. Returns 0, or:
  *   -EALREADY     the job has a result
  *   -EPERM        this is not in such a job
  *   -EMSGSIZE     len is more than half of the address space

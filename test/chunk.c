@@ -445,7 +445,7 @@ TEST_LIMIT(a_worker_killed_at_every_step_of_a_chunk, 240)
 	for (int i = 0; i < CHUNK; i++)
 		board->in[i] = &board->marks[i];
 	CHECK_EQ(chunk_size(&board->wish, &size), 0);
-	CHECK_EQ(stage_reserve(&tickets->data, size), 0);
+	CHECK_EQ(stage_reserve(&tickets->data, size, TINE_FOREVER), 0);
 	fill(board);
 	n = test_kill_each_step(&steps, board);
 	printf("# %ld deaths in an item\n", board->crashes);

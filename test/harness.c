@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "memory/heap.h"
+#include "memory/owned.h"
 #include "sync/member.h"
 
 #include <dirent.h>
@@ -145,7 +146,7 @@ void test_kill(pid_t pid)
 
 void *__real_malloc(size_t);
 void *__real_calloc(size_t, size_t);
-void *__real_shared_alloc(size_t, int64_t);
+int __real_shared_alloc(void **, size_t, int64_t);
 #ifdef COVERAGE
 /* A process that is killed takes its counts along; one that leaves writes them. */
 void __gcov_dump(void);
@@ -161,7 +162,7 @@ _Noreturn void __wrap__exit(int code)
 
 void *__wrap_malloc(size_t);
 void *__wrap_calloc(size_t, size_t);
-void *__wrap_shared_alloc(size_t, int64_t);
+int __wrap_shared_alloc(void **, size_t, int64_t);
 
 static long fail_at;
 static bool failed;
@@ -195,9 +196,16 @@ void *__wrap_calloc(size_t n, size_t size)
 	return fails() ? NULL : __real_calloc(n, size);
 }
 
-void *__wrap_shared_alloc(size_t size, int64_t deadline)
+int __wrap_shared_alloc(void **out, size_t size, int64_t deadline)
 {
-	return fails() ? NULL : __real_shared_alloc(size, deadline);
+	return fails() ? -ENOMEM : __real_shared_alloc(out, size, deadline);
+}
+
+void *test_own(size_t size, uint64_t owner, int64_t deadline)
+{
+	void *mem;
+
+	return owned_new(&mem, size, owner, deadline) == 0 ? mem : NULL;
 }
 
 /* ---- what a test may not leave behind ---------------------------------------------- */

@@ -43,8 +43,8 @@ static _Noreturn void stay(struct scene *scene)
 
 static void take_two(struct scene *scene)
 {
-	scene->small = owned_new(SMALL, member_id(), TINE_FOREVER);
-	scene->large = owned_new(LARGE, member_id(), TINE_FOREVER);
+	scene->small = test_own(SMALL, member_id(), TINE_FOREVER);
+	scene->large = test_own(LARGE, member_id(), TINE_FOREVER);
 	CHECK(scene->small && scene->large);
 	CHECK_EQ((uintptr_t)scene->small % 64, 0);
 	CHECK_EQ(owned_by(scene->small), member_id());
@@ -128,7 +128,7 @@ TEST(what_was_handed_on_outlives_its_maker)
 static void own_many(void *arg)
 {
 	for (int i = 0; i < 40; i++)
-		CHECK(owned_new(1 << 20, member_id(), TINE_FOREVER));
+		CHECK(test_own(1 << 20, member_id(), TINE_FOREVER));
 	stay(arg);
 }
 
@@ -168,7 +168,7 @@ static void take_and_fill(void *mem)
 
 TEST(pages_of_a_block_that_is_taken_over_do_not_fault_one_by_one)
 {
-	void *mem = owned_new(1 << 20, OWNED_BY_OBJECT | 1, TINE_FOREVER);
+	void *mem = test_own(1 << 20, OWNED_BY_OBJECT | 1, TINE_FOREVER);
 
 	if (test_under_valgrind())
 		test_skip("it has faults of its own");
@@ -247,7 +247,7 @@ TEST(the_last_to_drop_frees)
 TEST(what_cannot_be_kept)
 {
 	char *mem = tine_shared_new(1, 1000), local;
-	void *owned = owned_new(SMALL, OWNED_BY_OBJECT | 7, TINE_FOREVER);
+	void *owned = test_own(SMALL, OWNED_BY_OBJECT | 7, TINE_FOREVER);
 
 	CHECK_EQ(tine_shared_keep(&local), -EINVAL);
 	CHECK_EQ(tine_shared_keep(mem + 64), -EINVAL);
@@ -296,7 +296,7 @@ static void make(struct model *block, unsigned *random)
 	block->size += rand_r(random) % block->size;
 	if (rand_r(random) % 2)
 		block->owner = first_id + rand_r(random) % IDS;
-	block->mem = block->owner ? owned_new(block->size, block->owner, TINE_FOREVER)
+	block->mem = block->owner ? test_own(block->size, block->owner, TINE_FOREVER)
 				  : tine_shared_raw(block->size);
 	CHECK(block->mem);
 	memset(block->mem, (int)(block - model) + 1, block->size);

@@ -68,6 +68,9 @@ void test_fail_allocation(long n);
 /* Whether that allocation was reached. */
 bool test_allocation_failed(void);
 
+/* owned_new(); NULL: any error. */
+void *test_own(size_t size, uint64_t owner, int64_t deadline);
+
 /*
  * What the family's memory holds now is no leak: the library's own tables, which the test
  * has made as large as it will need them, and which stay.

@@ -403,54 +403,52 @@ static bool trim(struct heap *heap, int64_t deadline)
 	return any;
 }
 
-static void *alloc(size_t size, uint64_t owner, bool zeroed, int64_t deadline)
+static int alloc(void **out, size_t size, uint64_t owner, bool zeroed, int64_t deadline)
 {
 	struct heap *heap = heap_of_family();
-	void *mem = NULL;
 	size_t zeros;
 	int err;
 
 	if (!heap || size / UNIT >= heap->units)
-		return NULL;
+		return -ENOMEM;
 	size += size == 0;
 	zeros = zeroed ? size : 0;
-	err = try_alloc(heap, size, owner, zeros, deadline, &mem);
+	err = try_alloc(heap, size, owner, zeros, deadline, out);
 	if ((err == -ENOMEM || err == -ENOSPC) && trim(heap, deadline))
-		err = try_alloc(heap, size, owner, zeros, deadline, &mem);
-	return err ? NULL : mem;
+		err = try_alloc(heap, size, owner, zeros, deadline, out);
+	return err == -ENOSPC ? -ENOMEM : err;
 }
 
-void *shared_alloc(size_t size, int64_t deadline)
+int shared_alloc(void **out, size_t size, int64_t deadline)
 {
-	return alloc(size, 0, true, deadline);
+	return alloc(out, size, 0, true, deadline);
 }
 
-void *shared_alloc_raw(size_t size, int64_t deadline)
-{
-	return alloc(size, 0, false, deadline);
-}
-
-void *owned_new(size_t size, uint64_t owner, int64_t deadline)
+int owned_new(void **out, size_t size, uint64_t owner, int64_t deadline)
 {
 	struct heap *heap = heap_of_family();
 
 	if (heap && !heap->owns)
 		atomic_store(&heap->owns, true);
-	return alloc(size, owner, false, deadline);
+	return alloc(out, size, owner, false, deadline);
 }
 
 void *tine_shared_new(size_t n, size_t size)
 {
+	void *mem = NULL;
 	size_t total;
 
-	return __builtin_mul_overflow(n, size, &total)
-		       ? NULL
-		       : shared_alloc(total, SHARED_PATIENTLY);
+	if (!__builtin_mul_overflow(n, size, &total))
+		(void)shared_alloc(&mem, total, SHARED_PATIENTLY);
+	return mem;
 }
 
 void *tine_shared_raw(size_t size)
 {
-	return shared_alloc_raw(size, SHARED_PATIENTLY);
+	void *mem = NULL;
+
+	(void)alloc(&mem, size, 0, false, SHARED_PATIENTLY);
+	return mem;
 }
 
 /* ---- free -------------------------------------------------------------------------- */

@@ -9,12 +9,10 @@
 #include <sys/types.h>
 
 /*
- * As tine_shared_new(1, size), the one place all allocations of the family's come from.
- * NULL too when the deadline has passed while another process is stopped in here.
+ * As tine_shared_new(1, size). 0, -ENOMEM; -ETIMEDOUT: the deadline has passed while
+ * another process is stopped in here.
  */
-void *shared_alloc(size_t size, int64_t deadline);
-/* The same, not zeroed. */
-void *shared_alloc_raw(size_t size, int64_t deadline);
+int shared_alloc(void **, size_t size, int64_t deadline);
 /* The deadline of calls that have none: in a second. */
 int64_t shared_patience(void);
 /* The same for calls of these files, found only where there is somebody to wait for. */

@@ -28,11 +28,10 @@
 #define OWNED_BY_OBJECT (UINT64_C(1) << 62)
 
 /*
- * A block of size bytes, aligned to 64, not zeroed. NULL: too little memory, or the
- * deadline has passed while another process is stopped in an allocation (as
- * shared_alloc() in memory/heap.h).
+ * A block of size bytes, aligned to 64, not zeroed. 0, -ENOMEM or -ETIMEDOUT, as
+ * shared_alloc() in memory/heap.h.
  */
-void *owned_new(size_t size, uint64_t owner, int64_t deadline);
+int owned_new(void **, size_t size, uint64_t owner, int64_t deadline);
 /* Hands it on. False, and nothing is changed: it is not from's. Blocks for nobody. */
 bool owned_pass(void *mem, uint64_t from, uint64_t to);
 /* Whose it is; 0 too when it is no block in use. */

@@ -6,15 +6,17 @@
 
 #include <errno.h>
 
-int stage_reserve(struct stage *stage, size_t size)
+int stage_reserve(struct stage *stage, size_t size, int64_t deadline)
 {
+	int64_t patience = shared_patience();
 	void *mem;
+	int err;
 
 	if (size <= stage->size)
 		return 0;
-	mem = shared_alloc(size, shared_patience());
-	if (!mem)
-		return -ENOMEM;
+	err = shared_alloc(&mem, size, deadline < patience ? deadline : patience);
+	if (err)
+		return err;
 	tine_shared_free(stage->mem);
 	stage->mem = mem;
 	stage->size = size;

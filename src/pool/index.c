@@ -47,11 +47,12 @@ static int lay_out_indexes(struct run *run, const tine_task *task, const void *a
 	const tine_map_opts *opts = run->opts;
 	tine_pool *pool = run->pool;
 	void *there = NULL, *status = NULL;
-	int err = run_place(&pool->in, arg, 1, task->in_size, &there);
+	int err = run_place(run, &pool->in, arg, 1, task->in_size, &there);
 
 	if (!err && opts && (opts->status || opts->retries))
-		err = run_place(&pool->status, opts->status ? (void *)opts->status : "",
-				run->items, sizeof(int), &status);
+		err = run_place(run, &pool->status,
+				opts->status ? (void *)opts->status : "", run->items,
+				sizeof(int), &status);
 	if (err)
 		return err;
 	if (there != arg)
@@ -172,7 +173,8 @@ static int do_reduce(struct run *run, const tine_task *task, const void *arg, vo
 
 	/* Not in out itself, though it may be the family's. */
 	if (!err)
-		err = run_place(&run->pool->out, "", map->leaves, task->out_size, &slots);
+		err = run_place(run, &run->pool->out, "", map->leaves, task->out_size,
+				&slots);
 	if (err)
 		return err;
 	map->work = LEAVES;

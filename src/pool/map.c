@@ -171,20 +171,21 @@ void run_trim(tine_pool *pool)
 	pool_trim(pool, KEEP);
 }
 
-int run_place(struct stage *stage, const void *items, size_t n, size_t size,
-	      void **placed)
+int run_place(const struct run *run, struct stage *stage, const void *items, size_t n,
+	      size_t size, void **placed)
 {
 	size_t len;
+	int err;
 
 	if (__builtin_mul_overflow(n, size, &len))
 		return -EINVAL;
 	*placed = (void *)items;
 	if (len == 0 || shared_has(items, len))
 		return 0;
-	if (stage_reserve(stage, len) != 0)
-		return -ENOMEM;
-	*placed = stage->mem;
-	return 0;
+	err = stage_reserve(stage, len, run->deadline);
+	if (!err)
+		*placed = stage->mem;
+	return err;
 }
 
 /* ---- the calls --------------------------------------------------------------------- */
@@ -331,10 +332,11 @@ static int place_status(struct run *run, int **there)
 	int err = 0;
 
 	if (opts && opts->status)
-		err = run_place(&run->pool->status, opts->status, run->items, sizeof(int),
-				&placed);
+		err = run_place(run, &run->pool->status, opts->status, run->items,
+				sizeof(int), &placed);
 	else if (opts && (opts->retries || opts->cache))
-		err = run_place(&run->pool->status, "", run->items, sizeof(int), &placed);
+		err = run_place(run, &run->pool->status, "", run->items, sizeof(int),
+				&placed);
 	*there = placed;
 	return err;
 }
@@ -368,9 +370,12 @@ static int plan_jobs(struct run *run, const tine_task *task)
 
 	if (run->items > UINT32_MAX)
 		return -EINVAL;
-	if (stage_reserve(&pool->items, run->items * sizeof(uint32_t)) != 0 ||
-	    stage_reserve(&pool->cached, cached_size(cache, task)) != 0)
-		return -ENOMEM;
+	err = stage_reserve(&pool->items, run->items * sizeof(uint32_t), run->deadline);
+	if (!err)
+		err = stage_reserve(&pool->cached, cached_size(cache, task),
+				    run->deadline);
+	if (err)
+		return err;
 	err = plan_make(plan, cache, task, map->in, map->out, run->items, map->status,
 			pool->items.mem);
 	if (err)
@@ -400,15 +405,16 @@ static int lay_out(struct run *run, const tine_task *task, const void *in, void 
 	void *in_there;
 	int err;
 
-	if ((err = run_place(&pool->in, in, n, task->in_size, &in_there)) != 0 ||
-	    (err = run_place(&pool->out, out, n, task->out_size, &run->out_there)) != 0 ||
+	if ((err = run_place(run, &pool->in, in, n, task->in_size, &in_there)) != 0 ||
+	    (err = run_place(run, &pool->out, out, n, task->out_size, &run->out_there)) !=
+		    0 ||
 	    (err = place_status(run, &run->status_there)) != 0)
 		return err;
 	if (in_there != in)
 		memcpy(in_there, in, n * task->in_size);
 	if (opts && opts->endings) {
-		err = run_place(&pool->endings, opts->endings, n, sizeof(tine_ending),
-				&run->endings_there);
+		err = run_place(run, &pool->endings, opts->endings, n,
+				sizeof(tine_ending), &run->endings_there);
 		if (err)
 			return err;
 		map->endings = run->endings_there;
@@ -474,15 +480,24 @@ static void bring_home(const struct run *run, const tine_task *task, void *out)
 	run_tell_failure(run);
 }
 
+static int prepare_map(struct run *run, const tine_task *task, const void *in, void *out)
+{
+	int err = lay_out(run, task, in, out);
+
+	if (err)
+		return err;
+	run_begin_trace(run, task);
+	return run->opts && run->opts->cache ? plan_jobs(run, task) : 0;
+}
+
 static int run_map(struct run *run, const tine_task *task, const void *in, void *out)
 {
 	tine_pool *pool = run->pool;
-	int failure = 0, err = lay_out(run, task, in, out);
+	int failure = 0, err = prepare_map(run, task, in, out);
 
+	if (err == -ETIMEDOUT)
+		all_status(run->opts, run->items, -ECANCELED);
 	if (err)
-		goto trim;
-	run_begin_trace(run, task);
-	if (run->opts && run->opts->cache && (err = plan_jobs(run, task)) != 0)
 		goto trim;
 	err = run_work(run, &failure);
 	if (err) {

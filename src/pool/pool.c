@@ -12,14 +12,18 @@
 
 #define SPINS 2000
 
-static struct ledger *make_ledger(const struct crew *crew, const tine_pool_opts *opts)
+static int make_ledger(struct ledger **out, const struct crew *crew,
+		       const tine_pool_opts *opts)
 {
 	unsigned workers = opts->workers ? opts->workers : tine_cpus();
-	struct ledger *ledger = shared_alloc(
-		sizeof(*ledger) + workers * sizeof(struct pool_desk), shared_patience());
+	struct ledger *ledger;
+	void *mem;
+	int err = shared_alloc(&mem, sizeof(*ledger) + workers * sizeof(struct pool_desk),
+			       SHARED_PATIENTLY);
 
-	if (!ledger)
-		return NULL;
+	if (err)
+		return err;
+	ledger = mem;
 	ledger->crew = crew;
 	ledger->workers = workers;
 	ledger->jobs_per_worker = opts->jobs_per_worker;
@@ -29,7 +33,8 @@ static struct ledger *make_ledger(const struct crew *crew, const tine_pool_opts 
 	atomic_store(&ledger->shortest_ms, opts->job_ms);
 	ledger->init = opts->init;
 	ledger->init_arg = opts->init_arg;
-	return ledger;
+	*out = ledger;
+	return 0;
 }
 
 static bool crew_is_known(const struct ledger *ledger, uint32_t seen)
@@ -74,11 +79,9 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 	pool = calloc(1, sizeof(*pool));
 	if (!pool)
 		return -ENOMEM;
-	pool->ledger = make_ledger(&nursery_crew, opts);
-	if (!pool->ledger) {
-		err = -ENOMEM;
+	err = make_ledger(&pool->ledger, &nursery_crew, opts);
+	if (err)
 		goto free_pool;
-	}
 	err = bell_new(&pool->bell);
 	if (err)
 		goto free_ledger;

@@ -27,7 +27,8 @@ struct run {
 };
 
 /* Where workers find n items of the caller's: there, or in the stage. */
-int run_place(struct stage *, const void *items, size_t n, size_t size, void **placed);
+int run_place(const struct run *, struct stage *, const void *items, size_t n,
+	      size_t size, void **placed);
 void run_begin_trace(struct run *, const tine_task *);
 /* Whether all jobs are done, or none is to be: else an error. The first failure. */
 int run_work(struct run *, int *failure);

@@ -130,15 +130,20 @@ static int find_room(tine_pool *pool, struct ticket **room)
 	return empty ? 0 : bring_ticket(pool, done);
 }
 
-static int make_tickets(tine_pool *pool)
+static int make_tickets(tine_pool *pool, int64_t deadline)
 {
+	int64_t patience = shared_patience();
 	struct ledger *ledger = pool->ledger;
+	void *mem;
+	int err;
 
-	if (!atomic_load(&ledger->tickets))
-		atomic_store(&ledger->tickets,
-			     shared_alloc(ticket_count(ledger) * sizeof(struct ticket),
-					  shared_patience()));
-	return atomic_load(&ledger->tickets) ? 0 : -ENOMEM;
+	if (atomic_load(&ledger->tickets))
+		return 0;
+	err = shared_alloc(&mem, ticket_count(ledger) * sizeof(struct ticket),
+			   deadline < patience ? deadline : patience);
+	if (!err)
+		atomic_store(&ledger->tickets, mem);
+	return err;
 }
 
 /* ---- waiting ----------------------------------------------------------------------- */
@@ -304,7 +309,7 @@ static bool all_returned(const tine_pool *pool)
 /* Room for one more, that waits for a worker: with hands, which it lets go to wait. */
 static int await_room(tine_pool *pool, struct ticket **ticket, int64_t deadline)
 {
-	int err = make_tickets(pool), died = 0;
+	int err = make_tickets(pool, deadline), died = 0;
 
 	while (!err) {
 		uint32_t seen = atomic_load(&pool->ledger->finished);
@@ -342,7 +347,7 @@ static int submit(tine_pool *pool, const struct wish *wish, int64_t deadline)
 	if (!err)
 		err = await_room(pool, &ticket, deadline);
 	if (!err)
-		err = stage_reserve(&ticket->data, size);
+		err = stage_reserve(&ticket->data, size, deadline);
 	if (err)
 		return err;
 	/* Whatever was cancelled before is over, and what jobs were like says nothing. */

@@ -324,7 +324,9 @@ int tine_job_result(const void *out, size_t len)
 {
 	struct ticket *ticket = answering.ticket;
 	struct reply *answer;
-	uint64_t self;
+	struct member *self;
+	void *mem;
+	int err;
 
 	if (!out && len)
 		return -EINVAL;
@@ -334,16 +336,19 @@ int tine_job_result(const void *out, size_t len)
 		return -EALREADY;
 	if (len > SIZE_MAX / 2)
 		return -EMSGSIZE;
-	self = member_id();
 	/* Bound: as long as an allocation of the caller's would wait. */
-	answer = self ? owned_new(sizeof(*answer) + len, self, SHARED_PATIENTLY) : NULL;
-	if (!answer)
-		return -ENOMEM;
+	err = member_join(&self, shared_patience());
+	if (!err)
+		err = owned_new(&mem, sizeof(*answer) + len, member_id(),
+				SHARED_PATIENTLY);
+	if (err)
+		return err;
+	answer = mem;
 	answer->len = len;
 	if (len)
 		memcpy(answer->bytes, out, len);
 	atomic_store(&ticket->answer, answer);
-	owned_pass(answer, self, ticket_owner(answering.ledger, ticket));
+	owned_pass(answer, member_id(), ticket_owner(answering.ledger, ticket));
 	answering.done = true;
 	return 0;
 }

@@ -11,8 +11,6 @@ static int sit_down(tine_queue *queue, uint64_t id, uint32_t role, int64_t deadl
 	_Atomic uint32_t nothing = 0;
 	int err;
 
-	if (!id)
-		return -ENOMEM;
 	for (bool again = false;; again = true) {
 		int64_t slice = deadline;
 
@@ -39,14 +37,17 @@ static int sit_down(tine_queue *queue, uint64_t id, uint32_t role, int64_t deadl
 
 int queue_find_desk(tine_queue *queue, struct desk **desk, int64_t deadline)
 {
-	uint64_t id = member_id();
+	struct member *self;
 	int err;
 
 	*desk = own_desk(queue);
 	if (*desk)
 		return 0;
-	err = sit_down(queue, id, 0, deadline);
-	*desk = desk_at(queue, member_index(id));
+	err = member_join(&self, earlier(deadline, shared_patience()));
+	if (err)
+		return err;
+	err = sit_down(queue, member_id(), 0, deadline);
+	*desk = desk_at(queue, member_index(member_id()));
 	return err;
 }
 
@@ -77,10 +78,9 @@ int queue_join_for(tine_queue *queue, pid_t child, uint64_t *id)
 {
 	int64_t deadline = tine_after(DESK_MS);
 
-	*id = member_enter(child, deadline);
-	if (!*id)
-		return deadline <= tine_now() ? -ETIMEDOUT : -ENOMEM;
-	return sit_down(queue, *id, PRODUCES, deadline);
+	int err = member_enter(child, id, deadline);
+
+	return err ? err : sit_down(queue, *id, PRODUCES, deadline);
 }
 
 int queue_check(const tine_queue *queue)

@@ -572,15 +572,16 @@ int queue_place(_Atomic(void *) *place, size_t size, int64_t deadline)
 {
 	void *seen = atomic_load_explicit(place, memory_order_acquire), *mem;
 	int64_t moment = tine_after(MOMENT_MS), patience = shared_patience();
+	int err;
 
 	if (seen)
 		return 0;
 	/* It is made once: then also who has no time has a moment. */
 	deadline = deadline < moment ? moment : deadline;
 	deadline = deadline < patience ? deadline : patience;
-	mem = shared_alloc(size, deadline);
-	if (!mem)
-		return deadline <= tine_now() ? -ETIMEDOUT : -ENOMEM;
+	err = shared_alloc(&mem, size, deadline);
+	if (err)
+		return err;
 	if (!atomic_compare_exchange_strong(place, &seen, mem))
 		tine_shared_free(mem);
 	return 0;

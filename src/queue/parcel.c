@@ -6,14 +6,12 @@
 
 int queue_new_block(void **block, size_t len, int64_t deadline)
 {
-	uint64_t id = member_id();
+	struct member *self;
+	int err;
 
 	deadline = earlier(deadline, shared_patience());
-	*block = id ? owned_new(len, id, deadline) : NULL;
-	if (*block)
-		return 0;
-	return id && deadline > TINE_NOWAIT && deadline <= tine_now() ? -ETIMEDOUT
-								      : -ENOMEM;
+	err = member_join(&self, deadline);
+	return err ? err : owned_new(block, len, member_id(), deadline);
 }
 
 ssize_t queue_pour_parcel(const struct sink *sink, const struct parcel *parcel)

@@ -51,13 +51,16 @@ int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *opts
 {
 	tine_queue shape = { 0 }, *queue;
 	size_t head = (sizeof(*queue) + 63) / 64 * 64;
+	void *mem;
 	int err = out ? measure(&shape, max_len, opts) : -EINVAL;
 
 	if (err)
 		return err;
-	queue = shared_alloc(head + (shape.mask + 1) * shape.stride, shared_patience());
-	if (!queue)
-		return -ENOMEM;
+	err = shared_alloc(&mem, head + (shape.mask + 1) * shape.stride,
+			   SHARED_PATIENTLY);
+	if (err)
+		return err;
+	queue = mem;
 	queue->max_len = shape.max_len;
 	queue->any = shape.any;
 	queue->stride = shape.stride;

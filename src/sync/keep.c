@@ -8,12 +8,14 @@
 
 int tine_shared_keep(void *mem)
 {
-	uint64_t id;
+	int64_t deadline = shared_patience();
+	struct member *self;
+	int err;
 
 	if (!mem)
 		return -EINVAL;
-	id = member_id();
-	return id ? owned_keep(mem, id, shared_patience()) : -ENOMEM;
+	err = member_join(&self, deadline);
+	return err ? err : owned_keep(mem, member_id(), deadline);
 }
 
 int tine_shared_drop(void *mem)

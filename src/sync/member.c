@@ -44,25 +44,24 @@ _Atomic uint64_t member_own_id;
 /* ---- the table --------------------------------------------------------------------- */
 
 /* Sets a pointer to new zeroed memory, once; who comes second takes the first's. */
-static void *fill_once(_Atomic(void *) *pointer, size_t size, int64_t deadline)
+static int fill_once(_Atomic(void *) *pointer, size_t size, int64_t deadline)
 {
 	void *seen = atomic_load(pointer), *mem;
+	int err;
 
 	if (seen)
-		return seen;
-	mem = shared_alloc(size, deadline);
-	if (mem && !atomic_compare_exchange_strong(pointer, &seen, mem)) {
+		return 0;
+	err = shared_alloc(&mem, size, deadline);
+	if (!err && !atomic_compare_exchange_strong(pointer, &seen, mem))
 		tine_shared_free(mem);
-		return seen;
-	}
-	return mem;
+	return err;
 }
 
-static struct members *make_table(int64_t deadline)
+static int make_table(int64_t deadline)
 {
 	_Atomic(void *) *root = shared_root();
 
-	return root ? fill_once(root, sizeof(struct members), deadline) : NULL;
+	return root ? fill_once(root, sizeof(struct members), deadline) : -ENOMEM;
 }
 
 /* NULL: nobody has made it yet. */
@@ -364,21 +363,25 @@ static void raise_high(struct members *members, uint32_t to)
 		;
 }
 
-/* With its lock held; 0: no record. */
-static uint64_t enter_table(pid_t pid, struct member **entered, int64_t deadline)
+/* With its lock held. */
+static int enter_table(pid_t pid, struct member **entered, uint64_t *id, int64_t deadline)
 {
-	struct members *members = make_table(deadline);
 	uint64_t started = process_started(pid);
+	struct members *members;
+	int err = make_table(deadline);
 
-	for (unsigned i = 0; members && i < MEMBERS; i++) {
-		struct member *member, *group;
+	if (err)
+		return err;
+	members = table();
+	for (unsigned i = 0; i < MEMBERS; i++) {
+		struct member *member;
 		bool buried = false;
 
-		group = fill_once((_Atomic(void *) *)&members->group[i / GROUP],
-				  GROUP * sizeof(*member), deadline);
-		if (!group)
-			return 0;
-		member = &group[i % GROUP];
+		err = fill_once((_Atomic(void *) *)&members->group[i / GROUP],
+				GROUP * sizeof(*member), deadline);
+		if (err)
+			return err;
+		member = record(members, i);
 		if (!take_vacant(member, &buried))
 			continue;
 		cut_ties(member);
@@ -389,19 +392,20 @@ static uint64_t enter_table(pid_t pid, struct member **entered, int64_t deadline
 		atomic_store(&member->looked, 0);
 		atomic_fetch_add(&member->life, 1);
 		*entered = member;
-		return atomic_load(&member->life) * MEMBERS + i;
+		*id = atomic_load(&member->life) * MEMBERS + i;
+		return 0;
 	}
-	return 0;
+	return -ENOMEM;
 }
 
-uint64_t member_enter(pid_t child, int64_t deadline)
+int member_enter(pid_t child, uint64_t *id, int64_t deadline)
 {
 	struct member *member;
-	uint64_t id = enter_table(child, &member, deadline);
+	int err = enter_table(child, &member, id, deadline);
 
-	if (id)
+	if (!err)
 		tine_lock_release(&member->alive);
-	return id;
+	return err;
 }
 
 void member_adopt(uint64_t id)
@@ -422,6 +426,8 @@ int member_join(struct member **out, int64_t deadline)
 	struct member *member = atomic_load_explicit(&self, memory_order_acquire);
 	int64_t soonest;
 	struct timespec until;
+	uint64_t id;
+	int err = 0;
 
 	*out = member;
 	if (member)
@@ -434,15 +440,15 @@ int member_join(struct member **out, int64_t deadline)
 	if (pthread_mutex_clocklock(&entering, CLOCK_MONOTONIC, &until) != 0)
 		return -ETIMEDOUT;
 	member = atomic_load(&self);
-	if (!member) {
-		atomic_store(&member_own_id, enter_table(getpid(), &member, deadline));
+	if (!member)
+		err = enter_table(getpid(), &member, &id, deadline);
+	if (!err && member != atomic_load(&self)) {
+		atomic_store(&member_own_id, id);
 		atomic_store(&self, member);
 	}
 	pthread_mutex_unlock(&entering);
 	*out = member;
-	if (member)
-		return 0;
-	return deadline <= tine_now() ? -ETIMEDOUT : -ENOMEM;
+	return err;
 }
 
 struct member *member_self(void)
@@ -484,15 +490,13 @@ bool member_gone(uint64_t id)
 uint64_t bond_number(member_bond *bond)
 {
 	uint64_t seen = atomic_load(bond);
-	struct members *members;
 
 	if (seen)
 		return seen >> 24;
-	members = make_table(shared_patience());
-	if (!members)
+	if (make_table(SHARED_PATIENTLY) != 0)
 		return 0;
 	atomic_compare_exchange_strong(bond, &seen,
-				       (atomic_fetch_add(&members->bonds, 1) + 1) << 24);
+				       (atomic_fetch_add(&table()->bonds, 1) + 1) << 24);
 	return atomic_load(bond) >> 24;
 }
 
@@ -579,7 +583,7 @@ struct tie *member_tie(struct member *member, member_bond *bond)
 	return tie;
 }
 
-static bool hang_on_ties(struct member *member, int64_t deadline)
+static int hang_on_ties(struct member *member, int64_t deadline)
 {
 	struct ties *last = &member->ties, *more;
 
@@ -592,15 +596,15 @@ int member_tie_by(struct member *member, member_bond *bond, struct tie **out,
 		  int64_t deadline)
 {
 	int64_t soonest = tine_now() + GRACE;
+	int err = 0;
 
 	if (deadline < soonest)
 		deadline = soonest;
 	if (!bond_number(bond))
 		return -ENOMEM;
-	while (!(*out = member_tie(member, bond)))
-		if (!hang_on_ties(member, deadline))
-			return deadline <= tine_now() ? -ETIMEDOUT : -ENOMEM;
-	return 0;
+	while (!err && !(*out = member_tie(member, bond)))
+		err = hang_on_ties(member, deadline);
+	return err;
 }
 
 void member_untie(struct tie *tie)

@@ -94,10 +94,9 @@ struct member *member_self(void);
 
 /*
  * Enters a child, which waits until it has been told its id, and adopts it before
- * anything else. 0: no memory, too many, or the deadline has passed, as with
- * member_join().
+ * anything else. Errors as those of member_join().
  */
-uint64_t member_enter(pid_t child, int64_t deadline);
+int member_enter(pid_t child, uint64_t *id, int64_t deadline);
 void member_adopt(uint64_t id);
 
 /* Its id, the record's number in the low bits; 0: member_self() would be NULL. */

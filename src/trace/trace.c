@@ -95,16 +95,16 @@ void trace_glance(struct trace *trace)
 static bool make_logs(struct trace *trace, uint32_t slots)
 {
 	size_t head = (trace->n * sizeof(*trace->logs) + 63) / 64 * 64;
-	char *mem = shared_alloc(head + (size_t)trace->n * slots *
-						 sizeof(struct trace_event),
-				 shared_patience());
+	size_t size = head + (size_t)trace->n * slots * sizeof(struct trace_event);
+	void *mem;
 
-	if (!mem)
+	if (shared_alloc(&mem, size, SHARED_PATIENTLY) != 0)
 		return false;
-	trace->logs = (struct trace_log *)mem;
+	trace->logs = mem;
 	for (unsigned i = 0; i < trace->n; i++) {
 		trace->logs[i].mask = slots - 1;
-		trace->logs[i].slots = (struct trace_event *)(mem + head) + i * slots;
+		trace->logs[i].slots = (struct trace_event *)((char *)mem + head) +
+				       i * slots;
 	}
 	return true;
 }

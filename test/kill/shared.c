@@ -151,7 +151,7 @@ static void own(void *arg)
 {
 	struct owned *scene = arg;
 
-	scene->block = owned_new(scene->size, member_id(), TINE_FOREVER);
+	scene->block = test_own(scene->size, member_id(), TINE_FOREVER);
 }
 
 static void own_and_free(void *arg)
@@ -333,8 +333,8 @@ static void own_in_death(void *arg)
 {
 	struct owned *scene = arg;
 
-	CHECK(owned_new(SMALL, member_id(), TINE_FOREVER));
-	CHECK(owned_new(LARGE, member_id(), TINE_FOREVER));
+	CHECK(test_own(SMALL, member_id(), TINE_FOREVER));
+	CHECK(test_own(LARGE, member_id(), TINE_FOREVER));
 	CHECK_EQ(tine_shared_keep(scene->kept), 0);
 }
 
@@ -408,8 +408,8 @@ static void churn_owners(void *arg)
 	unsigned random = (unsigned)getpid();
 
 	for (;;) {
-		void *mem = owned_new((size_t)1 << rand_r(&random) % 18, member_id(),
-				      TINE_FOREVER);
+		void *mem = test_own((size_t)1 << rand_r(&random) % 18, member_id(),
+				     TINE_FOREVER);
 		int i = rand_r(&random) % KEPT;
 
 		CHECK(mem);
