@@ -338,7 +338,8 @@ static void run_rounds(long n, void (*fn)(struct round *))
 	printf("# begun anew %d times of %ld, else %d of %d entries were there\n",
 	       round->begun, n,
 	       n > round->begun ? round->found / (int)(n - round->begun) : 0, KEYS);
-	CHECK(round->begun < n);
+	/* A few may all have met the same fate. */
+	CHECK(n < 20 || round->begun < n);
 	tine_shared_free(round);
 	forget_files();
 }

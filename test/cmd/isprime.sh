@@ -421,6 +421,10 @@ for poll in (), ("--poll",):
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     found.stdin.write(f"{numbers[0]} ")
     found.stdin.flush()
+    # It has workers once it is connected.
+    children = f"/proc/{found.pid}/task/{found.pid}/children"
+    while not open(children).read():
+        time.sleep(0.01)
     time.sleep(0.1)
     os.kill(made["pid"], signal.SIGKILL)
     out, _ = found.communicate(" ".join(map(str, numbers[1:])))

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The programs of the tutorial compile without a warning, and print what it says they do.
+# The programs of the manual compile without a warning, and print what it says they do.
 # shellcheck source=test/cmd/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -11,7 +11,7 @@ case $TINE in /*) ;; *) TINE=$PWD/$TINE ;; esac
 export LD_LIBRARY_PATH="$BUILD/src"
 PATH=$(dirname "$TINE"):$PATH
 
-if ! /usr/bin/python3 test/cmd/notebook.py doc/notebook.md "$work" >"$work/log" 2>&1; then
+if ! /usr/bin/python3 test/cmd/manual.py "$work" doc/*.md doc/*/*.md >"$work/log" 2>&1; then
     sed 's/^/# /' "$work/log"
     result 1 "the programs are there"
     plan
@@ -19,6 +19,15 @@ if ! /usr/bin/python3 test/cmd/notebook.py doc/notebook.md "$work" >"$work/log" 
 fi
 result 0 "the programs are there"
 cd "$work" || exit 1
+
+# has WORD: whether the machine, or this build, has that.
+has() {
+    case $1 in
+    lmdb) grep -q "^Libs.private:.*-l$1\b" "$BUILD/meson-private/tine.pc" ;;
+    python3-*) /usr/bin/python3 -c "import ${1#python3-}" 2>/dev/null ;;
+    *) command -v "$1" >/dev/null ;;
+    esac
+}
 
 # Two at a time; a log stays of each, empty if all is well.
 mkdir pkgconfig
@@ -35,24 +44,22 @@ export flags
 # shellcheck disable=SC2016
 printf '%s\n' *.c | xargs -P 2 -I {} sh -c '
     file={}
-    cc -O2 -Wall -Wextra -Werror "$file" -o "${file%.c}" $flags >"$file.log" 2>&1 ||
+    cc=$(cat "${file}c" 2>/dev/null || echo cc)
+    command -v "${cc%% *}" >/dev/null || { echo "no ${cc%% *}" >"$file.not"; exit 0; }
+    $cc -O2 -Wall -Wextra -Werror "$file" -o "${file%.c}" $flags >"$file.log" 2>&1 ||
         echo "cc: $?" >>"$file.log"'
 for file in *.c; do
+    if [ -f "$file.not" ]; then
+        skip "$file compiles" "$(cat "$file.not")"
+        continue
+    fi
     sed 's/^/# /' "$file.log"
     result "$(grep -c . "$file.log")" "$file compiles"
 done
 
-# has WORD: whether the machine, or this build, has that.
-has() {
-    case $1 in
-    lmdb) grep -q "^Libs.private:.*-l$1\b" "$BUILD/meson-private/tine.pc" ;;
-    *) command -v "$1" >/dev/null ;;
-    esac
-}
-
-for run in [0-9][0-9].sh; do
+for run in [0-9][0-9][0-9].sh; do
     number=${run%.sh}
-    name=$(tr '\n' ';' <"$run" | sed 's/;$//; s/#//g')
+    name="$(cat "$number.page"): $(tr '\n' ';' <"$run" | sed 's/;$//; s/#//g')"
     if [ -f "$number.not" ]; then
         skip "$name" "$(cat "$number.not")"
         continue
