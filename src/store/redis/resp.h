@@ -9,7 +9,7 @@
 #include "base/export.h"
 
 #define RESP_LINE_MAX  ((size_t)16 << 10) /* bytes of a line, with its end */
-#define RESP_DEPTH_MAX 3		  /* arrays in arrays */
+#define RESP_DEPTH_MAX 5		  /* arrays in arrays */
 
 enum resp_kind {
 	RESP_STATUS = '+',
