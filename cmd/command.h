@@ -50,8 +50,9 @@ struct command {
 	const char *values_of, *values;
 };
 
-extern const struct command cache_command, doctor_command, isprime_command,
-	manager_command, map_command, pi_command, primes_command, tour_command;
+extern const struct command cache_command, doctor_command, inspect_command,
+	isprime_command, manager_command, map_command, pi_command, primes_command,
+	top_command, tour_command;
 extern const struct command *const commands[]; /* ends in NULL */
 
 /*

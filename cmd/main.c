@@ -6,11 +6,17 @@
 #include <string.h>
 #include <tine.h>
 
-const struct command *const commands[] = {
-	&cache_command,	  &doctor_command, &isprime_command,
-	&manager_command, &map_command,	   &pi_command,
-	&primes_command,  &tour_command,   NULL
-};
+const struct command *const commands[] = { &cache_command,
+					   &doctor_command,
+					   &inspect_command,
+					   &isprime_command,
+					   &manager_command,
+					   &map_command,
+					   &pi_command,
+					   &primes_command,
+					   &top_command,
+					   &tour_command,
+					   NULL };
 
 static const struct command *find(const char *name)
 {

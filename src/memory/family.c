@@ -45,7 +45,7 @@
 #include "base/futex.h"
 #include "base/limits.h"
 #include "base/place.h"
-#include "stamp.h"
+#include "memory/head.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -57,56 +57,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#ifdef __GLIBC__
-#include <gnu/libc-version.h>
-#endif
-
 #define LARGEST	       ((size_t)64 << 30)
-#define SMALLEST       ((size_t)1 << 20)
 #define UNDER_VALGRIND ((size_t)2 << 30)
 #define SEALS	       (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define ABOVE_STDERR   3
-#define MAGIC	       UINT64_C(0x796c696d6166656e) /* of the head as it is here */
 #define HUGE_PAGE      ((size_t)2 << 20)
 
-struct family_head {
-	uint64_t magic, stamp;
-	uint64_t id;
-	uint64_t place; /* of its members' numbers */
-	uint64_t base, span;
-	uint64_t sum; /* of all before */
-};
-
 /* ---- the head ---------------------------------------------------------------------- */
-
-static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ ((const uint8_t *)bytes)[i]) * UINT64_C(1099511628211);
-	return hash;
-}
-
-/* What two processes must have in common to understand each other's objects. */
-static uint64_t stamp_of_build(void)
-{
-	static const char version[] = TINE_VERSION, sources[] = STAMP;
-	size_t pointer = sizeof(void *);
-	uint64_t hash = UINT64_C(14695981039346656037);
-
-	hash = hash_bytes(hash, version, sizeof(version));
-	hash = hash_bytes(hash, sources, sizeof(sources));
-	hash = hash_bytes(hash, &pointer, sizeof(pointer));
-#ifdef __GLIBC__
-	hash = hash_bytes(hash, gnu_get_libc_version(), strlen(gnu_get_libc_version()));
-#endif
-	return hash;
-}
-
-static uint64_t sum_of(const struct family_head *head)
-{
-	return hash_bytes(UINT64_C(14695981039346656037), head,
-			  offsetof(struct family_head, sum));
-}
 
 /* Of another process it is another, also where the kernel has no random numbers yet. */
 static uint64_t random_number(void)
@@ -117,39 +74,23 @@ static uint64_t random_number(void)
 		const void *random = (const void *)getauxval(AT_RANDOM);
 
 		number[0] = (uint64_t)tine_now() ^ (uint64_t)getpid() << 32;
-		number[1] = random ? hash_bytes(number[0], random, 16) : 0;
+		number[1] = random ? head_hash(number[0], random, 16) : 0;
 	}
-	return hash_bytes(number[0], &number[1], sizeof(number[1])) | 1;
+	return head_hash(number[0], &number[1], sizeof(number[1])) | 1;
 }
 
 static int write_head(const struct family *family)
 {
-	struct family_head head = { .magic = MAGIC,
-				    .stamp = stamp_of_build(),
+	struct family_head head = { .magic = FAMILY_MAGIC,
+				    .stamp = head_stamp(),
 				    .id = family->id,
 				    .place = place_packed(place_here()),
 				    .base = (uintptr_t)family_base(family),
 				    .span = family->span };
 
-	head.sum = sum_of(&head);
+	head.sum = head_sum(&head);
 	/* Bound: a file in memory. */
 	return pwrite(family->fd, &head, sizeof(head), 0) == sizeof(head) ? 0 : -ENOMEM;
-}
-
-static bool is_whole(const struct family_head *head, const struct stat *file)
-{
-	return head->sum == sum_of(head) && head->span >= SMALLEST &&
-	       head->span == (uint64_t)file->st_size &&
-	       head->base % sysconf(_SC_PAGESIZE) == 0 && head->base > FAMILY_PAGE &&
-	       head->span <= SIZE_MAX - head->base;
-}
-
-/* Whether the numbers of processes mean the same there as here. */
-static bool is_same_place(uint64_t packed)
-{
-	struct place there = place_unpacked(packed), here = place_here();
-
-	return !there.namespace || !here.namespace || there.namespace == here.namespace;
 }
 
 /* As tine_family_join, of what the descriptor says. Looks at nothing but the head. */
@@ -166,15 +107,16 @@ static int read_head(struct family_head *head, int fd)
 	if ((flags & O_ACCMODE) != O_RDWR)
 		return -EACCES;
 	/* Bound: a file in memory. */
-	if (pread(fd, head, sizeof(*head), 0) != sizeof(*head) || head->magic != MAGIC)
+	if (pread(fd, head, sizeof(*head), 0) != sizeof(*head) ||
+	    head->magic != FAMILY_MAGIC)
 		return -EBADMSG;
 	if (file.st_uid != geteuid() && file.st_uid != 0)
 		return -EPERM;
-	if (head->stamp != stamp_of_build())
+	if (head->stamp != head_stamp())
 		return -EPROTO;
-	if ((seals & SEALS) != SEALS || !is_whole(head, &file))
+	if ((seals & SEALS) != SEALS || !head_is_whole(head, (uint64_t)file.st_size))
 		return -EBADMSG;
-	return is_same_place(head->place) ? 0 : -ENOTSUP;
+	return head_is_of_here(head) ? 0 : -ENOTSUP;
 }
 
 /* ---- the file ---------------------------------------------------------------------- */
@@ -193,11 +135,11 @@ static size_t largest_span(void)
 		span = UNDER_VALGRIND;
 
 	if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-		while (span > SMALLEST && span > limit.rlim_cur / 4 * 3)
+		while (span > FAMILY_LEAST && span > limit.rlim_cur / 4 * 3)
 			span /= 2;
 	/* Beyond this one ftruncate(2) would raise SIGXFSZ. */
 	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-		while (span > SMALLEST && span > limit.rlim_cur)
+		while (span > FAMILY_LEAST && span > limit.rlim_cur)
 			span /= 2;
 	return span;
 }
@@ -266,7 +208,7 @@ static int make_mapping(struct family **out, int fd)
 {
 	int err = -ENOMEM;
 
-	for (size_t span = largest_span(); err && span >= SMALLEST; span /= 2)
+	for (size_t span = largest_span(); err && span >= FAMILY_LEAST; span /= 2)
 		if (file_may_reach(span) && ftruncate(fd, (off_t)span) == 0)
 			err = map_file(out, wish(random_number() >> 1, span), 0, fd,
 				       span);

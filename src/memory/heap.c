@@ -54,9 +54,6 @@
 
 #define PATIENT_MS 1000 /* beside a process that is stopped in an allocation */
 
-static const uint16_t classes[CLASSES] = { 1,  2,  3,  4,  6,	8,   12,  16,  24,
-					   32, 48, 64, 96, 128, 192, 256, 340, 512 };
-
 static void (*_Atomic look_at_deaths)(void);
 
 /* ---- beginning --------------------------------------------------------------------- */
@@ -111,11 +108,6 @@ void heap_on_growth(void (*look)(void))
 }
 
 /* ---- derived state ----------------------------------------------------------------- */
-
-static size_t block_size(uint32_t class)
-{
-	return (size_t)classes[class] * CLASS_ALIGN;
-}
 
 static uint32_t capacity(uint32_t class)
 {
@@ -279,7 +271,7 @@ static int take_small(struct heap *heap, size_t size, uint64_t owner, void **out
 
 static bool is_small(size_t size)
 {
-	return size <= (size_t)classes[CLASSES - 1] * CLASS_ALIGN;
+	return size <= block_size(CLASSES - 1);
 }
 
 static int take(struct heap *heap, size_t size, uint64_t owner, void **out)

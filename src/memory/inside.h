@@ -67,6 +67,16 @@ struct heap {
 	_Atomic uint32_t settled;    /* of these, by a whole look at all blocks */
 };
 
+/* Bytes of each block of a class. */
+static inline size_t block_size(uint32_t class)
+{
+	static const uint16_t classes[CLASSES] = {
+		1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 340, 512
+	};
+
+	return (size_t)classes[class] * CLASS_ALIGN;
+}
+
 static inline uint32_t word_of(enum kind kind, uint32_t len)
 {
 	return (uint32_t)kind << 28 | len;

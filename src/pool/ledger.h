@@ -216,8 +216,11 @@ struct ticket {
 	uint32_t name; /* in a trace */
 };
 
+#define LEDGER_MAGIC UINT64_C(0x72656764656c6e74)
+
 struct ledger {
 	/* Constant. */
+	uint64_t magic; /* by which tine inspect finds it; 0: it is freed */
 	const struct crew *crew;
 	unsigned workers, jobs_per_worker, retries;
 	size_t memory_per_worker;

@@ -25,6 +25,7 @@ static int make_ledger(struct ledger **out, const struct crew *crew,
 		return err;
 	ledger = mem;
 	ledger->crew = crew;
+	ledger->magic = LEDGER_MAGIC;
 	ledger->workers = workers;
 	ledger->jobs_per_worker = opts->jobs_per_worker;
 	ledger->memory_per_worker = opts->memory_per_worker;
@@ -157,6 +158,7 @@ void tine_pool_free(tine_pool *pool)
 		pool_end_nursery(pool);
 		pool_trim(pool, 0);
 		pool_drop_tickets(pool);
+		pool->ledger->magic = 0;
 		tine_shared_free(pool->ledger);
 	}
 	trace_free(pool->trace);

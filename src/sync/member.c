@@ -19,22 +19,10 @@
 #define ADOPT	    INT64_C(10000000)
 #define RELOOK	    INT64_C(100000000) /* at a process whose first thread has ended */
 #define APART	    INT64_C(5000000)   /* looks at /proc, on the average */
-#define GROUP	    64		       /* records that are allocated at once */
-#define GROUPS	    (MEMBERS / GROUP)
 
 #define SENDER_BITS 40 /* of an id, below the number of a send */
 #define SENDS	    ((UINT64_C(1) << 20) - 1)
 #define IS_TOKEN    (UINT64_C(1) << 60) /* no bond has such a number */
-
-struct members {
-	_Atomic uint64_t bonds;	 /* numbers given out */
-	_Atomic uint64_t tokens; /* the same */
-	_Atomic uint32_t high;	 /* records below it were taken once */
-	_Atomic uint32_t next;	 /* to be looked at in /proc */
-	_Atomic int64_t asked;	 /* /proc; later by what has been saved since */
-	_Atomic uint32_t buried; /* how many; a futex */
-	_Atomic(struct member *) group[GROUPS]; /* filled from the front */
-};
 
 static pthread_mutex_t entering = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t tying = PTHREAD_MUTEX_INITIALIZER;
@@ -74,9 +62,9 @@ static struct members *table(void)
 
 static struct member *record(struct members *members, unsigned index)
 {
-	struct member *group = atomic_load(&members->group[index / GROUP]);
+	struct member *group = atomic_load(&members->group[index / MEMBER_GROUP]);
 
-	return group ? &group[index % GROUP] : NULL;
+	return group ? &group[index % MEMBER_GROUP] : NULL;
 }
 
 /* ---- burial ------------------------------------------------------------------------ */
@@ -377,8 +365,8 @@ static int enter_table(pid_t pid, struct member **entered, uint64_t *id, int64_t
 		struct member *member;
 		bool buried = false;
 
-		err = fill_once((_Atomic(void *) *)&members->group[i / GROUP],
-				GROUP * sizeof(*member), deadline);
+		err = fill_once((_Atomic(void *) *)&members->group[i / MEMBER_GROUP],
+				MEMBER_GROUP * sizeof(*member), deadline);
 		if (err)
 			return err;
 		member = record(members, i);

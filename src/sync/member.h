@@ -82,7 +82,20 @@ struct member {
 	struct ties ties;
 };
 
-#define MEMBERS 16384 /* at a time */
+#define MEMBERS	      16384 /* at a time */
+#define MEMBER_GROUP  64    /* records that are allocated at once */
+#define MEMBER_GROUPS (MEMBERS / MEMBER_GROUP)
+
+/* The table, at the root of the family's memory. */
+struct members {
+	_Atomic uint64_t bonds;	 /* numbers given out */
+	_Atomic uint64_t tokens; /* the same */
+	_Atomic uint32_t high;	 /* records below it were taken once */
+	_Atomic uint32_t next;	 /* to be looked at in /proc */
+	_Atomic int64_t asked;	 /* /proc; later by what has been saved since */
+	_Atomic uint32_t buried; /* how many; a futex */
+	_Atomic(struct member *) group[MEMBER_GROUPS]; /* filled from the front */
+};
 
 /*
  * This process, which is entered if it was not. -ENOMEM: no memory, or too many;

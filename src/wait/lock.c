@@ -47,18 +47,14 @@
 #include <signal.h>
 #include <string.h>
 
-#define READY	   7 /* this word */
 #define TYPE	   UINT64_C(0xff)
-#define PLACE	   8	/* bits to the left */
 #define MOST_LOCKS 2040 /* that a thread holds; of the kernel's 2048 */
 #define RESERVED   40	/* of them, for locks inside objects */
 #define SPINS	   100	/* before a sleep, which takes some microseconds */
 #define GRACE	   INT64_C(1000000)
 #define RELOOK	   INT64_C(200000000)
 
-enum { PLAIN = 1, RECURSIVE };
-
-_Static_assert(sizeof(pthread_mutex_t) <= READY * sizeof(uint64_t),
+_Static_assert(sizeof(pthread_mutex_t) <= LOCK_READY * sizeof(uint64_t),
 	       "tine_lock has no room for the C library's mutex");
 
 /* This process's, as it stands in the word; UNKNOWN: to be found out, as of no word. */
@@ -94,7 +90,7 @@ static uint64_t find_place(void)
 	uint64_t place = atomic_load(&own_place);
 
 	if (place == UNKNOWN) {
-		place = place_packed(place_here()) << PLACE;
+		place = place_packed(place_here()) << LOCK_PLACE;
 		atomic_store(&own_place, place);
 	}
 	return place;
@@ -105,7 +101,7 @@ static int make_ready(tine_lock *lock, bool recursive)
 {
 	union {
 		pthread_mutex_t mutex;
-		uint64_t words[READY];
+		uint64_t words[LOCK_READY];
 	} fresh;
 	pthread_mutexattr_t attr;
 	int err = 0;
@@ -119,7 +115,7 @@ static int make_ready(tine_lock *lock, bool recursive)
 	pthread_mutex_init(&fresh.mutex, &attr);
 	pthread_mutexattr_destroy(&attr);
 
-	for (int i = 0; i < READY; i++) {
+	for (int i = 0; i < LOCK_READY; i++) {
 		uint64_t word = 0;
 
 		if (fresh.words[i] &&
@@ -128,8 +124,9 @@ static int make_ready(tine_lock *lock, bool recursive)
 		    word != fresh.words[i])
 			err = -EINVAL;
 	}
-	atomic_store(word_of_lock(lock, READY),
-		     (recursive == (err == 0) ? RECURSIVE : PLAIN) | find_place());
+	atomic_store(word_of_lock(lock, LOCK_READY),
+		     (recursive == (err == 0) ? LOCK_RECURSIVE : LOCK_PLAIN) |
+			     find_place());
 	return err;
 }
 
@@ -143,9 +140,9 @@ static void set_died(tine_lock *lock, uint32_t seen)
 /* The word is not as this process would write it. */
 static int look_at_place(tine_lock *lock)
 {
-	uint64_t word = atomic_load(word_of_lock(lock, READY)), own = find_place();
-	struct place here = place_unpacked(own >> PLACE),
-		     there = place_unpacked(word >> PLACE);
+	uint64_t word = atomic_load(word_of_lock(lock, LOCK_READY)), own = find_place();
+	struct place here = place_unpacked(own >> LOCK_PLACE),
+		     there = place_unpacked(word >> LOCK_PLACE);
 	uint32_t seen = (uint32_t)atomic_load((_Atomic uint32_t *)lock->priv);
 
 	if ((word & TYPE) == 0) {
@@ -155,7 +152,7 @@ static int look_at_place(tine_lock *lock)
 	if (there.boot && here.boot && there.boot != here.boot) {
 		if (seen & FUTEX_TID_MASK)
 			set_died(lock, seen);
-		atomic_compare_exchange_strong(word_of_lock(lock, READY), &word,
+		atomic_compare_exchange_strong(word_of_lock(lock, LOCK_READY), &word,
 					       (word & TYPE) | own);
 		return 0;
 	}
@@ -168,11 +165,11 @@ static int look_at_place(tine_lock *lock)
 static inline int make_usable(tine_lock *lock)
 {
 	/* Acquire: its other words. Relaxed: ours is only compared. */
-	uint64_t word = atomic_load_explicit(word_of_lock(lock, READY),
+	uint64_t word = atomic_load_explicit(word_of_lock(lock, LOCK_READY),
 					     memory_order_acquire),
 		 own = atomic_load_explicit(&own_place, memory_order_relaxed);
 
-	if (__builtin_expect(word - own - PLAIN <= RECURSIVE - PLAIN, 1))
+	if (__builtin_expect(word - own - LOCK_PLAIN <= LOCK_RECURSIVE - LOCK_PLAIN, 1))
 		return 0;
 	return look_at_place(lock);
 }
@@ -186,7 +183,7 @@ int tine_lock_init(tine_lock *lock, const tine_lock_opts *opts)
 	if (is_foreign(lock))
 		return -EXDEV;
 	/* One that a machine left behind which went down is in use. */
-	if (atomic_load(word_of_lock(lock, READY)) && (err = look_at_place(lock)))
+	if (atomic_load(word_of_lock(lock, LOCK_READY)) && (err = look_at_place(lock)))
 		return err;
 	return make_ready(lock, opts && opts->recursive);
 }
@@ -212,7 +209,7 @@ static int look_at_room(int reserve)
 static inline bool is_nested(tine_lock *lock)
 {
 #ifdef __GLIBC__
-	return (lock->priv[READY] & TYPE) == RECURSIVE &&
+	return (lock->priv[LOCK_READY] & TYPE) == LOCK_RECURSIVE &&
 	       ((pthread_mutex_t *)lock->priv)->__data.__count > 1;
 #else
 	return false;
@@ -377,7 +374,7 @@ unsigned lock_let_go(tine_lock *lock)
 
 	while (tine_lock_release(lock) == 0) {
 		times++;
-		if ((lock->priv[READY] & TYPE) == PLAIN)
+		if ((lock->priv[LOCK_READY] & TYPE) == LOCK_PLAIN)
 			break;
 	}
 	return times;

@@ -7,6 +7,13 @@
 #include <stdatomic.h>
 
 /*
+ * The last word of one that was used: its type, and above it its place (base/place.h).
+ */
+#define LOCK_READY 7
+#define LOCK_PLACE 8 /* bits to the left */
+enum { LOCK_PLAIN = 1, LOCK_RECURSIVE };
+
+/*
  * The futex of it, as the kernel defines them for robust lists: the thread that holds it,
  * or 0, and FUTEX_WAITERS, and FUTEX_OWNER_DIED.
  */

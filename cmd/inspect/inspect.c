@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+#include "command.h"
+
+#include "inspect/inspect.h"
+#include "inspect/look.h"
+#include "inspect/show.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static struct {
+	const char *target;
+	bool json;
+} options;
+
+int open_family(const char *command, struct memory *memory, pid_t pid)
+{
+	int err = memory_open(memory, pid);
+
+	switch (err) {
+	case 0:
+		return DONE;
+	case -ESRCH:
+		return complain(USAGE, "%s: there is no process %d", command, (int)pid);
+	case -EACCES:
+		return complain(USAGE, "%s: process %d is another user's, or protected",
+				command, (int)pid);
+	case -ENOENT:
+		return complain(USAGE, "%s: process %d has no memory of tine", command,
+				(int)pid);
+	case -EPROTO:
+		return complain(BROKEN,
+				"%s: process %d has another version of tine than this "
+				"command",
+				command, (int)pid);
+	case -ENOTSUP:
+		return complain(BROKEN, "%s: process %d is in another PID namespace",
+				command, (int)pid);
+	}
+	return complain(BROKEN, "%s: the memory of process %d is damaged", command,
+			(int)pid);
+}
+
+bool read_pid(const char *text, void *pid)
+{
+	uint64_t number;
+
+	if (!read_positive(text, &number) || number > INT32_MAX)
+		return false;
+	*(pid_t *)pid = (pid_t)number;
+	return true;
+}
+
+static int print_report(json_t *report, void (*show)(const json_t *))
+{
+	if (!report)
+		return complain(BROKEN, "inspect: %s", strerror(ENOMEM));
+	if (options.json) {
+		json_dumpf(report, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+		printf("\n");
+	} else {
+		show(report);
+	}
+	json_decref(report);
+	return DONE;
+}
+
+static int inspect_process(pid_t pid)
+{
+	struct memory memory;
+	int code = open_family("inspect", &memory, pid);
+
+	if (code != DONE)
+		return code;
+	code = print_report(look_at_memory(&memory, pid), show_memory);
+	memory_close(&memory);
+	return code;
+}
+
+static int run_inspect(int argc, char **argv)
+{
+	struct stat folder;
+	pid_t pid;
+
+	(void)argc;
+	(void)argv;
+	if (read_pid(options.target, &pid))
+		return inspect_process(pid);
+	if (stat(options.target, &folder) != 0)
+		return complain(USAGE, "inspect: '%s': %s", options.target,
+				strerror(errno));
+	if (!S_ISDIR(folder.st_mode))
+		return complain(USAGE, "inspect: '%s' is no process and no folder",
+				options.target);
+	return print_report(look_at_folder(options.target), show_folder);
+}
+
+static const struct operand_row operands[] = {
+	{ "TARGET", read_text, &options.target, "a process id or a folder",
+	  "A process of the family, or the folder of a cache or store. A folder whose "
+	  "name "
+	  "is a number: ./NUMBER.",
+	  NULL, false },
+	{ 0 },
+};
+
+static const struct option_row rows[] = {
+	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object.", NULL },
+	{ 0 },
+};
+
+const struct command inspect_command = {
+	.name = "inspect",
+	.summary = "show what the processes of a family do, hold and wait for",
+	.operand_rows = operands,
+	.options = rows,
+	.description =
+		"For a process id, the command shows the family of the process: its\n"
+		"processes, the workers of its pools and their jobs, its queues and\n"
+		"the leases on their messages, the locks that threads hold, and\n"
+		"what each thread waits for.\n"
+		"For the folder of a cache or of a store, the command shows the\n"
+		"processes that have a file of it open, and what they have locked:\n"
+		"in a cache a\n"
+		".Li writer\n"
+		"changes it, and a process with a\n"
+		".Li result\n"
+		"computes one.\n"
+		".Pp\n"
+		"The command only reads, and the processes do nothing for it.\n"
+		"It reads memory that changes meanwhile: what it shows of two objects\n"
+		"may be of two moments.\n"
+		"A duration is shown where the library has the time anyway: for leases\n"
+		"that run out, and for jobs with a time limit.\n"
+		"For all others,\n"
+		".Xr tine-top 1\n"
+		"shows since when it has seen the same.\n"
+		".Pp\n"
+		"The processes must belong to the user of the command, or the user is\n"
+		"root, and both must be of one version and build of tine.\n"
+		"A process that has closed the descriptor of its family's memory cannot\n"
+		"be inspected; another process of the family can.\n"
+		"What a thread waits for comes from\n"
+		".Pa /proc/PID/task/TID/syscall ,\n"
+		"which some systems show to root alone.\n"
+		"Of semaphores, events, conditions and barriers only the address is\n"
+		"known.\n"
+		"Locks are found in the first mebibyte of each block.\n"
+		".Pp\n"
+		"With\n"
+		".Fl \\-json\n"
+		"the command prints an object.\n"
+		"Of a process it has the members\n"
+		".Li family , reserved_bytes , used_bytes , whole , processes , pools ,\n"
+		".Li queues , locks\n"
+		"and\n"
+		".Li waits ,\n"
+		"which is null if the system does not tell.\n"
+		"If the memory changed during the look, or is damaged,\n"
+		".Li whole\n"
+		"is false, and objects may be missing.\n"
+		"Of a folder it has the members\n"
+		".Li folder\n"
+		"and\n"
+		".Li processes .\n"
+		"A process id of 0 stands for a process that has ended.\n",
+	.example = "tine inspect --json $(pgrep -o simulate)",
+	.run = run_inspect,
+};

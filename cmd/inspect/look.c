@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+#include "inspect/look.h"
+
+#include "inspect/parts.h"
+#include "inspect/process.h"
+#include "sync/member.h"
+
+#include <inttypes.h>
+#include <linux/futex.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tine.h>
+#include <unistd.h>
+
+json_t *address_of(const void *at)
+{
+	return json_sprintf("0x%" PRIxPTR, (uintptr_t)at);
+}
+
+void look_note(struct look *look, const char *at, size_t size, int kind, json_t *object)
+{
+	if (look->n == look->room) {
+		size_t room = look->room ? 2 * look->room : 64;
+		struct known *known = realloc(look->known, room * sizeof(*known));
+
+		if (!known)
+			return;
+		look->known = known;
+		look->room = room;
+	}
+	look->known[look->n++] = (struct known){ at, size, kind, object };
+}
+
+/* ---- processes --------------------------------------------------------------------- */
+
+void look_add_process(struct look *look, pid_t pid)
+{
+	struct process_seen seen;
+	size_t i;
+	json_t *each;
+
+	json_array_foreach(look->processes, i,
+			   each) if (json_integer_value(json_object_get(each, "pid")) ==
+				     pid) return;
+	if (!process_see(pid, &seen))
+		return;
+	json_array_append_new(
+		look->processes,
+		json_pack("{s:I, s:I, s:s, s:s, s:I}", "pid", (json_int_t)pid, "parent",
+			  (json_int_t)seen.parent, "name", "", "state",
+			  process_state(pid), "threads", (json_int_t)seen.threads));
+	each = json_array_get(look->processes, json_array_size(look->processes) - 1);
+	/* A name may be of any bytes. */
+	for (char *at = seen.name; *at; at++)
+		if ((unsigned char)*at < 0x20 || (unsigned char)*at > 0x7e)
+			*at = '?';
+	json_object_set_new(each, "name", json_string(seen.name));
+}
+
+struct joined {
+	struct look *look;
+	pid_t pid;
+	bool found;
+};
+
+static void match_file(void *arg, const char *path, const struct stat *file)
+{
+	struct joined *joined = arg;
+
+	(void)path;
+	if (file->st_dev == joined->look->memory->device &&
+	    file->st_ino == joined->look->memory->inode)
+		joined->found = true;
+}
+
+/* Whoever has the descriptor. */
+static void add_if_of_family(void *arg, pid_t pid)
+{
+	struct joined joined = { .look = arg, .pid = pid };
+
+	if (pid != getpid())
+		process_files(pid, MEMORY_LINK, match_file, &joined);
+	if (joined.found)
+		look_add_process(arg, pid);
+}
+
+/* NULL: it was not made yet. */
+static const void *group_of_members(const struct look *look, unsigned index)
+{
+	const void *group = NULL;
+
+	if (!look->members || index >= MEMBERS ||
+	    !memory_read(
+		    look->memory,
+		    part_of(look->members, offsetof(struct members, group) +
+						   index / MEMBER_GROUP * sizeof(group)),
+		    &group, sizeof(group)))
+		return NULL;
+	return group;
+}
+
+static bool read_member(const struct look *look, unsigned index, struct member *member)
+{
+	const void *group = group_of_members(look, index);
+
+	return group &&
+	       memory_read(look->memory,
+			   part_of(group, index % MEMBER_GROUP * sizeof(*member)), member,
+			   sizeof(*member));
+}
+
+pid_t look_member(const struct look *look, unsigned index)
+{
+	struct member member;
+
+	return read_member(look, index, &member) && atomic_load(&member.life) % 2
+		       ? atomic_load(&member.pid)
+		       : 0;
+}
+
+/* Those that have closed the descriptor are members perhaps. */
+static void add_members(struct look *look)
+{
+	uint32_t high = 0;
+
+	if (look->members &&
+	    !memory_read(look->memory,
+			 part_of(look->members, offsetof(struct members, high)), &high,
+			 sizeof(high)))
+		return;
+	for (unsigned i = 0; i < high && i < MEMBERS; i++) {
+		pid_t pid = look_member(look, i);
+
+		if (pid > 0)
+			look_add_process(look, pid);
+	}
+}
+
+/* ---- objects ----------------------------------------------------------------------- */
+
+static void add_object(void *arg, const char *at, size_t size)
+{
+	struct look *look = arg;
+
+	if (!look_queue(look, at, size) && !look_pool(look, at, size) &&
+	    !(size >= MEMBER_GROUP * sizeof(struct member) && look->members &&
+	      size <= 2 * MEMBER_GROUP * sizeof(struct member)))
+		look_locks(look, at, size, "program");
+}
+
+/* ---- who waits for what ------------------------------------------------------------ */
+
+static const struct known *find_known(const struct look *look, const char *word)
+{
+	for (size_t i = 0; i < look->n; i++)
+		if (word >= look->known[i].at &&
+		    word < look->known[i].at + look->known[i].size)
+			return &look->known[i];
+	return NULL;
+}
+
+/* Who has the lock that begins with the word. */
+static void name_holder(const struct look *look, json_t *wait, const char *word)
+{
+	uint32_t value = 0;
+	pid_t thread;
+
+	if (!memory_read(look->memory, word, &value, sizeof(value)))
+		return;
+	thread = (pid_t)(value & FUTEX_TID_MASK);
+	if (!thread)
+		return;
+	json_object_set_new(wait, "holder", json_integer(process_of_thread(thread)));
+	json_object_set_new(wait, "holder_state",
+			    json_string(process_state(process_of_thread(thread))));
+}
+
+void look_wait(struct look *look, pid_t pid, pid_t thread, const char *word)
+{
+	const struct known *known = find_known(look, word);
+	const char *what = "a word of the family's memory";
+	const void *object = word;
+	bool lock = false;
+	uint32_t value;
+	json_t *wait;
+
+	if (!memory_read(look->memory, word, &value, sizeof(value)))
+		return;
+	if (known)
+		object = known->at;
+	if (known && known->kind == A_QUEUE) {
+		what = queue_word((size_t)(word - known->at), &lock);
+	} else if (known && known->kind == A_POOL) {
+		what = pool_word((size_t)(word - known->at), &lock);
+	} else if (known) {
+		what = "a lock";
+		lock = true;
+	}
+	wait = json_pack("{s:I, s:I, s:s, s:o}", "pid", (json_int_t)pid, "thread",
+			 (json_int_t)thread, "for", what, "object", address_of(object));
+	if (lock)
+		name_holder(look, wait, word);
+	json_array_append_new(look->waits, wait);
+}
+
+struct sleeper {
+	struct look *look;
+	pid_t pid;
+};
+
+/* Not what somebody sleeps on to learn of deaths. */
+static void add_wait(void *arg, pid_t thread, const char *word)
+{
+	struct sleeper *sleeper = arg;
+	struct look *look = sleeper->look;
+	const char *group;
+
+	if (word == part_of(look->members, offsetof(struct members, buried)))
+		return;
+	for (unsigned i = 0; i < MEMBERS; i += MEMBER_GROUP) {
+		group = group_of_members(look, i);
+		if (!group)
+			break;
+		if ((uintptr_t)word - (uintptr_t)group <
+		    MEMBER_GROUP * sizeof(struct member))
+			return;
+	}
+	look_wait(look, sleeper->pid, thread, word);
+}
+
+static void add_waits(struct look *look)
+{
+	json_t *each;
+	size_t i;
+
+	for (i = 0; (each = json_array_get(look->processes, i)); i++) {
+		struct sleeper sleeper = { look, (pid_t)json_integer_value(
+							 json_object_get(each, "pid")) };
+
+		if (!process_sleeps(sleeper.pid, add_wait, &sleeper) &&
+		    strcmp(process_state(sleeper.pid), "ended") != 0)
+			look->untold = true;
+	}
+}
+
+json_t *look_at_memory(const struct memory *memory, pid_t asked)
+{
+	struct look look = { .memory = memory,
+			     .processes = json_array(),
+			     .pools = json_array(),
+			     .queues = json_array(),
+			     .locks = json_array(),
+			     .waits = json_array(),
+			     .members = memory->members };
+	bool whole;
+	json_t *report;
+
+	look_add_process(&look, asked);
+	add_members(&look);
+	processes_all(add_if_of_family, &look);
+	whole = memory_blocks(memory, add_object, &look);
+	look_locks(&look, memory->lock, sizeof(tine_lock), "memory");
+	add_waits(&look);
+	if (look.untold && json_array_size(look.waits) == 0) {
+		json_decref(look.waits);
+		look.waits = json_null();
+	}
+	report = json_pack("{s:o, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o}", "family",
+			   json_sprintf("%016" PRIx64, memory->head.id), "reserved_bytes",
+			   (json_int_t)memory->head.span, "used_bytes",
+			   (json_int_t)memory->used, "whole", whole, "processes",
+			   look.processes, "pools", look.pools, "queues", look.queues,
+			   "locks", look.locks, "waits", look.waits);
+	free(look.known);
+	return report;
+}

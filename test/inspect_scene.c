@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A family in a state that is known, for test/cmd/inspect.sh: a lock that one child holds
+ * and another waits for, a queue with a message on lease, an empty one that a child waits
+ * at, and a pool whose worker is in a job. Each line on standard output is a name and a
+ * value. It ends when its standard input does.
+ */
+#include <stdio.h>
+#include <tine.h>
+#include <unistd.h>
+
+struct scene {
+	tine_lock lock;
+	tine_event held, leased;
+	tine_queue *queue, *empty;
+};
+
+static int hold(void *arg)
+{
+	struct scene *scene = arg;
+	long number;
+
+	if (tine_lock_acquire(&scene->lock, TINE_FOREVER) ||
+	    tine_queue_lease(scene->queue, &number, sizeof(number), &(tine_lease){ 0 },
+			     TINE_FOREVER) < 0)
+		return 1;
+	tine_event_set(&scene->held);
+	pause();
+	return 0;
+}
+
+static int wait_for_lock(void *arg)
+{
+	struct scene *scene = arg;
+
+	return tine_lock_acquire(&scene->lock, TINE_FOREVER);
+}
+
+static int wait_for_message(void *arg)
+{
+	struct scene *scene = arg;
+	long number;
+
+	return tine_queue_get(scene->empty, &number, sizeof(number), TINE_FOREVER) < 0;
+}
+
+static int long_job(const void *in, void *out)
+{
+	(void)in;
+	(void)out;
+	pause();
+	return 0;
+}
+
+int main(void)
+{
+	static const tine_task task = TINE_TASK(long_job, int, int);
+	const tine_queue_opts leases = { .lease_ms = 600000, .capacity = 8 };
+	struct scene *scene = tine_shared_new(1, sizeof(*scene));
+	tine_process *child[3];
+	tine_pool *pool;
+	const int in = 0;
+	char byte;
+
+	if (!scene || tine_queue_new(&scene->queue, sizeof(long), &leases) ||
+	    tine_queue_new(&scene->empty, sizeof(long), NULL) ||
+	    tine_pool_new(&pool, &(tine_pool_opts){ .workers = 2, .job_ms = 600000 }))
+		return 1;
+	for (long i = 0; i < 3; i++)
+		if (tine_queue_put(scene->queue, &i, sizeof(i), TINE_FOREVER))
+			return 1;
+	if (tine_process_start(&child[0], hold, scene, NULL) ||
+	    tine_event_wait(&scene->held, TINE_FOREVER) ||
+	    tine_process_start(&child[1], wait_for_lock, scene, NULL) ||
+	    tine_process_start(&child[2], wait_for_message, scene, NULL) ||
+	    tine_pool_submit(pool, &task, &in, 7, TINE_FOREVER))
+		return 1;
+	printf("lock %p\nqueue %p\nempty %p\nholder %d\nwaiter %d\nconsumer %d\nmain "
+	       "%d\n",
+	       (void *)&scene->lock, (void *)scene->queue, (void *)scene->empty,
+	       (int)tine_process_pid(child[0]), (int)tine_process_pid(child[1]),
+	       (int)tine_process_pid(child[2]), (int)getpid());
+	printf("ready\n");
+	fflush(stdout);
+	if (read(STDIN_FILENO, &byte, 1) < 0)
+		return 1;
+	_exit(0);
+}
