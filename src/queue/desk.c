@@ -4,6 +4,8 @@
 #include "queue/mend.h"
 #include "queue/queue.h"
 
+#include "memory/heap.h"
+
 #define SIT_MS 20 /* for a desk, before it looks whether a signal came */
 
 static int sit_down(tine_queue *queue, uint64_t id, uint32_t role, int64_t deadline)
