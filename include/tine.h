@@ -935,6 +935,12 @@ typedef struct tine_pool_opts {
 	size_t memory_per_worker; /* replace above this many own bytes. 0: never */
 	int (*init)(void *arg); /* called first in each worker; else than 0: a failure */
 	void *init_arg;
+	/*
+	 * Called last, with .init_arg, in each worker that ends in order: that is replaced
+	 * after a job, or is in no job when the pool is freed or refreshed. NULL: nothing
+	 */
+	void (*fini)(void *arg);
+	int64_t fini_ms; /* milliseconds for .fini; then it is killed. 0: 1000 */
 	/* For jobs that are submitted; tine_map_opts has those of a map. */
 	tine_cache *cache; /* as in tine_map_opts */
 	int64_t job_ms;	   /* milliseconds that a job may run. 0: no limit */
@@ -942,7 +948,7 @@ typedef struct tine_pool_opts {
 	bool ordered;	   /* true: in the order of submission. false: as jobs are done */
 	bool open;	   /* true: jobs may come, until tine_pool_close() */
 	uint8_t reserved8[2];
-	uint64_t reserved[5];
+	uint64_t reserved[3];
 } tine_pool_opts;
 
 /* The limit for which a job was ended. */
@@ -1225,7 +1231,7 @@ inline bool tine_cancelled(void)
 
 /*
  * Ends the workers, and kills those that are in a job. Blocks until all have ended, 6
- * seconds at most.
+ * seconds at most; with .fini 2 seconds and .fini_ms more.
  */
 void tine_pool_free(tine_pool *);
 

@@ -323,6 +323,16 @@ uint32_t desk_take(struct pool_desk *desk, uint32_t most, bool whole, uint32_t *
 	return n;
 }
 
+void desk_put_back(struct pool_desk *desk)
+{
+	uint64_t range = atomic_load(&desk->range);
+	uint32_t index = index_of(atomic_load(&desk->at));
+
+	while (!atomic_compare_exchange_weak(&desk->range, &range,
+					     range_of(index, range_high(range))))
+		;
+}
+
 static unsigned fullest(const struct ledger *ledger)
 {
 	unsigned best = 0;

@@ -44,6 +44,8 @@
  *				the victim's high was moved, and drops it if not
  *	then, at a dead desk	low moves back to at.index, so that all of it waits again
  *	asleep or waking others	the nursery wakes everybody after each death
+ *	in its .fini		nothing: it was in no job, and has put back what it had
+ *				taken up
  *
  * Of a range of indexes (enum work) all that is taken up is one job: at stands at its
  * first index until all are done, and they fail together.
@@ -71,6 +73,9 @@
  *					is done or the worker's limit is over (bell.h)
  *	worker that is starting		its desk's jobs are stolen; when the caller looks,
  *					the nursery kills it
+ *	worker that ends in order	its desk's jobs are stolen; the nursery kills it
+ *					when .fini has had its time, which it learns from
+ *					the worker, or when the caller looks
  *	nursery				deaths and limits wait until the caller looks, and
  *					continues it, or kills it if that does not help
  *	caller, also with the lock	all of the pool: it works for nobody else
@@ -108,7 +113,13 @@
 
 #define MAX_JOBS ((uint32_t)1 << 30) /* of one deal: counts have 31 bits */
 
-enum seat { SEAT_EMPTY, SEAT_STARTING, SEAT_READY, SEAT_ABANDONED };
+enum seat {
+	SEAT_EMPTY,
+	SEAT_STARTING,
+	SEAT_READY,
+	SEAT_LEAVING, /* in its .fini, since begun */
+	SEAT_ABANDONED,
+};
 
 struct pool_desk {
 	/* The worker's own line; thieves touch range. */
@@ -118,12 +129,12 @@ struct pool_desk {
 	_Atomic uint32_t chunk;	  /* jobs to take up next; the worker, and the dealer */
 	_Atomic uint64_t ticket; /* the number of the ticket it is in, or 0; the worker */
 	_Atomic int64_t limit_ms; /* of the ticket it is in, or 0; the worker */
-	_Atomic int64_t begun;	  /* the job, where it has a limit; the worker */
+	_Atomic int64_t begun; /* the job, where it has a limit, or .fini; the worker */
 	_Atomic uint64_t address; /* of its crash; the worker, in a handler of signals */
 	_Atomic uint64_t born;	  /* bytes it had to begin with; the worker */
 	/* What others write. */
 	_Alignas(64) _Atomic uint32_t wake; /* futex: counts up to wake the worker */
-	_Atomic uint32_t seat;		    /* the nursery; READY: the worker */
+	_Atomic uint32_t seat;		    /* the nursery; READY, LEAVING: the worker */
 	_Atomic int32_t pid;		    /* the nursery */
 	_Atomic int32_t refusal;	    /* the worker: what .init said */
 	/* The caller: end the worker if this is its job still, with this status. */
@@ -228,7 +239,9 @@ struct ledger {
 	_Atomic int64_t shortest_ms; /* of all limits of tickets, or 0; the caller */
 	_Atomic unsigned spins; /* none until all are seated: they need the processors */
 	int (*init)(void *arg);
+	void (*fini)(void *arg); /* or NULL */
 	void *init_arg;
+	int64_t fini_ms;
 	struct trace_log *logs; /* one for each desk, or NULL */
 	/* The caller writes, with the lock held and no job anywhere. */
 	struct map map;
@@ -240,6 +253,7 @@ struct ledger {
 	_Atomic uint64_t
 		found; /* index + 1 of the first hit, or the least; the workers */
 	_Atomic uint32_t watched;	  /* the nursery looks at the clock */
+	_Atomic uint32_t parting;	  /* workers are to end in order; the caller */
 	_Atomic(struct ticket *) tickets; /* the caller, once; three for each worker */
 	_Atomic uint32_t moments; /* tickets in a row that lasted a moment; the workers */
 	_Alignas(64) _Atomic uint32_t finished;	    /* counts tickets done */
@@ -401,6 +415,8 @@ bool ledger_has_tickets(const struct ledger *);
  * whole: none is left for thieves.
  */
 uint32_t desk_take(struct pool_desk *, uint32_t most, bool whole, uint32_t *first);
+/* Has what the desk's worker has taken up, and not begun, wait again. There is some. */
+void desk_put_back(struct pool_desk *);
 /*
  * Moves jobs to this empty desk, so many from the pile, or else half of those at the
  * fullest. False: there are none.

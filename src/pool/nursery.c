@@ -26,6 +26,9 @@
  *	worker is stopped in a job	its limit ends it, or the owner's deadline
  *	worker is stopped before it	when the owner asks a few times, it is killed
  *	is ready
+ *	worker is in its .fini		it is killed when that has had its time
+ *	owner ends the pool		a worker that is in a job, or not ready, is
+ *					killed; the others have their .fini
  *	owner is stopped		all goes on; the lock, if the owner has it, is
  *					waited for until it goes on or dies
  *
@@ -64,6 +67,7 @@
 #define MOST_STOPS   20	 /* that a worker did not follow, before it is killed */
 #define MOST_LOOKS   3	 /* at a stopped worker that is not ready */
 #define LOOK_MS	     10	 /* between looks at who holds the lock */
+#define PART_MS	     10	 /* between looks at who takes a job while the pool ends */
 #define SWEEP_MS     5	 /* until what was killed has ended, and its children come up */
 #define STUCK_MS     500 /* with the lock in hand, without being stopped */
 
@@ -81,6 +85,7 @@ struct nursery {
 	pid_t holder;	      /* of the lock, when last looked at */
 	uint32_t held;	      /* and the how many-th */
 	int64_t held_since;   /* as far as is known */
+	int64_t parting;      /* since when the pool ends, or 0 */
 };
 
 /* What the caller's program would do on a signal is not for these processes to do. */
@@ -162,6 +167,9 @@ static void seat(struct nursery *nursery, unsigned id)
 	struct pool_desk *desk = &nursery->ledger->desks[id];
 	pid_t pid, self = getpid();
 
+	/* Also if this process has yet to find out. */
+	if (atomic_load(&nursery->ledger->parting))
+		return;
 	if (desk->strikes >= MOST_STRIKES) {
 		atomic_store(&desk->seat, SEAT_ABANDONED);
 		return;
@@ -301,6 +309,7 @@ static void bury_worker(struct nursery *nursery, pid_t pid, tine_exit how)
 {
 	struct ledger *ledger = nursery->ledger;
 	struct pool_desk *desk;
+	enum seat seat_then;
 	unsigned id = 0;
 
 	while (id < ledger->workers && atomic_load(&ledger->desks[id].pid) != pid)
@@ -313,7 +322,8 @@ static void bury_worker(struct nursery *nursery, pid_t pid, tine_exit how)
 	lock_ledger(nursery);
 	desk_mend(ledger, id, how, job_of(desk) && was_starved(nursery, how));
 	ledger_unlock(ledger);
-	if (atomic_load(&desk->seat) == SEAT_READY) {
+	seat_then = atomic_load(&desk->seat);
+	if (seat_then == SEAT_READY || seat_then == SEAT_LEAVING) {
 		desk->strikes = 0;
 		seat(nursery, id);
 	} else {
@@ -481,10 +491,76 @@ static int tick(struct nursery *nursery)
 	return shortest < 1 ? 1 : shortest < TICK_MS ? (int)shortest : TICK_MS;
 }
 
+/* ---- who ends in order -------------------------------------------------------------- */
+
+/* Milliseconds, of which less than 0 is never. */
+static int sooner(int one, int other)
+{
+	return one < 0 || (other >= 0 && other < one) ? other : one;
+}
+
+/* Ends whose .fini has had its time. Milliseconds until the next has. */
+static int end_leaving(const struct nursery *nursery)
+{
+	struct ledger *ledger = nursery->ledger;
+	int64_t now = tine_now();
+	int next = -1;
+
+	for (unsigned id = 0; ledger->fini && id < ledger->workers; id++) {
+		struct pool_desk *desk = &ledger->desks[id];
+		pid_t pid = atomic_load(&desk->pid);
+		int64_t left;
+
+		if (!pid || atomic_load(&desk->seat) != SEAT_LEAVING)
+			continue;
+		left = ledger->fini_ms - (now - atomic_load(&desk->begun)) / 1000000;
+		if (left <= 0)
+			kill(pid, SIGKILL);
+		else
+			next = sooner(next, left < INT_MAX ? (int)left : INT_MAX);
+	}
+	return next;
+}
+
+/* What it has answered does not count: the caller has it. */
+static bool is_busy(const struct ledger *ledger, unsigned id)
+{
+	uint64_t job = job_of(&ledger->desks[id]);
+
+	return ticket_at(ledger, id) || (job && !(job & TICKET_JOB));
+}
+
+/* Looks who is left, and still works. Milliseconds until the next look. */
+static int part(struct nursery *nursery)
+{
+	struct ledger *ledger = nursery->ledger;
+	int64_t now = tine_now();
+	unsigned left = 0;
+
+	if (!atomic_load(&ledger->parting))
+		return -1;
+	if (!nursery->parting) {
+		nursery->parting = now;
+		atomic_fetch_add(&ledger->turn, 1);
+		ledger_wake_all(ledger);
+	}
+	for (unsigned id = 0; id < ledger->workers; id++) {
+		pid_t pid = atomic_load(&ledger->desks[id].pid);
+
+		if (pid && (atomic_load(&ledger->desks[id].seat) == SEAT_STARTING ||
+			    is_busy(ledger, id)))
+			kill(pid, SIGKILL);
+		left += pid != 0;
+	}
+	if (left == 0 || (now - nursery->parting) / 1000000 >= ledger->fini_ms)
+		close_down(nursery);
+	return PART_MS;
+}
+
 /*
  * What the nursery process runs: seats a worker at every desk and a new one where one
- * died, ends workers that are overdue when a byte comes down the lifeline, and ends all
- * of them and itself when the lifeline breaks.
+ * died, ends workers that are overdue when a byte comes down the lifeline, or has all end
+ * in order, and ends all of them and itself when the lifeline breaks.
  */
 static int nursery_main(void *arg, int lifeline)
 {
@@ -513,17 +589,18 @@ static int nursery_main(void *arg, int lifeline)
 	atomic_store(&nursery.ledger->nursery, getpid());
 	seat_vacant(&nursery);
 	for (;;) {
-		int wait = tick(&nursery), ready;
+		int wait = sooner(tick(&nursery), end_leaving(&nursery)), ready;
 
+		wait = sooner(wait, part(&nursery));
 		/* What takes time, but none that anybody waits for. */
 		if (nursery.starved < 0 && wait < 0)
 			wait = TICK_MS;
-		if (nursery.vacant && (wait < 0 || wait > PAUSE_MS))
-			wait = PAUSE_MS;
-		if (suspicious && (wait < 0 || wait > LOOK_MS))
-			wait = LOOK_MS;
-		if (nursery.sweeping && (wait < 0 || wait > SWEEP_MS))
-			wait = SWEEP_MS;
+		if (nursery.vacant)
+			wait = sooner(wait, PAUSE_MS);
+		if (suspicious)
+			wait = sooner(wait, LOOK_MS);
+		if (nursery.sweeping)
+			wait = sooner(wait, SWEEP_MS);
 		/* Bound: this is where the nursery waits for something to do. */
 		ready = poll(polled, 2, wait);
 
@@ -589,7 +666,8 @@ static bool suspects_any(struct ledger *ledger)
 {
 	uint32_t held;
 
-	return ledger_holder(ledger, &held) || count_seats(ledger, SEAT_STARTING) > 0;
+	return ledger_holder(ledger, &held) || count_seats(ledger, SEAT_STARTING) > 0 ||
+	       count_seats(ledger, SEAT_LEAVING) > 0;
 }
 
 const struct crew nursery_crew = { .main = nursery_main,

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define SPINS 2000
+#define SPINS	2000
+#define FINI_MS 1000
 
 static int make_ledger(struct ledger **out, const struct crew *crew,
 		       const tine_pool_opts *opts)
@@ -34,6 +35,8 @@ static int make_ledger(struct ledger **out, const struct crew *crew,
 	atomic_store(&ledger->shortest_ms, opts->job_ms);
 	ledger->init = opts->init;
 	ledger->init_arg = opts->init_arg;
+	ledger->fini = opts->fini;
+	ledger->fini_ms = opts->fini_ms ? opts->fini_ms : FINI_MS;
 	*out = ledger;
 	return 0;
 }
@@ -75,7 +78,7 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 	if (!opts)
 		opts = &defaults;
 	if (!out || !ROOM_IS_ZERO(opts) || opts->workers > MAX_WORKERS ||
-	    opts->job_ms < 0)
+	    opts->job_ms < 0 || opts->fini_ms < 0)
 		return -EINVAL;
 	pool = calloc(1, sizeof(*pool));
 	if (!pool)

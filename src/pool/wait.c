@@ -79,6 +79,7 @@ static int restart_nursery(tine_pool *pool, bool last)
 		atomic_store(&desk->seat, SEAT_EMPTY);
 		desk->strikes = 0;
 	}
+	atomic_store(&ledger->parting, 0);
 	for (unsigned i = 0; i < MAX_WORKERS / 64; i++)
 		atomic_store(&ledger->asleep[i], 0);
 	if (last)
@@ -278,13 +279,35 @@ int pool_lock(tine_pool *pool, int64_t deadline, int *died)
 	}
 }
 
+/* Somebody may have stopped it. */
+static void continue_nursery(tine_pool *pool)
+{
+	if (child_wait(&pool->nursery, NULL, TINE_NOWAIT) == -ETIMEDOUT)
+		kill(pool->nursery.pid, SIGCONT);
+}
+
+/* Workers that are in no job end in order. The lifeline still tells of our death. */
+static void end_workers(tine_pool *pool)
+{
+	int64_t deadline = tine_after(pool->ledger->fini_ms);
+
+	if (!pool->ledger->fini)
+		return;
+	atomic_store(&pool->ledger->parting, 1);
+	child_nudge(&pool->nursery);
+	continue_nursery(pool);
+	/* Bound: the time of .fini, and a little for the nursery to begin and to end. */
+	child_wait(&pool->nursery, NULL,
+		   deadline < TINE_FOREVER - DEATH_WAIT ? deadline + DEATH_WAIT
+							: TINE_FOREVER);
+}
+
 /* With the workers, if it is alive; to be released. */
 static void end_nursery(tine_pool *pool)
 {
+	end_workers(pool);
 	child_hang_up(&pool->nursery);
-	/* Somebody may have stopped it. */
-	if (child_wait(&pool->nursery, NULL, TINE_NOWAIT) == -ETIMEDOUT)
-		kill(pool->nursery.pid, SIGCONT);
+	continue_nursery(pool);
 	/*
 	 * Bound: twice as long; it is killed in between, and may be a debugger's to bury.
 	 */

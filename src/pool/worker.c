@@ -235,10 +235,7 @@ static void mind_memory(struct worker *worker)
 		worker->jobs_left = 0;
 }
 
-/*
- * How many it did: fewer than n if it is to retire; the rest waits again once the desk is
- * mended.
- */
+/* How many it did: fewer than n if it is to retire. */
 static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 {
 	struct pool_desk *desk = worker->desk;
@@ -521,7 +518,7 @@ static void adapt(struct pool_desk *desk, uint32_t did, int64_t took)
 static bool do_chunk(struct worker *worker)
 {
 	struct ledger *ledger = worker->ledger;
-	uint32_t first, n;
+	uint32_t first, n, did;
 	int64_t begun, ended;
 	bool adaptive;
 
@@ -542,14 +539,16 @@ static bool do_chunk(struct worker *worker)
 	begun = adaptive ? tine_now() : 0;
 	TRACE(jobs_begin, worker->log, TRACE_JOBS, ledger->map.name, ledger->map.number,
 	      first, begun);
-	n = ledger->map.work == RANGES ? do_range(worker, first, n)
-				       : do_jobs(worker, first, n);
+	did = ledger->map.work == RANGES ? do_range(worker, first, n)
+					 : do_jobs(worker, first, n);
+	if (did < n)
+		desk_put_back(worker->desk);
 	ended = adaptive ? tine_now() : 0;
 	if (adaptive)
-		adapt(worker->desk, n, ended - begun);
+		adapt(worker->desk, did, ended - begun);
 	TRACE(jobs_end, worker->log, ended);
 	if (ledger->jobs_per_worker && worker->jobs_left > 0)
-		worker->jobs_left -= n;
+		worker->jobs_left -= did;
 	return true;
 }
 
@@ -609,6 +608,24 @@ static void rest(struct worker *worker)
 	atomic_fetch_and(asleep, ~bit);
 }
 
+/* It is in no job. What takes too long is for the nursery to end. */
+static void call_fini(struct worker *worker)
+{
+	struct ledger *ledger = worker->ledger;
+
+	if (!ledger->fini)
+		return;
+	atomic_store(&worker->desk->begun, tine_now());
+	atomic_store(&worker->desk->seat, SEAT_LEAVING);
+	kill(atomic_load(&ledger->nursery), SIGCHLD);
+	/* It may have put jobs back. */
+	ledger_wake_one(ledger, worker->id);
+	tine_cancel_word_ = &never_cancelled;
+	ledger->fini(ledger->init_arg);
+	if (is_stray)
+		_exit(1);
+}
+
 int worker_main(struct ledger *ledger, unsigned id)
 {
 	struct worker worker = {
@@ -639,8 +656,10 @@ int worker_main(struct ledger *ledger, unsigned id)
 	tine_cancel_word_ = (const uint32_t *)&ledger->cancelled;
 	atomic_store(&worker.desk->seat, SEAT_READY);
 	ledger_call(ledger);
-	while (worker.jobs_left > 0) {
+	for (;;) {
 		worker.turn = atomic_load(&ledger->turn);
+		if (worker.jobs_left == 0 || is_set(&ledger->parting))
+			break;
 		worker.batch = 1;
 		do {
 			worker.roused = true;
@@ -653,5 +672,6 @@ int worker_main(struct ledger *ledger, unsigned id)
 			rest(&worker);
 	}
 	TRACE(pause, worker.log);
+	call_fini(&worker);
 	return 0;
 }
