@@ -7,6 +7,7 @@ PREFIX ?= /usr/local
 MESON  := PATH="/usr/bin:$$PATH" meson
 
 .PHONY: help run test quick soak bench lint abi coverage asan tsan valgrind install uninstall clean
+.PHONY: python test-python
 
 help:
 	@echo 'make run      build, and take the quick tour: a table, and a report with pictures'
@@ -15,6 +16,8 @@ help:
 	@echo 'make soak     every test, every instruction, lint, sanitizers (hours)'
 	@echo 'make bench    measure, beside other libraries and Python (minutes)'
 	@echo 'make lint     format, static checks, manual pages, exported names, gcc and clang'
+	@echo 'make python   build the package for Python, in build-python/site'
+	@echo 'make test-python  its tests, CPython'"'"'s own among them: five minutes'
 	@echo 'make abi      record the binary interface as it is now, for make lint'
 	@echo 'make coverage which lines and branches the tests run'
 	@echo 'make asan     the tests under AddressSanitizer and UBSan'
@@ -85,6 +88,21 @@ tsan:
 valgrind:
 	@tools/deps check
 	@tools/sanitize valgrind
+
+build-python/build.ninja:
+	@tools/deps python
+	@$(MESON) setup build-python python -Dpython.purelibdir=$(CURDIR)/build-python/site \
+		-Dpython.platlibdir=$(CURDIR)/build-python/site >build-python.log 2>&1 || \
+		{ cat build-python.log; exit 1; }
+	@mv build-python.log build-python/setup.log
+
+python: build-python/build.ninja
+	@$(call quietly,build-python,all)
+	@$(MESON) install -C build-python --no-rebuild --quiet
+
+test-python: python
+	@tools/deps test-python
+	@python/tests/run build-python/site $(RESULTS)
 
 # Without tests, so that only what is installed is built.
 build-install/build.ninja:

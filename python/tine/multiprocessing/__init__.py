@@ -1,0 +1,1 @@
+"""multiprocessing over tine."""
