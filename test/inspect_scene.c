@@ -3,7 +3,8 @@
  * A family in a state that is known, for test/cmd/inspect.sh: a lock that one child holds
  * and another waits for, a queue with a message on lease, an empty one that a child waits
  * at, and a pool whose worker is in a job. Each line on standard output is a name and a
- * value. It ends when its standard input does.
+ * value. It ends when its standard input does. An argument is the folder of a cache, in
+ * which there is one entry.
  */
 #include <stdio.h>
 #include <tine.h>
@@ -52,12 +53,13 @@ static int long_job(const void *in, void *out)
 	return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	static const tine_task task = TINE_TASK(long_job, int, int);
 	const tine_queue_opts leases = { .lease_ms = 600000, .capacity = 8 };
 	struct scene *scene = tine_shared_new(1, sizeof(*scene));
 	tine_process *child[3];
+	tine_cache *cache = NULL;
 	tine_pool *pool;
 	const int in = 0;
 	char byte;
@@ -75,6 +77,10 @@ int main(void)
 	    tine_process_start(&child[2], wait_for_message, scene, NULL) ||
 	    tine_pool_submit(pool, &task, &in, 7, TINE_FOREVER))
 		return 1;
+	if (argc > 1 && (tine_cache_open(&cache, argv[1], NULL) ||
+			 tine_cache_put(cache, "key", 3, "value", 5)))
+		return 1;
+	printf("cache %p\npool %p\n", (void *)cache, (void *)pool);
 	printf("lock %p\nqueue %p\nempty %p\nholder %d\nwaiter %d\nconsumer %d\nmain "
 	       "%d\n",
 	       (void *)&scene->lock, (void *)scene->queue, (void *)scene->empty,

@@ -28,6 +28,8 @@ for file in include/tine.h bin/tine share/man/man1/tine.1 share/man/man1/tine-pi
 done
 [ -s "$libraries/libtine.a" ] || missing=1
 [ -s "$libraries/pkgconfig/tine.pc" ] || missing=1
+[ -s "$prefix/share/gdb/auto-load$library.$("$prefix/bin/tine" --version | cut -d" " -f2)-gdb.py" ] ||
+    missing=1
 result $missing "everything is there"
 
 readelf -d "$library" | grep -q 'SONAME.*\[libtine\.so\.0\]' && [ -e "$libraries/libtine.so.0" ]
