@@ -23,7 +23,7 @@ cd "$work" || exit 1
 # has WORD: whether the machine, or this build, has that.
 has() {
     case $1 in
-    lmdb) grep -q "^Libs.private:.*-l$1\b" "$BUILD/meson-private/tine.pc" ;;
+    lmdb) grep -q -- -DHAVE_LMDB "$BUILD/compile_commands.json" ;;
     python3-*) /usr/bin/python3 -c "import ${1#python3-}" 2>/dev/null ;;
     *) command -v "$1" >/dev/null ;;
     esac

@@ -35,6 +35,16 @@ result $missing "everything is there"
 readelf -d "$library" | grep -q 'SONAME.*\[libtine\.so\.0\]' && [ -e "$libraries/libtine.so.0" ]
 result $? "the soname is libtine.so.0"
 
+# loads FILE: what it needs at its start, the C library's own left out.
+loads() {
+    readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\.so.*\]/\1/p' |
+        grep -v '^libc$\|^ld-linux\|^libpthread$\|^libdl$\|^libm$'
+}
+code=0
+[ "$(loads "$library")" = "" ] && [ "$(loads "$prefix/bin/tine")" = libjansson ] || code=1
+[ $code -eq 0 ] || echo "# it also loads: $(loads "$library") $(loads "$prefix/bin/tine")"
+result $code "what only stores need is not loaded by each program"
+
 cat >"$work/five.c" <<'END'
 #include <tine.h>
 static int twice(const void *in, void *out) { *(int *)out = 2 * *(const int *)in; return 0; }

@@ -53,7 +53,7 @@ int commit_mend(struct folder_shared *shared, int fd)
 int commit_noted(struct folder *folder, MDB_txn *txn)
 {
 	struct folder_shared *shared = folder->shared;
-	uint64_t commit = mdb_txn_id(txn);
+	uint64_t commit = lmdb.txn_id(txn);
 	const char *page = folder->first + page_of(commit);
 	uint64_t root, number;
 	int rc;
@@ -63,7 +63,7 @@ int commit_noted(struct folder *folder, MDB_txn *txn)
 	atomic_store_explicit(&shared->root_before, root, memory_order_relaxed);
 	atomic_store_explicit(&shared->number_before, number, memory_order_relaxed);
 	atomic_store_explicit(&shared->commit, commit, memory_order_release);
-	rc = mdb_txn_commit(txn);
+	rc = lmdb.txn_commit(txn);
 	atomic_store_explicit(&shared->commit, 0, memory_order_release);
 	return rc;
 }

@@ -23,7 +23,7 @@ int dict_get(struct op *op, const char *field, MDB_val *data)
 {
 	struct record_name name;
 	MDB_val at = name_of_field(&name, op->key, field);
-	int rc = mdb_get(op->txn, op->dbi, &at, data);
+	int rc = lmdb.get(op->txn, op->dbi, &at, data);
 
 	return rc == MDB_NOTFOUND ? -ENOENT : rc;
 }
@@ -40,7 +40,7 @@ int dict_put(struct op *op, struct record_head *head, const char *field, const v
 	else if (rc)
 		return rc;
 	data = val_of(val, len);
-	rc = mdb_put(op->txn, op->dbi, &at, &data, 0);
+	rc = lmdb.put(op->txn, op->dbi, &at, &data, 0);
 	return rc ? rc : head_put(op, head);
 }
 
@@ -48,7 +48,7 @@ int dict_del(struct op *op, struct record_head *head, const char *field)
 {
 	struct record_name name;
 	MDB_val at = name_of_field(&name, op->key, field);
-	int rc = mdb_del(op->txn, op->dbi, &at, NULL);
+	int rc = lmdb.del(op->txn, op->dbi, &at, NULL);
 
 	if (rc)
 		return rc == MDB_NOTFOUND ? -ENOENT : rc;
@@ -146,12 +146,12 @@ static int for_each_field(struct op *op, MDB_cursor *cursor,
 			  int (*fn)(struct op *, const MDB_val *, const MDB_val *))
 {
 	MDB_val prefix = name_of_head(op->key), name = prefix, data;
-	int rc = mdb_cursor_get(cursor, &name, &data, MDB_SET);
+	int rc = lmdb.cursor_get(cursor, &name, &data, MDB_SET);
 
 	while (!rc) {
 		MDB_val field;
 
-		rc = mdb_cursor_get(cursor, &name, &data, MDB_NEXT);
+		rc = lmdb.cursor_get(cursor, &name, &data, MDB_NEXT);
 		if (rc || !begins_with(&name, &prefix))
 			break;
 		field = val_of((char *)name.mv_data + prefix.mv_size,
@@ -175,7 +175,7 @@ static int run_fields(struct op *op)
 	op->size = op->found_len = 0;
 	if (rc)
 		return rc;
-	rc = mdb_cursor_open(op->txn, op->dbi, &cursor);
+	rc = lmdb.cursor_open(op->txn, op->dbi, &cursor);
 	if (rc)
 		return rc;
 	free(op->bag);
@@ -185,7 +185,7 @@ static int run_fields(struct op *op)
 		op->bag = malloc(op->size + 1);
 		rc = op->bag ? for_each_field(op, cursor, copy_field) : -ENOMEM;
 	}
-	mdb_cursor_close(cursor);
+	lmdb.cursor_close(cursor);
 	return rc;
 }
 

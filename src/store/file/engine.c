@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The engine of the store that keeps a folder. */
 #include "store/file/calls.h"
+#include "store/file/lmdb.h"
 #include "store/file/op.h"
 
 #include <errno.h>
@@ -14,7 +15,10 @@ static int file_open(tine_store **out, const struct store_address *address)
 
 	if (!store)
 		return -ENOMEM;
-	err = folder_open(&store->folder, address->path, address->shared, &patience);
+	err = lmdb_load();
+	if (!err)
+		err = folder_open(&store->folder, address->path, address->shared,
+				  &patience);
 	if (err) {
 		free(store);
 		return err;

@@ -22,7 +22,7 @@ int expiry_forget(struct op *op, const char *key, int64_t expires)
 {
 	struct record_name name;
 	MDB_val end = name_of_end(&name, expires, key);
-	int rc = expires ? mdb_del(op->txn, op->dbi, &end, NULL) : 0;
+	int rc = expires ? lmdb.del(op->txn, op->dbi, &end, NULL) : 0;
 
 	return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
 }
@@ -33,7 +33,7 @@ int expiry_note(struct op *op, int64_t expires)
 	MDB_val end = name_of_end(&name, expires, op->key), nothing = { 0, NULL };
 
 	look_earlier(op, expires);
-	return mdb_put(op->txn, op->dbi, &end, &nothing, 0);
+	return lmdb.put(op->txn, op->dbi, &end, &nothing, 0);
 }
 
 int64_t expiry_after(int64_t ms)
@@ -53,17 +53,17 @@ static int del_records(struct op *op, const char *key, const struct record_head 
 	int rc;
 
 	if (head->kind == VALUE)
-		return mdb_del(op->txn, op->dbi, &prefix, NULL);
-	rc = mdb_cursor_open(op->txn, op->dbi, &cursor);
+		return lmdb.del(op->txn, op->dbi, &prefix, NULL);
+	rc = lmdb.cursor_open(op->txn, op->dbi, &cursor);
 	if (rc)
 		return rc;
-	rc = mdb_cursor_get(cursor, &name, &data, MDB_SET_RANGE);
+	rc = lmdb.cursor_get(cursor, &name, &data, MDB_SET_RANGE);
 	while (!rc && begins_with(&name, &prefix)) {
-		rc = mdb_cursor_del(cursor, 0);
+		rc = lmdb.cursor_del(cursor, 0);
 		if (!rc)
-			rc = mdb_cursor_get(cursor, &name, &data, MDB_NEXT);
+			rc = lmdb.cursor_get(cursor, &name, &data, MDB_NEXT);
 	}
-	mdb_cursor_close(cursor);
+	lmdb.cursor_close(cursor);
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
@@ -95,12 +95,12 @@ static int first_end(struct op *op, char *key, int64_t *expires)
 	MDB_val prefix = val_of("\0e", 2), name = prefix, data;
 	MDB_cursor *cursor;
 	size_t len;
-	int rc = mdb_cursor_open(op->txn, op->dbi, &cursor);
+	int rc = lmdb.cursor_open(op->txn, op->dbi, &cursor);
 
 	if (rc)
 		return rc;
-	rc = mdb_cursor_get(cursor, &name, &data, MDB_SET_RANGE);
-	mdb_cursor_close(cursor);
+	rc = lmdb.cursor_get(cursor, &name, &data, MDB_SET_RANGE);
+	lmdb.cursor_close(cursor);
 	*expires = 0;
 	if (rc || !begins_with(&name, &prefix))
 		return rc == MDB_NOTFOUND ? 0 : rc;

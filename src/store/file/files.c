@@ -3,11 +3,11 @@
 
 #include "base/limits.h"
 #include "base/trust.h"
+#include "store/file/lmdb.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>

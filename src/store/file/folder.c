@@ -205,7 +205,7 @@ static void end_folder(struct folder *folder)
 	/* LMDB closes its own unseen. If it cannot, its memory stays. */
 	if (own_fd_is_open(&folder->data) && own_fd_is_open(&folder->lock)) {
 		folder_unmap_first(folder);
-		mdb_env_close(folder->env);
+		lmdb.env_close(folder->env);
 		own_fd_close(&folder->shape);
 		tine_shared_unmap(folder->shared);
 	} else {
@@ -230,7 +230,7 @@ void folder_close(struct folder_handle *handle)
 	if (is_inherited(folder)) {
 		abandon_inherited();
 	} else {
-		mdb_txn_abort(handle->reader);
+		lmdb.txn_abort(handle->reader);
 		if (--folder->refs == 0)
 			end_folder(folder);
 	}

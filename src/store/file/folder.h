@@ -7,8 +7,8 @@
 #define TINE_STORE_FOLDER_H
 
 #include "base/export.h"
+#include "store/file/lmdb.h"
 
-#include <lmdb.h>
 #include <stdatomic.h>
 
 /* In the family of processes that have the folder open; the file tine.wake. */

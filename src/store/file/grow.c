@@ -25,7 +25,7 @@ static int map_again(struct folder *folder, size_t size)
 	if (trial == MAP_FAILED)
 		return -ENOMEM;
 	munmap(trial, size);
-	rc = mdb_env_set_mapsize(folder->env, size);
+	rc = lmdb.env_set_mapsize(folder->env, size);
 	if (rc)
 		return folder->broken = lmdb_error(rc);
 	folder_note_map(folder);

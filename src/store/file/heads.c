@@ -30,7 +30,7 @@ int head_read(const MDB_val *data, struct record_head *head, MDB_val *rest)
 int head_find_any(struct op *op, const char *key, struct record_head *head, MDB_val *rest)
 {
 	MDB_val name = name_of_head(key), data;
-	int rc = mdb_get(op->txn, op->dbi, &name, &data);
+	int rc = lmdb.get(op->txn, op->dbi, &name, &data);
 
 	if (rc)
 		return rc == MDB_NOTFOUND ? -ENOENT : rc;
@@ -57,14 +57,14 @@ int head_put(struct op *op, struct record_head *head)
 	MDB_val name = name_of_head(op->key), data = val_of(head, sizeof(*head));
 
 	head->changed = op->id;
-	return mdb_put(op->txn, op->dbi, &name, &data, 0);
+	return lmdb.put(op->txn, op->dbi, &name, &data, 0);
 }
 
 int head_put_value(struct op *op, const struct record_head *head, const void *val,
 		   size_t len)
 {
 	MDB_val name = name_of_head(op->key), data = { VALUE_HEAD + len, NULL };
-	int rc = mdb_put(op->txn, op->dbi, &name, &data, MDB_RESERVE);
+	int rc = lmdb.put(op->txn, op->dbi, &name, &data, MDB_RESERVE);
 
 	if (rc)
 		return rc;

@@ -60,7 +60,7 @@ static int put_again(struct op *op, const struct record_head *head, const MDB_va
 	if (len > 0)
 		memcpy(copy + head_size(head), rest->mv_data, len);
 	data = val_of(copy, size);
-	rc = mdb_put(op->txn, op->dbi, &name, &data, 0);
+	rc = lmdb.put(op->txn, op->dbi, &name, &data, 0);
 	free(copy);
 	return rc;
 }
@@ -113,7 +113,7 @@ static int next_head(MDB_cursor *cursor, MDB_val *name, MDB_val *data)
 	memcpy(after.bytes, name->mv_data, name->mv_size);
 	after.bytes[name->mv_size - 1] = 1;
 	*name = val_of(after.bytes, name->mv_size);
-	return mdb_cursor_get(cursor, name, data, MDB_SET_RANGE);
+	return lmdb.cursor_get(cursor, name, data, MDB_SET_RANGE);
 }
 
 static int collect_keys(struct op *op, MDB_cursor *cursor)
@@ -125,7 +125,7 @@ static int collect_keys(struct op *op, MDB_cursor *cursor)
 	/* Names that begin with 0 are no keys. */
 	if (prefix.mv_size == 0)
 		name = val_of("\1", 1);
-	rc = mdb_cursor_get(cursor, &name, &data, MDB_SET_RANGE);
+	rc = lmdb.cursor_get(cursor, &name, &data, MDB_SET_RANGE);
 	while (!rc && begins_with(&name, &prefix)) {
 		if (name.mv_size < 2 || name.mv_size > TINE_STORE_KEY_MAX + 1 ||
 		    ((char *)name.mv_data)[name.mv_size - 1] != '\0')
@@ -136,7 +136,7 @@ static int collect_keys(struct op *op, MDB_cursor *cursor)
 		/* That of a value is followed by a head. */
 		if (!rc)
 			rc = head.kind == VALUE
-				     ? mdb_cursor_get(cursor, &name, &data, MDB_NEXT)
+				     ? lmdb.cursor_get(cursor, &name, &data, MDB_NEXT)
 				     : next_head(cursor, &name, &data);
 	}
 	return rc == MDB_NOTFOUND ? 0 : rc;
@@ -145,13 +145,13 @@ static int collect_keys(struct op *op, MDB_cursor *cursor)
 static int run_keys(struct op *op)
 {
 	MDB_cursor *cursor;
-	int rc = mdb_cursor_open(op->txn, op->dbi, &cursor);
+	int rc = lmdb.cursor_open(op->txn, op->dbi, &cursor);
 
 	if (rc)
 		return rc;
 	op->found_len = 0;
 	rc = collect_keys(op, cursor);
-	mdb_cursor_close(cursor);
+	lmdb.cursor_close(cursor);
 	return rc;
 }
 

@@ -33,13 +33,13 @@ static int first_lease(struct op *op, char *field, MDB_val *item)
 {
 	MDB_val prefix = name_of_head(op->key), name = prefix;
 	MDB_cursor *cursor;
-	int rc = mdb_cursor_open(op->txn, op->dbi, &cursor);
+	int rc = lmdb.cursor_open(op->txn, op->dbi, &cursor);
 
 	if (rc)
 		return rc;
-	rc = mdb_cursor_get(cursor, &name, item, MDB_SET);
-	rc = rc ? rc : mdb_cursor_get(cursor, &name, item, MDB_NEXT);
-	mdb_cursor_close(cursor);
+	rc = lmdb.cursor_get(cursor, &name, item, MDB_SET);
+	rc = rc ? rc : lmdb.cursor_get(cursor, &name, item, MDB_NEXT);
+	lmdb.cursor_close(cursor);
 	if (rc == MDB_NOTFOUND || (!rc && !begins_with(&name, &prefix)))
 		return -ENOENT;
 	if (rc)

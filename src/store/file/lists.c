@@ -24,7 +24,7 @@ int items_put(struct op *op, bool in_front)
 	if (in_front)
 		head.first--;
 	item = name_of_item(&name, op->key, head.first + (in_front ? 0 : head.n));
-	rc = mdb_put(op->txn, op->dbi, &item, &data, 0);
+	rc = lmdb.put(op->txn, op->dbi, &item, &data, 0);
 	if (rc)
 		return rc;
 	head.n++;
@@ -67,7 +67,7 @@ int items_take(struct op *op)
 	if (rc)
 		return rc;
 	item = name_of_item(&name, op->key, head.first);
-	rc = mdb_get(op->txn, op->dbi, &item, &data);
+	rc = lmdb.get(op->txn, op->dbi, &item, &data);
 	if (rc)
 		return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
 	rc = items_bag(op, &data);
@@ -75,7 +75,7 @@ int items_take(struct op *op)
 		return rc;
 	if (head.n == 1)
 		return expiry_del_key(op, op->key, &head, op->id);
-	rc = mdb_del(op->txn, op->dbi, &item, NULL);
+	rc = lmdb.del(op->txn, op->dbi, &item, NULL);
 	if (rc)
 		return rc;
 	head.first++;

@@ -175,7 +175,7 @@ void writing_unlock(struct folder *folder)
 
 int writing_begin(struct folder *folder, MDB_txn **txn)
 {
-	int rc = mdb_txn_begin(folder->env, NULL, 0, txn);
+	int rc = lmdb.txn_begin(folder->env, NULL, 0, txn);
 
 	if (!rc && is_after_death(folder)) {
 		atomic_store(&folder->shared->died, 0);
@@ -190,7 +190,7 @@ int readers_check(struct folder *folder)
 
 	if (err && err != -EOWNERDEAD)
 		return 0;
-	mdb_reader_check(folder->env, &dead);
+	lmdb.reader_check(folder->env, &dead);
 	reading_unlock(folder);
 	return dead;
 }

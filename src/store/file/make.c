@@ -52,18 +52,18 @@ static int check_mark(MDB_txn *txn, MDB_dbi dbi)
 	MDB_val key = { sizeof(mark), (void *)mark }, data;
 	MDB_stat stat;
 	unsigned flags;
-	int rc = mdb_dbi_flags(txn, dbi, &flags);
+	int rc = lmdb.dbi_flags(txn, dbi, &flags);
 
 	if (rc)
 		return rc;
-	rc = mdb_stat(txn, dbi, &stat);
+	rc = lmdb.stat(txn, dbi, &stat);
 	if (rc)
 		return rc;
 	if (flags != 0)
 		return MDB_INVALID;
 	if (stat.ms_entries == 0)
 		return MDB_NOTFOUND;
-	rc = mdb_get(txn, dbi, &key, &data);
+	rc = lmdb.get(txn, dbi, &key, &data);
 	if (rc)
 		return rc == MDB_NOTFOUND ? MDB_INVALID : rc;
 	if (data.mv_size != 1 || *(char *)data.mv_data < MARK_FORMAT)
@@ -76,13 +76,13 @@ static int look_for_mark(MDB_env *env)
 {
 	MDB_txn *txn;
 	MDB_dbi dbi;
-	int rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &txn);
+	int rc = lmdb.txn_begin(env, NULL, MDB_RDONLY, &txn);
 
 	if (rc)
 		return rc;
-	rc = mdb_dbi_open(txn, NULL, 0, &dbi);
+	rc = lmdb.dbi_open(txn, NULL, 0, &dbi);
 	rc = rc ? rc : check_mark(txn, dbi);
-	mdb_txn_abort(txn);
+	lmdb.txn_abort(txn);
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
@@ -92,20 +92,20 @@ static int probe(const char *path, off_t size, bool with_mark)
 	MDB_env *env;
 	MDB_envinfo info;
 	MDB_stat stat;
-	int rc = mdb_env_create(&env);
+	int rc = lmdb.env_create(&env);
 
 	if (rc)
 		return rc;
-	rc = mdb_env_open(env, path, MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS, 0600);
+	rc = lmdb.env_open(env, path, MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS, 0600);
 	if (!rc) {
-		mdb_env_info(env, &info);
-		mdb_env_stat(env, &stat);
+		lmdb.env_info(env, &info);
+		lmdb.env_stat(env, &stat);
 		if ((off_t)(info.me_last_pgno + 1) * stat.ms_psize > size)
 			rc = MDB_INVALID;
 	}
 	if (!rc && with_mark)
 		rc = look_for_mark(env);
-	mdb_env_close(env);
+	lmdb.env_close(env);
 	return rc;
 }
 
@@ -180,13 +180,13 @@ static int put_mark(struct folder *folder)
 
 	if (rc)
 		return rc;
-	rc = mdb_dbi_open(txn, NULL, 0, &folder->dbi);
+	rc = lmdb.dbi_open(txn, NULL, 0, &folder->dbi);
 	rc = rc ? rc : check_mark(txn, folder->dbi);
 	if (rc == MDB_NOTFOUND)
-		rc = mdb_put(txn, folder->dbi, &key, &data, 0);
+		rc = lmdb.put(txn, folder->dbi, &key, &data, 0);
 	if (!rc)
 		return commit_noted(folder, txn);
-	mdb_txn_abort(txn);
+	lmdb.txn_abort(txn);
 	return rc;
 }
 
@@ -198,11 +198,11 @@ static int find_mark(struct folder *folder, struct patience *patience)
 
 	if (rc)
 		return rc;
-	rc = mdb_txn_begin(folder->env, NULL, MDB_RDONLY, &txn);
+	rc = lmdb.txn_begin(folder->env, NULL, MDB_RDONLY, &txn);
 	if (!rc) {
-		rc = mdb_dbi_open(txn, NULL, 0, &folder->dbi);
+		rc = lmdb.dbi_open(txn, NULL, 0, &folder->dbi);
 		rc = rc ? rc : check_mark(txn, folder->dbi);
-		mdb_txn_abort(txn);
+		lmdb.txn_abort(txn);
 	}
 	reading_unlock(folder);
 	return rc;
@@ -212,7 +212,7 @@ void folder_note_map(struct folder *folder)
 {
 	MDB_envinfo info;
 
-	mdb_env_info(folder->env, &info);
+	lmdb.env_info(folder->env, &info);
 	atomic_store(&folder->map_len, info.me_mapsize);
 }
 
@@ -248,12 +248,12 @@ static int open_env(struct folder *folder, bool alone, bool writing,
 		return err;
 	if (size == 0 && !file_may_reach(FIRST_SIZE))
 		return -ENOSPC;
-	mdb_env_set_mapsize(folder->env, size ? size : FIRST_SIZE);
-	mdb_env_set_maxreaders(folder->env, READERS);
-	rc = mdb_env_open(folder->env, folder->path, FLAGS, 0600);
+	lmdb.env_set_mapsize(folder->env, size ? size : FIRST_SIZE);
+	lmdb.env_set_maxreaders(folder->env, READERS);
+	rc = lmdb.env_open(folder->env, folder->path, FLAGS, 0600);
 	if (rc)
 		return lmdb_error(rc);
-	mdb_env_get_fd(folder->env, &fd);
+	lmdb.env_get_fd(folder->env, &fd);
 	own_fd_note(&folder->data, fd);
 	own_fd_note(&folder->lock, find_lock_fd(folder->path));
 	folder_note_map(folder);
@@ -360,7 +360,7 @@ int folder_make(struct folder **out, const char *path, bool with_others,
 	err = init_gate(&folder->gate);
 	if (err)
 		goto unlock_shape;
-	err = lmdb_error(mdb_env_create(&folder->env));
+	err = lmdb_error(lmdb.env_create(&folder->env));
 	if (err)
 		goto destroy_gate;
 	err = presence_note(folder, &alone);
@@ -373,7 +373,7 @@ int folder_make(struct folder **out, const char *path, bool with_others,
 
 close_env:
 	folder_unmap_first(folder);
-	mdb_env_close(folder->env);
+	lmdb.env_close(folder->env);
 destroy_gate:
 	pthread_rwlock_destroy(&folder->gate);
 unlock_shape:

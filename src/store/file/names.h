@@ -13,8 +13,7 @@
 #define TINE_STORE_NAMES_H
 
 #include "base/export.h"
-
-#include <lmdb.h>
+#include "store/file/lmdb.h"
 
 struct record_name {
 	size_t len;

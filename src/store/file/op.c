@@ -41,7 +41,7 @@ static int run_once(MDB_txn *txn, void *arg)
 	struct op *op = arg;
 
 	op->txn = txn;
-	op->id = mdb_txn_id(txn);
+	op->id = lmdb.txn_id(txn);
 	return op->run(op);
 }
 

@@ -22,9 +22,9 @@ static int look_once(struct folder_handle *handle, int (*look)(MDB_txn *, void *
 	pthread_rwlock_rdlock(&folder->gate);
 	rc = folder->broken;
 	if (!rc && !is_new)
-		rc = mdb_txn_renew(handle->reader);
+		rc = lmdb.txn_renew(handle->reader);
 	else if (!rc)
-		rc = mdb_txn_begin(folder->env, NULL, MDB_RDONLY, &handle->reader);
+		rc = lmdb.txn_begin(folder->env, NULL, MDB_RDONLY, &handle->reader);
 	if (is_new)
 		reading_unlock(folder);
 	/* Not what a look says by it: another process has the same number. */
@@ -32,7 +32,7 @@ static int look_once(struct folder_handle *handle, int (*look)(MDB_txn *, void *
 		rc = EBUSY;
 	if (!rc) {
 		rc = look(handle->reader, arg);
-		mdb_txn_reset(handle->reader);
+		lmdb.txn_reset(handle->reader);
 	}
 	pthread_rwlock_unlock(&folder->gate);
 	return rc;
@@ -91,7 +91,7 @@ static bool has_room(struct folder *folder, size_t need)
 {
 	MDB_envinfo info;
 
-	mdb_env_info(folder->env, &info);
+	lmdb.env_info(folder->env, &info);
 	return info.me_last_pgno + pages_for(need) < info.me_mapsize / lmdb_page_size();
 }
 
@@ -104,17 +104,17 @@ static int count_free_pages(MDB_txn *txn, void *arg)
 	MDB_cursor *cursor;
 	MDB_val key, data;
 	size_t *n = arg, of_one;
-	int rc = mdb_cursor_open(txn, 0, &cursor);
+	int rc = lmdb.cursor_open(txn, 0, &cursor);
 
 	*n = 0;
 	if (rc)
 		return rc;
-	while ((rc = mdb_cursor_get(cursor, &key, &data, MDB_NEXT)) == 0)
+	while ((rc = lmdb.cursor_get(cursor, &key, &data, MDB_NEXT)) == 0)
 		if (data.mv_size >= sizeof(of_one)) {
 			memcpy(&of_one, data.mv_data, sizeof(of_one));
 			*n += of_one;
 		}
-	mdb_cursor_close(cursor);
+	lmdb.cursor_close(cursor);
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
@@ -136,7 +136,7 @@ static int change_once(struct folder *folder, int (*change)(MDB_txn *, void *arg
 	if (!rc)
 		rc = commit_noted(folder, txn);
 	else
-		mdb_txn_abort(txn);
+		lmdb.txn_abort(txn);
 open_gate:
 	pthread_rwlock_unlock(&folder->gate);
 	writing_unlock(folder);

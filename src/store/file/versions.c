@@ -18,7 +18,7 @@ static int read_deaths(struct op *op, uint64_t hash, struct deaths *deaths)
 {
 	struct record_name name;
 	MDB_val key = name_of_deaths(&name, bucket_of_hash(hash)), data;
-	int rc = mdb_get(op->txn, op->dbi, &key, &data);
+	int rc = lmdb.get(op->txn, op->dbi, &key, &data);
 
 	*deaths = (struct deaths){ 0 };
 	if (rc == MDB_NOTFOUND)
@@ -53,7 +53,7 @@ int deaths_note(struct op *op, const char *key, uint64_t changed)
 		deaths.before = deaths.last[at].changed;
 	deaths.last[at].key = hash;
 	deaths.last[at].changed = changed;
-	return mdb_put(op->txn, op->dbi, &where, &data, 0);
+	return lmdb.put(op->txn, op->dbi, &where, &data, 0);
 }
 
 int deaths_last(struct op *op, const char *key, uint64_t *changed)
