@@ -53,15 +53,20 @@ static tine_cache *own_cache(const struct cached *cached)
 	return own.cache;
 }
 
+static tine_task task_of(const struct cached *cached, tine_fn *fn)
+{
+	return (tine_task){ .name = cached->text + cached->name,
+			    .fn = fn,
+			    .in_size = cached->in_size,
+			    .out_size = cached->out_size,
+			    .key_size = cached->key_size,
+			    .max_age_ms = cached->task_age_ms,
+			    .version = cached->version };
+}
+
 int cached_call(const struct cached *cached, tine_fn *fn, const void *in, void *out)
 {
-	tine_task task = { .name = cached->text + cached->name,
-			   .fn = fn,
-			   .in_size = cached->in_size,
-			   .out_size = cached->out_size,
-			   .key_size = cached->key_size,
-			   .max_age_ms = cached->task_age_ms,
-			   .version = cached->version };
+	tine_task task = task_of(cached, fn);
 	tine_cache *cache = own_cache(cached);
 	int status = 0, err;
 
@@ -71,6 +76,26 @@ int cached_call(const struct cached *cached, tine_fn *fn, const void *in, void *
 	/* Bound: the deadline of the map and job_ms, which end this worker. */
 	err = tine_cache_call(cache, &task, in, out, &status, TINE_FOREVER);
 	return err < 0 ? err : status;
+}
+
+static int known_status;
+
+static int give_known(const void *in, void *out)
+{
+	(void)in;
+	(void)out;
+	return known_status;
+}
+
+void cached_keep(const struct cached *cached, const void *in, void *out, int status)
+{
+	tine_task task = task_of(cached, give_known);
+	tine_cache *cache = own_cache(cached);
+
+	known_status = status;
+	/* Who does it at the moment keeps it as well. */
+	if (cache && tine_cache_call(cache, &task, in, out, &status, TINE_NOWAIT) < 0)
+		return;
 }
 
 /* ---- in the caller ----------------------------------------------------------------- */

@@ -23,6 +23,13 @@ struct crew {
 	void (*wake)(struct ledger *, const struct child *, bool busy);
 	/* Whether it has to look at what is not ready, or in the way of others. */
 	bool (*suspects)(struct ledger *);
+	/* Nanoseconds that it may take to look. */
+	int64_t patience;
+	/*
+	 * NULL where functions are called in the family. Else 0: so many jobs of the task,
+	 * which is kept with them (label.h), can be done elsewhere; or why they cannot.
+	 */
+	int (*accept)(const tine_task *, bool ranges, bool leaves, size_t in_len);
 };
 
 /* Workers of this machine, and the nursery that they are forked from. */

@@ -32,7 +32,9 @@ static int check_indexes(const struct run *run, const tine_task *task, const voi
 	if (opts && (!ROOM_IS_ZERO(opts) || opts->job_ms < 0 || opts->cache ||
 		     opts->grace_ms || opts->smallest || opts->endings))
 		return -EINVAL;
-	return run->pool->nursery.owner == self_pid() ? 0 : -EPERM;
+	if (run->pool->nursery.owner != self_pid())
+		return -EPERM;
+	return run_accept(run->pool, task, !task->each, run->map.work == LEAVES);
 }
 
 /* Of a function of whatever kind: what is_mapped() in worker.c looks at. */
@@ -105,6 +107,9 @@ static int do_for(struct run *run, const tine_task *task, const void *arg)
 		map->chunk = opts->chunk < MAX_JOBS ? opts->chunk : MAX_JOBS;
 	map->in_order = map->chunk == 1;
 	run->total = run->items;
+	err = run_label(run, task);
+	if (err)
+		return err;
 	run_begin_trace(run, task);
 	err = run_work(run, &failure);
 	if (err) {
@@ -165,6 +170,18 @@ static int do_level(struct run *run, size_t jobs)
 	return err ? err : result_of(run, failure);
 }
 
+/* As jobs would, where the slots are: those who did the leaves are elsewhere. */
+static void join_here(const struct run *run, char *slots)
+{
+	size_t size = run->map.out_size, leaves = run->map.leaves;
+
+	for (size_t step = 1; step < leaves; step *= FAN)
+		for (size_t first = 0; first < leaves; first += FAN * step)
+			for (size_t slot = first + step;
+			     slot < leaves && slot < first + FAN * step; slot += step)
+				run->map.join(slots + first * size, slots + slot * size);
+}
+
 static int do_reduce(struct run *run, const tine_task *task, const void *arg, void *out)
 {
 	struct map *map = &run->map;
@@ -175,6 +192,8 @@ static int do_reduce(struct run *run, const tine_task *task, const void *arg, vo
 	if (!err)
 		err = run_place(run, &run->pool->out, "", map->leaves, task->out_size,
 				&slots);
+	if (!err)
+		err = run_label(run, task);
 	if (err)
 		return err;
 	map->work = LEAVES;
@@ -188,7 +207,10 @@ static int do_reduce(struct run *run, const tine_task *task, const void *arg, vo
 	map->join = task->join;
 	map->retries = 0;
 	map->status = NULL;
-	for (map->step = 1; !err && map->step < map->leaves; map->step *= FAN) {
+	if (!err && run->pool->elsewhere)
+		join_here(run, slots);
+	for (map->step = run->pool->elsewhere ? map->leaves : 1;
+	     !err && map->step < map->leaves; map->step *= FAN) {
 		map->out = slots;
 		err = do_level(run, (map->leaves - 1) / (map->step * FAN) + 1);
 	}
@@ -203,8 +225,10 @@ int tine_pool_reduce(tine_pool *pool, const tine_task *task, const void *arg, si
 		     void *out, const tine_map_opts *opts, int64_t deadline)
 {
 	struct run run = { .pool = pool, .opts = opts, .deadline = deadline };
-	int err = check_indexes(&run, task, arg, n);
+	int err;
 
+	run.map.work = LEAVES;
+	err = check_indexes(&run, task, arg, n);
 	run.found = run.failure.index = SIZE_MAX;
 	if (err)
 		return err;

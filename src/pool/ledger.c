@@ -6,10 +6,12 @@
 #include "memory/heap.h"
 #include "memory/owned.h"
 #include "pool/chunk.h"
+#include "sync/member.h"
 #include "wait/lock.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 
 #define STEAL_MS 100
 
@@ -161,6 +163,21 @@ void ledger_settle_search(struct ledger *ledger)
 	}
 	atomic_store(&ledger->settled, 1);
 	atomic_store(&ledger->cancelled, 1);
+}
+
+void ledger_note_hit(struct ledger *ledger, uint32_t index)
+{
+	bool least = ledger->map.least;
+	uint64_t before = 0;
+
+	while (!atomic_compare_exchange_weak(&ledger->found, &before,
+					     (uint64_t)index + 1) &&
+	       (before == 0 || (least && before > index + 1)))
+		;
+	if (before || least)
+		return;
+	atomic_store(&ledger->cancelled, 1);
+	ledger_call(ledger);
 }
 
 uint64_t ledger_done(const struct ledger *ledger)
@@ -323,16 +340,6 @@ uint32_t desk_take(struct pool_desk *desk, uint32_t most, bool whole, uint32_t *
 	return n;
 }
 
-void desk_put_back(struct pool_desk *desk)
-{
-	uint64_t range = atomic_load(&desk->range);
-	uint32_t index = index_of(atomic_load(&desk->at));
-
-	while (!atomic_compare_exchange_weak(&desk->range, &range,
-					     range_of(index, range_high(range))))
-		;
-}
-
 static unsigned fullest(const struct ledger *ledger)
 {
 	unsigned best = 0;
@@ -363,21 +370,38 @@ static bool steal_from(struct ledger *ledger, unsigned self, unsigned from)
 	return true;
 }
 
-/* With the lock held: so many from the front, but no more than leave some for others. */
-static bool take_from_pile(struct ledger *ledger, unsigned self, uint32_t n)
+bool desk_stock(struct ledger *ledger, unsigned self, uint32_t n)
 {
 	uint64_t range = atomic_load(&ledger->pile);
 	uint32_t low = range_low(range), left = range_high(range) - low;
-	uint32_t most = left / (2 * ledger->workers);
 
 	if (left == 0)
 		return false;
-	if (n > most)
-		n = most > 0 ? most : 1;
+	n = n < left ? n : left;
 	begin_theft(ledger, self, ledger->workers, low, low + n);
 	atomic_store(&ledger->pile, range_of(low + n, range_high(range)));
 	end_theft(ledger);
 	return true;
+}
+
+/* With the lock held: no more than leave some for others. */
+static bool take_from_pile(struct ledger *ledger, unsigned self, uint32_t n)
+{
+	uint32_t most = waiting_in(&ledger->pile) / (2 * ledger->workers);
+
+	if (n > most)
+		n = most > 0 ? most : 1;
+	return desk_stock(ledger, self, n);
+}
+
+void desk_put_back(struct pool_desk *desk)
+{
+	uint64_t range = atomic_load(&desk->range);
+
+	while (!atomic_compare_exchange_weak(
+		&desk->range, &range,
+		range_of(index_of(atomic_load(&desk->at)), range_high(range))))
+		;
 }
 
 bool desk_steal(struct ledger *ledger, unsigned self, uint32_t many)
@@ -430,17 +454,27 @@ static int status_of(int verdict)
 	return limit_of(verdict) ? -TINE_ELIMIT : verdict;
 }
 
-/* The first failure is kept; whoever mends a second time counts a death twice. */
+void ledger_note_death(struct ledger *ledger, uint32_t index, int status, int limit,
+		       tine_exit how)
+{
+	ledger->failure.deaths++;
+	if (ledger->failure.index != SIZE_MAX)
+		return;
+	ledger->failure.status = status;
+	ledger->failure.limit = limit;
+	ledger->failure.how = how;
+	ledger->failure.index = index;
+}
+
+/* Who mends a second time counts a death twice. */
 static void note_death(struct ledger *ledger, uint32_t index, int verdict, tine_exit how,
 		       bool again)
 {
-	ledger->failure.deaths++;
-	if (again || ledger->failure.index != SIZE_MAX)
-		return;
-	ledger->failure.status = status_of(verdict);
-	ledger->failure.limit = limit_of(verdict);
-	ledger->failure.how = how;
-	ledger->failure.index = index;
+	if (again)
+		ledger->failure.deaths++;
+	else
+		ledger_note_death(ledger, index, status_of(verdict), limit_of(verdict),
+				  how);
 }
 
 /* Whether the job, which is of so many indexes, is to be tried again. */
@@ -598,6 +632,43 @@ static struct ticket *oldest_waiting(struct ledger *ledger)
 		    (!oldest || tickets[i].number < oldest->number))
 			oldest = &tickets[i];
 	return oldest;
+}
+
+struct ticket *ticket_carry(struct ledger *ledger, unsigned id)
+{
+	struct ticket *ticket;
+	uint64_t waits;
+
+	while ((ticket = oldest_waiting(ledger))) {
+		waits = ticket_word(WAITING, 0);
+		if (atomic_compare_exchange_strong(&ticket->state, &waits,
+						   ticket_word(TAKEN, id)))
+			break;
+	}
+	return ticket;
+}
+
+int ticket_answer(const struct ledger *ledger, struct ticket *ticket, const void *out,
+		  size_t len)
+{
+	struct reply *answer;
+	struct member *self;
+	void *mem;
+	/* Bound: as long as an allocation of the caller's would wait. */
+	int err = member_join(&self, shared_patience());
+
+	if (!err)
+		err = owned_new(&mem, sizeof(*answer) + len, member_id(),
+				SHARED_PATIENTLY);
+	if (err)
+		return err;
+	answer = mem;
+	answer->len = len;
+	if (len)
+		memcpy(answer->bytes, out, len);
+	atomic_store(&ticket->answer, answer);
+	owned_pass(answer, member_id(), ticket_owner(ledger, ticket));
+	return 0;
 }
 
 struct ticket *ticket_take(struct ledger *ledger, unsigned id)

@@ -184,6 +184,9 @@ struct map {
 	bool least;	  /* the hit of the least number is wanted */
 	unsigned retries; /* status is there, and zeroed, where it is not 0 */
 	int64_t job_ms;
+	/* For who has them done elsewhere. */
+	const tine_task *label;
+	int64_t deadline, grace_ms;
 	uint32_t name, number; /* in a trace */
 };
 
@@ -218,7 +221,8 @@ struct ticket {
 	struct stage data;		/* in, and from the next multiple of 64 on, out */
 	size_t in_size, out_size;
 	const struct cached *cached; /* or NULL, as in a map */
-	struct chunk *chunk; /* or NULL: one job; else fn is of all of its items */
+	struct chunk *chunk;	/* or NULL: one job; else fn is of all of its items */
+	const tine_task *label; /* or NULL; as in a map */
 	unsigned attempts, retries;
 	int64_t job_ms;
 	_Atomic uint32_t unwanted; /* the caller: it is cancelled, whoever has it */
@@ -233,6 +237,7 @@ struct ledger {
 	/* Constant. */
 	uint64_t magic; /* by which tine inspect finds it; 0: it is freed */
 	const struct crew *crew;
+	void *errand; /* what the crew was told; behind the desks */
 	unsigned workers, jobs_per_worker, retries;
 	size_t memory_per_worker;
 	int64_t job_ms;		     /* of tickets that have no limit of their own */
@@ -422,6 +427,11 @@ void desk_put_back(struct pool_desk *);
  * fullest. False: there are none.
  */
 bool desk_steal(struct ledger *, unsigned self, uint32_t many);
+/*
+ * With the lock held: so many jobs, if there are, from the front of the pile to the desk,
+ * which is empty.
+ */
+bool desk_stock(struct ledger *, unsigned id, uint32_t many);
 /* Notes a status below zero. */
 void desk_note(struct pool_desk *, uint32_t index, int status);
 /*
@@ -429,6 +439,12 @@ void desk_note(struct pool_desk *, uint32_t index, int status);
  * tried again, and puts back what waits. starved: the system killed it for its memory.
  */
 void desk_mend(struct ledger *, unsigned id, tine_exit how, bool starved);
+
+/* With the lock held: a job of the map has failed by a death; the first is kept. */
+void ledger_note_death(struct ledger *, uint32_t index, int status, int limit,
+		       tine_exit how);
+/* A hit of a search: the first is kept, or the least, and may end it. */
+void ledger_note_hit(struct ledger *, uint32_t index);
 
 /* In the trace: the pool is freed, and its workers are gone. */
 void ledger_end_trace(struct ledger *);
@@ -443,6 +459,10 @@ uint64_t ticket_owner(const struct ledger *, const struct ticket *);
 void ticket_drop_answer(const struct ledger *, struct ticket *);
 /* The one that waits longest, taken for the desk; NULL: none. */
 struct ticket *ticket_take(struct ledger *, unsigned id);
+/* The same, but the desk's worker is not in it: if it dies, the ticket waits again. */
+struct ticket *ticket_carry(struct ledger *, unsigned id);
+/* Answers one of bytes: -ENOMEM. */
+int ticket_answer(const struct ledger *, struct ticket *, const void *out, size_t len);
 void ticket_finish(struct ledger *, struct ticket *, int status);
 
 #endif

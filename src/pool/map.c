@@ -90,6 +90,7 @@ static void mind_search(struct run *run)
 	    ledger_lock(ledger, tine_now() + GRACE) == 0) {
 		ledger_settle_search(ledger);
 		ledger_unlock(ledger);
+		pool_tell(run->pool);
 	}
 	if (grace <= 0 || !is_found(run))
 		return;
@@ -110,6 +111,7 @@ static void mind_deadline(struct run *run)
 	    (tine_now() >= run->deadline || (run->cut = interrupt_take()))) {
 		run->late = true;
 		atomic_store(&run->pool->ledger->cancelled, 1);
+		pool_tell(run->pool);
 		end_running(run->pool, run_late_error(run), is_stopped);
 	} else if (run->late) {
 		end_running(run->pool, run_late_error(run), runs);
@@ -164,6 +166,7 @@ void pool_trim(tine_pool *pool, size_t most)
 	stage_trim(&pool->items, most);
 	stage_trim(&pool->cached, most);
 	stage_trim(&pool->endings, most);
+	stage_trim(&pool->label, most);
 }
 
 void run_trim(tine_pool *pool)
@@ -302,10 +305,37 @@ static void forget_jobs(struct run *run)
 	deal_out(run, &none, 0, tine_now() + FORGET_WAIT);
 }
 
+/* 0; or why these jobs cannot be done elsewhere, where they are to be. */
+int run_accept(const tine_pool *pool, const tine_task *task, bool ranges, bool leaves)
+{
+	return pool->elsewhere
+		       ? pool->ledger->crew->accept(task, ranges, leaves, task->in_size)
+		       : 0;
+}
+
+/* Their task, where it is to be told. */
+int run_label(struct run *run, const tine_task *task)
+{
+	tine_pool *pool = run->pool;
+	int err;
+
+	if (!pool->elsewhere)
+		return 0;
+	err = stage_reserve(&pool->label, label_size(task), run->deadline);
+	if (err)
+		return err;
+	run->map.label = label_write(pool->label.mem, task);
+	run->map.deadline = run->deadline;
+	run->map.grace_ms = run->opts ? run->opts->grace_ms : 0;
+	/* It takes from the pile. */
+	run->map.in_order = true;
+	return 0;
+}
+
 static int check_map(const tine_pool *pool, const tine_task *task, const void *in,
 		     const void *out, size_t n, const tine_map_opts *opts)
 {
-	if (!pool || !task || !task->fn || !ROOM_IS_ZERO(task) ||
+	if (!pool || !task || (!task->fn && !pool->elsewhere) || !ROOM_IS_ZERO(task) ||
 	    (opts && !ROOM_IS_ZERO(opts)))
 		return -EINVAL;
 	if (opts &&
@@ -313,7 +343,9 @@ static int check_map(const tine_pool *pool, const tine_task *task, const void *i
 		return -EINVAL;
 	if (n > 0 && ((!in && task->in_size) || (!out && task->out_size)))
 		return -EINVAL;
-	return pool->nursery.owner == self_pid() ? 0 : -EPERM;
+	if (pool->nursery.owner != self_pid())
+		return -EPERM;
+	return run_accept(pool, task, false, false);
 }
 
 static void all_status(const tine_map_opts *opts, size_t n, int status)
@@ -435,7 +467,7 @@ static int lay_out(struct run *run, const tine_task *task, const void *in, void 
 	/* Hits are likelier soon than late. */
 	map->in_order = map->search || map->chunk == 1;
 	run->total = n;
-	return 0;
+	return run_label(run, task);
 }
 
 void run_begin_trace(struct run *run, const tine_task *task)

@@ -674,4 +674,5 @@ const struct crew nursery_crew = { .main = nursery_main,
 				   .ready = all_ready,
 				   .able = any_able,
 				   .wake = wake_worker,
-				   .suspects = suspects_any };
+				   .suspects = suspects_any,
+				   .patience = INT64_C(1000000000) };

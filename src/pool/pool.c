@@ -8,25 +8,29 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define SPINS	2000
 #define FINI_MS 1000
 
 static int make_ledger(struct ledger **out, const struct crew *crew,
-		       const tine_pool_opts *opts)
+		       const tine_pool_opts *opts, const void *errand, size_t len)
 {
 	unsigned workers = opts->workers ? opts->workers : tine_cpus();
+	size_t size = sizeof(struct ledger) + workers * sizeof(struct pool_desk);
 	struct ledger *ledger;
 	void *mem;
-	int err = shared_alloc(&mem, sizeof(*ledger) + workers * sizeof(struct pool_desk),
-			       SHARED_PATIENTLY);
+	int err = shared_alloc(&mem, size + len, SHARED_PATIENTLY);
 
 	if (err)
 		return err;
 	ledger = mem;
 	ledger->crew = crew;
 	ledger->magic = LEDGER_MAGIC;
+	ledger->errand = (char *)ledger + size;
+	if (len)
+		memcpy(ledger->errand, errand, len);
 	ledger->workers = workers;
 	ledger->jobs_per_worker = opts->jobs_per_worker;
 	ledger->memory_per_worker = opts->memory_per_worker;
@@ -69,7 +73,8 @@ static void have_spin(struct ledger *ledger)
 	atomic_store(&ledger->spins, affine_processors() > 1 ? SPINS : 0);
 }
 
-int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
+int pool_new(tine_pool **out, const tine_pool_opts *opts, const struct crew *crew,
+	     const void *errand, size_t len)
 {
 	static const tine_pool_opts defaults;
 	tine_pool *pool;
@@ -83,7 +88,7 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 	pool = calloc(1, sizeof(*pool));
 	if (!pool)
 		return -ENOMEM;
-	err = make_ledger(&pool->ledger, &nursery_crew, opts);
+	err = make_ledger(&pool->ledger, crew, opts, errand, len);
 	if (err)
 		goto free_pool;
 	err = bell_new(&pool->bell);
@@ -94,12 +99,13 @@ int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 	pthread_mutex_init(&pool->minding, NULL);
 	pool->ordered = opts->ordered;
 	pool->open = opts->open;
+	pool->elsewhere = crew->accept != NULL;
 	pool->cache = opts->cache;
 	pool->results_end = &pool->results;
 	pool->trace = trace_new(pool->ledger->workers);
 	if (pool->trace)
 		pool->ledger->logs = pool->trace->logs;
-	err = child_start(&pool->nursery, nursery_crew.main, pool->ledger);
+	err = child_start(&pool->nursery, crew->main, pool->ledger);
 	if (err)
 		goto free_bell;
 	trace_place(pool->trace, pool->nursery.pid, NULL);
@@ -120,6 +126,11 @@ free_ledger:
 free_pool:
 	free(pool);
 	return err;
+}
+
+int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
+{
+	return pool_new(out, opts, &nursery_crew, NULL, 0);
 }
 
 int tine_pool_refresh(tine_pool *pool)
@@ -150,6 +161,7 @@ int tine_pool_cancel(tine_pool *pool)
 		atomic_store(&pool->ledger->cancelled, 1);
 		ledger_call(pool->ledger);
 	}
+	pool_tell(pool);
 	return 0;
 }
 

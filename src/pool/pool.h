@@ -17,6 +17,7 @@
  */
 #include "pool/bell.h"
 #include "pool/crew.h"
+#include "pool/label.h"
 #include "pool/ledger.h"
 #include "process/child.h"
 
@@ -28,9 +29,10 @@ struct tine_pool {
 	struct trace *trace;	      /* or NULL */
 	struct stage in, out, status; /* kept from map to map */
 	struct stage items, cached;   /* of maps through a cache */
-	struct stage endings;
+	struct stage endings, label;
 	tine_cache *cache;  /* of what is submitted, or NULL */
 	bool ordered, open; /* open: later jobs are waited for */
+	bool elsewhere;	    /* the crew is to be told of jobs */
 	_Atomic bool closed;
 	_Atomic bool mapping;	   /* tine_pool_cancel() has something to cancel */
 	_Atomic bool brief;	   /* the last wait was */
@@ -86,6 +88,14 @@ int pool_mind_nursery(tine_pool *, int *died);
 void pool_rouse(tine_pool *);
 /* The ledger's lock, also if its holder is stopped: 0; -ETIMEDOUT; else as above. */
 int pool_lock(tine_pool *, int64_t deadline, int *died);
+/*
+ * Makes a pool whose jobs that crew does, which is told what is at errand, in the
+ * family's memory; as tine_pool_new().
+ */
+int pool_new(tine_pool **out, const tine_pool_opts *, const struct crew *,
+	     const void *errand, size_t len);
+/* Has a crew that has jobs done elsewhere look at the ledger. Safe in signal handlers. */
+void pool_tell(tine_pool *);
 /* Has the nursery look who is to be ended, or is stopped in others' way. */
 void pool_ask(tine_pool *);
 /* Has the nursery look at the clock, if there are limits, from now on. */

@@ -29,6 +29,10 @@ struct run {
 /* Where workers find n items of the caller's: there, or in the stage. */
 int run_place(const struct run *, struct stage *, const void *items, size_t n,
 	      size_t size, void **placed);
+/* 0; or why the task's jobs cannot be done where they are to be. */
+int run_accept(const tine_pool *, const tine_task *, bool ranges, bool leaves);
+/* Its task, where that is to be told. */
+int run_label(struct run *, const tine_task *);
 void run_begin_trace(struct run *, const tine_task *);
 /* Whether all jobs are done, or none is to be: else an error. The first failure. */
 int run_work(struct run *, int *failure);

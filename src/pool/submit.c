@@ -229,7 +229,9 @@ static tine_fn *code_of_task(const tine_task *task, enum work work)
 	return work == CALLS ? task->fn : (tine_fn *)(void (*)(void))task->range;
 }
 
-static void fill_ticket(tine_pool *pool, struct ticket *ticket, const struct wish *wish)
+/* label: where in its data that is to lie, or 0. */
+static void fill_ticket(tine_pool *pool, struct ticket *ticket, const struct wish *wish,
+			size_t label)
 {
 	const tine_task *task = wish->task;
 	const tine_job_opts *opts = wish->opts;
@@ -252,6 +254,8 @@ static void fill_ticket(tine_pool *pool, struct ticket *ticket, const struct wis
 	ticket->name = pool->trace ? trace_name(task->name) : 0;
 	ticket->cached = NULL;
 	ticket->chunk = NULL;
+	if (label)
+		ticket->label = label_write((char *)ticket->data.mem + label, task);
 	atomic_store_explicit(&ticket->answer, NULL, memory_order_relaxed);
 	if (wish->chunk) {
 		ticket->job_ms = wish->chunk->job_ms;
@@ -337,13 +341,18 @@ static int submit(tine_pool *pool, const struct wish *wish, int64_t deadline)
 {
 	struct ledger *ledger = pool->ledger;
 	struct ticket *ticket;
-	size_t size = wish->len;
+	size_t size = wish->len, label = 0;
 	int err = 0;
 
 	if (wish->chunk)
 		err = chunk_size(wish->chunk, &size);
 	else if (!wish->task->bytes)
 		err = data_size(pool, wish->task, &size);
+	if (pool->elsewhere) {
+		/* Not at 0. */
+		label = ticket_out(size + 1);
+		size = label + label_size(wish->task);
+	}
 	if (!err)
 		err = await_room(pool, &ticket, deadline);
 	if (!err)
@@ -360,10 +369,11 @@ static int submit(tine_pool *pool, const struct wish *wish, int64_t deadline)
 	if (wish->chunk && wish->chunk->job_ms)
 		note_limit(ledger, wish->chunk->job_ms);
 	pool->has_bytes |= wish->task->bytes != NULL;
-	fill_ticket(pool, ticket, wish);
+	fill_ticket(pool, ticket, wish, label);
 	if (wish->job)
 		*wish->job = number_of(ticket);
 	atomic_fetch_add(&ledger->turn, 1);
+	pool_tell(pool);
 	wake_enough(pool);
 	return 0;
 }
@@ -383,6 +393,11 @@ static int submit_checked(tine_pool *pool, const struct wish *wish, int64_t dead
 		return -EPERM;
 	if (atomic_load(&pool->closed))
 		return -EPIPE;
+	if (pool->elsewhere) {
+		err = pool->ledger->crew->accept(wish->task, false, false, wish->len);
+		if (err)
+			return err;
+	}
 	take_hands(pool);
 	err = submit(pool, wish, deadline);
 	free_hands(pool);
@@ -399,7 +414,8 @@ int tine_pool_submit(tine_pool *pool, const tine_task *task, const void *in, uin
 {
 	struct wish wish = { .task = task, .in = in, .tag = tag };
 
-	if (!pool || !task || !task->fn || task->bytes || (pool->cache && !task->name))
+	if (!pool || !task || (!task->fn && !pool->elsewhere) || task->bytes ||
+	    (pool->cache && !task->name))
 		return -EINVAL;
 	wish.len = task->in_size;
 	return submit_checked(pool, &wish, deadline);
@@ -421,7 +437,7 @@ int tine_pool_submit_job(tine_pool *pool, const tine_task *task, const void *in,
 {
 	struct wish wish = { task, in, len, tag, opts, job, NULL };
 
-	if (!pool || !task || (!task->fn && !task->bytes) ||
+	if (!pool || !task || (!task->fn && !task->bytes && !pool->elsewhere) ||
 	    (!task->bytes && (len != task->in_size || (pool->cache && !task->name))) ||
 	    (opts && (!ROOM_IS_ZERO(opts) || opts->job_ms < 0)))
 		return -EINVAL;

@@ -13,8 +13,7 @@
 #define FEW	       40	       /* one in so many, where sleep is not brief */
 #define MOST_NURSERIES 3	       /* that die in one map */
 #define ROUSE_EVERY    INT64_C(10000000)
-#define STOPPED_WAIT   INT64_C(30000000)   /* for a nursery to go on */
-#define ANSWER_WAIT    INT64_C(1000000000) /* for a nursery to look */
+#define STOPPED_WAIT   INT64_C(30000000) /* for a nursery to go on */
 
 uint64_t pool_uncalled(const tine_pool *pool)
 {
@@ -156,6 +155,12 @@ void pool_have_watched(tine_pool *pool, bool limits)
 		pool_ask(pool);
 }
 
+void pool_tell(tine_pool *pool)
+{
+	if (pool->elsewhere)
+		pool->ledger->crew->wake(pool->ledger, &pool->nursery, false);
+}
+
 /* ---- one thread minds the nursery -------------------------------------------------- */
 
 static void ask_nursery(tine_pool *pool)
@@ -209,7 +214,7 @@ static void rouse_nursery(tine_pool *pool)
 	else if (pool->stopped == 0)
 		pool->stopped = now;
 	if ((pool->stopped && now - pool->stopped >= STOPPED_WAIT) ||
-	    (pool->asked && now - pool->asked >= ANSWER_WAIT))
+	    (pool->asked && now - pool->asked >= pool->ledger->crew->patience))
 		kill(pool->nursery.pid, SIGKILL);
 }
 

@@ -6,12 +6,9 @@
 #include "base/cpus.h"
 #include "base/futex.h"
 #include "base/proc.h"
-#include "memory/heap.h"
-#include "memory/owned.h"
 #include "pool/cached.h"
 #include "pool/chunk.h"
 #include "process/child.h"
-#include "sync/member.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -195,21 +192,6 @@ static int call_other(const struct map *map, uint32_t job)
 	}
 }
 
-/* A hit of a search: the first is kept, and ends it. */
-static void note_hit(struct ledger *ledger, const struct map *map, uint32_t index)
-{
-	uint64_t before = 0;
-
-	while (!atomic_compare_exchange_weak(&ledger->found, &before,
-					     (uint64_t)index + 1) &&
-	       (before == 0 || (map->least && before > index + 1)))
-		;
-	if (before || map->least)
-		return;
-	atomic_store(&ledger->cancelled, 1);
-	ledger_call(ledger);
-}
-
 /* Whether a hit below it is known already. */
 static bool is_beyond(const struct ledger *ledger, uint32_t index)
 {
@@ -267,7 +249,7 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 			else
 				status = call_other(&worker->ledger->map, i);
 			if (status == 1 && map.search)
-				note_hit(worker->ledger, &worker->ledger->map, i);
+				ledger_note_hit(worker->ledger, i);
 		}
 		if (map.status)
 			map.status[item] = status;
@@ -320,9 +302,6 @@ static struct {
 int tine_job_result(const void *out, size_t len)
 {
 	struct ticket *ticket = answering.ticket;
-	struct reply *answer;
-	struct member *self;
-	void *mem;
 	int err;
 
 	if (!out && len)
@@ -333,21 +312,9 @@ int tine_job_result(const void *out, size_t len)
 		return -EALREADY;
 	if (len > SIZE_MAX / 2)
 		return -EMSGSIZE;
-	/* Bound: as long as an allocation of the caller's would wait. */
-	err = member_join(&self, shared_patience());
-	if (!err)
-		err = owned_new(&mem, sizeof(*answer) + len, member_id(),
-				SHARED_PATIENTLY);
-	if (err)
-		return err;
-	answer = mem;
-	answer->len = len;
-	if (len)
-		memcpy(answer->bytes, out, len);
-	atomic_store(&ticket->answer, answer);
-	owned_pass(answer, member_id(), ticket_owner(answering.ledger, ticket));
-	answering.done = true;
-	return 0;
+	err = ticket_answer(answering.ledger, ticket, out, len);
+	answering.done = err == 0;
+	return err;
 }
 
 static int call_bytes(struct worker *worker, struct ticket *ticket)

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/* Pools whose jobs hosts do: the caller's side. */
+#include "engine/courier.h"
+#include "pool/pool.h"
+#include "redis_server.h"
+
+static struct server server;
+static char url[256];
+
+static int twice(const void *in, void *out)
+{
+	int value = *(const int *)in;
+
+	if (value == -1)
+		abort();
+	*(int *)out = 2 * value;
+	return value == -3 ? -EDOM : 0;
+}
+
+static const tine_task twice_task = TINE_TASK(twice, int, int);
+
+static void start_server(void)
+{
+	server_start(&server, NULL);
+	snprintf(url, sizeof(url), "%s&pool=test", server.local);
+}
+
+/* ---- without a host ---------------------------------------------------------------- */
+
+static void make_away(tine_pool **pool, int64_t away_ms)
+{
+	CHECK_EQ(courier_pool_new(pool, url, away_ms, NULL), 0);
+}
+
+TEST(nobody_has_the_task)
+{
+	int in[3] = { 1, 2, 3 }, out[3], status[3] = { 7, 7, 7 };
+	tine_failure failure;
+	tine_map_opts opts = { .status = status, .failure = &failure };
+	tine_pool *pool;
+	tine_done done;
+
+	start_server();
+	make_away(&pool, 300);
+	CHECK_EQ(tine_pool_map(pool, &twice_task, in, out, 3, &opts, tine_after(60000)),
+		 -TINE_EHOST);
+	for (int i = 0; i < 3; i++)
+		CHECK_EQ(status[i], -TINE_EHOST);
+	CHECK_EQ(failure.index, 3);
+	CHECK_EQ(tine_pool_submit(pool, &twice_task, in, 5, tine_after(60000)), 0);
+	CHECK_EQ(tine_pool_next(pool, out, sizeof(*out), &done, tine_after(60000)), 1);
+	CHECK_EQ(done.tag, 5);
+	CHECK_EQ(done.status, -TINE_EHOST);
+	tine_pool_free(pool);
+	server_stop(&server);
+}
+
+TEST(a_deadline_is_kept_without_a_host)
+{
+	int in[3] = { 1, 2, 3 }, out[3];
+	tine_pool *pool;
+	tine_done done;
+
+	start_server();
+	make_away(&pool, 60000);
+	CHECK_EQ(tine_pool_map(pool, &twice_task, in, out, 3, NULL, tine_after(300)),
+		 -ETIMEDOUT);
+	CHECK_EQ(tine_pool_submit(pool, &twice_task, in, 0, TINE_FOREVER), 0);
+	CHECK_EQ(tine_pool_next(pool, out, sizeof(*out), &done, tine_after(300)),
+		 -ETIMEDOUT);
+	CHECK_EQ(tine_pool_cancel(pool), 0);
+	CHECK_EQ(tine_pool_next(pool, out, sizeof(*out), &done, tine_after(60000)), 1);
+	CHECK_EQ(done.status, -ECANCELED);
+	tine_pool_free(pool);
+	server_stop(&server);
+}
+
+TEST(the_server_is_gone_for_good)
+{
+	int in[3] = { 1, 2, 3 }, out[3];
+	tine_pool *pool;
+	int err;
+
+	start_server();
+	make_away(&pool, 500);
+	server_kill(&server);
+	err = tine_pool_map(pool, &twice_task, in, out, 3, NULL, tine_after(60000));
+	CHECK(err < 0 && err != -ETIMEDOUT);
+	/* Nor is there one to begin with. */
+	CHECK(courier_pool_new(&pool, url, 500, NULL) < 0);
+	tine_pool_free(pool);
+	server_remove(&server);
+}
+
+TEST(what_cannot_be_done_elsewhere)
+{
+	static char name[300];
+	tine_task task = twice_task;
+	tine_pool_opts init = { .init_arg = name }, memory = { .memory_per_worker = 1 };
+	int in = 1, out;
+	tine_pool *pool;
+
+	CHECK_EQ(courier_pool_new(&pool, "rodis://host", 0, NULL), -EINVAL);
+	CHECK_EQ(courier_pool_new(&pool, "redis://localhost/0?pool=", 0, NULL), -EINVAL);
+	CHECK_EQ(courier_pool_new(&pool, "redis://localhost/0?pool={a}", 0, NULL),
+		 -EINVAL);
+	start_server();
+	CHECK_EQ(courier_pool_new(&pool, url, -1, NULL), -EINVAL);
+	CHECK_EQ(courier_pool_new(&pool, url, 0, &init), -EINVAL);
+	CHECK_EQ(courier_pool_new(&pool, url, 0, &memory), -EINVAL);
+	make_away(&pool, 1000);
+	task.name = NULL;
+	CHECK_EQ(tine_pool_map(pool, &task, &in, &out, 1, NULL, TINE_FOREVER), -EINVAL);
+	CHECK_EQ(tine_pool_submit(pool, &task, &in, 0, TINE_FOREVER), -EINVAL);
+	memset(name, 'x', sizeof(name) - 1);
+	task.name = name;
+	CHECK_EQ(tine_pool_map(pool, &task, &in, &out, 1, NULL, TINE_FOREVER),
+		 -ENAMETOOLONG);
+	task = twice_task;
+	task.in_size = ((size_t)64 << 20) + 1;
+	CHECK_EQ(tine_pool_map(pool, &task, &in, &out, 1, NULL, TINE_FOREVER), -EMSGSIZE);
+	tine_pool_free(pool);
+	server_stop(&server);
+}
