@@ -41,6 +41,9 @@ PyMODINIT_FUNC PyInit__core(void)
 {
 	static int (*const parts[])(PyObject *) = {
 		add_family,
+		add_pool,
+		add_cache,
+		add_rng,
 	};
 	PyObject *module = PyModule_Create(&definition);
 

@@ -1,1 +1,19 @@
 """multiprocessing and joblib over tine: faster, and whole when processes are killed."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_homes = {
+    "WorkerDied": "tine._engine",
+    "ProcessPoolExecutor": "tine.futures",
+    "cached": "tine.cache",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What is seldom used is imported when it is used first."""
+    if name not in _homes:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_homes[name]), name)

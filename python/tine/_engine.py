@@ -1,0 +1,421 @@
+"""Tasks, their workers and their results: what Pool and ProcessPoolExecutor share.
+
+A task is (receiver, index, function, args, kwds). Its outcome, (True, value) or
+(False, exception), goes to receiver._set(index, outcome) once, in the thread of the
+engine or in the one that could not pickle the task. A receiver whose _ended is true wants
+no more outcomes.
+
+One thread waits for results. Whoever adds a task submits what the workers have room for;
+the rest waits in a backlog, and each result makes room for more. The room is full only
+while submitted tasks have not begun, so that a later result always comes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import itertools
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from copyreg import dispatch_table as _public_reducers
+from multiprocessing import process, util
+from multiprocessing.pool import ExceptionWithTraceback, MaybeEncodingError
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+from tine import _core
+
+Task = tuple[Any, int, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+Outcome = tuple[bool, Any]
+
+_CRASH, _LIMIT = 5001, 5004
+_LIMITS = {1: "time", 2: "memory"}
+_ROOM = bytes(8)  # of the tag
+_own_reducers = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
+_reducers: dict[type, Any] = {}
+_counted = 0
+
+
+class WorkerDied(RuntimeError):
+    """A worker died in a task. The task fails, and the pool goes on.
+
+    task: the index of the task in its map, of the first one of a chunk, else 0
+    pid: of the worker; 0 if it is not known
+    signal: that ended it, or 0
+    exitcode: if it has exited, else None
+    limit: "time" or "memory", if it was ended for that, else None
+    """
+
+    def __init__(self, message: str, task: int = 0, pid: int = 0, signal: int = 0,
+                 exitcode: int | None = None, limit: str | None = None) -> None:
+        super().__init__(message)
+        self.task, self.pid, self.signal = task, pid, signal
+        self.exitcode, self.limit = exitcode, limit
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.args[0], self.task, self.pid, self.signal,
+                             self.exitcode, self.limit))
+
+
+def dump(value: object, room: bytes = b"") -> memoryview:
+    """Pickles with what is registered for processes, behind some room."""
+    global _counted
+    count = len(_own_reducers) + len(_public_reducers)
+    if count != _counted:
+        _reducers.update(_public_reducers)
+        _reducers.update(_own_reducers)
+        _counted = count
+    out = io.BytesIO()
+    out.write(room)
+    pickler = pickle.Pickler(out, 5)
+    pickler.dispatch_table = _reducers
+    pickler.dump(value)
+    return out.getbuffer()
+
+
+# ---- in a worker ----------------------------------------------------------------------
+
+
+class _WorkerProcess(process.BaseProcess):
+    """What current_process() is in a worker."""
+
+
+class Hooks:
+    """What a worker calls. It is a fork, and nothing of this is pickled."""
+
+    def __init__(self, initializer: Callable[..., Any] | None, initargs: Iterable[Any],
+                 wrap: bool = True) -> None:
+        self.initializer, self.initargs = initializer, tuple(initargs)
+        self.failure: Exception | None = None
+        self.owner = os.getpid()
+
+    def begin(self) -> None:
+        """As BaseProcess._bootstrap() in a child of fork()."""
+        parent: Any = process.current_process()
+        process._process_counter = itertools.count(  # type: ignore[attr-defined]
+            _core.worker_index() + 1)
+        process._children = set()  # type: ignore[attr-defined]
+        child: Any = _WorkerProcess(daemon=True)
+        child._name = f"ForkPoolWorker-{_core.worker_index() + 1}"
+        child._parent_pid, child._parent_name = self.owner, parent.name
+        process._current_process = child  # type: ignore[attr-defined]
+        try:
+            sentinel = os.pidfd_open(self.owner)
+        except OSError:
+            sentinel = None
+        process._parent_process = process._ParentProcess(  # type: ignore[attr-defined]
+            parent.name, self.owner, sentinel)
+        util._close_stdin()  # type: ignore[attr-defined]
+        util._finalizer_registry.clear()  # type: ignore[attr-defined]
+        util._run_after_forkers()  # type: ignore[attr-defined]
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def initialize(self) -> None:
+        """Before the first task, or at the end of a worker that has had none.
+
+        Not as the worker begins: Pool() would wait for it, and it may wait for what the
+        program does next.
+        """
+        initializer, self.initializer = self.initializer, None
+        if initializer is not None:
+            try:
+                initializer(*self.initargs)
+            except Exception as error:
+                self.failure = error
+                raise
+        else:
+            raise self.failure  # type: ignore[misc]
+
+    def run(self, blob: memoryview) -> memoryview:
+        try:
+            if self.initializer is not None or self.failure is not None:
+                self.initialize()
+            func, args, kwds = pickle.loads(blob)
+            outcome = (True, func(*args, **kwds))
+        except Exception as error:
+            outcome = (False, ExceptionWithTraceback(error, error.__traceback__))
+        except BaseException as error:
+            self.leave(error)
+        try:
+            answer = dump(outcome)
+        except Exception as error:
+            answer = dump((False, MaybeEncodingError(error, outcome[1])))
+        flush()
+        return answer
+
+    def end(self) -> None:
+        """In a worker that ends in order."""
+        try:
+            if self.initializer is not None:
+                self.initialize()
+            threading._shutdown()  # type: ignore[attr-defined]
+        except Exception:
+            traceback.print_exc()
+        finally:
+            util._exit_function()  # type: ignore[attr-defined]
+            flush()
+
+    def leave(self, error: BaseException) -> None:
+        """SystemExit and the like end the worker, as they end a process."""
+        code: Any = 1
+        if isinstance(error, SystemExit):
+            code = error.code if error.code is not None else 0
+            if not isinstance(code, int):
+                print(code, file=sys.stderr)
+                code = 1
+        else:
+            traceback.print_exception(error)
+        try:
+            self.end()
+        finally:
+            os._exit(code & 0xFF)
+
+
+def flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, ValueError, OSError):
+            pass
+
+
+# ---- in the owner ---------------------------------------------------------------------
+
+
+def explain(receiver: Any, index: int, failure: tuple[int, int, int, int, int]
+            ) -> BaseException:
+    """The exception of a task that has not answered."""
+    status, code, number, limit, pid = failure
+    if status == -errno.ECANCELED:
+        return cancelled()
+    if status == -errno.ENOMEM:
+        return MemoryError("no memory for the result of a task")
+    if status not in (-_CRASH, -_LIMIT):
+        return OSError(-status, os.strerror(-status))
+    name = f"worker {pid}" if pid else "a worker"
+    if status == -_LIMIT and limit == 1:
+        what = f"{name} was killed after the time limit of a task"
+    elif status == -_LIMIT:
+        what = f"{name} was ended for want of memory"
+    elif number:
+        what = f"{name} was killed by signal {number} ({_name_of(number)})"
+    else:
+        what = f"{name} exited with code {code}"
+    first, last = receiver._tasks_of(index)
+    where = f"task {first}" if first == last else f"one of the tasks {first} to {last}"
+    return receiver._died(f"{what} in {where}", first, pid, number,
+                          None if number else code, _LIMITS.get(limit))
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def cancelled() -> BaseException:
+    from concurrent.futures import CancelledError
+    return CancelledError("the task was cancelled")
+
+
+class Engine:
+    def __init__(self, workers: int, hooks: Hooks, max_tasks: int | None = None,
+                 timeout: float | None = None, retries: int = 0, memory: int = 0) -> None:
+        limit = _milliseconds(timeout)
+        util._flush_std_streams()  # type: ignore[attr-defined]
+        with _quiet_logs():
+            self.core = _core.Pool(workers, hooks.begin, hooks.run, hooks.end,
+                                   max_tasks or 0, memory or 0, limit, retries)
+        self.lock = threading.RLock()
+        self.tags = itertools.count(1)
+        self.running: dict[int, list[Any]] = {}  # tag: receiver, index, number of the job
+        self.backlog: deque[Iterator[Task]] = deque()
+        self.held: tuple[int, memoryview] | None = None  # pickled, and no room for it
+        self.feeders = 0
+        self.closing = self.ended = False
+        self.thread = threading.Thread(target=self._serve, name="tine-pool", daemon=True)
+        self.thread.start()
+
+    def add(self, tasks: Iterable[Task]) -> None:
+        with self.lock:
+            self.backlog.append(iter(tasks))
+        self.pump()
+
+    def feed(self, receiver: Any, tasks: Iterator[tuple[Any, ...]]) -> None:
+        """Takes tasks from an iterator of the program's as workers become free."""
+        with self.lock:
+            self.feeders += 1
+        threading.Thread(target=self._feed, args=(receiver, tasks), name="tine-feeder",
+                         daemon=True).start()
+
+    def close(self) -> None:
+        self.closing = True
+        self.pump()
+
+    def terminate(self) -> None:
+        with self.lock:
+            self.closing = self.ended = True
+            self.backlog.clear()
+            self.held = None
+            self.core.close()
+            for entry in list(self.running.values()):
+                self._cancel(entry)
+        if threading.current_thread() is not self.thread:
+            self.thread.join()
+
+    def cancel(self, receiver: Any) -> None:
+        """For a receiver that has ended: its tasks that run are killed."""
+        with self.lock:
+            for entry in list(self.running.values()):
+                if entry[0] is receiver:
+                    self._cancel(entry)
+
+    def _cancel(self, entry: list[Any]) -> None:
+        if entry[2]:
+            try:
+                self.core.cancel(entry[2])
+            except ValueError:
+                pass  # it has ended meanwhile
+
+    def pump(self) -> None:
+        failed: list[tuple[Any, int, BaseException]] = []
+        with self.lock:
+            while (self.held or self.backlog) and self._submit_next(failed):
+                pass
+            if self.closing and not (self.held or self.backlog or self.feeders):
+                self.core.close()
+        for receiver, index, error in failed:
+            self._give(receiver, index, (False, error))
+
+    def _submit_next(self, failed: list[tuple[Any, int, BaseException]]) -> bool:
+        if self.held is None:
+            tasks = self.backlog[0]
+            task = next(tasks, None)
+            if task is None:
+                if self.backlog and self.backlog[0] is tasks:
+                    self.backlog.popleft()
+                return True
+            if task[0]._ended:
+                return True
+            try:
+                self.held = self._pickle(task)
+            except Exception as error:
+                failed.append((task[0], task[1], error))
+                return True
+        held, self.held = self.held, None
+        entry = self.running[held[0]]
+        if entry[0]._ended:
+            del self.running[held[0]]
+            return True
+        try:
+            entry[2] = self.core.submit(held[0], held[1], False)
+        except (OSError, ValueError) as error:
+            del self.running[held[0]]
+            failed.append((entry[0], entry[1], error))
+            return True
+        if not entry[2]:
+            self.held = held
+        return self.held is None
+
+    def _pickle(self, task: Task) -> tuple[int, memoryview]:
+        blob = dump(task[2:], _ROOM)
+        tag = next(self.tags)
+        self.running[tag] = [task[0], task[1], 0]
+        return tag, blob
+
+    def _feed(self, receiver: Any, tasks: Iterator[tuple[Any, ...]]) -> None:
+        index = -1
+        try:
+            for index, task in enumerate(tasks):
+                if receiver._ended or self.ended:
+                    break
+                tag = 0
+                try:
+                    tag, blob = self._pickle((receiver, index, *task))  # type: ignore
+                    entry = self.running[tag]
+                    entry[2] = self.core.submit(tag, blob, True)
+                    if receiver._ended or self.ended:
+                        self._cancel(entry)  # it waited for room meanwhile
+                except Exception as error:
+                    self.running.pop(tag, None)
+                    self._give(receiver, index, (False, error))
+        except Exception as error:
+            index += 1
+            self._give(receiver, index, (False, error))
+        finally:
+            receiver._set_length(index + 1)
+            with self.lock:
+                self.feeders -= 1
+            self.pump()
+
+    def _serve(self) -> None:
+        error: BaseException = cancelled()
+        try:
+            while self._take():
+                pass
+        except OSError as died:
+            error = WorkerDied(f"no worker can be started: {died.strerror}")
+        finally:
+            with self.lock:
+                self.closing = self.ended = True
+            self.core.end()
+            for entry in list(self.running.values()):
+                entry[0]._fail(error)
+            self.running.clear()
+
+    def _take(self) -> bool:
+        results = self.core.take()
+        if not results:
+            return False
+        self.pump()
+        for tag, outcome, failure in results:
+            receiver, index, _ = self.running.pop(tag)
+            if failure is not None:
+                outcome = (False, explain(receiver, index, failure))
+            elif type(outcome) is not tuple:
+                outcome = (False, outcome)
+            self._give(receiver, index, outcome)
+        return True
+
+    def _give(self, receiver: Any, index: int, outcome: Outcome) -> None:
+        """A callback that raises must not end the thread that all results come by."""
+        try:
+            receiver._set(index, outcome)
+        except Exception:
+            threading.excepthook(threading.ExceptHookArgs(
+                (*sys.exc_info(), threading.current_thread())))
+
+
+@contextlib.contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """No thread is in a handler of logging while we fork: its file has a lock of its own.
+
+    One that is longer in its handler than a second is not waited for.
+    """
+    held = []
+    try:
+        for reference in list(getattr(sys.modules.get("logging"), "_handlerList", ())):
+            handler = reference()
+            lock = getattr(handler, "lock", None)
+            if lock is not None and lock.acquire(timeout=1):
+                held.append(lock)
+        yield
+    finally:
+        for lock in held:
+            lock.release()
+
+
+def _milliseconds(timeout: float | None) -> int:
+    if timeout is None:
+        return 0
+    if not timeout > 0:
+        raise ValueError("timeout must be a positive number of seconds or None")
+    return max(1, min(round(timeout * 1000), 1 << 62))
