@@ -812,8 +812,11 @@ static int await_chunk(tine_pool *pool, struct chunk_done *done, int64_t deadlin
 			lend_chunk(pool, ticket, done);
 			return 1;
 		}
+		/* Who polls would poll in vain beside a nursery that is dead. */
 		if (!pool_has_tickets(pool))
-			return 0;
+			return atomic_load(&pool->bell.poll) < 0
+				       ? 0
+				       : pool_mind_nursery(pool, &died);
 		free_hands(pool);
 		err = await_ticket(pool, some_finished, seen, deadline, &died);
 		take_hands(pool);
