@@ -25,6 +25,7 @@ help:
 	@echo 'make valgrind the tests under valgrind'
 	@echo 'make install  [PREFIX=/usr/local] [DESTDIR=]'
 	@echo 'make uninstall, with the same PREFIX and DESTDIR, takes that away again'
+	@echo 'make deb      Debian packages, in build-deb'
 	@echo 'All install what they need from Debian, if it is missing, and say what; with'
 	@echo 'NO_INSTALL=1 they only say it.'
 
@@ -125,6 +126,12 @@ uninstall: build-install/build.ninja
 		DESTDIR=$$stage $(MESON) install -C build-install --no-rebuild --quiet && \
 		cd "$$stage" && find . ! -type d | sed 's|^\.||' | \
 		while read -r file; do rm -f "$(DESTDIR)$$file"; done
+
+.PHONY: deb
+deb:
+	@tools/deps deb
+	@tools/deb build-deb
+	@ls build-deb/*.deb
 
 clean:
 	rm -rf build build-*
