@@ -22,6 +22,10 @@ PyObject *raise_error(int err);
 int add_type(PyObject *module, PyType_Spec *spec, const char *name);
 
 int add_family(PyObject *module);
+int add_handle(PyObject *module);
+int add_message(PyObject *module);
+int add_queue(PyObject *module);
+int add_sync(PyObject *module);
 int add_pool(PyObject *module);
 int add_cache(PyObject *module);
 int add_rng(PyObject *module);

@@ -37,13 +37,13 @@ static PyModuleDef definition = {
 	.m_size = -1,
 };
 
+PyMODINIT_FUNC PyInit__core(void);
+
 PyMODINIT_FUNC PyInit__core(void)
 {
 	static int (*const parts[])(PyObject *) = {
-		add_family,
-		add_pool,
-		add_cache,
-		add_rng,
+		add_family, add_handle, add_message, add_queue,
+		add_sync,   add_pool,	add_cache,   add_rng,
 	};
 	PyObject *module = PyModule_Create(&definition);
 

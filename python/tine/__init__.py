@@ -6,6 +6,8 @@ import importlib
 from typing import Any
 
 _homes = {
+    "patch": "tine._patch",
+    "unpatch": "tine._patch",
     "WorkerDied": "tine._engine",
     "ProcessPoolExecutor": "tine.futures",
     "cached": "tine.cache",

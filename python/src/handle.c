@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: MIT */
+/* See handle.h. */
+#include "handle.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#define FORKS	 64
+#define SLICE_MS 1000 /* a signal just before a sleep may remain unnoticed so long */
+#define PATIENCE 1000 /* milliseconds, for a lock that a stopped process may have */
+#define ESTATES	 63
+
+/* ---- estates ----------------------------------------------------------------------- */
+
+struct estate {
+	struct list *list;
+	void *thing;
+	enum estate_kind kind; /* 0: free */
+	char name[TINE_FAMILY_NAME];
+};
+
+struct page {
+	struct page *next;
+	struct estate estates[ESTATES];
+};
+
+/* In the family's memory, for this process and those that it forks. Never freed. */
+static struct list {
+	tine_lock lock;
+	struct page *first;
+	unsigned used, look_at; /* the number in use at which to look for orphans */
+} * list;
+
+static bool lock_list(struct list *at)
+{
+	int err = tine_lock_acquire(&at->lock, tine_after(PATIENCE));
+
+	return err == 0 || err == -EOWNERDEAD;
+}
+
+static bool is_gone(const char *name)
+{
+	void *mem;
+
+	return tine_family_find(&mem, name) == -ENOENT;
+}
+
+/* With the lock. */
+static struct estate take_estate(struct estate *estate)
+{
+	struct estate taken = *estate;
+
+	estate->kind = 0;
+	estate->thing = NULL;
+	taken.list->used--;
+	return taken;
+}
+
+static void free_thing(const struct estate *taken)
+{
+	if (taken->kind == ESTATE_QUEUE)
+		tine_queue_free(taken->thing);
+	else
+		tine_shared_free(taken->thing);
+}
+
+/* After a drop that may have been the last. */
+static void settle(struct estate *estate, const char *name)
+{
+	struct estate taken = { 0 };
+	struct list *at;
+
+	if (!estate || !is_gone(name))
+		return;
+	at = estate->list;
+	if (!lock_list(at))
+		return;
+	if (estate->kind && strcmp(estate->name, name) == 0)
+		taken = take_estate(estate);
+	tine_lock_release(&at->lock);
+	if (taken.thing)
+		free_thing(&taken);
+}
+
+/* With the lock: those whose last keeper died. */
+static void look_for_orphans(void)
+{
+	for (struct page *page = list->first; page; page = page->next)
+		for (int i = 0; i < ESTATES; i++)
+			if (page->estates[i].kind && is_gone(page->estates[i].name)) {
+				struct estate taken = take_estate(&page->estates[i]);
+
+				free_thing(&taken);
+			}
+	list->look_at = 2 * list->used + ESTATES;
+}
+
+static struct estate *free_estate(void)
+{
+	struct page *page;
+
+	for (page = list->first; page; page = page->next)
+		for (int i = 0; i < ESTATES; i++)
+			if (!page->estates[i].kind)
+				return &page->estates[i];
+	page = tine_shared_new(1, sizeof(*page));
+	if (!page)
+		return NULL;
+	page->next = list->first;
+	list->first = page;
+	return &page->estates[0];
+}
+
+int estate_new(struct handle *handle, enum estate_kind kind, void *thing)
+{
+	struct estate *estate;
+
+	if (!list && !(list = tine_shared_new(1, sizeof(*list))))
+		return -ENOMEM;
+	if (!lock_list(list))
+		return -ETIMEDOUT;
+	if (list->used >= list->look_at)
+		look_for_orphans();
+	estate = free_estate();
+	if (estate) {
+		estate->list = list;
+		estate->thing = thing;
+		memcpy(estate->name, handle->name, sizeof(estate->name));
+		estate->kind = kind;
+		list->used++;
+	}
+	tine_lock_release(&list->lock);
+	handle->estate = estate;
+	return estate ? 0 : -ENOMEM;
+}
+
+void *estate_swap(struct estate *estate, void *thing)
+{
+	void *old = estate->thing;
+
+	estate->thing = thing;
+	return old;
+}
+
+void *estate_thing(const struct estate *estate)
+{
+	return estate->thing;
+}
+
+/* ---- handles, and forks ------------------------------------------------------------ */
+
+static struct handle *handles;
+/* What was dropped while a child that was forked before might still keep it. */
+static struct grave {
+	struct grave *next;
+	void *mem;
+	struct estate *estate;
+	char name[TINE_FAMILY_NAME];
+} * graves;
+
+/* Of this process and of its parent: the forks whose child has kept its handles. */
+static _Atomic uint64_t *kept, *kept_of_parent;
+static uint64_t forks;
+
+uint64_t handle_forks(void)
+{
+	return forks;
+}
+
+static bool all_kept(void)
+{
+	if (!kept)
+		return true;
+	for (uint64_t n = forks; n > 0 && n + FORKS > forks; n--)
+		if (atomic_load(&kept[n % FORKS]) != n)
+			return false;
+	return true;
+}
+
+static void drop(void *mem, struct estate *estate, const char *name)
+{
+	if (tine_shared_drop(mem) == 0)
+		settle(estate, name);
+}
+
+static void drop_graves(void)
+{
+	while (graves && all_kept()) {
+		struct grave *grave = graves;
+
+		graves = grave->next;
+		drop(grave->mem, grave->estate, grave->name);
+		PyMem_Free(grave);
+	}
+}
+
+static void link_handle(struct handle *handle)
+{
+	handle->next = handles;
+	handle->link = &handles;
+	if (handles)
+		handles->link = &handle->next;
+	handles = handle;
+}
+
+static struct handle *alloc_handle(PyTypeObject *type)
+{
+	return (struct handle *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+}
+
+struct handle *handle_new(PyTypeObject *type, size_t size)
+{
+	struct handle *handle = alloc_handle(type);
+	void *mem;
+	int err;
+
+	if (!handle)
+		return NULL;
+	drop_graves();
+	mem = tine_shared_new(1, size);
+	err = mem ? tine_shared_keep(mem) : -ENOMEM;
+	if (err == 0) {
+		handle->mem = mem;
+		err = tine_family_name(handle->name, mem);
+		link_handle(handle);
+	} else {
+		tine_shared_free(mem);
+	}
+	if (err == 0)
+		return handle;
+	Py_DECREF(handle);
+	raise_error(err);
+	return NULL;
+}
+
+/* Keeps what has this name. It may be freed meanwhile, and its memory be another's. */
+static int keep_named(void **mem, const char *name)
+{
+	int err = tine_family_find(mem, name);
+	void *again;
+
+	if (err == 0)
+		err = tine_shared_keep(*mem);
+	if (err == 0 && (err = tine_family_find(&again, name)) != 0)
+		tine_shared_drop(*mem);
+	return err == -EINVAL ? -ENOENT : err;
+}
+
+struct handle *handle_attach(PyTypeObject *type, PyObject *name)
+{
+	Py_ssize_t len;
+	const char *text = PyUnicode_AsUTF8AndSize(name, &len);
+	struct handle *handle;
+	void *mem;
+	int err;
+
+	if (!text)
+		return NULL;
+	err = (size_t)len < TINE_FAMILY_NAME ? keep_named(&mem, text) : -EINVAL;
+	if (err == -EXDEV)
+		PyErr_SetString(PyExc_RuntimeError,
+				"the object belongs to another family of processes");
+	else if (err == -ENOENT)
+		PyErr_SetString(PyExc_RuntimeError,
+				"the object is gone: no process has kept it");
+	else if (err)
+		raise_error(err);
+	if (err)
+		return NULL;
+	handle = alloc_handle(type);
+	if (!handle) {
+		tine_shared_drop(mem);
+		return NULL;
+	}
+	handle->mem = mem;
+	memcpy(handle->name, text, (size_t)len + 1);
+	link_handle(handle);
+	return handle;
+}
+
+void handle_dealloc(PyObject *self)
+{
+	struct handle *handle = (struct handle *)self;
+	PyTypeObject *type = Py_TYPE(self);
+	struct grave *grave;
+
+	if (handle->link) {
+		*handle->link = handle->next;
+		if (handle->next)
+			handle->next->link = handle->link;
+	}
+	drop_graves();
+	if (handle->mem && all_kept()) {
+		drop(handle->mem, handle->estate, handle->name);
+	} else if (handle->mem && (grave = PyMem_Malloc(sizeof(*grave)))) {
+		grave->mem = handle->mem;
+		grave->estate = handle->estate;
+		memcpy(grave->name, handle->name, sizeof(grave->name));
+		grave->next = graves;
+		graves = grave;
+	}
+	((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+	Py_DECREF(type);
+}
+
+void *handle_mem(PyObject *self)
+{
+	struct handle *handle = (struct handle *)self;
+
+	if (!handle->mem)
+		PyErr_SetString(PyExc_RuntimeError,
+				"the object is gone: no process has kept it");
+	return handle->mem;
+}
+
+PyObject *handle_find(PyObject *type, PyObject *name)
+{
+	return (PyObject *)handle_attach((PyTypeObject *)type, name);
+}
+
+PyObject *handle_name(PyObject *self, PyObject *none)
+{
+	(void)none;
+	return handle_mem(self) ? PyUnicode_FromString(((struct handle *)self)->name)
+				: NULL;
+}
+
+static PyObject *before_fork(PyObject *module, PyObject *none)
+{
+	(void)module;
+	(void)none;
+	/* Who has no family yet has no handles, and is not to begin one by a fork. */
+	if (!kept && tine_family_id() != 0)
+		kept = tine_shared_new(FORKS, sizeof(*kept));
+	forks++;
+	Py_RETURN_NONE;
+}
+
+static void keep_again(struct handle *handle)
+{
+	void *mem;
+
+	handle->count = 0;
+	if (handle->mem && keep_named(&mem, handle->name) != 0)
+		handle->mem = NULL;
+}
+
+static PyObject *after_fork(PyObject *module, PyObject *none)
+{
+	(void)module;
+	(void)none;
+	for (struct handle *handle = handles; handle; handle = handle->next)
+		keep_again(handle);
+	/* These are the parent's. */
+	while (graves) {
+		struct grave *grave = graves;
+
+		graves = grave->next;
+		PyMem_Free(grave);
+	}
+	kept_of_parent = kept;
+	if (kept_of_parent)
+		atomic_store(&kept_of_parent[forks % FORKS], forks);
+	kept = NULL;
+	forks = 0;
+	tine_interruptible(true);
+	Py_RETURN_NONE;
+}
+
+/* ---- arguments, and waiting -------------------------------------------------------- */
+
+int read_deadline(PyObject *block, PyObject *timeout, int64_t *deadline)
+{
+	int blocks = block == Py_True ? 1 : PyObject_IsTrue(block);
+	double seconds;
+
+	if (blocks < 0)
+		return -1;
+	if (!blocks || timeout == Py_None) {
+		*deadline = blocks ? TINE_FOREVER : TINE_NOWAIT;
+		return 0;
+	}
+	seconds = PyFloat_AsDouble(timeout);
+	if (seconds == -1 && PyErr_Occurred())
+		return -1;
+	if (isnan(seconds)) {
+		PyErr_SetString(PyExc_ValueError, "timeout is not a number");
+		return -1;
+	}
+	if (seconds <= 0)
+		*deadline = TINE_NOWAIT;
+	else if (seconds > 1e9)
+		*deadline = TINE_FOREVER;
+	else
+		*deadline = tine_now() + (int64_t)(seconds * 1e9);
+	return 0;
+}
+
+ssize_t attempt_until(attempt_fn *attempt, void *arg, int64_t deadline)
+{
+	ssize_t result = attempt(arg, TINE_NOWAIT);
+
+	while ((result == -ETIMEDOUT || result == -EINTR) && deadline != TINE_NOWAIT) {
+		int64_t until = tine_after(SLICE_MS);
+
+		if (until > deadline)
+			until = deadline;
+		Py_BEGIN_ALLOW_THREADS
+		result = attempt(arg, until);
+		Py_END_ALLOW_THREADS
+		if (result != -ETIMEDOUT && result != -EINTR)
+			break;
+		if (PyErr_CheckSignals() != 0)
+			return -EINTR;
+		if (result == -ETIMEDOUT && until == deadline)
+			break;
+	}
+	return result == -EINTR ? -ETIMEDOUT : result;
+}
+
+static int read_word(const char *const *names, PyObject *word, PyObject *value,
+		     PyObject **out)
+{
+	for (size_t i = 0; names[i]; i++)
+		if (PyUnicode_CompareWithASCIIString(word, names[i]) == 0) {
+			out[i] = value;
+			return 0;
+		}
+	PyErr_Format(PyExc_TypeError, "unexpected argument '%U'", word);
+	return -1;
+}
+
+int read_args(const char *const *names, size_t least, PyObject *const *args, Py_ssize_t n,
+	      PyObject *words, PyObject **out)
+{
+	size_t most = 0, given = (size_t)n;
+
+	while (names[most])
+		most++;
+	if (given > most) {
+		PyErr_Format(PyExc_TypeError, "at most %zu arguments, and not %zu", most,
+			     given);
+		return -1;
+	}
+	for (size_t i = 0; i < given; i++)
+		out[i] = args[i];
+	for (Py_ssize_t i = 0; words && i < PyTuple_Size(words); i++)
+		if (read_word(names, PyTuple_GetItem(words, i), args[n + i], out) != 0)
+			return -1;
+	for (size_t i = 0; i < least; i++)
+		if (!out[i]) {
+			PyErr_Format(PyExc_TypeError, "there is no '%s'", names[i]);
+			return -1;
+		}
+	return 0;
+}
+
+/* ---- memory for a program's own values --------------------------------------------- */
+
+struct block {
+	struct handle handle;
+	Py_ssize_t len;
+};
+
+static PyObject *new_block(PyTypeObject *type, PyObject *args, PyObject *words)
+{
+	Py_ssize_t size;
+
+	if (words || !PyArg_ParseTuple(args, "n", &size))
+		return NULL;
+	if (size < 0) {
+		PyErr_SetString(PyExc_ValueError, "a negative size");
+		return NULL;
+	}
+	return (PyObject *)handle_new(type, size ? (size_t)size : 1);
+}
+
+static int get_buffer(PyObject *self, Py_buffer *view, int flags)
+{
+	void *mem = handle_mem(self);
+
+	if (!mem)
+		return -1;
+	return PyBuffer_FillInfo(view, self, mem, ((struct block *)self)->len, 0, flags);
+}
+
+/* The length is the caller's to remember, as it pickles that beside the name. */
+static PyObject *view_block(PyObject *self, PyObject *size)
+{
+	Py_ssize_t len = PyLong_AsSsize_t(size);
+
+	if (len == -1 && PyErr_Occurred())
+		return NULL;
+	((struct block *)self)->len = len;
+	return PyMemoryView_FromObject(self);
+}
+
+static PyMethodDef block_methods[] = {
+	HANDLE_METHODS,
+	{ "view", view_block, METH_O, "view(size): its bytes" },
+	{ 0 },
+};
+
+static PyType_Slot block_slots[] = {
+	{ Py_tp_new, new_block },
+	{ Py_tp_dealloc, handle_dealloc },
+	{ Py_bf_getbuffer, get_buffer },
+	{ Py_tp_methods, block_methods },
+	{ Py_tp_doc, "Block(size): zeroed memory of the family" },
+	{ 0, NULL },
+};
+
+static PyType_Spec block_spec = {
+	.name = "tine._core.Block",
+	.basicsize = sizeof(struct block),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+	.slots = block_slots,
+};
+
+static PyMethodDef hooks[] = {
+	{ "before_fork", before_fork, METH_NOARGS, "" },
+	{ "after_fork", after_fork, METH_NOARGS, "" },
+	{ 0 },
+};
+
+int add_handle(PyObject *module)
+{
+	static const char *const names[] = { "before", "after_in_child" };
+	PyObject *os = PyImport_ImportModule("os"), *words = PyDict_New();
+	PyObject *none = PyTuple_New(0), *reg = NULL, *done = NULL;
+
+	if (os && words && none &&
+	    (reg = PyObject_GetAttrString(os, "register_at_fork"))) {
+		int err = 0;
+
+		for (int i = 0; i < 2 && err == 0; i++) {
+			PyObject *hook = PyCFunction_New(&hooks[i], NULL);
+
+			err = hook ? PyDict_SetItemString(words, names[i], hook) : -1;
+			Py_XDECREF(hook);
+		}
+		if (err == 0)
+			done = PyObject_Call(reg, none, words);
+	}
+	Py_XDECREF(os);
+	Py_XDECREF(words);
+	Py_XDECREF(none);
+	Py_XDECREF(reg);
+	Py_XDECREF(done);
+	return done ? add_type(module, &block_spec, "Block") : -1;
+}

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: MIT
+import math
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import unittest
+
+import tine.multiprocessing as mp
+
+TIMES = 1000 if os.environ.get("TEST_SOAK") else 15
+VALUES = [0, -1, 2 ** 62, 2 ** 100, 1.5, None, True, False, b"", b"a" * 54, b"a" * 100000,
+          "", "\N{SNOWMAN}" * 30, "\udc80", [1, {"a": (2,)}], bytearray(b"x" * 70000)]
+
+
+def echo(incoming, outgoing):
+    for value in iter(incoming.get, "end"):
+        outgoing.put(value)
+
+
+def put_for_ever(q):
+    while True:
+        q.put(b"x" * 200)
+
+
+def get_for_ever(q):
+    while True:
+        q.get()
+
+
+
+class Unpicklable:
+    def __reduce__(self):
+        raise ValueError("not this")
+
+
+class Queues(unittest.TestCase):
+    def test_values_by_each_method(self) -> None:
+        for method in ("fork", "spawn", "forkserver"):
+            context = mp.get_context(method)
+            a, b = context.Queue(), context.SimpleQueue()
+            process = context.Process(target=echo, args=(a, b))
+            process.start()
+            for value in VALUES:
+                a.put(value)
+                got = b.get()
+                self.assertEqual(got, value)
+                self.assertIs(type(got), type(value))
+            a.put("end")
+            process.join()
+            self.assertEqual(process.exitcode, 0)
+
+    def test_array_of_many_bytes(self) -> None:
+        try:
+            import numpy
+        except ImportError:
+            self.skipTest("no numpy")
+        q = mp.Queue()
+        for size in 10, 10 ** 6:
+            q.put([numpy.arange(size), "beside"])
+            array, text = q.get()
+            self.assertTrue(array.flags.writeable)
+            array[0] = 7
+            self.assertEqual((array[0], array[-1], text), (7, size - 1, "beside"))
+            del q
+            self.assertEqual(array[-1], size - 1)
+            q = mp.Queue()
+
+    def test_maximum(self) -> None:
+        q = mp.Queue(2)
+        q.put(1)
+        self.assertFalse(q.full())
+        q.put(2)
+        self.assertTrue(q.full())
+        for timeout in 0, 0.01, -1:
+            self.assertRaises(queue.Full, q.put, 3, timeout=timeout)
+        self.assertRaises(queue.Full, q.put_nowait, 3)
+        self.assertEqual((q.get(), q.get()), (1, 2))
+        self.assertRaises(queue.Empty, q.get, False)
+        self.assertRaises(queue.Empty, q.get, timeout=0.01)
+
+    def test_bad_input(self) -> None:
+        self.assertRaises(TypeError, mp.Queue, "a")
+        q = mp.Queue()
+        self.assertRaises(ValueError, q.put, 1, timeout=math.nan)
+        self.assertRaises(TypeError, q.get, True, "a")
+        self.assertRaises(TypeError, q.put)
+        self.assertRaises(TypeError, q.put, 1, wrong=2)
+        self.assertEqual(q.qsize(), 0)
+
+    def test_closed(self) -> None:
+        q = mp.Queue()
+        q.put(1)
+        q.close()
+        self.assertRaisesRegex(ValueError, "is closed", q.put, 1)
+        self.assertRaisesRegex(ValueError, "is closed", q.get)
+        other = pickle.loads(pickle.dumps(q))
+        self.assertEqual(other.get(), 1)
+
+    def test_unpicklable_is_reported(self) -> None:
+        reported = []
+
+        class Reporting(mp.queues.Queue):
+            @staticmethod
+            def _on_queue_feeder_error(e, obj):
+                reported.append((type(e), type(obj)))
+        q = Reporting()
+        q.put(Unpicklable())
+        q.put(2)
+        self.assertEqual((q.get(), reported), (2, [(ValueError, Unpicklable)]))
+        self.assertRaises(ValueError, mp.SimpleQueue().put, Unpicklable())
+
+    def test_joinable(self) -> None:
+        q = mp.JoinableQueue()
+        q.put(1)
+        q.put(2)
+        joined = threading.Event()
+        thread = threading.Thread(target=lambda: (q.join(), joined.set()))
+        thread.start()
+        q.get(), q.get()
+        q.task_done()
+        self.assertFalse(joined.wait(0.05))
+        q.task_done()
+        self.assertTrue(joined.wait(10))
+        thread.join()
+        self.assertRaises(ValueError, q.task_done)
+
+    def test_a_handle_in_a_message(self) -> None:
+        outer, inner = mp.Queue(), mp.Queue()
+        outer.put((inner, mp.Event()))
+        got, event = outer.get()
+        got.put(5)
+        self.assertEqual(inner.get(), 5)
+
+    def test_another_family(self) -> None:
+        bytes_ = pickle.dumps(mp.Queue())
+        text = ("import pickle, sys; import tine.multiprocessing as mp; mp.Lock()\n"
+                "try: pickle.loads(sys.stdin.buffer.read())\n"
+                "except RuntimeError as e: print(e)")
+        for first in "", "mp = None;":
+            done = subprocess.run([sys.executable, "-c", first + text], input=bytes_,
+                                  stdout=subprocess.PIPE)
+            self.assertIn(b"another family", done.stdout)
+
+    def test_what_is_gone(self) -> None:
+        bytes_ = pickle.dumps(mp.Event())
+        for _ in range(64):  # that are on their way
+            pickle.dumps(mp.Event())
+        self.assertRaisesRegex(RuntimeError, "gone", pickle.loads, bytes_)
+
+    def test_it_goes_with_its_last_handle(self) -> None:
+        for _ in range(200):  # would be more than the memory
+            q = mp.Queue(1000)
+            q.put(bytes(10 ** 7))
+
+    def test_a_child_keeps_what_its_parent_drops(self) -> None:
+        results = mp.Queue()
+        for i in range(50):
+            q = mp.Queue()
+            q.put(i)
+            process = mp.Process(target=lambda q=q: results.put(q.get(timeout=10)))
+            process.start()
+            del q, process
+            others = [mp.Queue() for _ in range(3)]
+            del others
+        self.assertEqual(sorted(results.get(timeout=10) for _ in range(50)),
+                         list(range(50)))
+
+    def test_many(self) -> None:
+        queues = [mp.Queue() for _ in range(1000)]
+        for i, q in enumerate(queues):
+            q.put(i)
+        self.assertEqual([q.get() for q in queues], list(range(1000)))
+
+    def test_poll(self) -> None:
+        from multiprocessing.connection import wait
+        q = mp.Queue()
+        self.assertEqual(wait([q._reader], 0.01), [])
+        q.put(1)
+        self.assertEqual(len(wait([q._reader], 10)), 1)
+        self.assertEqual(q.get(), 1)
+
+
+class Deaths(unittest.TestCase):
+    def kill_some(self, target, act, times: int = TIMES) -> None:
+        """Kills, and stops, a peer in the middle of its calls; then this process acts."""
+        for i in range(times):
+            q = mp.Queue(50)
+            process = mp.Process(target=target, args=(q,))
+            process.start()
+            for _ in range(10):
+                act(q)
+            time.sleep(i % 7 / 5000)
+            if i % 3 == 0:
+                os.kill(process.pid, signal.SIGSTOP)
+                for _ in range(10):
+                    act(q)
+            process.kill()
+            process.join()
+            for _ in range(100):
+                act(q)
+
+    @staticmethod
+    def get_one(q) -> None:
+        try:
+            q.get(timeout=0.01)
+        except queue.Empty:
+            pass
+
+    @staticmethod
+    def put_one(q) -> None:
+        try:
+            q.put(b"y" * 300, timeout=0.01)
+        except queue.Full:
+            q.get(timeout=10)
+
+    def test_writer(self) -> None:
+        self.kill_some(put_for_ever, self.get_one)
+
+    def test_reader(self) -> None:
+        self.kill_some(get_for_ever, self.put_one)
+
+    def test_interrupt(self) -> None:
+        q, event, lock = mp.JoinableQueue(), mp.Event(), mp.Lock()
+        full = mp.Queue(1)
+        full.put(1)
+        q.put(1)
+        empty = mp.Queue()
+        lock.acquire()
+        condition = mp.Condition()
+        condition.acquire()
+
+        def raise_it(*_):
+            raise KeyboardInterrupt
+        before = signal.signal(signal.SIGALRM, raise_it)
+        try:
+            for wait in (empty.get, lambda: full.put(2), q.join, event.wait, lock.acquire,
+                         mp.Semaphore(0).acquire, condition.wait):
+                signal.setitimer(signal.ITIMER_REAL, 0.02)
+                self.assertRaises(KeyboardInterrupt, wait)
+        finally:
+            signal.signal(signal.SIGALRM, before)
+
+    def test_parent_killed(self) -> None:
+        text = ("import os, signal; import tine.multiprocessing as mp\n"
+                "def f(q, e):\n q.put(os.getpid()); e.wait()\n"
+                "q, e = mp.Queue(), mp.Event()\n"
+                "p = [mp.Process(target=f, args=(q, e)) for _ in range(3)]\n"
+                "[x.start() for x in p]\n"
+                "print(*[q.get() for _ in p], flush=True)\n"
+                "os.kill(os.getpid(), signal.SIGKILL)")
+        done = subprocess.run([sys.executable, "-c", text], stdout=subprocess.PIPE)
+        pids = [int(word) for word in done.stdout.split()]
+        self.assertEqual(len(pids), 3)
+        deadline = time.monotonic() + 10
+        while any(os.path.exists(f"/proc/{pid}") for pid in pids):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+
+    def test_exit_with_everything_open_is_silent(self) -> None:
+        text = ("import threading; import tine.multiprocessing as mp\n"
+                "q, c, b = mp.Queue(), mp.Condition(), mp.Barrier(3)\n"
+                "threading.Thread(target=q.get, daemon=True).start()\n"
+                "threading.Thread(target=b.wait, daemon=True).start()\n"
+                "mp.Process(target=q.get, daemon=True).start()\n"
+                "m = mp.Manager(); d = m.dict(); c.acquire(); q.put(1)\n"
+                "v = mp.Value('i', 1); a = mp.Array('d', 5)")
+        done = subprocess.run([sys.executable, "-c", text], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
+        self.assertEqual((done.returncode, done.stdout), (0, b""))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,125 @@
+"""Who shares memory with this process, and how a handle becomes bytes."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import errno
+import io
+import os
+import pickle
+import sys
+from collections.abc import Iterator
+from copyreg import dispatch_table as _public_reducers
+from multiprocessing import context as _context
+from multiprocessing.reduction import DupFd, ForkingPickler
+from typing import Any
+
+from tine import _core
+
+# Whether multiprocessing itself is over tine: see tine._patch.
+patched = False
+
+_own_reducers = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
+_reducers: dict[type, Any] = {}
+_counted = -1
+
+
+def dump(value: object) -> tuple[memoryview, list[pickle.PickleBuffer] | None]:
+    """Pickles with what is registered for processes; buffers of arrays stay beside."""
+    global _counted
+    count = len(_own_reducers) + len(_public_reducers)
+    if count != _counted:
+        _reducers.update(_public_reducers)
+        _reducers.update(_own_reducers)
+        _counted = count
+    file, buffers = io.BytesIO(), []
+    pickler = pickle.Pickler(file, 5, buffer_callback=buffers.append)
+    pickler.dispatch_table = _reducers
+    pickler.dump(value)
+    return file.getbuffer(), buffers or None
+
+
+def token() -> Any:
+    """A descriptor of the family for the process that is being spawned, the first time."""
+    popen = _context.get_spawning_popen()
+    if popen is None or getattr(popen, "_tine_passed", False):
+        return None
+    popen._tine_passed = True
+    return DupFd(_core.family_fd())
+
+
+def join(passed: Any) -> None:
+    """Before this process uses the family's memory; else what it attaches will raise."""
+    if passed is None:
+        return
+    fd = passed.detach()
+    try:
+        _core.join(fd)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+    finally:
+        os.close(fd)
+
+
+def attach(kind: Any, name: str, passed: Any, state: dict[str, Any] | None) -> Any:
+    join(passed)
+    made = kind.attach(name)
+    if state:
+        made.__dict__.update(state)
+    return made
+
+
+# Handles that are on their way: the sender may drop its own before the other has one.
+_sent: collections.deque[Any] = collections.deque(maxlen=64)
+
+
+class Handle:
+    """Pickles at any time, for processes of the same family. Beside a class of _core."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        name = self.name()  # type: ignore[attr-defined]
+        if _context.get_spawning_popen() is None:
+            _sent.append(self)
+        return attach, (type(self), name, token(), self.__dict__)
+
+
+class _FamilyName(str):
+    """The name of a process, which is the first that a spawned process unpickles."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _join_by_name, (str(self), token(), patched)
+
+
+def _join_by_name(name: str, passed: Any, patch: bool) -> str:
+    join(passed)
+    if patch:
+        from tine._patch import patch as patch_all
+        patch_all()
+    return name
+
+
+@contextlib.contextmanager
+def passing(process: Any) -> Iterator[None]:
+    """The process that is spawned within is of the family, also if it gets no handle."""
+    _core.begin()
+    name = process._name
+    process._name = _FamilyName(name)
+    try:
+        yield
+    finally:
+        process._name = name
+
+
+def tie() -> None:
+    """This process, a child, ends with its parent."""
+    with contextlib.suppress(OSError):
+        _core.tie()
+
+
+_core.set_dump(dump)
+# Children of one parent are to be of one family. But those of a fork server are of the
+# family of the process that wants them.
+if not any("multiprocessing.forkserver import main" in text for text in sys.orig_argv):
+    os.register_at_fork(before=_core.begin)

@@ -1,0 +1,120 @@
+"""Queues in the family's memory. What was put is in the queue, whatever dies."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from multiprocessing import queues as _queues
+from queue import Empty, Full  # noqa: F401
+from typing import Any
+
+from tine import _core
+from tine.multiprocessing._family import Handle
+
+__all__ = ["Queue", "SimpleQueue", "JoinableQueue"]
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_queues, name)
+
+
+class _Reader:
+    """What multiprocessing.connection.wait() and an executor want of a queue."""
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    def fileno(self) -> int:
+        return self._queue.arm()
+
+    def poll(self, timeout: float | None = 0.0) -> bool:
+        from multiprocessing.connection import wait
+        return not self._queue.empty() or bool(wait([self], timeout))
+
+    def recv(self) -> Any:
+        return _core.Queue.get(self._queue)
+
+    def close(self) -> None:
+        self._queue.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._queue._closed
+
+
+class _Writer:
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    def send(self, obj: object) -> None:
+        _core.Queue.put(self._queue, obj)
+
+    def close(self) -> None:
+        self._queue.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._queue._closed
+
+
+class Queue(Handle, _core.Queue):
+    """multiprocessing.Queue. put() copies at once, and no thread feeds a pipe."""
+
+    def __new__(cls, maxsize: int = 0, *args: Any, ctx: Any = None, **words: Any) -> Any:
+        return _core.Queue.__new__(cls, maxsize)
+
+    def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
+        self._maxsize = maxsize
+
+    def put_nowait(self, obj: object) -> None:
+        self.put(obj, False)
+
+    def get_nowait(self) -> Any:
+        return self.get(False)
+
+    def join_thread(self) -> None:
+        pass
+
+    def cancel_join_thread(self) -> None:
+        pass
+
+    @property
+    def _reader(self) -> _Reader:
+        return _Reader(self)
+
+    @property
+    def _writer(self) -> _Writer:
+        return _Writer(self)
+
+    @staticmethod
+    def _on_queue_feeder_error(e: BaseException, obj: object) -> None:
+        """For an object that put() could not pickle, as in multiprocessing."""
+        traceback.print_exception(e, file=sys.stderr)
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        import types
+        return types.GenericAlias(cls, item)
+
+
+class JoinableQueue(Queue):
+    def __new__(cls, maxsize: int = 0, *args: Any, ctx: Any = None, **words: Any) -> Any:
+        return _core.Queue.__new__(cls, maxsize, True)
+
+
+class SimpleQueue(Handle, _core.Queue):
+    def __new__(cls, *, ctx: Any = None) -> Any:
+        return _core.Queue.__new__(cls, 0, False, True)
+
+    @property
+    def _reader(self) -> _Reader:
+        return _Reader(self)
+
+    @property
+    def _writer(self) -> _Writer:
+        return _Writer(self)
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        import types
+        return types.GenericAlias(cls, item)
+
+

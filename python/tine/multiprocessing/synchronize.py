@@ -1,0 +1,181 @@
+"""Locks in the family's memory. One whose holder died is free for the next."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing import process, synchronize as _synchronize
+from typing import Any
+
+from tine import _core
+from tine.multiprocessing._family import Handle
+
+__all__ = ["Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition", "Event"]
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_synchronize, name)
+
+
+class _Base(Handle, _core.Lock):
+    """owner_died: whether an acquire() of this process found that a holder had died."""
+
+    def _owner(self) -> str:
+        if self._is_mine():
+            name = process.current_process().name
+            thread = threading.current_thread().name
+            return name if thread == "MainThread" else f"{name}|{thread}"
+        return "SomeOtherThread" if self._count() else "SomeOtherProcess"
+
+
+class Lock(_Base):
+    def __new__(cls, *, ctx: Any = None) -> Any:
+        return _core.Lock.__new__(cls, _core.MUTEX)
+
+    def __repr__(self) -> str:
+        owner = None if self.get_value() else self._owner()
+        return f"<{type(self).__name__}(owner={owner})>"
+
+
+class RLock(_Base):
+    def __new__(cls, *, ctx: Any = None) -> Any:
+        return _core.Lock.__new__(cls, _core.RECURSIVE)
+
+    def __repr__(self) -> str:
+        owner, count = "None", 0
+        if self._is_mine():
+            owner, count = self._owner(), self._count()
+        elif not self.acquire(False):
+            owner, count = self._owner(), "nonzero"
+        else:
+            self.release()
+        return f"<{type(self).__name__}({owner}, {count})>"
+
+
+class Semaphore(_Base):
+    def __new__(cls, value: int = 1, *, ctx: Any = None) -> Any:
+        return _core.Lock.__new__(cls, _core.SEMAPHORE, value)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}(value={self.get_value()})>"
+
+
+class BoundedSemaphore(Semaphore):
+    def __new__(cls, value: int = 1, *, ctx: Any = None) -> Any:
+        self = _core.Lock.__new__(cls, _core.BOUNDED, value)
+        self._maxvalue = value
+        return self
+
+    def __repr__(self) -> str:
+        return (f"<{type(self).__name__}(value={self.get_value()}, "
+                f"maxvalue={self._maxvalue})>")
+
+
+class Event(Handle, _core.Event):
+    def __new__(cls, *, ctx: Any = None) -> Any:
+        return _core.Event.__new__(cls)
+
+    def __repr__(self) -> str:
+        state = "set" if self.is_set() else "unset"
+        return f"<{type(self).__name__} at {id(self):#x} {state}>"
+
+
+class _Gate(Handle, _core.Gate):
+    pass
+
+
+class Condition:
+    """Over any lock of this module. A waiter that dies is nobody's trouble."""
+
+    def __init__(self, lock: Any = None, *, ctx: Any = None) -> None:
+        self._setup(lock or RLock(), _Gate())
+
+    def _setup(self, lock: Any, gate: _Gate) -> None:
+        self._lock, self._gate = lock, gate
+        self.acquire, self.release = lock.acquire, lock.release
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _condition, (type(self), self._lock, self._gate)
+
+    def __enter__(self) -> bool:
+        return self._lock.__enter__()
+
+    def __exit__(self, *args: Any) -> None:
+        self._lock.__exit__(*args)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}({self._lock}, {self._gate.waiting()})>"
+
+    def wait(self, timeout: float | None = None) -> bool:
+        lock = self._lock
+        assert lock._is_mine(), "must acquire() condition before using wait()"
+        count = lock._count()
+        self._gate.queue_up()
+        for _ in range(count):
+            lock.release()
+        try:
+            return self._gate.wait(timeout)
+        finally:
+            for _ in range(count):
+                lock.acquire()
+
+    def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        result = predicate()
+        while not result:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                break
+            self.wait(left)
+            result = predicate()
+        return result
+
+    def notify(self, n: int = 1) -> None:
+        assert self._lock._is_mine(), "lock is not owned"
+        self._gate.notify(n)
+
+    def notify_all(self) -> None:
+        self.notify(1 << 31)
+
+
+def _condition(kind: type[Condition], lock: Any, gate: _Gate) -> Condition:
+    made = kind.__new__(kind)
+    made._setup(lock, gate)
+    return made
+
+
+class _Block(Handle, _core.Block):
+    pass
+
+
+class Barrier(threading.Barrier):
+    """threading's own, of which the counts are in the family's memory."""
+
+    def __init__(self, parties: int, action: Callable[[], Any] | None = None,
+                 timeout: float | None = None, *, ctx: Any = None) -> None:
+        self.__setstate__((parties, action, timeout, Condition(), _Block(8)))
+        self._state = self._count = 0
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self._parties, self._action, self._timeout, self._cond, self._block
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._parties, self._action, self._timeout, self._cond, self._block = state
+        self._words = self._block.view(8).cast("i")
+
+    @property
+    def _state(self) -> int:
+        return self._words[0]
+
+    @_state.setter
+    def _state(self, value: int) -> None:
+        self._words[0] = value
+
+    @property
+    def _count(self) -> int:
+        return self._words[1]
+
+    @_count.setter
+    def _count(self, value: int) -> None:
+        self._words[1] = value
