@@ -944,11 +944,14 @@ typedef struct tine_pool_opts {
 	/* For jobs that are submitted; tine_map_opts has those of a map. */
 	tine_cache *cache; /* as in tine_map_opts */
 	int64_t job_ms;	   /* milliseconds that a job may run. 0: no limit */
-	unsigned retries;  /* tries after the first, if the worker died. 0: none */
-	bool ordered;	   /* true: in the order of submission. false: as jobs are done */
-	bool open;	   /* true: jobs may come, until tine_pool_close() */
-	uint8_t reserved8[2];
-	uint64_t reserved[3];
+	/* Milliseconds before the second try, twice as many before the third. 0: none */
+	int64_t retry_pause_ms;
+	unsigned retries; /* tries after the first, if the worker died. 0: none */
+	bool ordered;	  /* true: in the order of submission. false: as jobs are done */
+	bool open;	  /* true: jobs may come, until tine_pool_close() */
+	bool retry_failures; /* true: .retries are also for negative statuses */
+	uint8_t reserved8[1];
+	uint64_t reserved[5];
 } tine_pool_opts;
 
 /* The limit for which a job was ended. */
@@ -975,10 +978,12 @@ typedef struct tine_ending {
 } tine_ending;
 
 typedef struct tine_map_opts {
-	size_t chunk;	       /* jobs that a worker takes at a time. 0: adaptive */
-	int *status;	       /* receives the status of each of the n jobs. NULL: none */
-	int64_t job_ms;	       /* milliseconds that a job may run. 0: no limit */
-	int64_t grace_ms;      /* find: time for jobs after a hit. 0: no limit    */
+	size_t chunk;	  /* jobs that a worker takes at a time. 0: adaptive */
+	int *status;	  /* receives the status of each of the n jobs. NULL: none */
+	int64_t job_ms;	  /* milliseconds that a job may run. 0: no limit */
+	int64_t grace_ms; /* find: time for jobs after a hit. 0: no limit    */
+	/* Milliseconds before the second try, twice as many before the third. 0: none */
+	int64_t retry_pause_ms;
 	tine_failure *failure; /* receives the first failure. NULL: none */
 	/* Called in this process about every 100 ms, and once at the end. NULL: not */
 	void (*progress)(void *arg, size_t done, size_t total);
@@ -990,9 +995,10 @@ typedef struct tine_map_opts {
 	tine_cache *cache;
 	tine_ending *endings; /* receives the ending of each of the n jobs. NULL: none */
 	unsigned retries;     /* tries after the first, if the worker died. 0: none */
-	bool smallest; /* find: true: the hit of the smallest index is the answer */
-	uint8_t reserved8[3];
-	uint64_t reserved[7];
+	bool smallest;	     /* find: true: the hit of the smallest index is the answer */
+	bool retry_failures; /* true: .retries are also for negative statuses */
+	uint8_t reserved8[2];
+	uint64_t reserved[6];
 } tine_map_opts;
 
 /* A submitted job that is done. */
@@ -1036,7 +1042,7 @@ TINE_MUST int tine_pool_refresh(tine_pool *);
  * tine_pool_find(); else each worker begins with a share of its own.
  *
  * The status of a job is what it returned, or:
- *   -TINE_ECRASH  its worker died, also in each of .retries more attempts
+ *   -TINE_ECRASH  its worker died, also in each of .retries more tries
  *   -TINE_ELIMIT  it was ended for a limit. Of time: it ran for .job_ms, or still ran at
  *                 the deadline. Of memory: its worker grew beyond .memory_per_worker, or
  *                 was killed by the system for want of memory
@@ -1044,7 +1050,9 @@ TINE_MUST int tine_pool_refresh(tine_pool *);
  *   -EFAULT       its function was loaded after the workers were forked
  *
  * out[i] of these jobs is unspecified, and workers that died or were killed were
- * replaced. All other jobs ran once to the end. The call returns 0, or:
+ * replaced. All other jobs ran once to the end. With .retry_failures or .retry_pause_ms
+ * jobs are tried again when all others are done; n is at most UINT32_MAX, else -EINVAL.
+ * A job that pauses when the map ends is dropped. The call returns 0, or:
  *   < 0               the negative status with the smallest index
  *   -ETIMEDOUT        the deadline has passed
  *   -ECANCELED        the map was cancelled
@@ -1130,10 +1138,12 @@ TINE_MUST int tine_pool_submit_bytes(tine_pool *, const tine_task *, const void 
 				     size_t len, uint64_t tag, int64_t deadline);
 
 typedef struct tine_job_opts {
-	int64_t job_ms;	  /* milliseconds that the job may run. 0: as the pool's */
+	int64_t job_ms;		/* milliseconds that the job may run. 0: as the pool's */
+	int64_t retry_pause_ms; /* as that of the pool. 0: the pool's */
 	unsigned retries; /* tries after the first, if the worker died. 0: the pool's */
-	uint8_t reserved8[4];
-	uint64_t reserved[6];
+	bool retry_failures; /* true: also after a negative status. false: as the pool */
+	uint8_t reserved8[3];
+	uint64_t reserved[5];
 } tine_job_opts;
 
 /*

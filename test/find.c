@@ -380,7 +380,7 @@ TEST(bad_arguments)
 	tine_task task = TINE_TASK_IN(as_told, long),
 		  no_fn = { .name = "none", .fn = NULL, .in_size = 8 };
 	tine_map_opts grace = { .grace_ms = 1 }, job_ms = { .job_ms = -1 },
-		      less_grace = { .grace_ms = -1 }, tail = { .reserved = { [6] = 1 } };
+		      less_grace = { .grace_ms = -1 }, tail = { .reserved = { [5] = 1 } };
 	long in[2] = { 1, 1 };
 	size_t index = 9;
 

@@ -294,10 +294,13 @@ static void finish_ticket(struct courier *courier, struct trip *flight,
 	struct ticket *ticket = flight->ticket;
 	int status = wire_status(result, 0), err = 0;
 
-	if (status == -TINE_ECRASH && ticket->attempts < ticket->retries &&
-	    !atomic_load(&courier->ledger->dropped) && !atomic_load(&ticket->unwanted)) {
-		ticket->attempts++;
+	if ((status == -TINE_ECRASH ||
+	     (status < 0 && status != -TINE_ELIMIT && ticket->retry_failures)) &&
+	    ticket_has_tries(courier->ledger, ticket)) {
+		int64_t ms = pause_after(ticket->pause_ms, ticket->attempts++);
+
 		come_back(courier, flight);
+		flight->not_before = ms ? tine_after(ms) : 0;
 		return;
 	}
 	if (ticket->bytes)
@@ -552,10 +555,10 @@ static void send_flights(struct courier *courier, int64_t now)
 
 static enum wire_kind wire_kind_of(enum work work)
 {
-	return work == EACH	? WIRE_EACH
-	       : work == RANGES ? WIRE_RANGE
-	       : work == LEAVES ? WIRE_LEAVES
-				: WIRE_CALLS;
+	return work == EACH			? WIRE_EACH
+	       : work == RANGES || work == ONES ? WIRE_RANGE
+	       : work == LEAVES			? WIRE_LEAVES
+						: WIRE_CALLS;
 }
 
 static int64_t ms_until(int64_t deadline)
@@ -583,7 +586,7 @@ static const void *gather(struct trip *flight, const struct map *map)
 static int write_part(struct courier *courier, struct trip *flight)
 {
 	const struct map *map = &courier->ledger->map;
-	size_t first = map->first + flight->part;
+	size_t first = map->first + item_of(map, flight->part);
 	bool indexes = map->work != CALLS;
 
 	flight->chunk = (struct wire_chunk){
@@ -651,6 +654,9 @@ static uint32_t chunk_of(struct courier *courier)
 		n = WIRE_MOST / size;
 	if (map->work != RANGES && n > WIRE_JOBS)
 		n = WIRE_JOBS;
+	/* Indexes that do not follow each other. */
+	if (map->work != CALLS && map->items)
+		n = 1;
 	return n > 0 ? (uint32_t)n : 1;
 }
 

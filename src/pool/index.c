@@ -29,8 +29,9 @@ static int check_indexes(const struct run *run, const tine_task *task, const voi
 	if (!run->pool || !task || !ROOM_IS_ZERO(task) || is_no_deadline(run->deadline) ||
 	    (n > 0 && !arg && task->in_size))
 		return -EINVAL;
-	if (opts && (!ROOM_IS_ZERO(opts) || opts->job_ms < 0 || opts->cache ||
-		     opts->grace_ms || opts->smallest || opts->endings))
+	if (opts &&
+	    (!ROOM_IS_ZERO(opts) || opts->job_ms < 0 || opts->retry_pause_ms < 0 ||
+	     opts->cache || opts->grace_ms || opts->smallest || opts->endings))
 		return -EINVAL;
 	if (run->pool->nursery.owner != self_pid())
 		return -EPERM;
@@ -62,17 +63,15 @@ static int lay_out_indexes(struct run *run, const tine_task *task, const void *a
 	run->map.in = there;
 	run->map.status = run->status_there = status;
 	run->map.range = task->range;
-	if (opts) {
-		run->map.retries = opts->retries;
+	if (opts)
 		run->map.job_ms = opts->job_ms;
-	}
-	return 0;
+	return run_plan_tries(run);
 }
 
 static int result_of(const struct run *run, int failure)
 {
 	if (!atomic_load(&run->pool->ledger->cancelled))
-		return failure;
+		return run_failure(run, failure);
 	return run->late ? run_late_error(run) : -ECANCELED;
 }
 
@@ -81,7 +80,8 @@ static void tell_end(const struct run *run)
 	const tine_map_opts *opts = run->opts;
 
 	if (opts && opts->progress)
-		opts->progress(opts->progress_arg, run->base, run->items);
+		opts->progress(opts->progress_arg, run->items - run->total + run->base,
+			       run->items);
 	run_tell_failure(run);
 }
 
@@ -205,7 +205,8 @@ static int do_reduce(struct run *run, const tine_task *task, const void *arg, vo
 	map->work = JOINS;
 	map->fn = code_of((void (*)(void))task->join);
 	map->join = task->join;
-	map->retries = 0;
+	map->retries = run->rounds = 0;
+	map->later = false;
 	map->status = NULL;
 	if (!err && run->pool->elsewhere)
 		join_here(run, slots);
@@ -214,7 +215,7 @@ static int do_reduce(struct run *run, const tine_task *task, const void *arg, vo
 		map->out = slots;
 		err = do_level(run, (map->leaves - 1) / (map->step * FAN) + 1);
 	}
-	run->base = run->items;
+	run->base = run->total = run->items;
 	tell_end(run);
 	if (!err)
 		memcpy(out, slots, task->out_size);

@@ -234,6 +234,16 @@ void ledger_wake_all(struct ledger *ledger)
 	ledger_call(ledger);
 }
 
+/* Waits, and is not to be taken yet. */
+static bool is_paused(const struct ledger *ledger, const struct ticket *ticket)
+{
+	/* Relaxed: to see it a little later does no harm. */
+	int64_t due = atomic_load_explicit(&ticket->due, memory_order_relaxed);
+
+	return due && due > tine_now() && !atomic_load(&ticket->unwanted) &&
+	       !atomic_load(&ledger->dropped);
+}
+
 /* Whether some ticket is in one of two states. */
 static bool any_ticket(const struct ledger *ledger, enum ticket_state one,
 		       enum ticket_state other)
@@ -295,9 +305,38 @@ unsigned ledger_asleep(const struct ledger *ledger)
 	return n;
 }
 
+static bool tickets_wait(const struct ledger *ledger)
+{
+	const struct ticket *tickets = atomic_load(&ledger->tickets);
+
+	for (unsigned i = 0; tickets && i < ticket_count(ledger); i++)
+		if (ticket_state(atomic_load(&tickets[i].state)) == WAITING &&
+		    !is_paused(ledger, &tickets[i]))
+			return true;
+	return false;
+}
+
 bool ledger_has_work(const struct ledger *ledger)
 {
-	return jobs_wait(ledger) || any_ticket(ledger, WAITING, WAITING);
+	return jobs_wait(ledger) || tickets_wait(ledger);
+}
+
+int64_t ledger_due(const struct ledger *ledger, int64_t soon)
+{
+	const struct ticket *tickets = atomic_load(&ledger->tickets);
+	int64_t least = TINE_FOREVER;
+
+	for (unsigned i = 0; tickets && i < ticket_count(ledger); i++) {
+		enum ticket_state state = ticket_state(atomic_load(&tickets[i].state));
+		int64_t due = atomic_load(&tickets[i].due);
+
+		if (state == TAKEN ||
+		    (state == WAITING && !is_paused(ledger, &tickets[i])))
+			return soon;
+		if (state == WAITING && due < least)
+			least = due;
+	}
+	return least;
 }
 
 /*
@@ -457,8 +496,11 @@ static int status_of(int verdict)
 void ledger_note_death(struct ledger *ledger, uint32_t index, int status, int limit,
 		       tine_exit how)
 {
+	bool again = ledger->map.later && status == -TINE_ECRASH &&
+		     !atomic_load(&ledger->cancelled);
+
 	ledger->failure.deaths++;
-	if (ledger->failure.index != SIZE_MAX)
+	if (again || ledger->failure.index != SIZE_MAX)
 		return;
 	ledger->failure.status = status;
 	ledger->failure.limit = limit;
@@ -517,6 +559,22 @@ static void mend_chunk(struct ledger *ledger, struct ticket *ticket, int verdict
 	ticket_finish(ledger, ticket, 0);
 }
 
+bool ticket_has_tries(const struct ledger *ledger, const struct ticket *ticket)
+{
+	return ticket->attempts < ticket->retries && !atomic_load(&ticket->unwanted) &&
+	       !atomic_load(&ledger->dropped);
+}
+
+/* It was tried once more. */
+static void wait_anew(struct ticket *ticket)
+{
+	int64_t ms = pause_after(ticket->pause_ms, ticket->attempts);
+
+	atomic_store(&ticket->due, ms ? tine_after(ms) : 0);
+	ticket->attempts++;
+	atomic_store(&ticket->state, ticket_word(WAITING, 0));
+}
+
 static void mend_ticket(struct ledger *ledger, struct pool_desk *desk,
 			struct ticket *ticket, tine_exit how, bool starved)
 {
@@ -529,15 +587,15 @@ static void mend_ticket(struct ledger *ledger, struct pool_desk *desk,
 		mend_chunk(ledger, ticket, verdict, how);
 		return;
 	}
-	if (begun && (verdict != -TINE_ECRASH || ticket->attempts >= ticket->retries ||
-		      atomic_load(&ledger->dropped))) {
+	if (begun && (verdict != -TINE_ECRASH || !ticket_has_tries(ledger, ticket))) {
 		ticket->how = how;
 		ticket->limit = limit_of(verdict);
 		ticket_finish(ledger, ticket, status_of(verdict));
-		return;
+	} else if (begun) {
+		wait_anew(ticket);
+	} else {
+		atomic_store(&ticket->state, ticket_word(WAITING, 0));
 	}
-	ticket->attempts += begun;
-	atomic_store(&ticket->state, ticket_word(WAITING, 0));
 }
 
 static void mend_tickets(struct ledger *ledger, unsigned id, tine_exit how, bool starved)
@@ -629,7 +687,8 @@ static struct ticket *oldest_waiting(struct ledger *ledger)
 
 	for (unsigned i = 0; tickets && i < ticket_count(ledger); i++)
 		if (ticket_state(atomic_load(&tickets[i].state)) == WAITING &&
-		    (!oldest || tickets[i].number < oldest->number))
+		    (!oldest || tickets[i].number < oldest->number) &&
+		    !is_paused(ledger, &tickets[i]))
 			oldest = &tickets[i];
 	return oldest;
 }
@@ -702,4 +761,20 @@ void ticket_finish(struct ledger *ledger, struct ticket *ticket, int status)
 	atomic_fetch_add(&ledger->finished, 1);
 	ledger_call(ledger);
 	ledger_ring(ledger);
+}
+
+bool ticket_retry(struct ledger *ledger, struct ticket *ticket, unsigned id, int *status)
+{
+	uint64_t waits = ticket_word(WAITING, 0);
+
+	if (!ticket->retry_failures || !ticket_has_tries(ledger, ticket))
+		return false;
+	ticket_drop_answer(ledger, ticket);
+	wait_anew(ticket);
+	if (!atomic_load(&ticket->unwanted) ||
+	    !atomic_compare_exchange_strong(&ticket->state, &waits,
+					    ticket_word(TAKEN, id)))
+		return true;
+	*status = -ECANCELED;
+	return false;
 }

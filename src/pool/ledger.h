@@ -90,11 +90,17 @@
  *	EMPTY	  the caller fills it		WAITING	  any worker may take it
  *	TAKEN	  by the desk in the word	DONE	  the caller has yet to collect it
  *
- * A worker's death makes the ticket it has taken WAITING or DONE, as its attempts go. One
- * that is cancelled says so itself: the caller finishes it if it waits, the nursery ends
- * the worker that has it, as for a limit, and if that dies meanwhile, or is about to be
- * done, whoever mends or takes the ticket next finds it unwanted. One of many items is in
- * chunk.h.
+ * A worker's death makes the ticket it has taken WAITING or DONE, as its attempts go, and
+ * so does the worker itself after a failure, where those are tried again. No worker takes
+ * it before it is due; who sleeps wakes by itself then, if it has seen the ticket wait.
+ * Others are woken by the nursery when that worker dies, and at the caller's next glance
+ * when it is stopped.
+ *
+ * A ticket that is cancelled says so itself: the caller finishes it if it waits, the
+ * nursery ends the worker that has it, as for a limit, and if that dies meanwhile, or is
+ * about to be done, whoever mends or takes the ticket next finds it unwanted. A worker
+ * that has it wait again looks at that once more, for its caller may have found it taken.
+ * One of many items is in chunk.h.
  *
  * The caller deals while it holds the lock, so no theft is under way; at that time every
  * range is empty. A worker reads what the map is after it has got a job of it, and the
@@ -158,6 +164,7 @@ enum work {
 	RANGES, /* range of all that is taken up */
 	LEAVES, /* range of a leaf, of a share of n, with a slot of its own at out */
 	JOINS,	/* the slots of FAN subtrees, in the first of them */
+	ONES,	/* range of an index alone */
 };
 #define FAN 16
 
@@ -183,6 +190,7 @@ struct map {
 	bool in_order;	  /* jobs begin so */
 	bool least;	  /* the hit of the least number is wanted */
 	unsigned retries; /* status is there, and zeroed, where it is not 0 */
+	bool later;	  /* the caller has jobs that died in it tried again */
 	int64_t job_ms;
 	/* For who has them done elsewhere. */
 	const tine_task *label;
@@ -224,6 +232,9 @@ struct ticket {
 	struct chunk *chunk;	/* or NULL: one job; else fn is of all of its items */
 	const tine_task *label; /* or NULL; as in a map */
 	unsigned attempts, retries;
+	bool retry_failures;
+	int64_t pause_ms;    /* before the second try; doubles */
+	_Atomic int64_t due; /* not before then, or 0: at once; as attempts */
 	int64_t job_ms;
 	_Atomic uint32_t unwanted; /* the caller: it is cancelled, whoever has it */
 	int status, limit;
@@ -239,6 +250,8 @@ struct ledger {
 	const struct crew *crew;
 	void *errand; /* what the crew was told; behind the desks */
 	unsigned workers, jobs_per_worker, retries;
+	bool retry_failures;
+	int64_t retry_pause_ms;
 	size_t memory_per_worker;
 	int64_t job_ms;		     /* of tickets that have no limit of their own */
 	_Atomic int64_t shortest_ms; /* of all limits of tickets, or 0; the caller */
@@ -375,6 +388,12 @@ static inline void *ticket_result(const struct ticket *ticket)
 	return (char *)ticket->data.mem + ticket_out(ticket->in_size);
 }
 
+/* Milliseconds before a job is tried again that has been tried so often before. */
+static inline int64_t pause_after(int64_t first, unsigned tries)
+{
+	return tries < 63 && first <= INT64_MAX >> tries ? first << tries : INT64_MAX;
+}
+
 static inline unsigned ticket_count(const struct ledger *ledger)
 {
 	return 3 * ledger->workers;
@@ -402,6 +421,8 @@ void ledger_ring_anew(struct ledger *);
 void ledger_wake_one(struct ledger *, unsigned self);
 void ledger_wake_all(struct ledger *);
 bool ledger_has_work(const struct ledger *);
+/* Until when a worker may sleep; soon: where there are tickets that may wait any moment. */
+int64_t ledger_due(const struct ledger *, int64_t soon);
 /* Whether all jobs and tickets are done. */
 bool ledger_is_idle(const struct ledger *);
 /* With the lock held: drops what nobody has taken up of a map that is cancelled. */
@@ -464,5 +485,9 @@ struct ticket *ticket_carry(struct ledger *, unsigned id);
 /* Answers one of bytes: -ENOMEM. */
 int ticket_answer(const struct ledger *, struct ticket *, const void *out, size_t len);
 void ticket_finish(struct ledger *, struct ticket *, int status);
+/* Whether it may be tried once more. */
+bool ticket_has_tries(const struct ledger *, const struct ticket *);
+/* The desk's worker has failed in it. True: it waits again; else its status is known. */
+bool ticket_retry(struct ledger *, struct ticket *, unsigned id, int *status);
 
 #endif

@@ -28,10 +28,10 @@ static bool map_over(const struct ledger *ledger, uint32_t seen)
 	return ledger_done(ledger) >= atomic_load(&ledger->jobs);
 }
 
-static void report(const struct run *run)
+/* Of the deal that many are done. */
+static void report(const struct run *run, uint64_t dealt)
 {
-	size_t known = run->items - run->total;
-	size_t done = known + run->base + ledger_done(run->pool->ledger);
+	size_t known = run->items - run->total, done = known + run->base + dealt;
 
 	if (run->opts && run->opts->progress)
 		run->opts->progress(run->opts->progress_arg, done, run->items);
@@ -151,7 +151,7 @@ static int await_map(struct run *run)
 		mind_search(run);
 		withdraw(run->pool->ledger);
 		run->err = pool_mind_nursery(run->pool, &run->nurseries);
-		report(run);
+		report(run, ledger_done(run->pool->ledger));
 	} while (run->err == 0);
 	return run->err;
 }
@@ -228,11 +228,11 @@ static void skip_dealt(struct run *run, uint32_t n)
 	struct map *map = &run->map;
 
 	run->base += n;
-	run->map.first += n;
 	if (map->items) {
 		map->items += n;
 		return;
 	}
+	map->first += n;
 	map->in += n * map->in_size;
 	map->out += n * map->out_size;
 	if (map->status)
@@ -298,6 +298,135 @@ static int deal_all(struct run *run, int *failure)
 	return run->err;
 }
 
+/* ---- tries after the first --------------------------------------------------------- */
+
+/*
+ * A job whose worker died is tried again at once, by whoever mends (ledger.h). Failures,
+ * and both where there is a pause, are dealt anew by the caller, when all other jobs are
+ * done: so no worker waits in a pause, and none looks at a clock for it.
+ */
+int run_plan_tries(struct run *run)
+{
+	const tine_map_opts *opts = run->opts;
+
+	if (!opts || !opts->retries)
+		return 0;
+	if (!opts->retry_failures && !opts->retry_pause_ms) {
+		run->map.retries = opts->retries;
+		return 0;
+	}
+	if (run->items > UINT32_MAX)
+		return -EINVAL;
+	run->rounds = opts->retries;
+	run->map.later = true;
+	return stage_reserve(&run->pool->items, run->items * sizeof(uint32_t),
+			     run->deadline);
+}
+
+int run_failure(const struct run *run, int given)
+{
+	for (size_t i = 0; run->rounds && i < run->items; i++)
+		if (run->status_there[i] < 0)
+			return run->status_there[i];
+	return run->rounds ? 0 : given;
+}
+
+/* Jobs behind the hit that is wanted do not matter. */
+static bool has_failed(const struct run *run, size_t item)
+{
+	int status = run->status_there[item];
+
+	return status < 0 && status != -TINE_ELIMIT && item < run->found &&
+	       (run->opts->retry_failures || status == -TINE_ECRASH);
+}
+
+/* Lists those of the jobs that are to be tried again, where jobs may be listed already. */
+static size_t list_failed(const struct run *run, const struct map *dealt, size_t jobs)
+{
+	uint32_t *failed = run->pool->items.mem;
+	size_t n = 0;
+
+	if (run->late || atomic_load(&run->pool->called_off) ||
+	    (run->found != SIZE_MAX && !run->map.least))
+		return 0;
+	for (size_t i = 0; i < jobs; i++) {
+		size_t item = item_of(dealt, i);
+
+		if (has_failed(run, item))
+			failed[n++] = item;
+	}
+	return n;
+}
+
+static bool is_called_off(const struct ledger *ledger, uint32_t seen)
+{
+	(void)seen;
+	return atomic_load(&ledger->cancelled);
+}
+
+/* False: they are not to be tried again. */
+static bool pause_before(struct run *run, unsigned tries)
+{
+	int64_t end = tine_after(pause_after(run->opts->retry_pause_ms, tries));
+
+	while (!run->late && run->err == 0 && tine_now() < end) {
+		int64_t until = tine_now() + glance_of(run);
+
+		if (until > run->deadline)
+			until = run->deadline;
+		if (pool_doze(run->pool, is_called_off, 0, until < end ? until : end))
+			return false;
+		mind_deadline(run);
+		run->err = pool_mind_nursery(run->pool, &run->nurseries);
+		report(run, 0);
+	}
+	return !run->late && run->err == 0;
+}
+
+/* The jobs that are listed. */
+static void begin_round(struct run *run, const struct map *first, size_t jobs, bool last)
+{
+	struct ledger *ledger = run->pool->ledger;
+
+	run->map = *first;
+	run->map.items = run->pool->items.mem;
+	run->map.later = !last;
+	if (first->work == RANGES)
+		run->map.work = ONES;
+	run->total = jobs;
+	run->base = 0;
+	run->ended = 0;
+	for (size_t i = 0; run->map.endings && i < jobs; i++)
+		run->map.endings[run->map.items[i]] = (tine_ending){ 0 };
+	/* A search for the least hit has ended so. */
+	atomic_store(&ledger->settled, 0);
+	atomic_store(&ledger->cancelled, 0);
+	if (atomic_load(&run->pool->called_off))
+		atomic_store(&ledger->cancelled, 1);
+}
+
+static int deal_failed(struct run *run, const struct map *first, size_t jobs)
+{
+	const struct map *dealt = first;
+	struct map listed = *first;
+	int ignored = 0;
+
+	listed.items = run->pool->items.mem;
+	for (unsigned tries = 0; run->err == 0 && tries < run->rounds; tries++) {
+		jobs = list_failed(run, dealt, jobs);
+		if (jobs == 0)
+			break;
+		dealt = &listed;
+		begin_round(run, first, jobs, tries + 1 == run->rounds);
+		if (pause_before(run, tries))
+			deal_all(run, &ignored);
+		else
+			drop_rest(run);
+	}
+	run->map = *first;
+	return run->err;
+}
+
 static void forget_jobs(struct run *run)
 {
 	struct map none = { 0 };
@@ -338,8 +467,8 @@ static int check_map(const tine_pool *pool, const tine_task *task, const void *i
 	if (!pool || !task || (!task->fn && !pool->elsewhere) || !ROOM_IS_ZERO(task) ||
 	    (opts && !ROOM_IS_ZERO(opts)))
 		return -EINVAL;
-	if (opts &&
-	    (opts->job_ms < 0 || opts->grace_ms < 0 || (opts->cache && !task->name)))
+	if (opts && (opts->job_ms < 0 || opts->grace_ms < 0 || opts->retry_pause_ms < 0 ||
+		     (opts->cache && !task->name)))
 		return -EINVAL;
 	if (n > 0 && ((!in && task->in_size) || (!out && task->out_size)))
 		return -EINVAL;
@@ -460,14 +589,14 @@ static int lay_out(struct run *run, const tine_task *task, const void *in, void 
 	map->out_size = task->out_size;
 	if (opts) {
 		map->chunk = opts->chunk < MAX_JOBS ? opts->chunk : MAX_JOBS;
-		map->retries = opts->retries;
 		map->job_ms = opts->job_ms;
 		map->least = opts->smallest;
 	}
 	/* Hits are likelier soon than late. */
 	map->in_order = map->search || map->chunk == 1;
 	run->total = n;
-	return run_label(run, task);
+	err = run_plan_tries(run);
+	return err ? err : run_label(run, task);
 }
 
 void run_begin_trace(struct run *run, const tine_task *task)
@@ -483,13 +612,18 @@ void run_begin_trace(struct run *run, const tine_task *task)
 int run_work(struct run *run, int *failure)
 {
 	struct ledger *ledger = run->pool->ledger;
+	const struct map map = run->map;
+	size_t jobs = run->total;
 	int err;
 
+	atomic_store(&run->pool->called_off, false);
 	atomic_store(&ledger->cancelled, 0);
 	atomic_store(&ledger->dropped, 0);
 	atomic_store(&ledger->settled, 0);
 	atomic_store(&run->pool->mapping, true);
 	err = deal_all(run, failure);
+	if (!err && run->rounds)
+		err = deal_failed(run, &map, jobs);
 	atomic_store(&run->pool->mapping, false);
 	if (err)
 		forget_jobs(run);
@@ -539,7 +673,7 @@ static int run_map(struct run *run, const tine_task *task, const void *in, void 
 	if (run->map.cached)
 		plan_settle(&run->plan, task, run->out_there, run->status_there);
 	bring_home(run, task, out);
-	err = failure;
+	err = run_failure(run, failure);
 	if (atomic_load(&pool->ledger->cancelled))
 		err = run->late ? run_late_error(run) : -ECANCELED;
 trim:

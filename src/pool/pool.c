@@ -35,6 +35,8 @@ static int make_ledger(struct ledger **out, const struct crew *crew,
 	ledger->jobs_per_worker = opts->jobs_per_worker;
 	ledger->memory_per_worker = opts->memory_per_worker;
 	ledger->retries = opts->retries;
+	ledger->retry_failures = opts->retry_failures;
+	ledger->retry_pause_ms = opts->retry_pause_ms;
 	ledger->job_ms = opts->job_ms;
 	atomic_store(&ledger->shortest_ms, opts->job_ms);
 	ledger->init = opts->init;
@@ -83,7 +85,7 @@ int pool_new(tine_pool **out, const tine_pool_opts *opts, const struct crew *cre
 	if (!opts)
 		opts = &defaults;
 	if (!out || !ROOM_IS_ZERO(opts) || opts->workers > MAX_WORKERS ||
-	    opts->job_ms < 0 || opts->fini_ms < 0)
+	    opts->job_ms < 0 || opts->fini_ms < 0 || opts->retry_pause_ms < 0)
 		return -EINVAL;
 	pool = calloc(1, sizeof(*pool));
 	if (!pool)
@@ -155,9 +157,13 @@ int tine_pool_cancel(tine_pool *pool)
 {
 	if (!pool)
 		return -EINVAL;
-	if (atomic_load(&pool->submitted) != atomic_load(&pool->delivered))
+	if (atomic_load(&pool->submitted) != atomic_load(&pool->delivered)) {
 		atomic_store(&pool->ledger->dropped, 1);
+		/* All may sleep, until a job is due that is to be tried again. */
+		ledger_wake_one(pool->ledger, 0);
+	}
 	if (atomic_load(&pool->mapping)) {
+		atomic_store(&pool->called_off, true);
 		atomic_store(&pool->ledger->cancelled, 1);
 		ledger_call(pool->ledger);
 	}

@@ -35,6 +35,7 @@ struct tine_pool {
 	bool elsewhere;	    /* the crew is to be told of jobs */
 	_Atomic bool closed;
 	_Atomic bool mapping;	   /* tine_pool_cancel() has something to cancel */
+	_Atomic bool called_off;   /* and has done so */
 	_Atomic bool brief;	   /* the last wait was */
 	_Atomic uint32_t sleepers; /* threads that wait, or are about to */
 	_Atomic uint64_t uncalled;

@@ -15,6 +15,7 @@ struct run {
 	void *endings_there;
 	size_t items;	    /* the caller's */
 	size_t total, base; /* jobs of all deals, and of those before this one */
+	unsigned rounds;    /* at most, in which failures are dealt anew, see map.c */
 	struct plan plan;   /* where there is a cache, which items are jobs */
 	int64_t deadline;
 	bool late;     /* the deadline has passed, or */
@@ -36,6 +37,10 @@ int run_label(struct run *, const tine_task *);
 void run_begin_trace(struct run *, const tine_task *);
 /* Whether all jobs are done, or none is to be: else an error. The first failure. */
 int run_work(struct run *, int *failure);
+/* Prepares for tries after the first. -ENOMEM, -EINVAL: too many jobs. */
+int run_plan_tries(struct run *);
+/* Where there may have been some, the negative status of the smallest index; else given. */
+int run_failure(const struct run *, int given);
 /* What it is called that the call has ended too soon. */
 int run_late_error(const struct run *);
 void run_tell_failure(const struct run *);

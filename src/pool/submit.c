@@ -247,6 +247,11 @@ static void fill_ticket(tine_pool *pool, struct ticket *ticket, const struct wis
 	ticket->out_size = task->out_size;
 	ticket->attempts = 0;
 	ticket->retries = opts && opts->retries ? opts->retries : pool->ledger->retries;
+	ticket->retry_failures = pool->ledger->retry_failures ||
+				 (opts && opts->retry_failures);
+	ticket->pause_ms = opts && opts->retry_pause_ms ? opts->retry_pause_ms
+							: pool->ledger->retry_pause_ms;
+	atomic_store_explicit(&ticket->due, 0, memory_order_relaxed);
 	ticket->job_ms = opts && opts->job_ms ? opts->job_ms : pool->ledger->job_ms;
 	atomic_store_explicit(&ticket->unwanted, 0, memory_order_relaxed);
 	ticket->status = ticket->limit = 0;
@@ -439,7 +444,8 @@ int tine_pool_submit_job(tine_pool *pool, const tine_task *task, const void *in,
 
 	if (!pool || !task || (!task->fn && !task->bytes && !pool->elsewhere) ||
 	    (!task->bytes && (len != task->in_size || (pool->cache && !task->name))) ||
-	    (opts && (!ROOM_IS_ZERO(opts) || opts->job_ms < 0)))
+	    (opts &&
+	     (!ROOM_IS_ZERO(opts) || opts->job_ms < 0 || opts->retry_pause_ms < 0)))
 		return -EINVAL;
 	return submit_checked(pool, &wish, deadline);
 }

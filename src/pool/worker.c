@@ -176,17 +176,19 @@ static int join_slots(const struct map *map, size_t job)
 /* A job that is not a call of an item. */
 static int call_other(const struct map *map, uint32_t job)
 {
-	size_t index = map->first + job;
+	size_t item = item_of(map, job), index = map->first + item;
 
 	switch (map->work) {
 	case EACH:
 		return returned(map->each(index, map->in));
 	case LEAVES:
-		return call_leaf(map->range, map->in, map->out + job * map->out_size,
-				 map->out_size, leaf_at(map->n, map->leaves, job),
-				 leaf_at(map->n, map->leaves, job + 1));
+		return call_leaf(map->range, map->in, map->out + item * map->out_size,
+				 map->out_size, leaf_at(map->n, map->leaves, item),
+				 leaf_at(map->n, map->leaves, item + 1));
 	case JOINS:
 		return returned(join_slots(map, job));
+	case ONES:
+		return returned(map->range(index, index + 1, map->in, NULL));
 	default:
 		return -EINVAL;
 	}
@@ -427,6 +429,7 @@ static bool do_ticket(struct worker *worker)
 	struct pool_desk *desk = worker->desk;
 	struct ticket *ticket;
 	int64_t begun, ended;
+	bool again = false;
 	int status;
 
 	if (worker->jobs_left == 0 || !(ticket = ticket_take(ledger, worker->id)))
@@ -449,6 +452,7 @@ static bool do_ticket(struct worker *worker)
 				 : call_job(ticket->fn, ticket->cached, ticket->data.mem,
 					    ticket_result(ticket));
 		tine_cancel_word_ = (const uint32_t *)&ledger->cancelled;
+		again = status < 0;
 	}
 	ended = tine_now();
 	/* See submit.c. */
@@ -457,7 +461,8 @@ static bool do_ticket(struct worker *worker)
 	else
 		atomic_fetch_add(&ledger->moments, 1);
 	TRACE(jobs_done, worker->log, 1);
-	ticket_finish(ledger, ticket, status);
+	if (!again || !ticket_retry(ledger, ticket, worker->id, &status))
+		ticket_finish(ledger, ticket, status);
 	atomic_store(&desk->ticket, 0);
 	TRACE(jobs_end, worker->log, ended);
 	if (ledger->jobs_per_worker)
@@ -571,7 +576,7 @@ static void rest(struct worker *worker)
 		 * Bound: the nursery, whose death kills this process.
 		 */
 		futex_wait(&worker->desk->wake, wake,
-			   ledger_has_tickets(ledger) ? tine_now() + NAP : TINE_FOREVER);
+			   ledger_due(ledger, tine_now() + NAP));
 	atomic_fetch_and(asleep, ~bit);
 }
 
