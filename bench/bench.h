@@ -35,4 +35,18 @@ static inline uint64_t number(const char *text)
 	return (uint64_t)value;
 }
 
+static inline int compare_doubles(const void *a, const void *b)
+{
+	double left = *(const double *)a, right = *(const double *)b;
+
+	return (left > right) - (left < right);
+}
+
+/* Sorts them. */
+static inline double median(double *values, size_t n)
+{
+	qsort(values, n, sizeof(*values), compare_doubles);
+	return values[n / 2];
+}
+
 #endif

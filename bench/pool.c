@@ -6,7 +6,7 @@
  *	rested		the same, when the workers have had time to fall asleep
  *	single		nanoseconds of an empty job, chunk 1
  *	adaptive	million empty jobs a second, chunk of the pool's choice
- *	start		milliseconds to make a pool, all workers ready, and end it
+ *	start		milliseconds (median) to make a pool, all workers ready, and end it
  *	submit		nanoseconds of an empty job by submit and next
  *	stop		microseconds from a hit until the last worker has stopped
  *	replace		milliseconds from the death of the only worker until another
@@ -121,11 +121,15 @@ static double adaptive(unsigned workers)
 
 static double start(unsigned workers)
 {
-	double begun = seconds_now();
+	double seconds[STARTS];
 
-	for (int i = 0; i < STARTS; i++)
+	for (int i = 0; i < STARTS; i++) {
+		double begun = seconds_now();
+
 		tine_pool_free(make_pool(&(tine_pool_opts){ .workers = workers }));
-	return (seconds_now() - begun) / STARTS * 1e3;
+		seconds[i] = seconds_now() - begun;
+	}
+	return median(seconds, STARTS) * 1e3;
 }
 
 static double submit(unsigned workers)

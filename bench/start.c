@@ -22,13 +22,6 @@
 
 extern char **environ;
 
-static int compare(const void *a, const void *b)
-{
-	double left = *(const double *)a, right = *(const double *)b;
-
-	return (left > right) - (left < right);
-}
-
 static void run_program(char **argv)
 {
 	posix_spawn_file_actions_t actions;
@@ -103,7 +96,6 @@ int main(int argc, char **argv)
 			run_nursery((unsigned)number(argv[2]));
 		seconds[i] = seconds_now() - begun;
 	}
-	qsort(seconds, STARTS, sizeof(*seconds), compare);
-	printf("%f\n", seconds[STARTS / 2] * (command ? 1e6 : 1e3));
+	printf("%f\n", median(seconds, STARTS) * (command ? 1e6 : 1e3));
 	return 0;
 }
