@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 # Debian's own tools, whatever else comes first in the path.
 MESON  := PATH="/usr/bin:$$PATH" meson
 
-.PHONY: help run test quick soak bench lint abi coverage asan tsan valgrind install uninstall clean
+.PHONY: help run test quick soak bench lint abi html coverage asan tsan valgrind install uninstall clean
 .PHONY: python test-python
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo 'make python   build the package for Python, in build-python/site'
 	@echo 'make test-python  its tests, CPython'"'"'s own among them: five minutes'
 	@echo 'make abi      record the binary interface as it is now, for make lint'
+	@echo 'make html     the manual as a site, in build/site'
 	@echo 'make coverage which lines and branches the tests run'
 	@echo 'make asan     the tests under AddressSanitizer and UBSan'
 	@echo 'make tsan     the tests under ThreadSanitizer'
@@ -73,6 +74,10 @@ lint:
 abi: build
 	@tools/deps check
 	@tools/abi $(BUILD) --record
+
+html:
+	@tools/deps html
+	@tools/site $(BUILD)/site
 
 coverage:
 	@tools/deps coverage

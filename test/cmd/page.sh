@@ -117,6 +117,8 @@ for part in shown:
         assert line.strip() in lines, line
 END
 result $? "the code is that of the source"
+[ "$(grep -o '<svg class="chart' "$work/tour.html" | wc -l)" -ge 5 ]
+result $? "there are pictures"
 
 # What a summary has: each program, and why not.
 /usr/bin/python3 - "$work/made-up.html" <<'END'

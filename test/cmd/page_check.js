@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What is wrong with how a page of the tour looks: page.sh puts this at the end of a
+// What is wrong with how a page looks: page.sh puts this at the end of a
 // copy, in a frame. Tells the page around it, in a line for each; or "fine".
 (function () {
     var found = [];
@@ -51,7 +51,7 @@
         if (root.scrollWidth > root.clientWidth)
             say("the page scrolls sideways: it is " + root.scrollWidth + " wide");
         document.querySelectorAll("body *").forEach(function (element) {
-            if (!element.closest("pre, svg") &&
+            if (!element.closest("pre, svg, .wide") &&
                 element.getBoundingClientRect().right > root.clientWidth + 1)
                 say("sticks out", element);
         });
@@ -78,7 +78,7 @@
                 say("contrast of " + (ink && ground && contrast(ink, ground).toFixed(2)),
                     element);
         }
-        if (n < 100)
+        if (n < 30)
             say("no text");
     }
 
@@ -114,7 +114,7 @@
     checkWidth();
     checkContrast();
     pictures.forEach(checkPicture);
-    if (pictures.length < 5)
+    if (pictures.length > 0 && pictures.length < 5)
         say("there are " + pictures.length + " pictures");
     parent.postMessage((found.length ? found : ["fine"]).map(function (each) {
         return view + " " + each;
