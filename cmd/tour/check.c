@@ -591,6 +591,7 @@ static const struct tour_program small_programs[] = {
 const struct tour_lesson tour_check = {
 	.id = "check",
 	.title = "A number that is no work",
+	.chapter = "16-naive",
 	.text = "Most numbers have a small divisor. To ask other processes costs more "
 		"than to look, so look first: the serial part of a parallel program.",
 	.work = "112272535095295",
@@ -687,6 +688,7 @@ static const struct tour_program flag_programs[] = {
 const struct tour_lesson tour_flags = {
 	.id = "flags",
 	.title = "A worker with a divisor stops the others",
+	.chapter = "19-flags",
 	.text = "Five numbers: one that is no work, two with a large least divisor, "
 		"and "
 		"two primes. A flag saves work where there is a divisor, and costs a "

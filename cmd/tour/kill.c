@@ -137,6 +137,7 @@ static const struct tour_program programs[] = {
 const struct tour_lesson tour_kill = {
 	.id = "kill",
 	.title = "A worker is killed",
+	.chapter = "25-killed",
 	.text = "Processes die: of a bug, of a want of memory, by an impatient hand. A "
 		"pool knows which job each worker is in, sees a death at once, and loses "
 		"nothing else.",

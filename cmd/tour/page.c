@@ -287,7 +287,10 @@ static void show_section(FILE *out, const struct tour *tour, unsigned number)
 	html_text(out, lesson->title);
 	fputs("</h2>\n<p>", out);
 	html_prose(out, lesson->text);
-	fputs("</p>\n", out);
+	fprintf(out,
+		"</p>\n<p class=\"chapter\">In the course: "
+		"<code>doc/course/%s.md</code></p>\n",
+		lesson->chapter);
 	show_work(out, tour, lesson);
 	chart_times(out, section);
 	chart_estimates(out, section);

@@ -319,6 +319,7 @@ static const struct tour_program pi_programs[] = {
 const struct tour_lesson tour_pi = {
 	.id = "pi",
 	.title = "Pi from random points",
+	.chapter = "05-pool",
 	.text = "Of random points in a square, pi/4 lie in the quarter of a circle. "
 		"Nothing is shared, so it is the best case for processes: what they add "
 		"is their start, and handing out the parts.",
@@ -363,6 +364,7 @@ static const struct tour_program cache_programs[] = {
 const struct tour_lesson tour_cache = {
 	.id = "cache",
 	.title = "Results that are kept",
+	.chapter = "07-cache",
 	.text = "A pool with a cache computes what is not there yet, once, and takes the "
 		"rest from disk, in this run or in a later one. The number of the random "
 		"stream is part of the input, so that no two parts are taken for one.",
@@ -406,6 +408,7 @@ static const struct tour_program vector_programs[] = {
 const struct tour_lesson tour_vectors = {
 	.id = "vectors",
 	.title = "Pi by vectors",
+	.chapter = "09-vectors",
 	.text = "Before a loop is given to more processes, let one do it well. What "
 		"numpy "
 		"does for Python, tine_rng_fill() and the compiler do here.",
@@ -455,6 +458,7 @@ static const struct tour_program stream_programs[] = {
 const struct tour_lesson tour_streams = {
 	.id = "streams",
 	.title = "Why each stream of random numbers must differ",
+	.chapter = "08-streams",
 	.text = "Sixteen jobs estimate pi. If they draw the same numbers, they make the "
 		"same estimate, and their mean is no better than one of them, whatever "
 		"it says of its error.",

@@ -243,6 +243,7 @@ static const struct tour_program programs[] = {
 const struct tour_lesson tour_primes = {
 	.id = "primes",
 	.title = "Primes through queues",
+	.chapter = "11-queue",
 	.text = "One process puts numbers on a queue, the workers take them, and put "
 		"what "
 		"is prime on another. A number is little work, so it is the messages "

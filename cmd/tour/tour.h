@@ -65,6 +65,7 @@ struct tour_program {
 
 struct tour_lesson {
 	const char *id, *title;
+	const char *chapter;	  /* of doc/course/, in which it is */
 	const char *text;	  /* some sentences: what it is about */
 	const char *work, *quick; /* numbers with commas between, in full and quickly */
 	const char *unit;	  /* of the work: "%s points" */

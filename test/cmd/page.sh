@@ -117,6 +117,10 @@ for part in shown:
         assert line.strip() in lines, line
 END
 result $? "the code is that of the source"
+grep -o 'doc/course/[0-9a-z-]*\.md' "$work/tour.html" >"$work/chapters"
+[ "$(sort -u "$work/chapters" | wc -l)" -eq 8 ] && (cd "$here/../.." && xargs ls) \
+    <"$work/chapters" >/dev/null
+result $? "each lesson names its chapter"
 [ "$(grep -o '<svg class="chart' "$work/tour.html" | wc -l)" -ge 5 ]
 result $? "there are pictures"
 
