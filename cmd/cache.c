@@ -53,24 +53,32 @@ static int code_of(int err)
 		       : USAGE;
 }
 
-/* As the library finds it, for messages. */
+/* What names the default cache, and what comes behind it; as the library has it. */
+static const char *const defaults[][2] = { { "TINE_CACHE", "" },
+					   { "XDG_CACHE_HOME", "/tine" },
+					   { "HOME", "/.cache/tine" } };
+
+/* NULL: nothing does. */
+static const char *const *find_default(void)
+{
+	for (size_t i = 0; i < sizeof(defaults) / sizeof(*defaults); i++) {
+		const char *value = getenv(defaults[i][0]);
+
+		if (value && *value)
+			return defaults[i];
+	}
+	return NULL;
+}
+
+/* For messages. */
 const char *cache_name(const char *dir, char *buf, size_t size)
 {
-	static const char *const from[][2] = { { "TINE_CACHE", "" },
-					       { "XDG_CACHE_HOME", "/tine" },
-					       { "HOME", "/.cache/tine" } };
+	const char *const *by = dir ? NULL : find_default();
 
-	if (dir)
-		return dir;
-	for (size_t i = 0; i < sizeof(from) / sizeof(*from); i++) {
-		const char *value = getenv(from[i][0]);
-
-		if (value && *value) {
-			snprintf(buf, size, "%s%s", value, from[i][1]);
-			return buf;
-		}
-	}
-	return "~/.cache/tine";
+	if (!by)
+		return dir ? dir : "~/.cache/tine";
+	snprintf(buf, size, "%s%s", getenv(by[0]), by[1]);
+	return buf;
 }
 
 int open_cache(const char *command, tine_cache **out, const char *dir,
@@ -80,6 +88,11 @@ int open_cache(const char *command, tine_cache **out, const char *dir,
 	const char *name = cache_name(dir, buf, sizeof(buf));
 	int err = tine_cache_open(out, dir, opts);
 
+	if (err == -ENOENT && !dir && !find_default())
+		return complain(USAGE,
+				"%s: no cache: neither TINE_CACHE, XDG_CACHE_HOME nor "
+				"HOME is set",
+				command);
 	if (err == -ENOENT && opts && opts->existing)
 		return complain(USAGE, "%s: '%s': there is no cache", command, name);
 	if (err < 0)

@@ -186,15 +186,21 @@ static int write_all(int fd, const char *at, size_t len)
 	return 0;
 }
 
-/* Behind the input and a tab; a line that has no newline gets one. */
+/*
+ * Behind the input, in which each newline is a '?', and a tab; a line that has no newline
+ * gets one.
+ */
 static int add_line(struct job *job, bool error, const char *line, size_t len)
 {
 	struct bytes whole = { 0 };
+	char *newline;
 	int err;
 
 	for (size_t i = 0; i < job->row.count; i++)
 		bytes_print(&whole, "%s%c", strings_at(&job->row, i),
 			    i + 1 < job->row.count ? ' ' : '\t');
+	while (whole.len > 0 && (newline = memchr(whole.at, '\n', whole.len)))
+		*newline = '?';
 	bytes_add(&whole, line, len);
 	if (len == 0 || line[len - 1] != '\n')
 		bytes_add(&whole, "\n", 1);

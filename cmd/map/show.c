@@ -111,12 +111,23 @@ void show_start(struct job *job)
 	show.guesses[job->slot] = show.terminal && keep_is_on() ? keep_guess(job) : 0;
 }
 
+/* A control character of UTF-8 in two bytes, U+0080 to U+009F; some terminals obey it. */
+static bool is_long_control(const unsigned char *at, const unsigned char *end)
+{
+	return end - at > 1 && at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0;
+}
+
 /* No byte of a name is a terminal's command. */
 static void make_visible(struct bytes *text, size_t from)
 {
-	for (size_t i = from; i < text->len; i++)
-		if ((unsigned char)text->at[i] < 0x20 || text->at[i] == 0x7f)
-			text->at[i] = '?';
+	unsigned char *at = (unsigned char *)text->at, *end = at + text->len;
+
+	for (at += from; at < end; at++) {
+		if (*at < 0x20 || *at == 0x7f)
+			*at = '?';
+		else if (is_long_control(at, end))
+			at[0] = at[1] = '?';
+	}
 }
 
 /* Those of the lowest numbers are kept. */

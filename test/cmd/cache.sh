@@ -126,6 +126,9 @@ for where in "TINE_CACHE=$dir" "XDG_CACHE_HOME=$work/xdg" "HOME=$work/home"; do
     env -u TINE_CACHE -u XDG_CACHE_HOME "$where" "$TINE" cache stat >"$work/out" 2>"$work/err" &&
         grep -qx 'entries    16' "$work/out" || bad=1
 done
+env -u TINE_CACHE -u XDG_CACHE_HOME -u HOME "$TINE" cache stat >"$work/out" 2>"$work/err"
+[ $? -eq 2 ] && grep -q 'neither TINE_CACHE, XDG_CACHE_HOME nor HOME is set' "$work/err" ||
+    bad=1
 result $bad "the default folder"
 
 if [ "$(id -u)" -eq 0 ]; then

@@ -32,6 +32,7 @@ until [ -e ended ]; do sleep 0.02; done; [ $1 = b ] || sleep 0.3; printf 2; echo
 assert sorted(out.splitlines()) == ["a\t1", "a\t2", "b\t1", "b\t2"], out
 assert out.index("b\t1") < out.index("a\t2"), out
 assert sorted(err.splitlines()) == ["a\te", "b\te"], err
+assert run("-0", "-o", "lines", "-c", "echo x", text="a\nb\0")[1] == "a?b\tx\n"
 '
 try "names have any bytes, and no shell reads them" '
 names = [b"a b", b"it'"'"'s", b"q\"q", b"$(touch pwned)", b"`touch pwned`", b"-n", b"--help", b"*", b"a\\b",
@@ -125,6 +126,8 @@ assert err == "tine: map: 2 of 4 jobs failed\n37: exit 37\nsig: killed by SIGSEG
 code, out, err = run("-j", "2", "sh", "-c", "exit 1", text="".join(f"a\033{i}\n" for i in range(30)))
 assert code == 1 and err.splitlines()[1:] == [f"a?{i}: exit 1" for i in range(10)] + \
     ["and 20 more; --log FILE has all"], err
+code, out, err = run("sh", "-c", "exit 1", text="a\u009bb\u00e9\n")
+assert code == 1 and err.splitlines()[1:] == ["a??b\u00e9: exit 1"], err
 code, out, err = run("{}", text="/no/such\ntrue\n/\n" + 200000 * "x")
 assert code == 1 and err.startswith("tine: map: 3 of 4") and err.count("cannot be executed") == 3, err
 '
