@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Pools whose jobs hosts do: the caller's side. */
+/* Pools whose jobs hosts do: the caller's side, with hosts of this program. */
 #include "engine/courier.h"
+#include "engine/agent.h"
 #include "pool/pool.h"
 #include "redis_server.h"
 
@@ -23,6 +24,52 @@ static void start_server(void)
 {
 	server_start(&server, NULL);
 	snprintf(url, sizeof(url), "%s&pool=test", server.local);
+}
+
+static tine_worker *start_host(const char *name)
+{
+	tine_worker_opts opts = { .workers = 2, .name = name, .lease_ms = 1000 };
+	tine_worker *worker;
+
+	CHECK_EQ(tine_worker_start(&worker, url, &twice_task, 1, &opts), 0);
+	return worker;
+}
+
+static tine_pool *make(const tine_pool_opts *opts)
+{
+	tine_pool *pool;
+
+	CHECK_EQ(courier_pool_new(&pool, url, 5000, opts), 0);
+	return pool;
+}
+
+enum { MANY = 10000 };
+
+TEST(a_map)
+{
+	tine_worker *one, *other;
+	tine_pool *pool;
+	int *in = calloc(MANY, sizeof(*in)), *out = calloc(MANY, sizeof(*out));
+
+	start_server();
+	one = start_host("one");
+	other = start_host("other");
+	pool = make(NULL);
+	for (int k = 0; k < 3; k++) {
+		for (int i = 0; i < MANY; i++)
+			in[i] = i + k;
+		CHECK_EQ(tine_pool_map(pool, &twice_task, in, out, MANY, NULL,
+				       tine_after(60000)),
+			 0);
+		for (int i = 0; i < MANY; i++)
+			CHECK_EQ(out[i], 2 * (i + k));
+	}
+	tine_pool_free(pool);
+	tine_worker_free(one);
+	tine_worker_free(other);
+	server_stop(&server);
+	free(in);
+	free(out);
 }
 
 /* ---- without a host ---------------------------------------------------------------- */

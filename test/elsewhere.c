@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tests of pools on an engine: where TEST_ENGINE is the URL of a server, a pool of a
+ * test is one whose jobs hosts do. A host has to know its tasks when it starts, so one is
+ * started for each task when the pool is first asked for it, with the options that are
+ * its business.
+ */
+#include "engine/agent.h"
+#include "engine/courier.h"
+#include "test.h"
+
+#define MOST_HOSTS 16
+
+struct away_pool {
+	struct away_pool *next;
+	tine_pool *pool;
+	pid_t owner;
+	char url[256];
+	tine_pool_opts opts;
+	struct {
+		tine_task task;
+		char name[32];
+		tine_worker *host;
+	} hosts[MOST_HOSTS];
+	unsigned n;
+};
+
+static struct away_pool *away_pools;
+
+int __real_tine_pool_new(tine_pool **, const tine_pool_opts *);
+int __wrap_tine_pool_new(tine_pool **, const tine_pool_opts *);
+int __wrap_tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
+{
+	static unsigned pools;
+	const char *server = getenv("TEST_ENGINE");
+	struct away_pool *away;
+	tine_pool_opts own;
+	int err;
+
+	if (!server || !*server || !out)
+		return __real_tine_pool_new(out, opts);
+	away = calloc(1, sizeof(*away));
+	CHECK(away);
+	if (opts)
+		away->opts = *opts;
+	snprintf(away->url, sizeof(away->url), "%s%cpool=%d.%u", server,
+		 strchr(server, '?') ? '&' : '?', (int)getpid(), pools++);
+	own = away->opts;
+	own.init = NULL;
+	own.init_arg = NULL;
+	own.fini = NULL;
+	own.jobs_per_worker = 0;
+	own.memory_per_worker = 0;
+	err = courier_pool_new(&away->pool, away->url, 10000, &own);
+	if (err) {
+		free(away);
+		return err;
+	}
+	away->owner = getpid();
+	away->next = away_pools;
+	away_pools = away;
+	*out = away->pool;
+	return 0;
+}
+
+void __real_tine_pool_free(tine_pool *);
+void __wrap_tine_pool_free(tine_pool *);
+void __wrap_tine_pool_free(tine_pool *pool)
+{
+	struct away_pool **at = &away_pools, *away;
+
+	while (*at && (*at)->pool != pool)
+		at = &(*at)->next;
+	away = *at;
+	if (away)
+		*at = away->next;
+	__real_tine_pool_free(pool);
+	if (!away)
+		return;
+	for (unsigned i = 0; i < away->n && away->owner == getpid(); i++)
+		tine_worker_free(away->hosts[i].host);
+	free(away);
+}
+
+static bool is_same(const tine_task *one, const tine_task *other)
+{
+	return one->fn == other->fn && one->each == other->each &&
+	       one->range == other->range && one->join == other->join &&
+	       one->bytes == other->bytes && one->in_size == other->in_size &&
+	       one->out_size == other->out_size && one->version == other->version;
+}
+
+/* The task with a name, and a host that has it. */
+static const tine_task *have_served(tine_pool *pool, const tine_task *task)
+{
+	struct away_pool *away = away_pools;
+	tine_worker_opts opts = { .lease_ms = 1000 };
+	unsigned i = 0;
+	char *server;
+	int err;
+
+	while (away && away->pool != pool)
+		away = away->next;
+	if (!away || !task || away->owner != getpid())
+		return task;
+	while (i < away->n && !is_same(&away->hosts[i].task, task))
+		i++;
+	if (i < away->n)
+		return &away->hosts[i].task;
+	CHECK(i < MOST_HOSTS);
+	away->hosts[i].task = *task;
+	if (!task->name) {
+		snprintf(away->hosts[i].name, sizeof(away->hosts[i].name), "task%u", i);
+		away->hosts[i].task.name = away->hosts[i].name;
+	}
+	opts.workers = away->opts.workers ? away->opts.workers : 2;
+	opts.jobs_per_worker = away->opts.jobs_per_worker;
+	opts.memory_per_worker = away->opts.memory_per_worker;
+	opts.init = away->opts.init;
+	opts.init_arg = away->opts.init_arg;
+	/* A host's own pool is one of this machine. */
+	server = strdup(getenv("TEST_ENGINE"));
+	unsetenv("TEST_ENGINE");
+	err = tine_worker_start(&away->hosts[i].host, away->url, &away->hosts[i].task, 1,
+				&opts);
+	setenv("TEST_ENGINE", server, 1);
+	free(server);
+	/* What is no task is refused by the call. */
+	if (err)
+		return task;
+	away->n++;
+	return &away->hosts[i].task;
+}
+
+/* clang-format off */
+#define SERVED(name, parameters, ...)                                                    \
+	int __real_##name parameters;                                                    \
+	int __wrap_##name parameters;                                                    \
+	int __wrap_##name parameters { return __real_##name(__VA_ARGS__); }
+
+SERVED(tine_pool_map, (tine_pool *pool, const tine_task *task, const void *in, void *out,
+		       size_t n, const tine_map_opts *opts, int64_t deadline),
+       pool, have_served(pool, task), in, out, n, opts, deadline)
+SERVED(tine_pool_find, (tine_pool *pool, const tine_task *task, const void *in, void *out,
+			size_t n, size_t *index, const tine_map_opts *opts,
+			int64_t deadline),
+       pool, have_served(pool, task), in, out, n, index, opts, deadline)
+SERVED(tine_pool_for, (tine_pool *pool, const tine_task *task, const void *arg, size_t n,
+		       const tine_map_opts *opts, int64_t deadline),
+       pool, have_served(pool, task), arg, n, opts, deadline)
+SERVED(tine_pool_reduce, (tine_pool *pool, const tine_task *task, const void *arg,
+			  size_t n, void *out, const tine_map_opts *opts,
+			  int64_t deadline),
+       pool, have_served(pool, task), arg, n, out, opts, deadline)
+SERVED(tine_pool_submit, (tine_pool *pool, const tine_task *task, const void *in,
+			  uint64_t tag, int64_t deadline),
+       pool, have_served(pool, task), in, tag, deadline)
+SERVED(tine_pool_submit_bytes, (tine_pool *pool, const tine_task *task, const void *in,
+				size_t len, uint64_t tag, int64_t deadline),
+       pool, have_served(pool, task), in, len, tag, deadline)
+SERVED(tine_pool_submit_job, (tine_pool *pool, const tine_task *task, const void *in,
+			      size_t len, uint64_t tag, const tine_job_opts *opts,
+			      uint64_t *job, int64_t deadline),
+       pool, have_served(pool, task), in, len, tag, opts, job, deadline)
+/* clang-format on */
