@@ -555,10 +555,17 @@ static void send_flights(struct courier *courier, int64_t now)
 
 static enum wire_kind wire_kind_of(enum work work)
 {
-	return work == EACH			? WIRE_EACH
-	       : work == RANGES || work == ONES ? WIRE_RANGE
-	       : work == LEAVES			? WIRE_LEAVES
-						: WIRE_CALLS;
+	switch (work) {
+	case EACH:
+		return WIRE_EACH;
+	case RANGES:
+	case ONES:
+		return WIRE_RANGE;
+	case LEAVES:
+		return WIRE_LEAVES;
+	default:
+		return WIRE_CALLS;
+	}
 }
 
 static int64_t ms_until(int64_t deadline)
@@ -682,6 +689,21 @@ static void look_at_deal(struct courier *courier)
 	strcpy(courier->task, task);
 }
 
+/* What waits at a desk, and nobody has taken up: a courier that is dead has left it. */
+static uint32_t left_at(const struct pool_desk *desk)
+{
+	uint64_t range = atomic_load(&desk->range);
+
+	return range_high(range) - range_low(range);
+}
+
+static bool pile_is_empty(const struct ledger *ledger)
+{
+	uint64_t range = atomic_load(&ledger->pile);
+
+	return range_high(range) == range_low(range);
+}
+
 /* With the lock held: jobs of the map to that desk. */
 static bool take_jobs(struct courier *courier, struct trip *flight)
 {
@@ -691,7 +713,7 @@ static bool take_jobs(struct courier *courier, struct trip *flight)
 
 	look_at_deal(courier);
 	n = chunk_of(courier);
-	if (atomic_load(&ledger->cancelled) ||
+	if (!left_at(desk) &&
 	    !desk_stock(ledger, (unsigned)(flight - courier->flights), n))
 		return false;
 	atomic_store(&desk->chunk, n);
@@ -740,39 +762,45 @@ static unsigned window_of(const struct courier *courier)
 	return most < 4 ? 4 : most < DESKS ? most : DESKS;
 }
 
+/* The next jobs of the map, if there are, ready to be sent. */
+static bool stock_jobs(struct courier *courier, struct trip *flight)
+{
+	struct ledger *ledger = courier->ledger;
+	int err;
+
+	if (!left_at(desk_of(courier, flight)) && pile_is_empty(ledger))
+		return false;
+	/* Bound: not at all; it is looked at again soon. */
+	if (ledger_lock(ledger, TINE_NOWAIT) != 0) {
+		courier->hasty = true;
+		return false;
+	}
+	if (!take_jobs(courier, flight)) {
+		ledger_unlock(ledger);
+		return false;
+	}
+	err = courier->failed ? courier->failed : write_part(courier, flight);
+	ledger_unlock(ledger);
+	if (err)
+		fail_flight(courier, flight, err);
+	return true;
+}
+
 static void stock_desks(struct courier *courier)
 {
 	struct ledger *ledger = courier->ledger;
 	unsigned out = count_out(courier), most = window_of(courier);
-	bool jobs = true;
+	bool tickets = true, jobs = !atomic_load(&ledger->cancelled);
 
+	if (!ledger_has_work(ledger))
+		return;
 	for (int i = 0; i < DESKS && out < most && courier->bytes < MOST_BYTES; i++) {
 		struct trip *flight = &courier->flights[i];
-		int err;
 
 		if (flight->state != GROUNDED)
 			continue;
-		if (take_ticket(courier, flight)) {
-			out++;
-			continue;
-		}
-		if (!jobs || !ledger_has_work(ledger))
-			return;
-		/* Bound: not at all; it is looked at again soon. */
-		err = ledger_lock(ledger, TINE_NOWAIT);
-		if (err) {
-			courier->hasty = true;
-			return;
-		}
-		jobs = take_jobs(courier, flight);
-		if (jobs) {
-			err = courier->failed ? courier->failed
-					      : write_part(courier, flight);
-			out++;
-		}
-		ledger_unlock(ledger);
-		if (jobs && err)
-			fail_flight(courier, flight, err);
+		tickets = tickets && take_ticket(courier, flight);
+		out += tickets || (jobs && stock_jobs(courier, flight));
 	}
 }
 
