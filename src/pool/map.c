@@ -2,6 +2,12 @@
 /*
  * The caller's side of a map and of a search: deals the jobs out (ledger.h has the
  * protocol), waits, and brings the results home.
+ *
+ * Items in memory that workers do not see are copied to where they do. Of many, that is
+ * memory which the kernel has to find, to clear and to take back, and which each worker
+ * meets page by page: ten times what the copy takes. So they go in pieces, a deal each,
+ * through the same pages. At the end of each deal workers wait for the last job of it: if
+ * a deal takes long, what is left goes in one.
  */
 #include "pool/run.h"
 
@@ -18,6 +24,9 @@
 
 #define GRACE	    INT64_C(10000000) /* for running jobs, after the deadline */
 #define KEEP	    ((size_t)64 << 20)
+#define PIECE	    ((size_t)8 << 20) /* bytes; and jobs, for each worker at least */
+#define PIECE_JOBS  64
+#define SLOW_PIECE  INT64_C(50000000)
 #define FORGET_WAIT INT64_C(2000000000) /* for the lock, when all is lost */
 
 /* ---- a map under way --------------------------------------------------------------- */
@@ -233,12 +242,73 @@ static void skip_dealt(struct run *run, uint32_t n)
 		return;
 	}
 	map->first += n;
-	map->in += n * map->in_size;
-	map->out += n * map->out_size;
+	if (!run->in_home)
+		map->in += n * map->in_size;
+	if (!run->out_home)
+		map->out += n * map->out_size;
 	if (map->status)
 		map->status += n;
 	if (map->endings)
 		map->endings += n;
+}
+
+/* How many jobs a deal has, where all items do not go through the stages at once; or 0. */
+static size_t piece_of(const struct run *run, const tine_task *task, const void *in,
+		       const void *out)
+{
+	size_t n = run->items, jobs, size = 0, len,
+	       least = (size_t)PIECE_JOBS * run->pool->ledger->workers;
+
+	/* Searches and caches have to do with all jobs, and hosts hold what they have. */
+	if (run->map.search || (run->opts && run->opts->cache) || run->pool->elsewhere ||
+	    __builtin_mul_overflow(n, task->in_size + task->out_size, &len) ||
+	    len > shared_span())
+		return 0;
+	if (task->in_size && !shared_has(in, task->in_size))
+		size += task->in_size;
+	if (task->out_size && !shared_has(out, task->out_size))
+		size += task->out_size;
+	jobs = size ? PIECE / size : n;
+	jobs = jobs < least ? least : jobs;
+	return n / 4 > jobs ? jobs : 0;
+}
+
+static void bring_in(const struct run *run, size_t n)
+{
+	const struct map *map = &run->map;
+
+	if (run->in_home)
+		memcpy(run->pool->in.mem, run->in_home + run->base * map->in_size,
+		       n * map->in_size);
+}
+
+static void bring_out(const struct run *run, size_t n)
+{
+	const struct map *map = &run->map;
+
+	if (run->out_home)
+		memcpy(run->out_home + run->base * map->out_size, run->pool->out.mem,
+		       n * map->out_size);
+}
+
+/* If there is memory for it; else the pieces go on. */
+static void join_pieces(struct run *run)
+{
+	size_t left = run->total - run->base;
+	tine_pool *pool = run->pool;
+	struct map *map = &run->map;
+	int err = 0;
+
+	if (run->in_home) {
+		err = stage_reserve(&pool->in, left * map->in_size, run->deadline);
+		map->in = pool->in.mem;
+	}
+	if (!err && run->out_home) {
+		err = stage_reserve(&pool->out, left * map->out_size, run->deadline);
+		map->out = pool->out.mem;
+	}
+	if (!err)
+		run->piece = left;
 }
 
 /* 0; -ETIMEDOUT: nothing was dealt. */
@@ -271,12 +341,15 @@ static int deal_all(struct run *run, int *failure)
 	struct ledger *ledger = run->pool->ledger;
 
 	while (run->base < run->total && run->err == 0) {
-		size_t left = run->total - run->base;
-		uint32_t n = left < MAX_JOBS ? left : MAX_JOBS;
+		size_t left = run->total - run->base,
+		       most = run->piece && run->piece < MAX_JOBS ? run->piece : MAX_JOBS;
+		uint32_t n = left < most ? left : most;
+		int64_t begun = run->piece ? tine_now() : 0;
 		uint64_t first;
 
 		for (uint32_t i = 0; map->retries && i < n; i++)
 			map->status[item_of(map, i)] = 0;
+		bring_in(run, n);
 		run->err = deal_out(run, map, n, run->deadline);
 		if (run->err == -ETIMEDOUT)
 			return run->err = drop_undealt(run);
@@ -289,11 +362,14 @@ static int deal_all(struct run *run, int *failure)
 		if (*failure == 0 && first != NO_FAILURE)
 			*failure = (int)(uint32_t)first;
 		bring_news(run);
+		bring_out(run, n);
 		skip_dealt(run, n);
 		if (atomic_load(&ledger->cancelled)) {
 			drop_rest(run);
 			break;
 		}
+		if (run->piece && tine_now() - begun > SLOW_PIECE)
+			join_pieces(run);
 	}
 	return run->err;
 }
@@ -562,17 +638,24 @@ static int lay_out(struct run *run, const tine_task *task, const void *in, void 
 	const tine_map_opts *opts = run->opts;
 	tine_pool *pool = run->pool;
 	struct map *map = &run->map;
-	size_t n = run->items;
+	size_t n = run->items, staged;
 	void *in_there;
 	int err;
 
-	if ((err = run_place(run, &pool->in, in, n, task->in_size, &in_there)) != 0 ||
-	    (err = run_place(run, &pool->out, out, n, task->out_size, &run->out_there)) !=
+	run->piece = piece_of(run, task, in, out);
+	staged = run->piece ? run->piece : n;
+	if ((err = run_place(run, &pool->in, in, staged, task->in_size, &in_there)) !=
 		    0 ||
+	    (err = run_place(run, &pool->out, out, staged, task->out_size,
+			     &run->out_there)) != 0 ||
 	    (err = place_status(run, &run->status_there)) != 0)
 		return err;
-	if (in_there != in)
+	if (run->piece && in_there != in)
+		run->in_home = in;
+	else if (in_there != in)
 		memcpy(in_there, in, n * task->in_size);
+	if (run->piece && run->out_there != out)
+		run->out_home = out;
 	if (opts && opts->endings) {
 		err = run_place(run, &pool->endings, opts->endings, n,
 				sizeof(tine_ending), &run->endings_there);
@@ -635,7 +718,7 @@ static void bring_home(const struct run *run, const tine_task *task, void *out)
 	const tine_map_opts *opts = run->opts;
 	size_t n = run->items;
 
-	if (out != run->out_there)
+	if (out != run->out_there && !run->out_home)
 		memcpy(out, run->out_there, n * task->out_size);
 	if (opts && opts->status && opts->status != run->status_there)
 		memcpy(opts->status, run->status_there, n * sizeof(int));

@@ -15,8 +15,12 @@ struct run {
 	void *endings_there;
 	size_t items;	    /* the caller's */
 	size_t total, base; /* jobs of all deals, and of those before this one */
-	unsigned rounds;    /* at most, in which failures are dealt anew, see map.c */
-	struct plan plan;   /* where there is a cache, which items are jobs */
+	/* Of a map whose items go through the stages piece by piece: see map.c. */
+	size_t piece;	     /* jobs of a deal, or 0 */
+	const char *in_home; /* where the caller has them; NULL: the jobs find all */
+	char *out_home;
+	unsigned rounds;  /* at most, in which failures are dealt anew, see map.c */
+	struct plan plan; /* where there is a cache, which items are jobs */
 	int64_t deadline;
 	bool late;     /* the deadline has passed, or */
 	bool cut;      /* a signal ended the wait */
