@@ -273,7 +273,7 @@ static size_t piece_of(const struct run *run, const tine_task *task, const void 
 	return n / 4 > jobs ? jobs : 0;
 }
 
-static void bring_in(const struct run *run, size_t n)
+static void load_piece(const struct run *run, size_t n)
 {
 	const struct map *map = &run->map;
 
@@ -282,7 +282,7 @@ static void bring_in(const struct run *run, size_t n)
 		       n * map->in_size);
 }
 
-static void bring_out(const struct run *run, size_t n)
+static void unload_piece(const struct run *run, size_t n)
 {
 	const struct map *map = &run->map;
 
@@ -349,7 +349,7 @@ static int deal_all(struct run *run, int *failure)
 
 		for (uint32_t i = 0; map->retries && i < n; i++)
 			map->status[item_of(map, i)] = 0;
-		bring_in(run, n);
+		load_piece(run, n);
 		run->err = deal_out(run, map, n, run->deadline);
 		if (run->err == -ETIMEDOUT)
 			return run->err = drop_undealt(run);
@@ -362,7 +362,7 @@ static int deal_all(struct run *run, int *failure)
 		if (*failure == 0 && first != NO_FAILURE)
 			*failure = (int)(uint32_t)first;
 		bring_news(run);
-		bring_out(run, n);
+		unload_piece(run, n);
 		skip_dealt(run, n);
 		if (atomic_load(&ledger->cancelled)) {
 			drop_rest(run);

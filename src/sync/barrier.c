@@ -189,8 +189,7 @@ static int sleep_through(struct barrier *barrier, struct tie *tie, uint64_t mine
 							   word - ARRIVAL))
 				return cut ? -EINTR : -ETIMEDOUT;
 		} else {
-			look = sleepers_nap(&barrier->sleepers, turn, &nap, deadline);
-			trace_nap(&nap);
+			look = nap_logged(&barrier->sleepers, turn, &nap, deadline);
 		}
 	}
 }

@@ -51,8 +51,7 @@ int tine_cond_wait(tine_cond *room, tine_lock *lock, int64_t deadline)
 	times = lock_let_go(lock);
 	if (times == 0)
 		return -EPERM;
-	sleepers_nap(sleepers, turn, &nap, deadline);
-	trace_nap(&nap);
+	nap_logged(sleepers, turn, &nap, deadline);
 	err = take_back(lock, times);
 	if (err || atomic_load(&sleepers->turn) != turn)
 		return err;

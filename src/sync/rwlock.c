@@ -175,8 +175,7 @@ int tine_rwlock_read(tine_rwlock *room, int64_t deadline)
 		err = try_read(rwlock, tie);
 		if (err != -ETIMEDOUT)
 			break;
-		sleepers_nap(&rwlock->readers, turn, &nap, deadline);
-		trace_nap(&nap);
+		nap_logged(&rwlock->readers, turn, &nap, deadline);
 	}
 	return err;
 }
@@ -214,8 +213,7 @@ static int await_claim(struct rwlock *rwlock, uint64_t claim, int64_t deadline)
 		turn = sleepers_join(&rwlock->writers);
 		if (try_claim(rwlock, claim, late) == 0)
 			break;
-		late = sleepers_nap(&rwlock->writers, turn, &nap, deadline);
-		trace_nap(&nap);
+		late = nap_logged(&rwlock->writers, turn, &nap, deadline);
 	}
 	return 0;
 }
@@ -239,8 +237,7 @@ static int await_readers(struct rwlock *rwlock, int64_t deadline)
 		}
 		if ((err = interrupt_or_late(deadline)) != 0)
 			return err;
-		look = sleepers_nap(&rwlock->leaving, turn, &nap, deadline);
-		trace_nap(&nap);
+		look = nap_logged(&rwlock->leaving, turn, &nap, deadline);
 	}
 	return 0;
 }

@@ -185,8 +185,7 @@ static int wait_for_signal(struct sem *sem, int64_t deadline)
 		turn = sleepers_join(&sem->sleepers);
 		if (take_signal(sem) == 0)
 			return 0;
-		sleepers_nap(&sem->sleepers, turn, &nap, deadline);
-		trace_nap(&nap);
+		nap_logged(&sem->sleepers, turn, &nap, deadline);
 	}
 	return 0;
 }
@@ -234,8 +233,7 @@ static __attribute__((noinline)) int sleep_for_mutex(struct sem *sem, int64_t de
 		err = take_mutex(sem, member_id());
 		if (err != -ETIMEDOUT)
 			return err;
-		sleepers_nap(&sem->sleepers, turn, &nap, deadline);
-		trace_nap(&nap);
+		nap_logged(&sem->sleepers, turn, &nap, deadline);
 	}
 }
 
@@ -294,8 +292,7 @@ static int wait_for_permit(struct sem *sem, int64_t deadline)
 		}
 		if ((err = interrupt_or_late(deadline)) != 0)
 			return err;
-		look = sleepers_nap(&sem->sleepers, turn, &nap, deadline);
-		trace_nap(&nap);
+		look = nap_logged(&sem->sleepers, turn, &nap, deadline);
 	}
 	return err;
 }

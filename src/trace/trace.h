@@ -128,6 +128,16 @@ static inline void trace_nap(const struct nap *nap)
 		trace_sleep(nap->begun, nap->ended);
 }
 
+/* sleepers_nap(), logged. */
+static inline bool nap_logged(struct sleepers *sleepers, uint32_t turn, struct nap *nap,
+			      int64_t deadline)
+{
+	bool late = sleepers_nap(sleepers, turn, nap, deadline);
+
+	trace_nap(nap);
+	return late;
+}
+
 /* ---- the owner of a log ------------------------------------------------------------ */
 
 void trace_start(struct trace_log *);
