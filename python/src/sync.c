@@ -2,9 +2,11 @@
 /*
  * Locks, semaphores, events, and what conditions and values are made of.
  *
- * A condition of any lock is a gate: who waits is counted at it, leaves the lock, and goes
- * in by a pass. notify() hands out passes, at most as many as wait. The counts are under a
- * lock of the gate's own, that is held for no call that sleeps.
+ * A condition of any lock is a gate: who waits draws a number at it, leaves the lock, and
+ * goes in by a pass. notify() hands out passes, at most as many as wait, for the numbers
+ * that were drawn by then: one who comes later, perhaps again and again, takes none from
+ * those who wait. Numbers and counts are under a lock of the gate's own, that is held for
+ * no call that sleeps.
  *
  *	a waiter dies		it stays counted: one pass too many may be handed out, by which
  *				a later one goes in without a notify, as it may at any time
@@ -331,6 +333,7 @@ struct gate {
 	tine_lock lock;
 	tine_cond passed;
 	uint32_t waiting, passes;
+	uint64_t drawn, last; /* last: that passes are for */
 };
 
 static PyObject *new_gate(PyTypeObject *type, PyObject *args, PyObject *words)
@@ -363,13 +366,15 @@ static struct gate *locked_gate(PyObject *self)
 static PyObject *queue_up(PyObject *self, PyObject *none)
 {
 	struct gate *gate = locked_gate(self);
+	uint64_t number;
 
 	(void)none;
 	if (!gate)
 		return NULL;
 	gate->waiting++;
+	number = ++gate->drawn;
 	tine_lock_release(&gate->lock);
-	Py_RETURN_NONE;
+	return PyLong_FromUnsignedLongLong(number);
 }
 
 /* One that goes in, or away. With the lock. */
@@ -381,16 +386,27 @@ static void count_out(struct gate *gate)
 		gate->passes = gate->waiting;
 }
 
+struct visitor {
+	struct gate *gate;
+	uint64_t number;
+};
+
+static bool may_pass(const struct visitor *visitor)
+{
+	return visitor->gate->passes > 0 && visitor->number <= visitor->gate->last;
+}
+
 static ssize_t go_in(void *arg, int64_t deadline)
 {
-	struct gate *gate = arg;
+	struct visitor *visitor = arg;
+	struct gate *gate = visitor->gate;
 	ssize_t err = lock_gate(gate, deadline);
 
 	if (err != 0)
 		return err;
-	while (gate->passes == 0 && (err == 0 || err == -EOWNERDEAD))
+	while (!may_pass(visitor) && (err == 0 || err == -EOWNERDEAD))
 		err = tine_cond_wait(&gate->passed, &gate->lock, deadline);
-	if (gate->passes > 0) {
+	if (may_pass(visitor)) {
 		gate->passes--;
 		count_out(gate);
 		err = 0;
@@ -402,15 +418,21 @@ static ssize_t go_in(void *arg, int64_t deadline)
 static PyObject *wait_gate(PyObject *self, PyObject *const *args, Py_ssize_t n,
 			   PyObject *words)
 {
-	struct gate *gate = handle_mem(self);
-	PyObject *went = wait_for(go_in, gate, args, n, words), *type, *error, *trace;
+	struct visitor visitor = { .gate = handle_mem(self) };
+	PyObject *went = NULL, *type, *error, *trace;
 
-	if (went == Py_True || !gate)
+	if (!visitor.gate)
+		return NULL;
+	if (n < 1 || (visitor.number = PyLong_AsUnsignedLongLong(args[0])) == 0)
+		PyErr_SetString(PyExc_TypeError, "there is no number");
+	else
+		went = wait_for(go_in, &visitor, args + 1, n - 1, words);
+	if (went == Py_True)
 		return went;
 	PyErr_Fetch(&type, &error, &trace);
-	if (tine_lock_acquire(&gate->lock, tine_after(100)) != -ETIMEDOUT) {
-		count_out(gate);
-		tine_lock_release(&gate->lock);
+	if (tine_lock_acquire(&visitor.gate->lock, tine_after(100)) != -ETIMEDOUT) {
+		count_out(visitor.gate);
+		tine_lock_release(&visitor.gate->lock);
 	}
 	PyErr_Restore(type, error, trace);
 	return went;
@@ -428,9 +450,11 @@ static PyObject *notify(PyObject *self, PyObject *number)
 	if (n < more)
 		more = n > 0 ? (uint32_t)n : 0;
 	gate->passes += more;
+	gate->last = gate->drawn;
 	tine_lock_release(&gate->lock);
+	/* All, as those whose number is too high may sleep before the others. */
 	if (more > 0)
-		tine_cond_wake(&gate->passed, more);
+		tine_cond_wake(&gate->passed, UINT_MAX);
 	Py_RETURN_NONE;
 }
 
@@ -444,9 +468,10 @@ static PyObject *waiting(PyObject *self, PyObject *none)
 
 static PyMethodDef gate_methods[] = {
 	HANDLE_METHODS,
-	{ "queue_up", queue_up, METH_NOARGS, "queue_up(): before wait(), with the lock" },
+	{ "queue_up", queue_up, METH_NOARGS,
+	  "queue_up(): a number for wait(), with the lock" },
 	{ "wait", (PyCFunction)(void (*)(void))wait_gate, METH_FASTCALL | METH_KEYWORDS,
-	  "wait(timeout=None): whether it was let in" },
+	  "wait(number, timeout=None): whether it was let in" },
 	{ "notify", notify, METH_O, "notify(n): lets n in" },
 	{ "waiting", waiting, METH_NOARGS, "waiting(): who waits" },
 	{ 0 },

@@ -97,7 +97,13 @@ def copy(obj: Any) -> Any:
 
 class _AtAnyTime:
     def __reduce__(self) -> tuple[Any, ...]:
-        return synchronized, (self._obj, self._lock)  # type: ignore[attr-defined]
+        # A plain pickle would copy what is shared.
+        rebuild, parts = _reduce(self._obj)  # type: ignore[attr-defined]
+        return _again, (rebuild, parts, self._lock)  # type: ignore[attr-defined]
+
+
+def _again(rebuild: Any, parts: tuple[Any, ...], lock: Any) -> Any:
+    return synchronized(rebuild(*parts), lock)
 
 
 def synchronized(obj: Any, lock: Any = None, ctx: Any = None) -> Any:

@@ -111,11 +111,11 @@ class Condition:
         lock = self._lock
         assert lock._is_mine(), "must acquire() condition before using wait()"
         count = lock._count()
-        self._gate.queue_up()
+        number = self._gate.queue_up()
         for _ in range(count):
             lock.release()
         try:
-            return self._gate.wait(timeout)
+            return self._gate.wait(number, timeout)
         finally:
             for _ in range(count):
                 lock.acquire()
