@@ -668,7 +668,8 @@ void tine_process_free(tine_process *);
 typedef struct tine_queue tine_queue;
 
 typedef struct tine_queue_opts {
-	size_t capacity;  /* messages it holds. 0: 1024, or fewer that take 64 MiB */
+	/* Messages it holds, or TINE_UNBOUNDED. 0: 1024, or fewer that take 64 MiB */
+	size_t capacity;
 	int64_t lease_ms; /* after which a lease ends by itself. 0: no limit */
 	/* Processes that must close it to end the stream, or TINE_OPEN. 0: 1 */
 	unsigned producers;
@@ -678,14 +679,23 @@ typedef struct tine_queue_opts {
 
 #define TINE_OPEN (~0U) /* the stream does not end */
 
+/*
+ * The capacity of a queue that is never full: its memory, in rings of up to 4 MiB, follows
+ * what is in it, and an empty one takes 8 KiB and room for a message. A put blocks only
+ * while another process gives the queue memory. If that process is stopped, the put
+ * returns -ETIMEDOUT after its deadline, and after 250 ms at the earliest. As many leases
+ * as a queue of capacity 0 has.
+ */
+#define TINE_UNBOUNDED SIZE_MAX
+
 /* The number of a message on lease, for tine_queue_ack() and tine_queue_nack(). */
 typedef uint64_t tine_lease;
 
 /*
  * Makes a queue. max_len is 1 byte to 1 MiB, or 0: messages of any length, of which
  * those of more than 56 bytes lie in blocks of the family's memory. This call commits
- * capacity * (max_len + 8) bytes, where max_len 0 counts as 64. Returns 0, or -EINVAL,
- * -ENOMEM.
+ * capacity * (max_len + 8) bytes, where max_len 0 counts as 64, unless the capacity is
+ * TINE_UNBOUNDED. Returns 0, or -EINVAL, -ENOMEM.
  */
 TINE_MUST int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *);
 
@@ -697,7 +707,7 @@ TINE_MUST int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_
  *   -EMSGSIZE     len is more than max_len
  *   -EPIPE        this process has closed the queue, or all producers have
  *   -ETIMEDOUT    the deadline has passed
- *   -ENOMEM       no memory
+ *   -ENOMEM       no memory, also for more messages where the capacity is TINE_UNBOUNDED
  */
 TINE_MUST int tine_queue_put(tine_queue *, const void *msg, size_t len, int64_t deadline);
 

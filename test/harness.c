@@ -147,6 +147,7 @@ void test_kill(pid_t pid)
 void *__real_malloc(size_t);
 void *__real_calloc(size_t, size_t);
 int __real_shared_alloc(void **, size_t, int64_t);
+int __real_owned_new(void **, size_t, uint64_t, int64_t);
 #ifdef COVERAGE
 /* A process that is killed takes its counts along; one that leaves writes them. */
 void __gcov_dump(void);
@@ -163,6 +164,7 @@ _Noreturn void __wrap__exit(int code)
 void *__wrap_malloc(size_t);
 void *__wrap_calloc(size_t, size_t);
 int __wrap_shared_alloc(void **, size_t, int64_t);
+int __wrap_owned_new(void **, size_t, uint64_t, int64_t);
 
 static long fail_at;
 static bool failed;
@@ -206,6 +208,11 @@ void *test_own(size_t size, uint64_t owner, int64_t deadline)
 	void *mem;
 
 	return owned_new(&mem, size, owner, deadline) == 0 ? mem : NULL;
+}
+
+int __wrap_owned_new(void **out, size_t size, uint64_t owner, int64_t deadline)
+{
+	return fails() ? -ENOMEM : __real_owned_new(out, size, owner, deadline);
 }
 
 /* ---- what a test may not leave behind ---------------------------------------------- */

@@ -63,8 +63,9 @@ TEST(what_cannot_be_made)
 {
 	tine_queue *const untouched = (void *)&errno;
 	tine_queue *queue = untouched;
-	static const size_t too_many[] = { SIZE_MAX, SIZE_MAX / 2 + 2, SIZE_MAX / 8 + 2,
-					   SIZE_MAX / 16 + 2, ((size_t)1 << 31) + 1 };
+	static const size_t too_many[] = { SIZE_MAX - 1, SIZE_MAX / 2 + 2,
+					   SIZE_MAX / 8 + 2, SIZE_MAX / 16 + 2,
+					   ((size_t)1 << 31) + 1 };
 
 	CHECK_EQ(tine_queue_new(NULL, 8, NULL), -EINVAL);
 	CHECK_EQ(tine_queue_new(&queue, (1 << 20) + 1, NULL), -EINVAL);
@@ -441,7 +442,7 @@ static void end_traffic(struct traffic *traffic)
 
 TEST(each_once_and_in_the_order_of_its_producer)
 {
-	for (size_t c = 0; c < CAPACITIES; c++)
+	for (size_t c = 0; c < TRAFFIC_CAPACITIES; c++)
 		for (enum how how = ONE; how <= MIXED; how++) {
 			struct traffic *traffic = begin_traffic(
 				capacities[c], PRODUCERS, how,
@@ -496,7 +497,7 @@ static void one_with_threads(void *traffic)
 
 TEST(threads_are_producers_and_consumers)
 {
-	for (size_t c = 0; c < CAPACITIES; c++)
+	for (size_t c = 0; c < TRAFFIC_CAPACITIES; c++)
 		for (enum how how = ONE; how <= MIXED; how++) {
 			uint32_t each = test_scaled(capacities[c] < 4 ? 200 : 1000);
 			struct traffic *traffic = begin_traffic(capacities[c], 1, how,

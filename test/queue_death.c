@@ -798,7 +798,7 @@ static void die_putting_three_of_which_one_is_there(void *arg)
 {
 	tine_queue *queue = arg;
 	uint64_t tail = atomic_load(&queue->tail);
-	struct cell *cell = cell_of(queue, tail + 1);
+	struct cell *cell = cell_in(&queue->ring, tail + 1);
 
 	*(int64_t *)cell->data = 2;
 	atomic_store(&cell->word, cell_word(FULL, 8, tail + 1));
@@ -984,7 +984,7 @@ static void put_slowly(void *arg)
 	struct holder *holder = arg;
 	tine_queue *queue = holder->queue;
 	uint64_t tail = atomic_load(&queue->tail);
-	struct cell *cell = cell_of(queue, tail);
+	struct cell *cell = cell_in(&queue->ring, tail);
 
 	atomic_store(&own_desk(queue)->putting, claim_of(tail, 1));
 	atomic_store(&queue->tail, tail + 1);
@@ -1004,8 +1004,7 @@ static void get_slowly(void *arg)
 	atomic_store(&queue->head, head + 1);
 	atomic_fetch_add(&holder->held, 1);
 	wait_for(&holder->go, 1);
-	atomic_store(&cell_of(queue, head)->word,
-		     cell_word(FREE, 0, head + queue->mask + 1));
+	atomic_store(&cell_in(&queue->ring, head)->word, freed_in(&queue->ring, head));
 }
 
 static void die_wanting_to_put_the_last(void *arg)
@@ -1137,7 +1136,7 @@ static struct box *take_box_by_hand(tine_queue *queue, struct desk *desk,
 	CHECK_EQ(word_state(atomic_load(&box->word)), FREE);
 	atomic_fetch_add(&desk->leased, 1);
 	atomic_store(&box->position, atomic_load(&queue->head));
-	*(int64_t *)box->data = *(int64_t *)cell_of(queue, box->position)->data;
+	*(int64_t *)box->data = *(int64_t *)cell_in(&queue->ring, box->position)->data;
 	atomic_store(&box->word, box_word(state, len, 5, member_index(member_id())));
 	return box;
 }
@@ -1391,7 +1390,8 @@ static void wait_for_the_end_beside_a_lease(void *arg)
 	tine_queue *queue = arg;
 
 	/* All but the first cells, at which it looks for messages. */
-	forbid(queue->cells + 4096, (queue->mask + 1) * queue->stride - 4096);
+	forbid(queue->ring.cells + 4096,
+	       (queue->ring.mask + 1) * queue->ring.stride - 4096);
 	forbid(atomic_load(&queue->boxes), queue->capacity * queue->box_stride);
 	CHECK_EQ(get(queue, tine_after(20)), -ETIMEDOUT);
 	CHECK_EQ(get(queue, TINE_NOWAIT), -ETIMEDOUT);

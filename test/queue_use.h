@@ -11,8 +11,9 @@
 #define SOON	 tine_after(20000)
 #define LONG_NAP 250000 /* microseconds */
 
-static const size_t capacities[] = { 1, 2, 3, 7, 1024 };
-#define CAPACITIES (sizeof(capacities) / sizeof(*capacities))
+static const size_t capacities[] = { 1, 2, 3, 7, 1024, TINE_UNBOUNDED };
+#define TRAFFIC_CAPACITIES (sizeof(capacities) / sizeof(*capacities))
+#define CAPACITIES	   (TRAFFIC_CAPACITIES - 1) /* where they are to be filled */
 
 struct message {
 	uint32_t producer, number;

@@ -64,18 +64,24 @@ class Queue(gdb.Command):
     def invoke(self, expression, _):
         address = address_in(expression)
         queue = read(address, "struct tine_queue")
-        if plain(queue["magic"]) | 1 != 0x7571:
+        if plain(queue["magic"]) | 3 != 0x7573:
             raise gdb.GdbError(f"no queue is at {address:#x}, or it was freed")
         head, tail = plain(queue["head"]), plain(queue["tail"])
         closes = plain(queue["closes"]) & 0xffffffff
-        print(f"queue {address:#x}: capacity {plain(queue['capacity'])}, head {head}, "
+        capacity = "unbounded" if plain(queue["grows"]) else plain(queue["capacity"])
+        print(f"queue {address:#x}: capacity {capacity}, head {head}, "
               f"tail {tail}, closed {closes} of {plain(queue['producers'])}, "
               f"strays {plain(queue['strays']) & 0xffffffff}")
         self.cells(queue, head, tail)
         self.desks(queue)
 
     def cells(self, queue, head, tail):
-        cells, stride, mask = (plain(queue[name]) for name in ("cells", "stride", "mask"))
+        ring = queue["ring"]
+        cells, stride, mask = (plain(ring[name]) for name in ("cells", "stride", "mask"))
+        if plain(queue["grows"]):
+            front = read(plain(queue["front"]), "struct stretch")
+            cells = plain(queue["front"]) + typed("struct stretch").sizeof
+            mask, tail = plain(front["mask"]), min(tail, plain(front["end"]))
         for position in range(head, min(tail, head + MOST_CELLS)):
             word = plain(read(cells + (position & mask) * stride, "struct cell")["word"])
             state, length, at = cell_word(word)

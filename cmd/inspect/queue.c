@@ -2,7 +2,7 @@
 #include "inspect/parts.h"
 
 #include "inspect/process.h"
-#include "queue/words.h"
+#include "queue/growth.h"
 
 #include <stddef.h>
 #include <time.h>
@@ -19,15 +19,31 @@ static bool is_in(const struct look *look, const void *at, uint64_t n, uint64_t 
 	       n <= (head->span - offset) / size;
 }
 
+static bool has_magic(uint16_t magic)
+{
+	return (magic | ANY_LENGTH | UNBOUNDED) == (QUEUE_MAGIC | ANY_LENGTH | UNBOUNDED);
+}
+
 static bool may_be_queue(const struct look *look, const struct tine_queue *queue)
 {
-	uint64_t cells = queue->mask + 1;
+	const struct ring *ring = &queue->ring;
+	uint64_t cells = ring->mask + 1;
 
-	return (queue->magic | ANY_LENGTH) == (QUEUE_MAGIC | ANY_LENGTH) && cells &&
-	       (cells & queue->mask) == 0 && queue->capacity > 0 &&
-	       queue->capacity <= cells && queue->max_len <= MAX_LEN &&
-	       queue->stride >= sizeof(struct cell) && queue->stride <= 2 * MAX_LEN &&
-	       is_in(look, queue->cells, cells, queue->stride);
+	return has_magic(queue->magic) && cells && (cells & ring->mask) == 0 &&
+	       queue->capacity > 0 && queue->max_len <= MAX_LEN &&
+	       ring->stride >= sizeof(struct cell) && ring->stride <= 2 * MAX_LEN &&
+	       (queue->grows || (queue->capacity <= cells &&
+				 is_in(look, ring->cells, cells, ring->stride)));
+}
+
+/* Positions that no message had, up to the ring. */
+static uint64_t read_skipped(const struct look *look, const struct stretch *at)
+{
+	struct stretch stretch;
+
+	return at && memory_read(look->memory, at, &stretch, sizeof(stretch))
+		       ? atomic_load(&stretch.skipped)
+		       : 0;
 }
 
 static bool read_desk(const struct look *look, const struct tine_queue *queue,
@@ -118,22 +134,27 @@ bool look_queue(struct look *look, const char *at, size_t size)
 	if (size < sizeof(queue) ||
 	    !memory_read(look->memory, part_of(at, offsetof(struct tine_queue, magic)),
 			 &queue.magic, sizeof(queue.magic)) ||
-	    (queue.magic | ANY_LENGTH) != (QUEUE_MAGIC | ANY_LENGTH) ||
+	    !has_magic(queue.magic) ||
 	    !memory_read(look->memory, at, &queue, sizeof(queue)) ||
 	    !may_be_queue(look, &queue))
 		return false;
 	/* Read in one go, while others move both. */
 	head = atomic_load(&queue.head);
-	tail = atomic_load(&queue.tail);
-	object = json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}",
-			   "address", address_of(at), "messages",
-			   (json_int_t)(tail > head ? tail - head : 0), "capacity",
-			   (json_int_t)queue.capacity, "taken", (json_int_t)head,
-			   "returned", (json_int_t)count_strays(&queue), "producers",
-			   (json_int_t)queue.producers, "closed",
-			   (json_int_t)(uint32_t)atomic_load(&queue.closes), "any_length",
-			   (int)queue.any, "processes", list_desks(look, &queue),
-			   "leases", list_leases(look, &queue));
+	tail = atomic_load(&queue.tail) & ~SEALED;
+	if (queue.grows) {
+		head -= read_skipped(look, atomic_load(&queue.front));
+		tail -= read_skipped(look, atomic_load(&queue.back));
+	}
+	object = json_pack(
+		"{s:o, s:I, s:o, s:I, s:I, s:I, s:I, s:b, s:o, s:o}", "address",
+		address_of(at), "messages", (json_int_t)(tail > head ? tail - head : 0),
+		"capacity",
+		queue.grows ? json_null() : json_integer((json_int_t)queue.capacity),
+		"taken", (json_int_t)head, "returned", (json_int_t)count_strays(&queue),
+		"producers", (json_int_t)queue.producers, "closed",
+		(json_int_t)(uint32_t)atomic_load(&queue.closes), "any_length",
+		(int)queue.any, "processes", list_desks(look, &queue), "leases",
+		list_leases(look, &queue));
 	if (!queue.any)
 		json_object_set_new(object, "most_bytes",
 				    json_integer((json_int_t)queue.max_len));

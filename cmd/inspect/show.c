@@ -144,11 +144,14 @@ static void show_some(const json_t *all, void (*show)(const json_t *))
 
 static void show_queue(const json_t *queue)
 {
-	printf("\nqueue %s: %lld of %lld messages, %lld taken, %lld of %lld producers "
-	       "closed",
-	       text_in(queue, "address"), number_in(queue, "messages"),
-	       number_in(queue, "capacity"), number_in(queue, "taken"),
-	       number_in(queue, "closed"), number_in(queue, "producers"));
+	printf("\nqueue %s: %lld", text_in(queue, "address"),
+	       number_in(queue, "messages"));
+	/* Not, where there is no bound. */
+	if (json_is_integer(json_object_get(queue, "capacity")))
+		printf(" of %lld", number_in(queue, "capacity"));
+	printf(" messages, %lld taken, %lld of %lld producers closed",
+	       number_in(queue, "taken"), number_in(queue, "closed"),
+	       number_in(queue, "producers"));
 	if (number_in(queue, "returned") > 0)
 		printf(", %lld to be delivered again", number_in(queue, "returned"));
 	print_rate(queue, "messages_per_second", "messages");

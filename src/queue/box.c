@@ -31,6 +31,7 @@ int queue_make_boxes(tine_queue *queue, int64_t deadline)
 
 ssize_t queue_try_lease(tine_queue *queue, struct desk *desk, const struct sink *sink)
 {
+	struct ring ring;
 	struct box *box;
 	struct cell *cell;
 	uint64_t first;
@@ -39,23 +40,24 @@ ssize_t queue_try_lease(tine_queue *queue, struct desk *desk, const struct sink 
 	size_t len;
 
 	/* A box is not taken for nothing. */
-	if (count_full(queue, atomic_load(&queue->head), 1) == 0)
+	first = front_of(queue, queue->grows, &ring);
+	if (count_full(&ring, first, 1) == 0)
 		return -EAGAIN;
 	box = take_box(queue, desk);
 	if (!box)
 		return -EAGAIN;
-	k = claim_full(queue, desk, sink, &first);
+	k = claim_full(queue, desk, sink, &ring, &first);
 	if (k < 0) {
 		queue_return_box(desk, box);
 		return k;
 	}
-	cell = cell_of(queue, first);
+	cell = cell_in(&ring, first);
 	len = word_len(atomic_load_explicit(&cell->word, memory_order_relaxed));
 	if (len > 0 && message_len(queue, cell->data, len) > 0)
 		got = fill_box(queue, desk, box, first, cell->data, len, sink);
 	else
 		queue_return_box(desk, box);
-	set_free(queue, cell, first);
+	set_free(&ring, cell, first);
 	make_room_known(queue);
 	return got;
 }

@@ -19,11 +19,20 @@
 static inline bool is_queue(const tine_queue *queue)
 {
 	return queue && (is_near_family(queue) || is_in_family(queue)) &&
+	       __builtin_expect((queue->magic | ANY_LENGTH | UNBOUNDED) ==
+					(QUEUE_MAGIC | ANY_LENGTH | UNBOUNDED),
+				1);
+}
+
+/* One that does not grow. */
+static inline bool is_bounded(const tine_queue *queue)
+{
+	return queue && (is_near_family(queue) || is_in_family(queue)) &&
 	       __builtin_expect((queue->magic | ANY_LENGTH) == (QUEUE_MAGIC | ANY_LENGTH),
 				1);
 }
 
-/* One whose messages lie in its cells. */
+/* The same, and all messages lie in its cells. */
 static inline bool is_plain(const tine_queue *queue)
 {
 	return queue && (is_near_family(queue) || is_in_family(queue)) &&

@@ -15,13 +15,14 @@
 static inline __attribute__((always_inline)) ssize_t
 try_get(tine_queue *queue, struct desk *desk, const struct sink *sink)
 {
+	struct ring ring;
 	uint64_t first;
-	int64_t k = claim_full(queue, desk, sink, &first);
+	int64_t k = claim_full(queue, desk, sink, &ring, &first);
 	char *buf = sink->buf;
 	ssize_t got = 0;
 
 	for (int64_t i = 0; i < k; i++) {
-		struct cell *cell = cell_of(queue, first + i);
+		struct cell *cell = cell_in(&ring, first + i);
 		size_t len = word_len(
 			atomic_load_explicit(&cell->word, memory_order_relaxed));
 
@@ -29,7 +30,7 @@ try_get(tine_queue *queue, struct desk *desk, const struct sink *sink)
 			got += pour_cell(sink, buf, cell->data, len);
 			buf += sink->size;
 		}
-		set_free(queue, cell, first + i);
+		set_free(&ring, cell, first + i);
 	}
 	if (k < 0)
 		return k;
@@ -41,9 +42,10 @@ try_get(tine_queue *queue, struct desk *desk, const struct sink *sink)
 static __attribute__((noinline)) ssize_t try_get_any(tine_queue *queue, struct desk *desk,
 						     const struct sink *sink)
 {
+	struct ring ring;
 	uint64_t first;
-	int64_t k = claim_full(queue, desk, sink, &first);
-	struct cell *cell = cell_of(queue, first);
+	int64_t k = claim_full(queue, desk, sink, &ring, &first);
+	struct cell *cell = cell_in(&ring, first);
 	ssize_t got = 0;
 	size_t len;
 
@@ -52,7 +54,7 @@ static __attribute__((noinline)) ssize_t try_get_any(tine_queue *queue, struct d
 	len = word_len(atomic_load_explicit(&cell->word, memory_order_relaxed));
 	if (len > 0)
 		got = pour(sink, sink->buf, cell->data, len);
-	set_free(queue, cell, first);
+	set_free(&ring, cell, first);
 	make_room_known(queue);
 	return got;
 }
@@ -75,6 +77,8 @@ static ssize_t attempt(tine_queue *queue, struct desk *desk, const struct sink *
 	leave_desk(desk);
 	if (tends)
 		queue_tend(queue, deadline);
+	if (queue->grows && queue_lags(queue))
+		queue_trim(queue);
 	return got;
 }
 
@@ -109,26 +113,27 @@ ssize_t queue_get(tine_queue *queue, const struct sink *sink, int64_t deadline)
  * What most calls need, where a message is at hand: its length; 0: nothing was done, and
  * queue_get() sees why. The sink that it has would be built, and read, for each message.
  */
-static inline ssize_t get_at_once(tine_queue *queue, void *buf, size_t size,
-				  int64_t deadline)
+static inline __attribute__((always_inline)) ssize_t
+get_at_once(tine_queue *queue, void *buf, size_t size, bool grows, int64_t deadline)
 {
 	struct desk *desk = own_desk(queue);
 	uint64_t first, word;
 	struct cell *cell;
+	struct ring ring;
 	bool tends = false;
 	ssize_t got = 0;
 
 	if (!desk || atomic_load_explicit(&queue->strays, memory_order_relaxed) > 0)
 		return 0;
 	take_desk(desk);
-	first = atomic_load_explicit(&queue->head, memory_order_relaxed);
-	cell = cell_of(queue, first);
+	first = front_of(queue, grows, &ring);
+	cell = cell_in(&ring, first);
 	word = atomic_load_explicit(&cell->word, memory_order_acquire);
 	if (is_at(word, FULL, first) && word_len(word) <= size &&
 	    claim(&queue->head, &desk->getting, first, 1)) {
 		got = (ssize_t)word_len(word);
 		copy(buf, cell->data, got);
-		set_free(queue, cell, first);
+		set_free(&ring, cell, first);
 		make_room_known(queue);
 		desk->get_pace.n++;
 		tends = time_to_tend(desk);
@@ -136,18 +141,24 @@ static inline ssize_t get_at_once(tine_queue *queue, void *buf, size_t size,
 	leave_desk(desk);
 	if (tends)
 		queue_tend(queue, deadline);
+	if (grows && queue_lags(queue))
+		queue_trim(queue);
 	return got;
 }
 
-static __attribute__((noinline)) ssize_t get_any(tine_queue *queue, void *buf,
-						 size_t size, int64_t deadline)
+static __attribute__((noinline)) ssize_t get_elsewhere(tine_queue *queue, void *buf,
+						       size_t size, int64_t deadline)
 {
 	void *block = NULL;
-	struct sink sink = { .buf = buf, .size = size, .n = 1, .block = &block };
+	struct sink sink = { .buf = buf, .size = size, .n = 1 };
 	ssize_t got;
 
 	if (!is_queue(queue))
 		return not_a_queue(queue);
+	if (queue->any)
+		sink.block = &block;
+	else if ((got = get_at_once(queue, buf, size, true, deadline)) > 0)
+		return got;
 	if ((!buf && size > 0) || is_no_deadline(deadline))
 		return -EINVAL;
 	got = queue_get(queue, &sink, deadline);
@@ -162,10 +173,10 @@ ssize_t tine_queue_get(tine_queue *queue, void *buf, size_t size, int64_t deadli
 	ssize_t got;
 
 	if (!is_plain(queue))
-		return get_any(queue, buf, size, deadline);
+		return get_elsewhere(queue, buf, size, deadline);
 	if ((!buf && size > 0) || is_no_deadline(deadline))
 		return -EINVAL;
-	got = get_at_once(queue, buf, size, deadline);
+	got = get_at_once(queue, buf, size, false, deadline);
 	if (got > 0)
 		return got;
 	return queue_get(queue, &sink, deadline);

@@ -24,7 +24,7 @@ static inline ssize_t lease_at_once(tine_queue *queue, void *buf, size_t size,
 		return 0;
 	take_desk(desk);
 	first = atomic_load_explicit(&queue->head, memory_order_relaxed);
-	cell = cell_of(queue, first);
+	cell = cell_in(&queue->ring, first);
 	word = atomic_load_explicit(&cell->word, memory_order_acquire);
 	box = is_at(word, FULL, first) && word_len(word) > 0 && word_len(word) <= size
 		      ? find_box(queue, desk)
@@ -33,7 +33,7 @@ static inline ssize_t lease_at_once(tine_queue *queue, void *buf, size_t size,
 		sink.buf = buf;
 		got = fill_box(queue, desk, box, first, cell->data, word_len(word),
 			       &sink);
-		set_free(queue, cell, first);
+		set_free(&queue->ring, cell, first);
 		make_room_known(queue);
 		desk->get_pace.n++;
 		tends = time_to_tend(desk);
@@ -53,6 +53,10 @@ static __attribute__((noinline)) ssize_t lease_slowly(tine_queue *queue, void *b
 	void *block = NULL;
 	struct sink sink = { .buf = buf, .size = size, .n = 1, .lease = lease };
 
+	if (!is_queue(queue))
+		return not_a_queue(queue);
+	if ((!buf && size > 0) || !lease || is_no_deadline(deadline))
+		return -EINVAL;
 	/* Which it does not take. */
 	if (queue->any)
 		sink.block = &block;
@@ -64,11 +68,7 @@ ssize_t tine_queue_lease(tine_queue *queue, void *buf, size_t size, tine_lease *
 {
 	ssize_t got;
 
-	if (!is_queue(queue))
-		return not_a_queue(queue);
-	if ((!buf && size > 0) || !lease || is_no_deadline(deadline))
-		return -EINVAL;
-	if (!queue->any) {
+	if (is_plain(queue) && (buf || size == 0) && lease && !is_no_deadline(deadline)) {
 		got = lease_at_once(queue, buf, size, lease, deadline);
 		if (got > 0)
 			return got;

@@ -2,6 +2,7 @@
 /* What is done under a queue's lock, recovery above all. The protocol is in words.h. */
 #include "queue/mend.h"
 #include "queue/desk.h"
+#include "queue/growth.h"
 
 #include "base/futex.h"
 #include "memory/heap.h"
@@ -16,9 +17,10 @@
 
 #define CLAIM_MASK (UINT64_MAX >> 16) /* of a position, in a claim */
 
-static uint64_t freed(const struct tine_queue *queue, uint64_t position)
+/* How far back a position may lie that is in a ring yet. */
+static uint64_t lap(const struct tine_queue *queue)
 {
-	return cell_word(FREE, 0, position + queue->mask + 1);
+	return queue->grows ? CLAIM_MASK / 2 : queue->ring.mask + 1;
 }
 
 /* ---- strays ------------------------------------------------------------------------ */
@@ -104,16 +106,18 @@ static void make_stray(struct tine_queue *queue, _Atomic uint64_t *word, uint64_
 		if (strays >> 32 == 0)
 			queue->stray_box = index;
 	} else if ((uint32_t)strays == strays >> 32) {
+		queue->stray_ring = 0;
 		queue->stray_cell = index;
 	}
 	note(queue, word, from, to, holder);
 	queue_take_noted(queue);
 }
 
-static bool stray_of_ring(struct tine_queue *queue, uint64_t i, struct stray *stray)
+static bool stray_of_ring(struct tine_queue *queue, const struct ring *ring, uint64_t i,
+			  struct stray *stray)
 {
 	uint64_t head = atomic_load(&queue->head);
-	struct cell *cell = cell_of(queue, i);
+	struct cell *cell = cell_in(ring, i);
 	uint64_t word = atomic_load(&cell->word);
 
 	if (word_state(word) != STRAY)
@@ -126,7 +130,7 @@ static bool stray_of_ring(struct tine_queue *queue, uint64_t i, struct stray *st
 				 .data = cell->data,
 				 .len = word_len(word),
 				 .position = head - ((head - word) & POSITION_MASK) };
-	stray->taken = freed(queue, stray->position);
+	stray->taken = freed_in(ring, stray->position);
 	return true;
 }
 
@@ -146,6 +150,29 @@ static bool stray_of_box(struct tine_queue *queue, uint64_t i, struct stray *str
 	return true;
 }
 
+static bool find_in_rings(struct tine_queue *queue, struct stray *stray)
+{
+	unsigned looked_at = 0;
+	struct ring ring;
+
+	while (looked_at < LOOK) {
+		if (!queue_nth_ring(queue, queue->stray_ring, &ring)) {
+			queue->stray_ring = 0;
+			continue;
+		}
+		for (; queue->stray_cell <= ring.mask && looked_at < LOOK; looked_at++) {
+			if (stray_of_ring(queue, &ring, queue->stray_cell, stray))
+				return true;
+			queue->stray_cell++;
+		}
+		if (queue->stray_cell > ring.mask) {
+			queue->stray_cell = 0;
+			queue->stray_ring++;
+		}
+	}
+	return false;
+}
+
 bool queue_find_stray(struct tine_queue *queue, struct stray *stray)
 {
 	uint64_t strays = atomic_load(&queue->strays);
@@ -161,12 +188,7 @@ bool queue_find_stray(struct tine_queue *queue, struct stray *stray)
 			return true;
 		queue->stray_box++;
 	}
-	for (unsigned n = 0; strays && strays >> 32 == 0 && n < LOOK; n++) {
-		if (stray_of_ring(queue, queue->stray_cell & queue->mask, stray))
-			return true;
-		queue->stray_cell++;
-	}
-	return false;
+	return strays && strays >> 32 == 0 && find_in_rings(queue, stray);
 }
 
 /* ---- closing ----------------------------------------------------------------------- */
@@ -243,6 +265,8 @@ int queue_lock(struct tine_queue *queue, int64_t deadline)
 		return err;
 	finish_closing(queue);
 	finish_noted(queue);
+	if (queue->grows)
+		queue_finish_growth(queue);
 	/* It may have been about to, */
 	atomic_store(&queue->uncounted, 1);
 	/* and may have looked at some of the leases. */
@@ -309,7 +333,8 @@ static void settle_box(struct tine_queue *queue, uint64_t index)
 {
 	struct box *box = box_at(queue, index);
 	uint64_t word = atomic_load(&box->word), position, full;
-	struct cell *cell;
+	_Atomic uint64_t *left;
+	struct ring ring;
 
 	if ((word_state(word) != TAKING && word_state(word) != HELD) ||
 	    atomic_load(&desk_at(queue, box_desk(word))->fallen) == STANDS)
@@ -319,11 +344,13 @@ static void settle_box(struct tine_queue *queue, uint64_t index)
 		return;
 	}
 	position = atomic_load(&box->position);
-	cell = cell_of(queue, position);
-	full = atomic_load(&cell->word);
-	if (is_at(full, FULL, position))
-		atomic_compare_exchange_strong(&cell->word, &full,
-					       freed(queue, position));
+	if (queue_find_ring(queue, position, &ring)) {
+		left = &cell_in(&ring, position)->word;
+		full = atomic_load(left);
+		if (is_at(full, FULL, position))
+			atomic_compare_exchange_strong(left, &full,
+						       freed_in(&ring, position));
+	}
 	make_stray(queue, &box->word, word,
 		   box_word(STRAY, word_len(word), box_generation(word), 0), index, NULL);
 }
@@ -380,30 +407,40 @@ static bool ask_living(struct tine_queue *queue, struct desk *desk, unsigned ind
 static void settle_put(struct tine_queue *queue, uint64_t position)
 {
 	uint64_t empty = cell_word(FREE, 0, position);
+	struct ring ring;
 
-	atomic_compare_exchange_strong(&cell_of(queue, position)->word, &empty,
-				       cell_word(FULL, 0, position));
+	if (queue_find_ring(queue, position, &ring))
+		atomic_compare_exchange_strong(&cell_in(&ring, position)->word, &empty,
+					       cell_word(FULL, 0, position));
 }
 
 static void settle_get(struct tine_queue *queue, uint64_t position)
 {
-	_Atomic uint64_t *word = &cell_of(queue, position)->word;
-	uint64_t full = atomic_load(word);
+	_Atomic uint64_t *word;
+	struct ring ring;
+	uint64_t full;
+
+	if (!queue_find_ring(queue, position, &ring))
+		return;
+	word = &cell_in(&ring, position)->word;
+	full = atomic_load(word);
 
 	if (!is_at(full, FULL, position))
 		return;
 	if (word_len(full) == 0)
-		atomic_compare_exchange_strong(word, &full, freed(queue, position));
+		atomic_compare_exchange_strong(word, &full, freed_in(&ring, position));
 	else
 		make_stray(queue, word, full, cell_word(STRAY, word_len(full), position),
-			   position & queue->mask, NULL);
+			   queue->grows ? 0 : position & ring.mask, NULL);
 }
 
 static bool is_undone(const struct tine_queue *queue, uint64_t position, bool putting)
 {
-	uint64_t word = atomic_load(&cell_of(queue, position)->word);
+	struct ring ring;
 
-	return is_at(word, putting ? FREE : FULL, position);
+	return queue_find_ring(queue, position, &ring) &&
+	       is_at(atomic_load(&cell_in(&ring, position)->word), putting ? FREE : FULL,
+		     position);
 }
 
 /* False: some of the claim may be somebody else's. */
@@ -418,7 +455,7 @@ static bool settle_claim(struct tine_queue *queue, uint64_t claim, bool putting)
 		/* Claims have the low bits of a position that is less than a lap away. */
 		uint64_t behind = (end - inquest.first - i) & CLAIM_MASK;
 
-		if (behind == 0 || behind > queue->mask + 1 ||
+		if (behind == 0 || behind > lap(queue) ||
 		    !is_undone(queue, end - behind, putting))
 			continue;
 		if (inquest.named[i / 64] >> i % 64 & 1)
@@ -496,7 +533,7 @@ bool queue_end_lease(struct tine_queue *queue, uint64_t index, uint64_t word)
 	uint64_t position = atomic_load(&box->position);
 	uint64_t stray = box_word(STRAY, word_len(word), box_generation(word), 0);
 
-	if (is_at(atomic_load(&cell_of(queue, position)->word), FULL, position))
+	if (is_undone(queue, position, false))
 		return false;
 	make_stray(queue, &box->word, word, stray, index, desk_at(queue, box_desk(word)));
 	return atomic_load(&box->word) == stray;
@@ -554,13 +591,16 @@ bool queue_tend(struct tine_queue *queue, int64_t deadline)
 		return false;
 	members_sweep();
 	if (!atomic_load(&queue->recovering) && !atomic_load(&queue->uncounted) &&
-	    !some_are_due(queue, now) && !any_desk(queue, is_gone, NULL))
+	    !some_are_due(queue, now) && !any_desk(queue, is_gone, NULL) &&
+	    !(queue->grows && queue_is_slack(queue)))
 		return true;
 	if (queue_lock(queue, TINE_NOWAIT) != 0)
 		return false;
 	err = recover(queue, deadline);
 	if (!err && some_are_due(queue, now))
 		err = end_leases(queue, now, &(struct shift){ deadline, PIECE });
+	if (!err && queue->grows)
+		queue_fit(queue);
 	queue_unlock(queue);
 	if (err)
 		atomic_store(&queue->tended, last);
@@ -663,7 +703,7 @@ static bool has_message(const struct tine_queue *queue, const struct desk *desk)
 	for (uint64_t i = claim & 0xffff; i > 0; i--) {
 		uint64_t behind = (head - (claim >> 16) - i + 1) & CLAIM_MASK;
 
-		if (behind != 0 && behind <= queue->mask + 1 &&
+		if (behind != 0 && behind <= lap(queue) &&
 		    is_undone(queue, head - behind, false))
 			return true;
 		if (!gone)
@@ -687,6 +727,8 @@ static bool see_remains(struct tine_queue *queue, struct desk *desk, unsigned in
 
 static bool nothing_remains(struct tine_queue *queue, struct remains *remains)
 {
+	if (queue->grows)
+		queue_move_on(queue);
 	return !atomic_load(&queue->strays) &&
 	       atomic_load(&queue->head) == atomic_load(&queue->tail) &&
 	       !any_desk(queue, see_remains, remains);
@@ -717,4 +759,27 @@ bool queue_has_ended(tine_queue *queue, int64_t deadline)
 	ended = queue_ended(queue, member_index(member_id()));
 	queue_unlock(queue);
 	return ended;
+}
+
+/* ---- growth ------------------------------------------------------------------------ */
+
+int queue_grow(struct tine_queue *queue, int64_t deadline)
+{
+	int64_t least = tine_after(DESK_MS), patience = shared_patience();
+	/* Bound: the caller's deadline, or DESK_MS. */
+	int err = queue_lock(queue, deadline > least ? deadline : least);
+
+	if (err)
+		return err;
+	err = queue_extend(queue, patience);
+	queue_unlock(queue);
+	return err;
+}
+
+void queue_trim(struct tine_queue *queue)
+{
+	if (queue_lock(queue, TINE_NOWAIT) != 0)
+		return;
+	queue_fit(queue);
+	queue_unlock(queue);
 }

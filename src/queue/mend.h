@@ -56,6 +56,13 @@ int queue_sit(struct tine_queue *, uint64_t id, uint32_t role, int64_t deadline)
  * looked, and nothing is left.
  */
 bool queue_tend(struct tine_queue *, int64_t deadline);
+/*
+ * Makes room in a queue without a bound: 0: there is some, or was; -ENOMEM; -ETIMEDOUT:
+ * another process is stopped in here, or in an allocation; -EINTR.
+ */
+int queue_grow(struct tine_queue *, int64_t deadline);
+/* Frees what it can of such a queue's memory. Waits for nobody. */
+void queue_trim(struct tine_queue *);
 /* Notes when a lease will run out. */
 void queue_note_due(struct tine_queue *, int64_t until);
 /* Whether it has ended for this process; false too where the lock cannot be had now. */

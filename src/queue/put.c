@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Putting messages, copied or in place. The protocol is in words.h. */
 #include "queue/desk.h"
+#include "queue/mend.h"
 #include "queue/patience.h"
 #include "queue/ring.h"
 
@@ -9,20 +10,23 @@
 
 /* How many of n messages were put; -EAGAIN: there is no room. */
 static inline __attribute__((always_inline)) ssize_t
-try_put(tine_queue *queue, struct desk *desk, const char *messages, size_t len, size_t n)
+try_put(tine_queue *queue, struct desk *desk, const char *messages, size_t len, size_t n,
+	bool grows)
 {
+	struct ring ring;
 	uint64_t first, k;
 
 	if (n > MOST_AT_ONCE)
 		n = MOST_AT_ONCE;
 	do {
-		first = atomic_load_explicit(&queue->tail, memory_order_relaxed);
-		k = count_free(queue, first, n);
+		k = back_of(queue, grows, &ring, &first)
+			    ? count_free(queue, &ring, first, n)
+			    : 0;
 		if (k == 0 && first == atomic_load(&queue->tail))
 			return -EAGAIN;
 	} while (k == 0 || !claim(&queue->tail, &desk->putting, first, k));
 	for (uint64_t i = 0; i < k; i++) {
-		struct cell *cell = cell_of(queue, first + i);
+		struct cell *cell = cell_in(&ring, first + i);
 
 		copy(cell->data, messages + i * len, len);
 		atomic_store_explicit(&cell->word, cell_word(FULL, len, first + i),
@@ -35,7 +39,8 @@ try_put(tine_queue *queue, struct desk *desk, const char *messages, size_t len, 
 }
 
 /* What most calls need, where there is room; false: nothing was done. */
-static inline bool put_at_once(tine_queue *queue, const char *msg, size_t len)
+static inline __attribute__((always_inline)) bool
+put_at_once(tine_queue *queue, const char *msg, size_t len, bool grows)
 {
 	struct desk *desk = own_desk(queue);
 	ssize_t got;
@@ -45,11 +50,18 @@ static inline bool put_at_once(tine_queue *queue, const char *msg, size_t len)
 	take_desk(desk);
 	got = may_put(queue, desk);
 	if (got == 0)
-		got = try_put(queue, desk, msg, len, 1);
+		got = try_put(queue, desk, msg, len, 1, grows);
 	if (got > 0)
 		desk->put_pace.n++;
 	leave_desk(desk);
 	return got > 0;
+}
+
+static int wait_for_room(tine_queue *queue, struct waiting *patience, int64_t deadline)
+{
+	if (queue->grows)
+		return queue_grow(queue, deadline);
+	return queue_wait_a_little(queue, &queue->room, patience, deadline);
 }
 
 static __attribute__((noinline)) ssize_t put(tine_queue *queue, const char *messages,
@@ -67,7 +79,8 @@ static __attribute__((noinline)) ssize_t put(tine_queue *queue, const char *mess
 		take_desk(desk);
 		got = may_put(queue, desk);
 		if (got == 0)
-			got = try_put(queue, desk, messages + done * len, len, n - done);
+			got = try_put(queue, desk, messages + done * len, len, n - done,
+				      queue->grows);
 		keep_pace(&desk->put_pace, &patience, got > 0);
 		leave_desk(desk);
 		if (got > 0) {
@@ -76,8 +89,7 @@ static __attribute__((noinline)) ssize_t put(tine_queue *queue, const char *mess
 			continue;
 		}
 		if (got == -EAGAIN)
-			got = queue_wait_a_little(queue, &queue->room, &patience,
-						  deadline);
+			got = wait_for_room(queue, &patience, deadline);
 		if (got != 0)
 			return done > 0 ? (ssize_t)done : got;
 	}
@@ -93,7 +105,7 @@ static ssize_t try_send(tine_queue *queue, struct desk *desk, struct parcel *par
 	parcel->sender = member_sender(owner);
 	if (!parcel->sender || !owned_pass(parcel->block, owner, parcel->sender))
 		return -ENOENT;
-	got = try_put(queue, desk, (char *)parcel, sizeof(*parcel), 1);
+	got = try_put(queue, desk, (char *)parcel, sizeof(*parcel), 1, queue->grows);
 	owned_pass(parcel->block, parcel->sender, got > 0 ? parcel->token : owner);
 	return got;
 }
@@ -116,8 +128,7 @@ static int send_block(tine_queue *queue, void *block, size_t len, int64_t deadli
 		leave_desk(desk);
 		if (got > 0)
 			return 0;
-		err = got == -EAGAIN ? queue_wait_a_little(queue, &queue->room, &patience,
-							   deadline)
+		err = got == -EAGAIN ? wait_for_room(queue, &patience, deadline)
 				     : (int)got;
 	}
 	return err;
@@ -142,7 +153,9 @@ static __attribute__((noinline)) int put_long(tine_queue *queue, const void *msg
 	return err;
 }
 
-int tine_queue_put(tine_queue *queue, const void *msg, size_t len, int64_t deadline)
+/* Where there is no bound. */
+static __attribute__((noinline)) int put_unbounded(tine_queue *queue, const void *msg,
+						   size_t len, int64_t deadline)
 {
 	ssize_t n;
 
@@ -152,7 +165,23 @@ int tine_queue_put(tine_queue *queue, const void *msg, size_t len, int64_t deadl
 		return -EINVAL;
 	if (len > queue->max_len)
 		return put_long(queue, msg, len, deadline);
-	if (put_at_once(queue, msg, len))
+	if (put_at_once(queue, msg, len, true))
+		return 0;
+	n = put(queue, msg, len, 1, deadline);
+	return n < 0 ? (int)n : 0;
+}
+
+int tine_queue_put(tine_queue *queue, const void *msg, size_t len, int64_t deadline)
+{
+	ssize_t n;
+
+	if (!is_bounded(queue))
+		return put_unbounded(queue, msg, len, deadline);
+	if (!msg || len == 0 || is_no_deadline(deadline))
+		return -EINVAL;
+	if (len > queue->max_len)
+		return put_long(queue, msg, len, deadline);
+	if (put_at_once(queue, msg, len, false))
 		return 0;
 	n = put(queue, msg, len, 1, deadline);
 	return n < 0 ? (int)n : 0;

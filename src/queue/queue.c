@@ -4,6 +4,7 @@
 #include "queue/mend.h"
 #include "queue/parcel.h"
 #include "queue/patience.h"
+#include "queue/ring.h"
 
 #include "base/cpus.h"
 #include "base/deadline.h"
@@ -28,55 +29,64 @@ static int measure(tine_queue *shape, size_t max_len, const tine_queue_opts *opt
 	shape->max_len = shape->any ? MOST_INLINE : max_len;
 	if (shape->any)
 		max_len = sizeof(struct parcel);
-	shape->stride = sizeof(struct cell) + (max_len + 7) / 8 * 8;
+	shape->ring.stride = sizeof(struct cell) + (max_len + 7) / 8 * 8;
 	shape->box_stride = sizeof(struct box) + (max_len + 7) / 8 * 8;
 	shape->producers = opts && opts->producers ? opts->producers : 1;
 	shape->lease = opts ? opts->lease_ms * 1000000 : 0;
 	shape->capacity = opts ? opts->capacity : 0;
-	if (shape->capacity == 0) {
+	shape->grows = shape->capacity == TINE_UNBOUNDED;
+	if (shape->capacity == 0 || shape->grows) {
 		shape->capacity = CAPACITY;
 		while (shape->capacity > LEAST_CELLS &&
-		       shape->capacity * shape->stride > MOST_BYTES)
+		       shape->capacity * shape->ring.stride > MOST_BYTES)
 			shape->capacity /= 2;
 	}
 	if (shape->capacity > MOST_CELLS)
 		return -EINVAL;
 	while (cells < shape->capacity)
 		cells *= 2;
-	shape->mask = cells - 1;
+	shape->ring.mask = cells - 1;
 	return 0;
 }
 
 int tine_queue_new(tine_queue **out, size_t max_len, const tine_queue_opts *opts)
 {
 	tine_queue shape = { 0 }, *queue;
-	size_t head = (sizeof(*queue) + 63) / 64 * 64;
+	size_t head = (sizeof(*queue) + 63) / 64 * 64, cells = 0;
 	void *mem;
 	int err = out ? measure(&shape, max_len, opts) : -EINVAL;
 
 	if (err)
 		return err;
-	err = shared_alloc(&mem, head + (shape.mask + 1) * shape.stride,
-			   SHARED_PATIENTLY);
+	if (!shape.grows)
+		cells = (shape.ring.mask + 1) * shape.ring.stride;
+	err = shared_alloc(&mem, head + cells, SHARED_PATIENTLY);
 	if (err)
 		return err;
 	queue = mem;
 	queue->max_len = shape.max_len;
 	queue->any = shape.any;
-	queue->stride = shape.stride;
 	queue->box_stride = shape.box_stride;
 	queue->capacity = shape.capacity;
-	queue->mask = shape.mask;
+	queue->ring = shape.ring;
+	queue->grows = shape.grows;
 	queue->producers = shape.producers;
 	queue->spins = affine_processors() > 1;
 	queue->nap = FIRST_NAP;
 	queue->sleep = WATCH_AGAIN;
 	queue->lease = shape.lease;
-	queue->cells = (char *)queue + head;
-	for (uint64_t i = 0; i <= queue->mask; i++)
-		atomic_store_explicit(&cell_of(queue, i)->word, cell_word(FREE, 0, i),
-				      memory_order_relaxed);
-	queue->magic = QUEUE_MAGIC | (queue->any ? ANY_LENGTH : 0);
+	if (queue->grows) {
+		err = queue_first_ring(queue, shared_patience());
+		if (err) {
+			tine_shared_free(queue);
+			return err;
+		}
+	} else {
+		queue->ring.cells = (char *)queue + head;
+		ring_begin(&queue->ring, 0);
+	}
+	queue->magic = QUEUE_MAGIC | (queue->any ? ANY_LENGTH : 0) |
+		       (queue->grows ? UNBOUNDED : 0);
 	*out = queue;
 	return 0;
 }
@@ -91,8 +101,12 @@ static void free_parcel(tine_queue *queue, const void *data, uint64_t word)
 
 static void free_parcels(tine_queue *queue)
 {
-	for (uint64_t i = 0; i <= queue->mask; i++)
-		free_parcel(queue, cell_of(queue, i)->data, cell_of(queue, i)->word);
+	struct ring ring;
+
+	for (unsigned n = 0; queue_nth_ring(queue, n, &ring); n++)
+		for (uint64_t i = 0; i <= ring.mask; i++)
+			free_parcel(queue, cell_in(&ring, i)->data,
+				    cell_in(&ring, i)->word);
 	for (uint64_t i = 0; i < queue->capacity && box_at(queue, 0); i++)
 		free_parcel(queue, box_at(queue, i)->data, box_at(queue, i)->word);
 }
@@ -104,6 +118,8 @@ void tine_queue_free(tine_queue *queue)
 	if (queue->any)
 		free_parcels(queue);
 	queue->magic = 0;
+	if (queue->grows)
+		queue_free_rings(queue);
 	for (unsigned i = 0; i < MEMBERS / DESK_GROUP; i++)
 		tine_shared_free(atomic_load(&queue->group[i]));
 	tine_shared_free(atomic_load(&queue->boxes));
@@ -112,12 +128,14 @@ void tine_queue_free(tine_queue *queue)
 
 size_t tine_queue_len(const tine_queue *queue)
 {
+	struct ring front, back;
 	uint64_t head, tail;
 
 	if (!is_queue(queue))
 		return 0;
-	head = atomic_load(&queue->head);
-	tail = atomic_load(&queue->tail);
+	head = front_of((tine_queue *)queue, queue->grows, &front) - front.skipped;
+	back_of(queue, queue->grows, &back, &tail);
+	tail = (tail & ~SEALED) - back.skipped;
 	/* Read apart: others may have got more than had been put. */
 	return (tail > head ? tail - head : 0) + count_strays(queue);
 }

@@ -10,8 +10,10 @@
 /* A get would return at once. */
 static bool items_are_ready(tine_queue *queue)
 {
-	return atomic_load(&queue->strays) > 0 ||
-	       count_full(queue, atomic_load(&queue->head), 1) > 0 ||
+	struct ring ring;
+	uint64_t head = front_of(queue, queue->grows, &ring);
+
+	return atomic_load(&queue->strays) > 0 || count_full(&ring, head, 1) > 0 ||
 	       (all_closed(queue) && queue_has_ended(queue, TINE_NOWAIT));
 }
 
@@ -20,8 +22,9 @@ static bool room_is_ready(tine_queue *queue)
 {
 	struct desk *desk = own_desk(queue);
 
-	return all_closed(queue) || (desk && atomic_load(&desk->role) & CLOSING) ||
-	       count_free(queue, atomic_load(&queue->tail), 1) > 0;
+	return queue->grows || all_closed(queue) ||
+	       (desk && atomic_load(&desk->role) & CLOSING) ||
+	       count_free(queue, &queue->ring, atomic_load(&queue->tail), 1) > 0;
 }
 
 static bool sleep_until_ready(tine_queue *queue, struct sleepers *sleepers,

@@ -3,6 +3,7 @@
 #ifndef TINE_QUEUE_RING_H
 #define TINE_QUEUE_RING_H
 
+#include "queue/growth.h"
 #include "queue/sink.h"
 
 #define MOST_FETCHED 32 /* cells */
@@ -24,38 +25,59 @@ static inline bool claim(_Atomic uint64_t *end, _Atomic uint64_t *claims, uint64
 	return false;
 }
 
+/* Where head is, and its ring. */
+static inline uint64_t front_of(tine_queue *queue, bool grows, struct ring *ring)
+{
+	if (grows)
+		return queue_front(queue, ring);
+	*ring = queue->ring;
+	return atomic_load_explicit(&queue->head, memory_order_relaxed);
+}
+
+/* Where tail is, and its ring; false: it is sealed. */
+static inline bool back_of(const tine_queue *queue, bool grows, struct ring *ring,
+			   uint64_t *tail)
+{
+	if (grows)
+		return queue_back(queue, ring, tail);
+	*ring = queue->ring;
+	*tail = atomic_load_explicit(&queue->tail, memory_order_relaxed);
+	return true;
+}
+
 /* How many cells from the position on are free, of at most n. */
-static inline uint64_t count_free(const tine_queue *queue, uint64_t first, uint64_t n)
+static inline uint64_t count_free(const tine_queue *queue, const struct ring *ring,
+				  uint64_t first, uint64_t n)
 {
 	uint64_t k = 0;
 
-	if (queue->capacity <= queue->mask) {
+	if (queue->capacity <= queue->ring.mask) {
 		uint64_t used = first - atomic_load(&queue->head);
 		uint64_t left = used < queue->capacity ? queue->capacity - used : 0;
 
 		n = n < left ? n : left;
 	}
-	while (k < n && atomic_load_explicit(&cell_of(queue, first + k)->word,
+	while (k < n && atomic_load_explicit(&cell_in(ring, first + k)->word,
 					     memory_order_acquire) ==
 				cell_word(FREE, 0, first + k))
 		k++;
 	return k;
 }
 
-static inline uint64_t count_full(const tine_queue *queue, uint64_t first, uint64_t n)
+static inline uint64_t count_full(const struct ring *ring, uint64_t first, uint64_t n)
 {
 	uint64_t k = 0;
 
-	while (k < n && is_at(atomic_load_explicit(&cell_of(queue, first + k)->word,
+	while (k < n && is_at(atomic_load_explicit(&cell_in(ring, first + k)->word,
 						   memory_order_acquire),
 			      FULL, first + k))
 		k++;
 	return k;
 }
 
-static inline void set_free(tine_queue *queue, struct cell *cell, uint64_t position)
+static inline void set_free(const struct ring *ring, struct cell *cell, uint64_t position)
 {
-	atomic_store_explicit(&cell->word, cell_word(FREE, 0, position + queue->mask + 1),
+	atomic_store_explicit(&cell->word, freed_in(ring, position),
 			      memory_order_release);
 }
 
@@ -85,10 +107,10 @@ static inline bool time_to_tend(struct desk *desk)
 /*
  * From another processor, many lines take little longer than one, if asked for at once.
  */
-static inline void fetch(const tine_queue *queue, uint64_t first, uint64_t n)
+static inline void fetch(const struct ring *ring, uint64_t first, uint64_t n)
 {
 	for (uint64_t i = 0; i < n && i < MOST_FETCHED; i += 64 / LEAST_STRIDE)
-		__builtin_prefetch(cell_of(queue, first + i));
+		__builtin_prefetch(cell_in(ring, first + i));
 }
 
 /*
@@ -96,18 +118,19 @@ static inline void fetch(const tine_queue *queue, uint64_t first, uint64_t n)
  * long.
  */
 static inline __attribute__((always_inline)) int64_t
-claim_full(tine_queue *queue, struct desk *desk, const struct sink *sink, uint64_t *first)
+claim_full(tine_queue *queue, struct desk *desk, const struct sink *sink,
+	   struct ring *ring, uint64_t *first)
 {
 	struct cell *cell;
 	int64_t k;
 	bool fits;
 
 	do {
-		*first = atomic_load_explicit(&queue->head, memory_order_relaxed);
+		*first = front_of(queue, queue->grows, ring);
 		if (sink->many)
-			fetch(queue, *first, sink->n);
-		k = (int64_t)count_full(queue, *first, sink->n);
-		cell = cell_of(queue, *first);
+			fetch(ring, *first, sink->n);
+		k = (int64_t)count_full(ring, *first, sink->n);
+		cell = cell_in(ring, *first);
 		fits = k == 0 ||
 		       message_len(queue, cell->data,
 				   word_len(atomic_load_explicit(

@@ -115,10 +115,12 @@
 #define MOST_INLINE  56 /* bytes, where messages have any length */
 #define DESK_GROUP   64
 #define NO_CLAIM     0
-#define MOST_AT_ONCE 4096 /* messages in one claim */
+#define SEALED	     (UINT64_C(1) << 63) /* of tail */
+#define MOST_AT_ONCE 4096		 /* messages in one claim */
 
 #define QUEUE_MAGIC  0x7570
-#define ANY_LENGTH   1 /* added to it where messages have any length */
+#define ANY_LENGTH   1 /* added to it where messages have any length, */
+#define UNBOUNDED    2 /* and where their number has no bound */
 
 enum state { FREE, FULL, STRAY, TAKING, HELD };
 enum role { PRODUCES = 1, CLOSING = 2, CLOSED = 4 };
@@ -176,18 +178,29 @@ struct note {
 	_Atomic uint32_t ended;	       /* of that desk, then */
 };
 
+/* Where cells lie: position p in cell p & mask. */
+struct ring {
+	char *cells;
+	uint64_t mask;
+	size_t stride;
+	uint64_t skipped; /* positions before it that are none (growth.h) */
+};
+
+struct stretch;
+
 struct tine_queue {
 	/* Constant. */
-	size_t max_len, stride, box_stride;
-	uint64_t capacity, mask; /* messages; cells - 1 */
+	size_t max_len, box_stride;
+	uint64_t capacity; /* messages; without a bound: boxes */
+	struct ring ring;  /* all there is; without a bound: what the first one is like */
 	unsigned producers;
 	uint16_t magic; /* QUEUE_MAGIC, until it is freed */
 	bool any;	/* messages have any length (parcel.h) */
+	bool grows;	/* there is no bound (growth.h) */
 	bool spins;	/* there is another processor that may do what is waited for */
 	int64_t nap;	/* the first, of who waits */
 	int64_t sleep;	/* the longest, of who is woken at deaths */
 	int64_t lease;	/* how long one lasts; 0: as long as its holder */
-	char *cells;
 	/* Rarely written. */
 	_Alignas(64) _Atomic(char *) boxes; /* as many as messages; at the first lease */
 	_Atomic uint64_t closes; /* count, and above it the last desk's number + 1 */
@@ -203,9 +216,13 @@ struct tine_queue {
 	_Atomic uint64_t swept;		/* boxes below it were looked at */
 	_Atomic uint32_t recovering;	/* the fallen are marked */
 	uint64_t stray_cell, stray_box; /* where to look for one; hints */
-	uint64_t looked;		/* at boxes below it, for leases that ran out */
-	_Atomic int64_t due;		/* when the first will have; 0: none will */
+	unsigned stray_ring;
+	uint64_t looked;     /* at boxes below it, for leases that ran out */
+	_Atomic int64_t due; /* when the first will have; 0: none will */
 	struct sleepers drained;
+	/* Without a bound: rings. */
+	_Atomic(struct stretch *) oldest, front, back, loose;
+	uint64_t token; /* who owns them */
 	/* Rarely written. */
 	_Alignas(64) _Atomic unsigned desks; /* from here on none was ever taken */
 	_Atomic(struct desk *) group[MEMBERS / DESK_GROUP];
@@ -268,9 +285,23 @@ static inline bool claims(uint64_t claim, uint64_t position)
 	return ((position - (claim >> 16)) & (UINT64_MAX >> 16)) < (claim & 0xffff);
 }
 
-static inline struct cell *cell_of(const struct tine_queue *queue, uint64_t position)
+static inline struct cell *cell_in(const struct ring *ring, uint64_t position)
 {
-	return (struct cell *)(queue->cells + (position & queue->mask) * queue->stride);
+	return (struct cell *)(ring->cells + (position & ring->mask) * ring->stride);
+}
+
+/* Before anybody uses it: from its first position on. */
+static inline void ring_begin(const struct ring *ring, uint64_t from)
+{
+	for (uint64_t i = from; i - from <= ring->mask; i++)
+		atomic_store_explicit(&cell_in(ring, i)->word, cell_word(FREE, 0, i),
+				      memory_order_relaxed);
+}
+
+/* Its cell's word, when its message was taken. */
+static inline uint64_t freed_in(const struct ring *ring, uint64_t position)
+{
+	return cell_word(FREE, 0, position + ring->mask + 1);
 }
 
 /* NULL: nothing was ever on lease. */

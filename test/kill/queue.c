@@ -4,6 +4,7 @@
  * random, with an account of every message.
  */
 #include "memory/heap.h"
+#include "queue/growth.h"
 #include "queue/mend.h"
 #include "step.h"
 
@@ -31,6 +32,7 @@ struct scene {
 	struct hand *hand;
 	tine_queue_opts opts;
 	uint32_t waiting; /* messages 1, 2 ... put by this process before each life */
+	uint32_t taken;	  /* of these, by the one that dies, before it is in the call */
 	long step, counted;
 };
 
@@ -106,14 +108,28 @@ static unsigned drain(struct scene *scene, uint64_t *ids)
 	return n;
 }
 
+static bool cells_are_free(tine_queue *queue)
+{
+	struct ring ring;
+
+	for (unsigned n = 0; queue_nth_ring(queue, n, &ring); n++)
+		for (uint64_t i = 0; i <= ring.mask; i++)
+			if (word_state(cell_in(&ring, i)->word) != FREE)
+				return false;
+	return true;
+}
+
 /* Everything is where it was at first. */
 static void check_whole(struct scene *scene)
 {
 	tine_queue *queue = scene->queue;
 
 	CHECK_EQ(queue_lock(queue, TINE_FOREVER), 0);
-	for (uint64_t i = 0; i <= queue->mask; i++)
-		expect(scene, word_state(cell_of(queue, i)->word), FREE, "a cell");
+	if (queue->grows) {
+		queue_move_on(queue);
+		expect(scene, queue->loose != NULL, false, "a loose ring");
+	}
+	expect(scene, cells_are_free(queue), true, "cells that are free");
 	for (uint64_t i = 0; queue->boxes && i < queue->capacity; i++)
 		expect(scene, word_state(box_at(queue, i)->word), FREE, "a box");
 	expect(scene, queue->strays, 0, "strays");
@@ -306,7 +322,7 @@ static void after_get(void *arg, long step)
 	expect(scene, n, __builtin_popcountll(ids), "messages that came twice");
 	if (atomic_load(&scene->hand->returned) == 1)
 		expect(scene, ids >> held->id & 1, 0, "what get returned, once more");
-	for (uint32_t id = 1; id <= scene->waiting; id++)
+	for (uint32_t id = scene->taken + 1; id <= scene->waiting; id++)
 		if (!(ids >> id & 1)) {
 			expect(scene, held->id, id, "a message nobody has");
 			expect(scene, held->inverse, ~id, "its other half");
@@ -792,6 +808,341 @@ TEST_LIMIT(killed_at_every_step_of_join, 120)
 	run_scene(&scene, &(struct steps){ register_member, joins, after_join }, 100);
 }
 
+/* ---- in the growth of a queue ------------------------------------------------------ */
+
+#define FIRST 32 /* messages in its first ring */
+
+static void set_growth_stage(struct scene *scene)
+{
+	set_stage(scene);
+	if (scene->queue->grows)
+		CHECK_EQ(scene->queue->ring.mask + 1, FIRST);
+}
+
+static void join_first(void *arg)
+{
+	struct scene *scene = arg;
+
+	register_member(arg);
+	CHECK_EQ(tine_queue_join(scene->queue), 0);
+}
+
+static void puts_another(void *arg)
+{
+	struct scene *scene = arg;
+	struct message message = message_of(60);
+	int err = tine_queue_put(scene->queue, &message, sizeof(message), TINE_NOWAIT);
+
+	atomic_store(&scene->hand->returned, err ? err : 1);
+}
+
+/* The rings that are left are the queue's: all the memory goes with it. */
+static void free_stage(struct scene *scene)
+{
+	static size_t used;
+
+	members_sweep();
+	tine_queue_free(scene->queue);
+	scene->queue = NULL;
+	/* Of the first of them: the heap's own tables have grown then. */
+	if (!used)
+		used = shared_used();
+	expect(scene, (int64_t)shared_used(), (int64_t)used, "memory that is left");
+}
+
+static void after_growth(void *arg, long step)
+{
+	struct scene *scene = arg;
+	uint64_t ids;
+	unsigned n;
+
+	scene->step = step;
+	n = drain(scene, &ids);
+	expect(scene, n, __builtin_popcountll(ids), "messages that came twice");
+	expect(scene, (ids >> 1) & UINT32_MAX, UINT32_MAX, "those that were there");
+	if (atomic_load(&scene->hand->returned) != 0) {
+		expect(scene, atomic_load(&scene->hand->returned), 1, "put");
+		expect(scene, ids >> 60 & 1, 1, "what put returned for");
+	}
+	scene->counted += ids >> 60 & 1;
+	expect_end(scene);
+	free_stage(scene);
+	set_growth_stage(scene);
+}
+
+TEST_LIMIT(killed_at_every_step_of_growth, 240)
+{
+	struct scene scene = { .opts = { .capacity = TINE_UNBOUNDED, .producers = 2 },
+			       .waiting = FIRST };
+
+	run_scene(&scene, &(struct steps){ join_first, puts_another, after_growth }, 300);
+}
+
+/* Two are in the middle of a put and of a get meanwhile. */
+struct middle {
+	struct scene scene;
+	pid_t pids[2];
+	_Atomic int *claimed;
+};
+
+static void claim_and_stay(struct middle *middle, _Atomic uint64_t *end,
+			   size_t offset_of_claim)
+{
+	tine_queue *queue = middle->scene.queue;
+	struct desk *desk;
+	uint64_t first;
+
+	CHECK_EQ(tine_queue_join(queue), 0);
+	desk = desk_at(queue, member_index(member_id()));
+	first = atomic_load(end);
+	atomic_store((_Atomic uint64_t *)((char *)desk + offset_of_claim),
+		     claim_of(first, 1));
+	atomic_store(end, first + 1);
+	atomic_fetch_add(middle->claimed, 1);
+	pause();
+}
+
+static void put_halfway(void *arg)
+{
+	struct middle *middle = arg;
+
+	claim_and_stay(middle, &middle->scene.queue->tail,
+		       offsetof(struct desk, putting));
+}
+
+static void get_halfway(void *arg)
+{
+	struct middle *middle = arg;
+
+	claim_and_stay(middle, &middle->scene.queue->head,
+		       offsetof(struct desk, getting));
+}
+
+static void set_middle_stage(struct middle *middle)
+{
+	int64_t deadline = tine_after(WAIT_MS);
+
+	set_growth_stage(&middle->scene);
+	atomic_store(middle->claimed, 0);
+	middle->pids[0] = test_fork(put_halfway, middle);
+	middle->pids[1] = test_fork(get_halfway, middle);
+	while (atomic_load(middle->claimed) < 2) {
+		CHECK(tine_now() < deadline);
+		test_sleep_us(50);
+	}
+}
+
+static void join_in_the_middle(void *arg)
+{
+	join_first(&((struct middle *)arg)->scene);
+}
+
+static void puts_in_the_middle(void *arg)
+{
+	puts_another(&((struct middle *)arg)->scene);
+}
+
+/* Both are killed, and what they had is nobody's. */
+static unsigned drain_after_middle(struct middle *middle, long step, uint64_t *ids)
+{
+	struct scene *scene = &middle->scene;
+	unsigned n;
+
+	scene->step = step;
+	test_kill(middle->pids[0]);
+	test_kill(middle->pids[1]);
+	members_sweep();
+	n = drain(scene, ids);
+	expect(scene, n, __builtin_popcountll(*ids), "messages that came twice");
+	return n;
+}
+
+static void after_middle(void *arg, long step)
+{
+	struct middle *middle = arg;
+	struct scene *scene = &middle->scene;
+	uint64_t ids, all = ((UINT64_C(1) << scene->waiting) - 1) << 1;
+
+	/* Whoever is alive goes on, past the one who is at the first. */
+	expect(scene, next(scene, tine_after(WAIT_MS)), 2, "the second message");
+	drain_after_middle(middle, step, &ids);
+	expect(scene, (int64_t)(ids & all), (int64_t)(all & ~UINT64_C(4)),
+	       "those that were there");
+	if (atomic_load(&scene->hand->returned) != 0) {
+		expect(scene, atomic_load(&scene->hand->returned), 1, "put");
+		expect(scene, ids >> 60 & 1, 1, "what put returned for");
+	}
+	scene->counted += ids >> 60 & 1;
+	expect_end(scene);
+	free_stage(scene);
+	set_middle_stage(middle);
+}
+
+static struct middle *new_middle(size_t capacity, uint32_t waiting)
+{
+	struct middle *middle = tine_shared_new(1, sizeof(*middle));
+
+	CHECK(middle && member_self());
+	middle->claimed = tine_shared_new(1, sizeof(*middle->claimed));
+	middle->scene.hand = tine_shared_new(1, sizeof(*middle->scene.hand));
+	CHECK(middle->claimed && middle->scene.hand);
+	/* Those two, the one that dies, and the test process. */
+	middle->scene.opts = (tine_queue_opts){ .capacity = capacity, .producers = 4 };
+	middle->scene.waiting = waiting;
+	set_middle_stage(middle);
+	return middle;
+}
+
+static void free_middle(struct middle *middle)
+{
+	test_kill(middle->pids[0]);
+	test_kill(middle->pids[1]);
+	tine_queue_free(middle->scene.queue);
+	tine_shared_free(middle->scene.hand);
+	tine_shared_free((void *)middle->claimed);
+	tine_shared_free(middle);
+}
+
+TEST_LIMIT(killed_at_every_step_of_growth_while_others_are_in_put_and_get, 240)
+{
+	struct middle *middle = new_middle(TINE_UNBOUNDED, FIRST - 1);
+
+	CHECK(test_kill_some_steps(&(struct steps){ join_in_the_middle,
+						    puts_in_the_middle, after_middle },
+				   middle, 8) > 300);
+	CHECK(middle->scene.counted > 0);
+	free_middle(middle);
+	_exit(0);
+}
+
+static void take_first(void *arg)
+{
+	struct scene *scene = arg;
+
+	sit(arg);
+	for (uint32_t id = 1; id <= scene->taken; id++)
+		CHECK_EQ(next(scene, TINE_NOWAIT), id);
+}
+
+static void after_moving_on(void *arg, long step)
+{
+	struct scene *scene = arg;
+	struct message *held = &scene->hand->message;
+	uint64_t ids, left = UINT64_C(3) << (FIRST + 1);
+	unsigned n;
+
+	scene->step = step;
+	n = drain(scene, &ids);
+	expect(scene, n, __builtin_popcountll(ids), "messages that came twice");
+	if (held->id && held->inverse == ~held->id)
+		left &= ~(UINT64_C(1) << held->id);
+	/* Which is in the hand of the dead one, and perhaps not taken yet. */
+	expect(scene, (int64_t)(ids & left), (int64_t)left, "those that nobody has");
+	if (atomic_load(&scene->hand->returned) == 1)
+		expect(scene, (int64_t)ids, (int64_t)left,
+		       "what get returned, once more");
+	scene->counted += n == 1;
+	expect_end(scene);
+	free_stage(scene);
+	set_growth_stage(scene);
+}
+
+TEST_LIMIT(killed_at_every_step_of_a_get_that_moves_on, 240)
+{
+	struct scene scene = { .opts = { .capacity = TINE_UNBOUNDED },
+			       .waiting = FIRST + 2,
+			       .taken = FIRST };
+
+	run_scene(&scene, &(struct steps){ take_first, gets_one, after_moving_on }, 300);
+}
+
+static void trims(void *arg)
+{
+	struct scene *scene = arg;
+
+	queue_trim(scene->queue);
+	atomic_store(&scene->hand->returned, 1);
+}
+
+static void after_trim(void *arg, long step)
+{
+	struct scene *scene = arg;
+	struct message message = message_of(1);
+	struct ring ring;
+	uint64_t ids;
+
+	scene->step = step;
+	expect(scene, drain(scene, &ids), 0, "messages");
+	queue_trim(scene->queue);
+	expect(scene, queue_nth_ring(scene->queue, 1, &ring), false, "a second ring");
+	expect(scene, queue_nth_ring(scene->queue, 0, &ring) ? (int64_t)ring.mask : -1,
+	       FIRST - 1, "the ring of an empty queue");
+	expect(scene, tine_queue_put(scene->queue, &message, sizeof(message), 0), 0,
+	       "put");
+	expect(scene, (int64_t)tine_queue_len(scene->queue), 1, "how many there are");
+	expect(scene, next(scene, TINE_NOWAIT), 1, "get");
+	scene->counted += atomic_load(&scene->hand->returned);
+	expect_end(scene);
+	free_stage(scene);
+	set_growth_stage(scene);
+}
+
+TEST_LIMIT(killed_at_every_step_of_a_trim, 240)
+{
+	struct scene scene = { .opts = { .capacity = TINE_UNBOUNDED },
+			       .waiting = FIRST + 2,
+			       .taken = FIRST + 2 };
+
+	run_scene(&scene, &(struct steps){ take_first, trims, after_trim }, 300);
+}
+
+static void sit_in_the_middle(void *arg)
+{
+	register_member(&((struct middle *)arg)->scene);
+}
+
+static void joins_in_the_middle(void *arg)
+{
+	joins(&((struct middle *)arg)->scene);
+}
+
+static void after_join_in_the_middle(void *arg, long step)
+{
+	struct middle *middle = arg;
+	struct scene *scene = &middle->scene;
+	bool joined = atomic_load(&scene->hand->returned) == 1;
+	uint64_t ids;
+
+	drain_after_middle(middle, step, &ids);
+	expect(scene, (int64_t)ids, 2, "the message that was there");
+	if (joined)
+		expect_end(scene);
+	free_stage(scene);
+	set_middle_stage(middle);
+}
+
+TEST_LIMIT(killed_at_every_step_of_join_while_others_are_in_put_and_get, 240)
+{
+	static const size_t sizes[] = { 2, 1 << 20 };
+
+	for (int i = 0; i < 2; i++) {
+		pid_t pid = fork();
+
+		CHECK(pid >= 0);
+		if (pid == 0) {
+			struct middle *middle = new_middle(sizes[i], 1);
+
+			test_kill_some_steps(&(struct steps){ sit_in_the_middle,
+							      joins_in_the_middle,
+							      after_join_in_the_middle },
+					     middle, i ? 16 : 4);
+			free_middle(middle);
+			_exit(0);
+		}
+		CHECK_EQ(test_reap(pid), 0);
+	}
+}
+
 /* What two dead ones left is recovered by one that dies as well, at every step. */
 static void leave_work(struct scene *scene)
 {
@@ -982,7 +1333,9 @@ static void after_stopped_recovery(void *arg, long step)
 
 static void stop_scene(struct scene *scene, const struct stops *stops)
 {
-	scene->opts = (tine_queue_opts){ .capacity = 4, .producers = 1000 };
+	scene->opts.producers = 1000;
+	if (!scene->opts.capacity)
+		scene->opts.capacity = 4;
 	scene->hand = tine_shared_new(1, sizeof(*scene->hand));
 	CHECK(scene->hand && member_self());
 	if (stops->after == after_stop)
@@ -1012,6 +1365,30 @@ TEST_LIMIT(stopped_in_lease, 240)
 	stop_scene(&(struct scene){ .waiting = 2 },
 		   &(struct stops){ register_member, leases_one, beside, after_stop,
 				    false });
+}
+
+TEST_LIMIT(stopped_in_growth, 240)
+{
+	stop_scene(
+		&(struct scene){ .waiting = FIRST,
+				 .opts = { .capacity = TINE_UNBOUNDED } },
+		&(struct stops){ join_first, puts_another, beside, after_stop, false });
+}
+
+TEST_LIMIT(stopped_in_a_get_that_moves_on, 240)
+{
+	stop_scene(&(struct scene){ .waiting = FIRST + 2,
+				    .taken = FIRST,
+				    .opts = { .capacity = TINE_UNBOUNDED } },
+		   &(struct stops){ take_first, gets_one, beside, after_stop, false });
+}
+
+TEST_LIMIT(stopped_in_a_trim, 240)
+{
+	stop_scene(&(struct scene){ .waiting = FIRST + 2,
+				    .taken = FIRST + 2,
+				    .opts = { .capacity = TINE_UNBOUNDED } },
+		   &(struct stops){ take_first, trims, beside, after_stop, false });
 }
 
 TEST_LIMIT(stopped_in_ack, 240)
@@ -1411,8 +1788,7 @@ static bool is_settled(tine_queue *queue)
 
 	CHECK_EQ(queue_lock(queue, TINE_FOREVER), 0);
 	whole = queue->head == queue->tail && queue->strays == 0;
-	for (uint64_t i = 0; i <= queue->mask; i++)
-		whole = whole && word_state(cell_of(queue, i)->word) == FREE;
+	whole = whole && cells_are_free(queue);
 	for (uint64_t i = 0; queue->boxes && i < queue->capacity; i++)
 		whole = whole && word_state(box_at(queue, i)->word) == FREE;
 	queue_unlock(queue);
@@ -1458,10 +1834,10 @@ static void check_account(struct account *account, const struct crew *crew)
 	CHECK(lost == 0 && early == 0 && account->twice == 0 && account->torn == 0);
 }
 
-TEST_LIMIT(killed_at_random, 600)
+static void kill_at_random(size_t capacity, long kills)
 {
 	struct account *account = tine_shared_new(1, sizeof(*account));
-	tine_queue_opts opts = { .capacity = 16, .producers = UINT_MAX };
+	tine_queue_opts opts = { .capacity = capacity, .producers = UINT_MAX };
 	struct scene scene = { 0 };
 	struct crew crew = { 0 };
 	unsigned random = (unsigned)test_seed();
@@ -1470,7 +1846,7 @@ TEST_LIMIT(killed_at_random, 600)
 
 	CHECK(account && member_self());
 	CHECK_EQ(tine_queue_new(&account->queue, sizeof(struct letter), &opts), 0);
-	while (crew.kills < test_sampled(10000)) {
+	while (crew.kills < kills) {
 		int at = rand_r(&random) % (PRODUCERS + CONSUMERS);
 
 		for (int i = 0; i < PRODUCERS + CONSUMERS; i++)
@@ -1496,4 +1872,14 @@ TEST_LIMIT(killed_at_random, 600)
 	check_whole(&scene);
 	/* The table of members has grown. */
 	_exit(0);
+}
+
+TEST_LIMIT(killed_at_random, 600)
+{
+	kill_at_random(16, test_sampled(10000));
+}
+
+TEST_LIMIT(killed_at_random_without_a_bound, 600)
+{
+	kill_at_random(TINE_UNBOUNDED, test_sampled(3000));
 }
