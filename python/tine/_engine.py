@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import io
 import itertools
 import os
@@ -90,8 +91,12 @@ class _WorkerProcess(process.BaseProcess):
 class Hooks:
     """What a worker calls. It is a fork, and nothing of this is pickled."""
 
-    def __init__(self, initializer: Callable[..., Any] | None, initargs: Iterable[Any],
-                 wrap: bool = True) -> None:
+    failures: type[BaseException] = Exception  # of a task; others end the worker
+    traced = staticmethod(ExceptionWithTraceback)
+    unsent = staticmethod(MaybeEncodingError)
+
+    def __init__(self, initializer: Callable[..., Any] | None,
+                 initargs: Iterable[Any]) -> None:
         self.initializer, self.initargs = initializer, tuple(initargs)
         self.failure: Exception | None = None
         self.owner = os.getpid()
@@ -112,6 +117,7 @@ class Hooks:
             sentinel = None
         process._parent_process = process._ParentProcess(  # type: ignore[attr-defined]
             parent.name, self.owner, sentinel)
+        _free_imports()
         util._close_stdin()  # type: ignore[attr-defined]
         util._finalizer_registry.clear()  # type: ignore[attr-defined]
         util._run_after_forkers()  # type: ignore[attr-defined]
@@ -135,18 +141,19 @@ class Hooks:
 
     def run(self, blob: memoryview) -> memoryview:
         try:
-            if self.initializer is not None or self.failure is not None:
-                self.initialize()
-            func, args, kwds = pickle.loads(blob)
-            outcome = (True, func(*args, **kwds))
-        except Exception as error:
-            outcome = (False, ExceptionWithTraceback(error, error.__traceback__))
+            try:
+                if self.initializer is not None or self.failure is not None:
+                    self.initialize()
+                func, args, kwds = pickle.loads(blob)
+                outcome = True, func(*args, **kwds)
+            except self.failures as error:
+                outcome = False, self.traced(error, error.__traceback__)
+            try:
+                answer = dump(outcome)
+            except self.failures as error:
+                answer = dump((False, self.unsent(error, outcome[1])))
         except BaseException as error:
             self.leave(error)
-        try:
-            answer = dump(outcome)
-        except Exception as error:
-            answer = dump((False, MaybeEncodingError(error, outcome[1])))
         flush()
         return answer
 
@@ -176,6 +183,19 @@ class Hooks:
             self.end()
         finally:
             os._exit(code & 0xFF)
+
+
+def _free_imports() -> None:
+    """What other threads of the owner were importing is imported anew."""
+    locks = importlib._bootstrap._module_locks  # type: ignore[attr-defined]
+    for name, reference in list(locks.items()):
+        lock = reference()
+        if lock is None or lock.owner in (None, threading.get_ident()):
+            continue
+        del locks[name]
+        spec = getattr(sys.modules.get(name), "__spec__", None)
+        if getattr(spec, "_initializing", False):
+            del sys.modules[name]
 
 
 def flush() -> None:
@@ -346,7 +366,8 @@ class Engine:
                         self._cancel(entry)  # it waited for room meanwhile
                 except Exception as error:
                     self.running.pop(tag, None)
-                    self._give(receiver, index, (False, error))
+                    self._give(receiver, index,
+                               (False, cancelled() if self.ended else error))
         except Exception as error:
             index += 1
             self._give(receiver, index, (False, error))

@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Executor, Future, InvalidStateError
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures.process import BrokenProcessPool, _ExceptionWithTraceback
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,13 @@ class WorkerDied(_engine.WorkerDied, BrokenProcessPool):
 
 
 class _Hooks(Hooks):
+    failures = BaseException
+    traced = staticmethod(_ExceptionWithTraceback)
+
+    @staticmethod
+    def unsent(error: BaseException, value: Any) -> Any:
+        return _ExceptionWithTraceback(error, error.__traceback__)
+
     def initialize(self) -> None:
         try:
             super().initialize()
