@@ -11,7 +11,8 @@ import threading
 import time
 import unittest
 from concurrent.futures import CancelledError
-from multiprocessing import TimeoutError as NotReady, current_process, util
+from multiprocessing import TimeoutError as NotReady, current_process, get_context, util
+from multiprocessing.context import ForkProcess
 from multiprocessing.pool import MaybeEncodingError
 
 from tine.multiprocessing.pool import Pool, WorkerDied
@@ -60,6 +61,15 @@ def exhaust():
 
 def leave(code):
     sys.exit(code)
+
+
+class Free(ForkProcess):
+    daemon = property(lambda self: False, lambda self, value: None)
+
+
+def inner():
+    with Pool(1) as pool:
+        return pool.map(square, range(3))
 
 
 def write_line(path, text):
@@ -197,6 +207,13 @@ class Interface(unittest.TestCase):
         self.pool.close()
         self.assertRaises(ValueError, self.pool.apply, square, (1,))
         self.pool.join()
+
+    def test_processes_of_a_program_s_own(self):
+        """A well known recipe for pools in the tasks of pools."""
+        context = type("Context", (type(get_context("fork")),), {"Process": Free})()
+        with Pool(1, context=context) as pool:
+            self.assertEqual(pool.apply(whereabouts, (0,))[2], False)
+            self.assertEqual(pool.apply(inner), [0, 1, 4])
 
     def test_workers_are_as_of_multiprocessing(self):
         pid, name, daemon = self.pool.apply(whereabouts, (0,))

@@ -85,7 +85,7 @@ def dump(value: object, room: bytes = b"") -> memoryview:
 
 
 class _WorkerProcess(process.BaseProcess):
-    """What current_process() is in a worker."""
+    """In a pool without a context."""
 
 
 class Hooks:
@@ -95,8 +95,10 @@ class Hooks:
     traced = staticmethod(ExceptionWithTraceback)
     unsent = staticmethod(MaybeEncodingError)
 
-    def __init__(self, initializer: Callable[..., Any] | None,
-                 initargs: Iterable[Any]) -> None:
+    def __init__(self, initializer: Callable[..., Any] | None, initargs: Iterable[Any],
+                 make: Callable[[], process.BaseProcess] = _WorkerProcess) -> None:
+        """make: what current_process() is in a worker."""
+        self.make = make
         self.initializer, self.initargs = initializer, tuple(initargs)
         self.failure: Exception | None = None
         self.owner = os.getpid()
@@ -107,7 +109,8 @@ class Hooks:
         process._process_counter = itertools.count(  # type: ignore[attr-defined]
             _core.worker_index() + 1)
         process._children = set()  # type: ignore[attr-defined]
-        child: Any = _WorkerProcess(daemon=True)
+        child: Any = self.make()
+        child.daemon = True
         child._name = f"ForkPoolWorker-{_core.worker_index() + 1}"
         child._parent_pid, child._parent_name = self.owner, parent.name
         process._current_process = child  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -191,8 +192,10 @@ class Pool(_Standard):
             raise TypeError("initializer must be a callable")
         self._ctx, self._processes = context, processes
         self._cache: dict[int, Any] = {}
-        self._engine = Engine(processes, Hooks(initializer, initargs), maxtasksperchild,
-                              timeout, retries, memory)
+        hooks = Hooks(initializer, initargs)
+        if context is not None:
+            hooks.make = functools.partial(type(self).Process, context)
+        self._engine = Engine(processes, hooks, maxtasksperchild, timeout, retries, memory)
         self._pool = [_Worker(self._engine, i) for i in range(processes)]
         self._terminate = util.Finalize(self, self._engine.terminate, exitpriority=15)
         self._state = RUN
