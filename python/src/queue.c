@@ -17,12 +17,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Messages that a queue without a maximum holds. */
-#ifdef TINE_UNBOUNDED
-#define NO_MAXIMUM TINE_UNBOUNDED
-#else
-#define NO_MAXIMUM 32768
-#endif
 #define LARGEST_MAXIMUM 1000000 /* above it there is none, as it would be memory */
 
 struct box {
@@ -137,10 +131,11 @@ static PyObject *new_queue(PyTypeObject *type, PyObject *args, PyObject *words)
 	box->maximum = maximum > 0 && maximum <= LARGEST_MAXIMUM ? (uint64_t)maximum : 0;
 	box->joinable = joinable;
 	box->simple = simple;
-	err = tine_queue_new(
-		&box->queue, 0,
-		&(tine_queue_opts){ .capacity = box->maximum ? box->maximum : NO_MAXIMUM,
-				    .producers = TINE_OPEN });
+	err = tine_queue_new(&box->queue, 0,
+			     &(tine_queue_opts){ .capacity = box->maximum
+								     ? box->maximum
+								     : TINE_UNBOUNDED,
+						 .producers = TINE_OPEN });
 	if (err == 0) {
 		err = estate_new(handle, ESTATE_QUEUE, box->queue);
 		box->estate = handle->estate;

@@ -33,7 +33,8 @@ struct padlock {
 	unsigned bound;
 };
 
-static const char *const too_often = "semaphore or lock released too many times";
+/* As the standard library's locks raise, and as those of its managers do. */
+static PyObject *too_often, *not_owned;
 
 static int init_padlock(struct padlock *padlock, int kind, unsigned value)
 {
@@ -127,7 +128,7 @@ static PyObject *enter(PyObject *self, PyObject *none)
 }
 
 /* 0, or -1 with an exception. */
-static int leave_padlock(struct handle *handle, struct padlock *padlock)
+static int leave_padlock(struct padlock *padlock)
 {
 	int err;
 
@@ -135,8 +136,8 @@ static int leave_padlock(struct handle *handle, struct padlock *padlock)
 		err = tine_lock_release(&padlock->lock);
 		if (err == 0)
 			return 0;
-		PyErr_SetString(PyExc_AssertionError, "attempt to release recursive lock "
-						      "not owned by thread");
+		PyErr_SetString(not_owned, "attempt to release recursive lock not owned "
+					   "by thread");
 		return -1;
 	}
 	err = padlock->kind == BOUNDED && padlock->bound == 0
@@ -145,10 +146,9 @@ static int leave_padlock(struct handle *handle, struct padlock *padlock)
 	if (err == 0)
 		return 0;
 	if (err == -EPERM || err == -EOVERFLOW)
-		PyErr_SetString(PyExc_ValueError, too_often);
+		PyErr_SetString(too_often, "semaphore or lock released too many times");
 	else
 		raise_error(err);
-	(void)handle;
 	return -1;
 }
 
@@ -157,7 +157,7 @@ static PyObject *release(PyObject *self, PyObject *none)
 	struct handle *handle = (struct handle *)self;
 
 	(void)none;
-	if (!handle_mem(self) || leave_padlock(handle, handle->mem) != 0)
+	if (!handle_mem(self) || leave_padlock(handle->mem) != 0)
 		return NULL;
 	if (handle->count > 0)
 		handle->count--;
@@ -638,8 +638,23 @@ static PyType_Spec cell_spec = {
 	.slots = cell_slots,
 };
 
+static PyObject *error_of_both(const char *name, PyObject *one, PyObject *other)
+{
+	PyObject *bases = PyTuple_Pack(2, one, other);
+	PyObject *made = bases ? PyErr_NewException(name, bases, NULL) : NULL;
+
+	Py_XDECREF(bases);
+	return made;
+}
+
 int add_sync(PyObject *module)
 {
+	too_often = error_of_both("tine._core.ReleaseError", PyExc_ValueError,
+				  PyExc_RuntimeError);
+	not_owned = error_of_both("tine._core.OwnerError", PyExc_AssertionError,
+				  PyExc_RuntimeError);
+	if (!too_often || !not_owned)
+		return -1;
 	if (PyModule_AddIntConstant(module, "MUTEX", MUTEX) != 0 ||
 	    PyModule_AddIntConstant(module, "SEMAPHORE", SEMAPHORE) != 0 ||
 	    PyModule_AddIntConstant(module, "BOUNDED", BOUNDED) != 0 ||

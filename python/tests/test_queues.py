@@ -176,6 +176,13 @@ class Queues(unittest.TestCase):
             q.put(i)
         self.assertEqual([q.get() for q in queues], list(range(1000)))
 
+    def test_a_million_before_the_first_get(self) -> None:
+        q = mp.Queue()
+        for i in range(10 ** 6):
+            q.put(i)
+        self.assertEqual(q.qsize(), 10 ** 6)
+        self.assertTrue(all(q.get() == i for i in range(10 ** 6)))
+
     def test_poll(self) -> None:
         from multiprocessing.connection import wait
         q = mp.Queue()

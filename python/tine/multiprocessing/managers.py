@@ -118,3 +118,11 @@ class SyncManager(_managers.SyncManager):
 
     def Array(self, typecode: Any, sequence: Any, lock: bool = True) -> Any:
         return sharedctypes.Array(typecode, sequence)
+
+
+def _pool(*args: Any, **words: Any) -> Any:
+    from tine.multiprocessing.pool import Pool
+    return Pool(*args, **words)
+
+
+SyncManager.register("Pool", _pool, _managers.PoolProxy)

@@ -35,7 +35,7 @@ class _Reader:
         return _core.Queue.get(self._queue)
 
     def close(self) -> None:
-        self._queue.close()
+        """Of a pipe it would be this process's end alone."""
 
     @property
     def closed(self) -> bool:
@@ -50,7 +50,7 @@ class _Writer:
         _core.Queue.put(self._queue, obj)
 
     def close(self) -> None:
-        self._queue.close()
+        """Of a pipe it would be this process's end alone."""
 
     @property
     def closed(self) -> bool:
