@@ -11,12 +11,22 @@ mkdir "$work/in"
 family
 cat >"$work/habits.py" <<'END'
 from family import *
-import json, re
+import atexit, json, re, time
 
 tine, work = sys.argv[1:3]
 
+# A process to look at, which ends with this one.
+watched = subprocess.Popen([tine, "pi", "-n", "1e15", "-j", "1"], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+atexit.register(watched.kill)
+while subprocess.run([tine, "inspect", str(watched.pid)], capture_output=True).returncode:
+    time.sleep(0.01)
+# And a folder.
+subprocess.run([tine, "map", "--cache", f"{work}/in/looked-at", "true", ":::", "a"])
+
 # Arguments of a run that is short, and of such as last, with their standard input.
-SHORT = {"cache": ["stat"], "doctor": [], "isprime": ["100109100129162907"],
+SHORT = {"cache": ["stat"], "doctor": [], "inspect": [f"{work}/in/looked-at"],
+         "isprime": ["100109100129162907"],
          "map": ["echo", ":::", "a", "b"], "pi": ["-n", "1e6"],
          "primes": ["100000", "200000"], "tour": ["-q", "streams"]}
 LONG = {"map": [(["-j", "2", "sleep", "60", ":::", ".1", ".2", ".3"], "")],
@@ -24,7 +34,8 @@ LONG = {"map": [(["-j", "2", "sleep", "60", ":::", ".1", ".2", ".3"], "")],
         "pi": [(["-n", "1e15", "-j", "2"], "")],
         "primes": [(["0", "18446744073709551616", "-j", "2", "--via", via], "")
                    for via in ("queue", "map", "serial")],
-        "manager": [(["--json"], "")], "tour": [(["-j", "2", "flags"], "")]}
+        "manager": [(["--json"], "")], "top": [([str(watched.pid)], "")],
+        "tour": [(["-j", "2", "flags"], "")]}
 VALUES = {"trials": "1e6", "workers": "2", "seed": "7", "cache": f"{work}/in/cache",
           "trace": f"{work}/in/trace", "task": "tine-pi", "max-bytes": "2e6",
           "at": f"{work}/in/redis", "html": f"{work}/in/page", "json": f"{work}/in/json",
@@ -277,7 +288,8 @@ for command in commands:
                 # It is in a group of its own.
                 server = json.loads(made.stdout.readline())["pid"]
             # So are the jobs of another command.
-            least = 0 if server or command in ENDED or "serial" in words else 2
+            alone = server or command in [*ENDED, "top"] or "serial" in words
+            least = 0 if alone else 2
             while len(members(made.pid)) < least:
                 assert made.poll() is None and time.time() - begun < 30, made.poll()
                 time.sleep(0.005)
@@ -313,6 +325,7 @@ assert made.wait(30) == -signal.SIGTERM
 nobody_is_left(made)
 '
 habit "nothing is left behind" '
-assert sorted(os.listdir(f"{work}/in")) == ["cache", "json", "log", "page", "results", "trace"], os.listdir(f"{work}/in")
+assert sorted(os.listdir(f"{work}/in")) == ["cache", "json", "log", "looked-at", "page", "results",
+                                                "trace"], os.listdir(f"{work}/in")
 '
 plan

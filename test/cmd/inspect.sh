@@ -31,7 +31,7 @@ class Scene:
             if line == "ready\n":
                 break
             name, value = line.split()
-            self.named[name] = value if value.startswith("0x") else int(value)
+            self.named[name] = value if value.startswith(("0x", "(")) else int(value)
         assert "main" in self.named, self.named
 
     def __getattr__(self, name):
