@@ -27,6 +27,11 @@
 static pthread_mutex_t entering = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t tying = PTHREAD_MUTEX_INITIALIZER;
 static struct member *_Atomic self;
+static struct {
+	struct tie *tie;
+	const member_bond *bond;
+	uint64_t number;
+} recent; /* tie that was asked for; with tying */
 _Atomic uint64_t member_own_id;
 
 /* ---- the table --------------------------------------------------------------------- */
@@ -341,6 +346,7 @@ static void forget_self(void)
 	pthread_mutex_init(&tying, NULL);
 	atomic_store(&self, NULL);
 	atomic_store(&member_own_id, 0);
+	recent.number = 0;
 }
 
 static void raise_high(struct members *members, uint32_t to)
@@ -520,6 +526,22 @@ static struct tie *find_tie(struct member *member, member_bond *bond, uint64_t n
 	return NULL;
 }
 
+/*
+ * As find_tie(). Mostly it is the one that was asked for last. Whatever was made of its
+ * place since, or for its bond, would have been asked for after this: it is as it was, or
+ * was cut.
+ */
+static struct tie *look_for_tie(struct member *member, member_bond *bond, uint64_t number,
+				struct tie **vacant)
+{
+	if (recent.bond != bond || recent.number != number)
+		return find_tie(member, bond, number, vacant);
+	if (atomic_load(&recent.tie->bond))
+		return recent.tie;
+	*vacant = recent.tie;
+	return NULL;
+}
+
 /* Where a process is stopped in the heap, each look may take a moment. */
 static struct tie *find_stale(struct member *member)
 {
@@ -548,7 +570,7 @@ struct tie *ties_find(struct member *member, const member_bond *bond)
 	uint64_t number = atomic_load(bond) >> 24;
 	struct tie *vacant = NULL;
 
-	return number ? find_tie(member, (member_bond *)bond, number, &vacant) : NULL;
+	return number ? look_for_tie(member, (member_bond *)bond, number, &vacant) : NULL;
 }
 
 struct tie *member_tie(struct member *member, member_bond *bond)
@@ -557,7 +579,7 @@ struct tie *member_tie(struct member *member, member_bond *bond)
 	struct tie *vacant = NULL, *tie;
 
 	ties_lock();
-	tie = number ? find_tie(member, bond, number, &vacant) : NULL;
+	tie = number ? look_for_tie(member, bond, number, &vacant) : NULL;
 	if (number && !tie && !vacant)
 		vacant = find_stale(member);
 	if (!tie && vacant) {
@@ -566,6 +588,11 @@ struct tie *member_tie(struct member *member, member_bond *bond)
 		atomic_store(&vacant->number, number);
 		atomic_store(&vacant->bond, bond);
 		tie = vacant;
+	}
+	if (tie) {
+		recent.tie = tie;
+		recent.bond = bond;
+		recent.number = number;
 	}
 	ties_unlock();
 	return tie;
