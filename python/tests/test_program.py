@@ -130,6 +130,63 @@ class Program(unittest.TestCase):
             """)
         self.assertEqual((code, out, error), (0, b"", b""))
 
+    def test_nothing_ends_in_the_standard_library_s(self) -> None:
+        """Of each class that is tine's, no call makes one of what it stands for."""
+        code, out, error = self.run_it("-c", """if True:
+            import _multiprocessing, collections, threading, time
+            from multiprocessing import connection, heap, queues, synchronize
+            made = collections.Counter()
+            def count(name, function):
+                def counting(*args, **words):
+                    made[name] += 1
+                    return function(*args, **words)
+                return counting
+            class SemLock(_multiprocessing.SemLock):
+                def __new__(cls, *args):
+                    made["SemLock"] += 1
+                    return super().__new__(cls, *args)
+            synchronize._multiprocessing.SemLock = SemLock
+            heap.BufferWrapper.__init__ = count("heap", heap.BufferWrapper.__init__)
+            connection.Pipe = count("Pipe", connection.Pipe)
+            queues.connection.Pipe = connection.Pipe
+            import multiprocessing as std
+            std.Lock()
+            std.Queue()
+            std.RawValue("i")
+            assert made["SemLock"] and made["heap"] and made["Pipe"], made
+            made.clear()
+
+            import tine.multiprocessing as mp
+            for make in (mp.Queue, mp.JoinableQueue, mp.SimpleQueue):
+                q = make()
+                q.put([1])
+                assert q.get() == [1]
+            q = mp.JoinableQueue()
+            q.put(1); q.get(); q.task_done(); q.join()
+            for make in (mp.Lock, mp.RLock, mp.Semaphore, mp.BoundedSemaphore):
+                with make():
+                    pass
+            with mp.Condition() as _:
+                pass
+            c = mp.Condition(mp.Lock())
+            with c:
+                c.wait(0.01); c.notify(); c.notify_all()
+            e = mp.Event(); e.set(); e.wait()
+            mp.Barrier(1).wait()
+            mp.Value("i", 1).value += 1
+            mp.Array("i", 3)[0] += 1
+            mp.RawValue("i", 1), mp.RawArray("i", 3)
+            with mp.Manager() as m:
+                m.Queue().put(1); m.JoinableQueue(); m.Event().set(); m.Lock().acquire()
+                m.RLock(); m.Semaphore(); m.BoundedSemaphore(); m.Condition()
+                m.Barrier(1).wait(); m.Value("i", 1).value; m.Array("i", [1])[0]
+            with mp.Pool(2) as pool:
+                assert pool.map(abs, [-1, -2]) == [1, 2]
+                assert pool.apply(abs, (-3,)) == 3
+            print(dict(made))
+            """)
+        self.assertEqual((code, out, error), (0, b"{}\n", b""))
+
 
 if __name__ == "__main__":
     unittest.main()
