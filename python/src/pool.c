@@ -27,6 +27,12 @@
 /* For finalizers, and threads that are no daemons: they have no limit of their own. */
 #define FINI_MS 5000
 
+/* What a job reads: the pickle of the function, if it is of itself, and of the rest. */
+struct blob {
+	uint64_t tag, head; /* head: its length */
+	char bytes[];
+};
+
 struct pool {
 	PyObject ob_base;
 	tine_pool *pool;
@@ -94,28 +100,43 @@ static int answer(PyObject *result)
 	return err;
 }
 
+/* The result of a job, of the pickles of its function and of its arguments. */
+static PyObject *call(const char *head, size_t head_len, const char *body,
+		      size_t body_len)
+{
+	PyObject *func = PyBytes_FromStringAndSize(head, (Py_ssize_t)head_len);
+	PyObject *args = PyMemoryView_FromMemory((char *)body, (Py_ssize_t)body_len,
+						 PyBUF_READ);
+	PyObject *result = NULL, *gone;
+
+	if (func && args)
+		result = PyObject_CallFunctionObjArgs(mine->run, func, args, NULL);
+	if (PyErr_Occurred())
+		PyErr_WriteUnraisable(mine->run);
+	/* What the job may have kept of its input is not there any more. */
+	if (args && (gone = PyObject_CallMethod(args, "release", NULL)))
+		Py_DECREF(gone);
+	PyErr_Clear();
+	Py_XDECREF(func);
+	Py_XDECREF(args);
+	return result;
+}
+
 static int run_job(const void *in, size_t len)
 {
-	PyObject *blob = NULL, *result = NULL, *gone;
+	const struct blob *blob = in;
+	PyObject *result;
 	int err = -EIO;
-	uint64_t tag;
 
-	memcpy(&tag, in, sizeof(tag));
-	atomic_store(&mine->notes[tag % NOTES], tag << 32 | (uint32_t)getpid());
+	atomic_store(&mine->notes[blob->tag % NOTES],
+		     blob->tag << 32 | (uint32_t)getpid());
 	PyEval_RestoreThread(asleep);
-	blob = PyMemoryView_FromMemory((char *)in + sizeof(tag),
-				       (Py_ssize_t)(len - sizeof(tag)), PyBUF_READ);
-	if (blob)
-		result = PyObject_CallFunctionObjArgs(mine->run, blob, NULL);
+	result = call(blob->bytes, blob->head, blob->bytes + blob->head,
+		      len - sizeof(*blob) - blob->head);
 	if (result)
 		err = answer(result);
 	if (PyErr_Occurred())
 		PyErr_WriteUnraisable(mine->run);
-	/* What the job may have kept of its input is not there any more. */
-	if (blob && (gone = PyObject_CallMethod(blob, "release", NULL)))
-		Py_DECREF(gone);
-	PyErr_Clear();
-	Py_XDECREF(blob);
 	Py_XDECREF(result);
 	asleep = PyEval_SaveThread();
 	return err;
@@ -222,37 +243,48 @@ static void drop_pool(PyObject *self)
 	Py_DECREF(type);
 }
 
-/* The first 8 bytes of the blob are for the tag. */
+static int submit_blob(struct pool *pool, const struct blob *blob, size_t len, bool wait,
+		       uint64_t *job)
+{
+	int err;
+
+	if (!wait && len <= LONG_COPY)
+		return tine_pool_submit_job(pool->pool, &python_task, blob, len,
+					    blob->tag, NULL, job, TINE_NOWAIT);
+	Py_BEGIN_ALLOW_THREADS
+	err = tine_pool_submit_job(pool->pool, &python_task, blob, len, blob->tag, NULL,
+				   job, wait ? TINE_FOREVER : TINE_NOWAIT);
+	Py_END_ALLOW_THREADS
+	return err;
+}
+
 static PyObject *submit(PyObject *self, PyObject *args)
 {
 	struct pool *pool = (struct pool *)self;
 	unsigned long long tag;
-	uint64_t tag_bytes, job = 0;
-	int err, wait;
-	Py_buffer blob;
+	Py_buffer head, body;
+	struct blob *blob;
+	uint64_t job = 0;
+	int err = -ENOMEM, wait;
+	size_t len;
 
-	if (!is_open(pool) || !PyArg_ParseTuple(args, "Kw*p", &tag, &blob, &wait))
+	if (!is_open(pool) ||
+	    !PyArg_ParseTuple(args, "Ky*y*p", &tag, &head, &body, &wait))
 		return NULL;
-	if ((size_t)blob.len < sizeof(tag_bytes)) {
-		PyBuffer_Release(&blob);
-		return raise_error(-EINVAL);
+	len = sizeof(*blob) + (size_t)head.len + (size_t)body.len;
+	blob = PyMem_Malloc(len);
+	if (blob) {
+		blob->tag = tag;
+		blob->head = (uint64_t)head.len;
+		memcpy(blob->bytes, head.buf, (size_t)head.len);
+		memcpy(blob->bytes + head.len, body.buf, (size_t)body.len);
+		pool->users++;
+		err = submit_blob(pool, blob, len, wait, &job);
+		leave(pool);
 	}
-	tag_bytes = tag;
-	memcpy(blob.buf, &tag_bytes, sizeof(tag_bytes));
-	pool->users++;
-	if (wait || blob.len > LONG_COPY) {
-		Py_BEGIN_ALLOW_THREADS
-		err = tine_pool_submit_job(pool->pool, &python_task, blob.buf,
-					   (size_t)blob.len, tag, NULL, &job,
-					   wait ? TINE_FOREVER : TINE_NOWAIT);
-		Py_END_ALLOW_THREADS
-	} else {
-		err = tine_pool_submit_job(pool->pool, &python_task, blob.buf,
-					   (size_t)blob.len, tag, NULL, &job,
-					   TINE_NOWAIT);
-	}
-	leave(pool);
-	PyBuffer_Release(&blob);
+	PyMem_Free(blob);
+	PyBuffer_Release(&head);
+	PyBuffer_Release(&body);
 	if (err && (err != -ETIMEDOUT || wait))
 		return raise_error(err);
 	return PyLong_FromUnsignedLongLong(job);
@@ -410,7 +442,7 @@ static PyObject *worker_index(PyObject *module, PyObject *none)
 
 static PyMethodDef pool_methods[] = {
 	{ "submit", submit, METH_VARARGS,
-	  "submit(tag, blob, wait): the job's number, or 0: too many wait" },
+	  "submit(tag, head, body, wait): the job's number, or 0: too many wait" },
 	{ "take", take, METH_NOARGS,
 	  "take(): [(tag, outcome, None or how it failed)], [] at the end" },
 	{ "cancel", cancel_job, METH_O, "cancel(number): whether there was such a job" },

@@ -23,6 +23,7 @@ import signal
 import sys
 import threading
 import traceback
+import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from copyreg import dispatch_table as _public_reducers
@@ -35,10 +36,14 @@ from tine import _core
 
 Task = tuple[Any, int, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 Outcome = tuple[bool, Any]
+Bytes = bytes | memoryview
 
 _CRASH, _LIMIT = 5001, 5004
 _LIMITS = {1: "time", 2: "memory"}
-_ROOM = bytes(8)  # of the tag
+# Values that every pickler writes in the same way, and functions that have a name.
+_PLAIN = frozenset((int, float, bool, str, bytes, type(None)))
+_NAMED = frozenset((types.FunctionType, types.BuiltinFunctionType))
+_HEADS = 64  # functions whose pickles are kept
 _own_reducers = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
 _reducers: dict[type, Any] = {}
 _counted = 0
@@ -65,8 +70,8 @@ class WorkerDied(RuntimeError):
                              self.exitcode, self.limit))
 
 
-def dump(value: object, room: bytes = b"") -> memoryview:
-    """Pickles with what is registered for processes, behind some room."""
+def dump(value: object) -> Bytes:
+    """Pickles with what is registered for processes."""
     global _counted
     count = len(_own_reducers) + len(_public_reducers)
     if count != _counted:
@@ -74,7 +79,6 @@ def dump(value: object, room: bytes = b"") -> memoryview:
         _reducers.update(_own_reducers)
         _counted = count
     out = io.BytesIO()
-    out.write(room)
     pickler = pickle.Pickler(out, 5)
     pickler.dispatch_table = _reducers
     pickler.dump(value)
@@ -101,6 +105,7 @@ class Hooks:
         self.make = make
         self.initializer, self.initargs = initializer, tuple(initargs)
         self.failure: Exception | None = None
+        self.funcs: dict[bytes, Callable[..., Any]] = {}
         self.owner = os.getpid()
 
     def begin(self) -> None:
@@ -142,17 +147,29 @@ class Hooks:
         else:
             raise self.failure  # type: ignore[misc]
 
-    def run(self, blob: memoryview) -> memoryview:
+    def load(self, head: bytes) -> Callable[..., Any]:
+        func = self.funcs[head] = pickle.loads(head)
+        return func
+
+    def run(self, head: bytes, body: memoryview) -> Bytes:
+        """head: the pickle of a function that has a name, or nothing."""
         try:
             try:
                 if self.initializer is not None or self.failure is not None:
                     self.initialize()
-                func, args, kwds = pickle.loads(blob)
+                if head:
+                    func = self.funcs.get(head) or self.load(head)
+                    args, kwds = pickle.loads(body)
+                else:
+                    func, args, kwds = pickle.loads(body)
                 outcome = True, func(*args, **kwds)
             except self.failures as error:
                 outcome = False, self.traced(error, error.__traceback__)
             try:
-                answer = dump(outcome)
+                if type(outcome[1]) in _PLAIN:
+                    answer: Bytes = pickle.dumps(outcome, 5)
+                else:
+                    answer = dump(outcome)
             except self.failures as error:
                 answer = dump((False, self.unsent(error, outcome[1])))
         except BaseException as error:
@@ -261,7 +278,8 @@ class Engine:
         self.tags = itertools.count(1)
         self.running: dict[int, list[Any]] = {}  # tag: receiver, index, number of the job
         self.backlog: deque[Iterator[Task]] = deque()
-        self.held: tuple[int, memoryview] | None = None  # pickled, and no room for it
+        self.held: tuple[int, bytes, Bytes] | None = None  # pickled, and no room for it
+        self.heads: dict[Callable[..., Any], bytes] = {}
         self.feeders = 0
         self.closing = self.ended = False
         self.thread = threading.Thread(target=self._serve, name="tine-pool", daemon=True)
@@ -339,7 +357,7 @@ class Engine:
             del self.running[held[0]]
             return True
         try:
-            entry[2] = self.core.submit(held[0], held[1], False)
+            entry[2] = self.core.submit(*held, False)
         except (OSError, ValueError) as error:
             del self.running[held[0]]
             failed.append((entry[0], entry[1], error))
@@ -348,11 +366,24 @@ class Engine:
             self.held = held
         return self.held is None
 
-    def _pickle(self, task: Task) -> tuple[int, memoryview]:
-        blob = dump(task[2:], _ROOM)
+    def _pickle(self, task: Task) -> tuple[int, bytes, Bytes]:
+        receiver, index, func, args, kwds = task
+        head, body = b"", None
+        if type(func) in _NAMED:
+            head = self.heads.get(func) or self._head_of(func)
+            if not kwds and len(args) == 1 and type(args[0]) in _PLAIN:
+                body = pickle.dumps((args, kwds), 5)
+        if body is None:
+            body = dump((args, kwds) if head else (func, args, kwds))
         tag = next(self.tags)
-        self.running[tag] = [task[0], task[1], 0]
-        return tag, blob
+        self.running[tag] = [receiver, index, 0]
+        return tag, head, body
+
+    def _head_of(self, func: Callable[..., Any]) -> bytes:
+        if len(self.heads) == _HEADS:
+            self.heads.clear()
+        head = self.heads[func] = bytes(dump(func))
+        return head
 
     def _feed(self, receiver: Any, tasks: Iterator[tuple[Any, ...]]) -> None:
         index = -1
@@ -362,9 +393,9 @@ class Engine:
                     break
                 tag = 0
                 try:
-                    tag, blob = self._pickle((receiver, index, *task))  # type: ignore
+                    tag, *blob = self._pickle((receiver, index, *task))  # type: ignore
                     entry = self.running[tag]
-                    entry[2] = self.core.submit(tag, blob, True)
+                    entry[2] = self.core.submit(tag, *blob, True)
                     if receiver._ended or self.ended:
                         self._cancel(entry)  # it waited for room meanwhile
                 except Exception as error:

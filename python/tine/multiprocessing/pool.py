@@ -71,6 +71,7 @@ class MapResult(ApplyResult):
                  error_callback: Callable[[BaseException], Any] | None) -> None:
         super().__init__(pool, callback, error_callback)
         self._chunksize, self._length = chunksize, length
+        self._single = False  # an outcome is an item, and not a list
         self._results = [None] * length
         self._error: BaseException | None = None
         # One step is atomic, and outcomes come in more than one thread.
@@ -87,7 +88,10 @@ class MapResult(ApplyResult):
     def _set(self, i: int, outcome: tuple[bool, Any]) -> None:
         success, value = outcome
         if success:
-            self._results[i * self._chunksize:(i + 1) * self._chunksize] = value
+            if self._single:
+                self._results[i] = value
+            else:
+                self._results[i * self._chunksize:(i + 1) * self._chunksize] = value
         elif self._error is None:
             self._error = value
         if next(self._left) == 0:
@@ -232,6 +236,10 @@ class Pool(_Standard):
         result = MapResult(self, max(chunksize, 1), len(items), callback, error_callback)
         if error is not None:
             result._fail(error)
+        elif chunksize <= 1 and mapper is mapstar:
+            result._single = True
+            self._engine.add((result, i, func, (item,), {})
+                             for i, item in enumerate(items))
         elif items:
             batches = _Standard._get_tasks(func, items, max(chunksize, 1))
             self._engine.add((result, i, mapper, (batch,), {})
