@@ -191,6 +191,13 @@ class Joblib(Folder):
         found(1000)
         self.assertEqual(calls, [1000] * 2)
 
+    def test_limits_of_a_backend(self):
+        from tine import WorkerDied
+        with joblib.parallel_backend("tine", n_jobs=2, timeout=0.2):
+            with self.assertRaises(WorkerDied) as raised:
+                joblib.Parallel()(joblib.delayed(time.sleep)(GUARD * 10) for _ in range(2))
+            self.assertEqual(raised.exception.limit, "time")
+
     def test_parallel(self):
         with joblib.parallel_backend("tine", n_jobs=2):
             self.assertEqual(joblib.Parallel()(

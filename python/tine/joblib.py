@@ -52,18 +52,23 @@ def _call(blob: bytes) -> Any:
 
 
 class TineBackend(MultiprocessingBackend):
-    """joblib's backend "multiprocessing", with tine's workers."""
+    """joblib's backend "multiprocessing", with tine's workers.
+
+    timeout, retries, memory: as of tine.multiprocessing.Pool
+    """
+
+    def __init__(self, timeout: float | None = None, retries: int = 0, memory: int = 0,
+                 **others: Any) -> None:
+        super().__init__(**others)
+        self._limits = {"timeout": timeout, "retries": retries, "memory": memory}
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, prefer: Any = None,
                   require: Any = None, **options: Any) -> int:
-        """options: timeout, retries and memory, as of tine.multiprocessing.Pool."""
         n_jobs = self.effective_n_jobs(n_jobs)
         if n_jobs == 1:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
-        own = {name: options[name] for name in ("timeout", "retries", "memory")
-               if name in options}
         environment = self._prepare_worker_env(n_jobs)
-        self._pool = _Pool(n_jobs, os.environ.update, (environment,), **own)
+        self._pool = _Pool(n_jobs, os.environ.update, (environment,), **self._limits)
         self.parallel = parallel
         return n_jobs
 
