@@ -8,8 +8,8 @@
 #include <string.h>
 
 #define FORKS	 64
-#define SLICE_MS 1000 /* a signal just before a sleep may remain unnoticed so long */
-#define PATIENCE 1000 /* milliseconds, for a lock that a stopped process may have */
+#define SLICE_MS 30000 /* a signal just before a sleep may remain unnoticed so long */
+#define PATIENCE 1000  /* milliseconds, for a lock that a stopped process may have */
 #define ESTATES	 63
 
 /* ---- estates ----------------------------------------------------------------------- */

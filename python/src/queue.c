@@ -35,8 +35,6 @@ struct queue {
 	pid_t maker;
 };
 
-static PyObject *empty_error, *full_error;
-
 /* ---- a message in place, and who uses it ------------------------------------------- */
 
 /*
@@ -169,13 +167,21 @@ static struct box *open_box(PyObject *self)
 	return NULL;
 }
 
-static PyObject *raise_queue_error(ssize_t err, PyObject *timed_out)
+/* timed_out: the name of what is raised then, of the module queue. */
+static PyObject *raise_queue_error(ssize_t err, const char *timed_out)
 {
+	PyObject *module, *error;
+
 	if (err == -EINTR && PyErr_Occurred())
 		return NULL;
 	if (err != -ETIMEDOUT)
 		return raise_error((int)err);
-	PyErr_SetNone(timed_out);
+	module = PyImport_ImportModule("queue");
+	error = module ? PyObject_GetAttrString(module, timed_out) : NULL;
+	if (error)
+		PyErr_SetNone(error);
+	Py_XDECREF(error);
+	Py_XDECREF(module);
 	return NULL;
 }
 
@@ -322,7 +328,7 @@ static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObje
 		}
 	}
 	message_clear(&message);
-	return err ? raise_queue_error(err, full_error) : Py_NewRef(Py_None);
+	return err ? raise_queue_error(err, "Full") : Py_NewRef(Py_None);
 }
 
 /* ---- get --------------------------------------------------------------------------- */
@@ -363,7 +369,7 @@ static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObje
 	catch.taken = NULL;
 	len = attempt_until(receive, &catch, deadline);
 	if (len <= 0)
-		return raise_queue_error(len ? len : -EPIPE, empty_error);
+		return raise_queue_error(len ? len : -EPIPE, "Empty");
 	if (catch.taken)
 		return load_taken(self, box, catch.taken, (size_t)len);
 	return message_load(catch.bytes, (size_t)len, NULL);
@@ -429,7 +435,7 @@ static PyObject *task_done(PyObject *self, PyObject *none)
 	if (err == 0)
 		Py_RETURN_NONE;
 	if (err != -ERANGE)
-		return raise_queue_error(err, full_error);
+		return raise_queue_error(err, "Full");
 	PyErr_SetString(PyExc_ValueError, "task_done() called too many times");
 	return NULL;
 }
@@ -461,7 +467,7 @@ static PyObject *join_queue(PyObject *self, PyObject *none)
 	if (!box)
 		return NULL;
 	err = attempt_until(wait_done, box, TINE_FOREVER);
-	return err ? raise_queue_error(err, full_error) : Py_NewRef(Py_None);
+	return err ? raise_queue_error(err, "Full") : Py_NewRef(Py_None);
 }
 
 /* For a poll: readable when there is a message, or was since this call. */
@@ -537,15 +543,6 @@ static PyType_Spec queue_spec = {
 
 int add_queue(PyObject *module)
 {
-	PyObject *queue = PyImport_ImportModule("queue");
-
-	if (!queue)
-		return -1;
-	empty_error = PyObject_GetAttrString(queue, "Empty");
-	full_error = PyObject_GetAttrString(queue, "Full");
-	Py_DECREF(queue);
 	parcel_type = (PyTypeObject *)PyType_FromSpec(&parcel_spec);
-	if (!empty_error || !full_error || !parcel_type)
-		return -1;
-	return add_type(module, &queue_spec, "Queue");
+	return parcel_type ? add_type(module, &queue_spec, "Queue") : -1;
 }

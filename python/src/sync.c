@@ -11,7 +11,7 @@
  *	a waiter dies		it stays counted: one pass too many may be handed out, by which
  *				a later one goes in without a notify, as it may at any time
  *	a notifier dies		before the passes are written nobody was notified; after it,
- *				a sleeper sees them at its next look, within SLICE_MS (handle.c)
+ *				sleepers see them at the next wake
  *	the gate's lock's holder the next one has it; each word is whole at any time
  *	  dies
  */
@@ -87,6 +87,15 @@ static ssize_t try_padlock(void *arg, int64_t deadline)
 					  : tine_sem_wait(&padlock->sem, deadline);
 }
 
+/* A recursive lock that this thread has is counted here alone. */
+static bool is_held_again(const struct handle *handle)
+{
+	const struct padlock *padlock = handle->mem;
+
+	return padlock->kind == RECURSIVE && handle->count > 0 &&
+	       handle->thread == PyThread_get_thread_ident();
+}
+
 static PyObject *take_padlock(PyObject *self, int64_t deadline)
 {
 	struct handle *handle = (struct handle *)self;
@@ -94,6 +103,10 @@ static PyObject *take_padlock(PyObject *self, int64_t deadline)
 
 	if (!handle_mem(self))
 		return NULL;
+	if (is_held_again(handle)) {
+		handle->count++;
+		Py_RETURN_TRUE;
+	}
 	err = attempt_until(try_padlock, handle->mem, deadline);
 	if (err == -EINTR && PyErr_Occurred())
 		return NULL;
@@ -157,7 +170,13 @@ static PyObject *release(PyObject *self, PyObject *none)
 	struct handle *handle = (struct handle *)self;
 
 	(void)none;
-	if (!handle_mem(self) || leave_padlock(handle->mem) != 0)
+	if (!handle_mem(self))
+		return NULL;
+	if (handle->count > 1 && is_held_again(handle)) {
+		handle->count--;
+		Py_RETURN_NONE;
+	}
+	if (leave_padlock(handle->mem) != 0)
 		return NULL;
 	if (handle->count > 0)
 		handle->count--;

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing takes as long as all else
+    from typing import Any
 
 _homes = {
     "patch": "tine._patch",
@@ -18,4 +19,5 @@ def __getattr__(name: str) -> Any:
     """What is seldom used is imported when it is used first."""
     if name not in _homes:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
     return getattr(importlib.import_module(_homes[name]), name)

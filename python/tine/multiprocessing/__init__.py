@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import importlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import sys
-from collections.abc import Sequence
 from multiprocessing import *  # noqa: F403: what follows has the same names
 from multiprocessing import __all__ as _names
-from types import ModuleType
-from typing import Any
 
 from tine.multiprocessing import context
 from tine.multiprocessing.context import default_context as _default
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
 
 __all__ = list(_names)
 globals().update((name, getattr(_default, name)) for name in __all__)
 
 
-class _Rest(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """A submodule that is not here is the standard library's own."""
+class _Rest:
+    """Finds and loads: a submodule that is not here is the standard library's own."""
 
     def find_spec(self, name: str, path: Sequence[str] | None,
-                  target: ModuleType | None = None) -> importlib.machinery.ModuleSpec | None:
+                  target: ModuleType | None = None) -> ModuleSpec | None:
         if not name.startswith(__name__ + "."):
             return None
+        from importlib import machinery, util
         other = name.removeprefix("tine.")
-        if importlib.util.find_spec(other) is None:
+        if util.find_spec(other) is None:
             return None
-        return importlib.machinery.ModuleSpec(name, self)
+        return machinery.ModuleSpec(name, self)
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
         module = importlib.import_module(spec.name.removeprefix("tine."))
         spec.loader_state = module.__spec__
         return module

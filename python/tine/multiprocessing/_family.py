@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import errno
 import io
 import os
 import pickle
 import sys
-from collections.abc import Iterator
 from copyreg import dispatch_table as _public_reducers
 from multiprocessing import context as _context
 from multiprocessing.reduction import DupFd, ForkingPickler
-from typing import Any
 
 from tine import _core
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Whether multiprocessing itself is over tine: see tine._patch.
 patched = False
@@ -100,22 +101,23 @@ def _join_by_name(name: str, passed: Any, patch: bool) -> str:
     return name
 
 
-@contextlib.contextmanager
-def passing(process: Any) -> Iterator[None]:
-    """The process that is spawned within is of the family, also if it gets no handle."""
+def spawn(popen: Any, process: Any) -> Any:
+    """The process is of the family, also if it gets no handle."""
     _core.begin()
     name = process._name
     process._name = _FamilyName(name)
     try:
-        yield
+        return popen(process)
     finally:
         process._name = name
 
 
 def tie() -> None:
     """This process, a child, ends with its parent."""
-    with contextlib.suppress(OSError):
+    try:
         _core.tie()
+    except OSError:
+        pass
 
 
 _core.set_dump(dump)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from multiprocessing import context as _context
-from typing import Any
 
 from tine import _core
 from tine.multiprocessing import _family
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["ForkContext", "SpawnContext", "ForkServerContext", "DefaultContext"]
 
@@ -25,14 +28,12 @@ def popen_fork(process: Any) -> Any:
 
 def popen_spawn(process: Any) -> Any:
     from multiprocessing.popen_spawn_posix import Popen
-    with _family.passing(process):
-        return Popen(process)
+    return _family.spawn(Popen, process)
 
 
 def popen_forkserver(process: Any) -> Any:
     from multiprocessing.popen_forkserver import Popen
-    with _family.passing(process):
-        return Popen(process)
+    return _family.spawn(Popen, process)
 
 
 class _Tied:
