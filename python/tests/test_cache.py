@@ -191,6 +191,49 @@ class Joblib(Folder):
         found(1000)
         self.assertEqual(calls, [1000] * 2)
 
+    def test_patched_programs(self):
+        code = ("import os, sys\n"
+                "import joblib\n"
+                "from joblib import Memory, Parallel, delayed\n"
+                "memory = Memory(sys.argv[1], verbose=0)\n"
+                "@memory.cache\n"
+                "def f(x):\n"
+                "    print('computes', flush=True)\n"
+                "    return x * x, os.readlink('/proc/self/exe') and os.getppid()\n"
+                "if __name__ == '__main__':\n"
+                "    got = Parallel(n_jobs=2)(delayed(f)(x) for x in [3, 3, 4])\n"
+                "    print([x for x, _ in got], joblib.parallel.DEFAULT_BACKEND,\n"
+                "          os.path.exists(sys.argv[1] + '/joblib/index'))\n"
+                "    import tine\n"
+                "    tine.unpatch()\n"
+                "    print(joblib.parallel.DEFAULT_BACKEND)\n")
+        path = os.path.join(self.folder.name, "program.py")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(code)
+        for count in 2, 0:
+            done = subprocess.run([sys.executable, "-W", "ignore", "-m", "tine", path,
+                                   self.dir], text=True, capture_output=True,
+                                  timeout=GUARD, check=False)
+            lines = done.stdout.splitlines()
+            self.assertEqual(lines[-2:], ["[9, 9, 16] tine True", "loky"], done.stderr)
+            self.assertLessEqual(lines.count("computes"), count + 1 if count else 0)
+            self.assertEqual(done.stderr, "")
+
+    def test_results_that_joblib_has_kept_are_found(self):
+        code = ("import sys\n"
+                "from joblib import Memory\n"
+                "def f(x):\n"
+                "    print('computes')\n"
+                "    return x\n"
+                "print(Memory(sys.argv[1], verbose=0).cache(f)(3))\n")
+        path = os.path.join(self.folder.name, "program.py")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(code)
+        said = [subprocess.check_output([sys.executable, "-W", "ignore", *tine, path,
+                                         self.dir], text=True, timeout=GUARD)
+                for tine in ([], ["-m", "tine"])]
+        self.assertEqual(said, ["computes\n3\n", "3\n"])
+
     def test_limits_of_a_backend(self):
         from tine import WorkerDied
         with joblib.parallel_backend("tine", n_jobs=2, timeout=0.2):

@@ -7,6 +7,7 @@ from multiprocessing import context, managers, pool, process, queues
 from multiprocessing import sharedctypes, synchronize
 from typing import Any
 
+from tine import _later
 from tine.multiprocessing import _family
 from tine.multiprocessing import context as _context
 from tine.multiprocessing import managers as _managers
@@ -59,10 +60,12 @@ def patch() -> None:
     for where, name, ours in _changes():
         _before.append((where, name, vars(where)[name]))
         setattr(where, name, ours)
+    _later.begin()
 
 
 def unpatch() -> None:
     """As before patch(). Objects that were made stay tine's."""
+    _later.end()
     while _before:
         setattr(*_before.pop())
     _family.patched = False

@@ -20,9 +20,12 @@ from datetime import datetime
 from typing import Any
 
 import joblib
+import joblib.memory
+import joblib.parallel
 from joblib._parallel_backends import (FallbackToBackend, MultiprocessingBackend,
                                        SequentialBackend)
-from joblib._store_backends import (CacheItemInfo, StoreBackendBase, StoreBackendMixin)
+from joblib._store_backends import (CacheItemInfo, FileSystemStoreBackend,
+                                    StoreBackendBase, StoreBackendMixin)
 
 try:
     import cloudpickle
@@ -199,6 +202,37 @@ class _Writer(io.BytesIO):
     def __exit__(self, kind: Any, *rest: Any) -> None:
         if kind is None:
             self.close()
+
+
+class DefaultStore(TineStoreBackend):
+    """Where a program asks for none: joblib's own where there is one already."""
+
+    def configure(self, location: str, verbose: int = 1,
+                  backend_options: dict[str, Any] | None = None) -> None:
+        try:
+            if not any((backend_options or {}).values()):
+                super().configure(location, verbose, backend_options)
+                return
+        except OSError:
+            pass  # a folder with other files
+        self.__class__ = FileSystemStoreBackend  # type: ignore[assignment]
+        self.configure(location, verbose, backend_options)
+
+
+_before: tuple[str, Any] | None = None
+
+
+def make_default(ours: bool) -> None:
+    """For programs that name no backend, by tine.patch(); or as it was before."""
+    global _before
+    if ours and _before is None:
+        _before = joblib.parallel.DEFAULT_BACKEND, joblib.memory._STORE_BACKENDS["local"]
+        joblib.parallel.DEFAULT_BACKEND = "tine"
+        joblib.memory._STORE_BACKENDS["local"] = DefaultStore
+    elif not ours and _before is not None:
+        joblib.parallel.DEFAULT_BACKEND = _before[0]
+        joblib.memory._STORE_BACKENDS["local"] = _before[1]
+        _before = None
 
 
 def register() -> None:
