@@ -10,7 +10,8 @@ MESON  := PATH="/usr/bin:$$PATH" meson
 .PHONY: python test-python
 
 help:
-	@echo 'make run      build, and take the quick tour: a table, and a report with pictures'
+	@echo 'make run      build, and show in some seconds what it is for: C, the shell, Python'
+	@echo 'make tour     the whole tour: a table, and a report with pictures (minutes)'
 	@echo 'make test     build, and test: three minutes, with a sample of what is left to chance'
 	@echo 'make quick    build and test what has been changed, in seconds'
 	@echo 'make soak     every test, every instruction, lint, sanitizers (hours)'
@@ -18,6 +19,7 @@ help:
 	@echo 'make lint     format, static checks, manual pages, exported names, gcc and clang'
 	@echo 'make python   build the package for Python, in build-python/site'
 	@echo 'make test-python  its tests, CPython'"'"'s own among them: five minutes'
+	@echo 'make analyze  what gcc -fanalyzer finds (minutes)'
 	@echo 'make abi      record the binary interface as it is now, for make lint'
 	@echo 'make html     the manual as a site, in build/site'
 	@echo 'make coverage which lines and branches the tests run'
@@ -43,11 +45,20 @@ quietly = if [ -t 1 ]; then NINJA_STATUS='[%f/%t] ' ninja -C $1 $2; else \
 build: $(BUILD)/build.ninja
 	@$(call quietly,$(BUILD),all)
 
+# The package for Python, where it can be built of what is there.
 run: $(BUILD)/build.ninja
 	@echo 'building the library and the command'
+	@$(call quietly,$(BUILD),cmd/tine examples/example-pictures)
+	@if [ -z "$$(NO_INSTALL=1 tools/deps python 2>&1)" ]; then echo 'building the package for Python'; \
+		$(MAKE) -s --no-print-directory python; fi
+	@echo
+	@tools/doors $(BUILD) build-python/site
+
+.PHONY: tour
+tour: $(BUILD)/build.ninja
+	@echo 'building the library and the command'
 	@$(call quietly,$(BUILD),cmd/tine)
-	@echo 'running the tour'
-	@$(BUILD)/cmd/tine tour --quick --html $(BUILD)/tour.html
+	@$(BUILD)/cmd/tine tour --html $(BUILD)/tour.html
 
 test:
 	@tools/deps test
@@ -70,6 +81,11 @@ lint:
 	@tools/deps check
 	@$(MAKE) --no-print-directory build
 	@tools/lint $(BUILD)
+
+.PHONY: analyze
+analyze: build
+	@tools/deps check
+	@tools/analyze $(BUILD)
 
 abi: build
 	@tools/deps check

@@ -1,0 +1,41 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# What make run shows: each door does what is said of it.
+# shellcheck source=test/cmd/lib.sh
+. "$(dirname "$0")/lib.sh"
+cd "$(dirname "$0")/../.." || exit 1
+
+# says LINE: the output has it.
+says() {
+    grep -qx -- " *$1" "$work/out" && return
+    echo "# no line '$1'"
+    sed 's/^/# /' "$work/out"
+    return 1
+}
+
+tools/doors "$BUILD" "$work/no site" >"$work/out" 2>"$work/err"
+result $? "all doors are shown"
+sed 's/^/# /' "$work/err"
+[ ! -s "$work/err" ]
+result $? "and nothing goes wrong"
+says 'red.ppm: 255 0 0' && says 'green.ppm: 0 255 0' && says 'blue.ppm: 0 0 255' &&
+    says 'broken.ppm: The process doing the work died'
+result $? "C: the job that crashes is one failed job"
+[ "$(grep -c 'logs/4.gz: 4000' "$work/out")" -eq 2 ]
+result $? "the shell: the same, twice"
+grep -q 'not here; make python builds it' "$work/out"
+result $? "Python: what is missing is said"
+says 'one process  *#*  *[0-9.]* s' || says '.*has one processor for tine.*'
+result $? "a picture"
+! expand "$work/out" | grep -nE '^.{101,}'
+result $? "lines are short"
+
+# The package as it is built here, if it is.
+if [ -d build-python/site/tine ]; then
+    tools/doors "$BUILD" build-python/site >"$work/out" 2>"$work/err" &&
+        [ "$(grep -c 'pi is about 3\.1' "$work/out")" -eq 2 ]
+    result $? "Python: one import changed"
+else
+    skip "Python: one import changed" "make python has not been run"
+fi
+plan
