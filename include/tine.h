@@ -78,7 +78,7 @@ const char *tine_version(void);
 #define TINE_EKIND  5002 /* the value under that key is of another kind */
 #define TINE_ECERT  5003 /* the certificate of a server is not trusted */
 #define TINE_ELIMIT 5004 /* the job was ended for a limit of time or memory */
-#define TINE_EHOST  5005 /* no host has this task; for later versions */
+#define TINE_EHOST  5005 /* no host has this task, or no server answers */
 
 /*
  * The text of an error of tine or of the system, positive or negative. Constant, never
@@ -951,6 +951,13 @@ typedef struct tine_pool_opts {
 	 */
 	void (*fini)(void *arg);
 	int64_t fini_ms; /* milliseconds for .fini; then it is killed. 0: 1000 */
+	/*
+	 * The URL of a Redis server: hosts that have the task do the jobs. NULL: processes
+	 * of this machine do them
+	 */
+	const char *engine;
+	/* Milliseconds that the server, or a host with the task, may be missing. 0: 30,000 */
+	int64_t away_ms;
 	/* For jobs that are submitted; tine_map_opts has those of a map. */
 	tine_cache *cache; /* as in tine_map_opts */
 	int64_t job_ms;	   /* milliseconds that a job may run. 0: no limit */
@@ -961,7 +968,7 @@ typedef struct tine_pool_opts {
 	bool open;	  /* true: jobs may come, until tine_pool_close() */
 	bool retry_failures; /* true: .retries are also for negative statuses */
 	uint8_t reserved8[1];
-	uint64_t reserved[5];
+	uint64_t reserved[3];
 } tine_pool_opts;
 
 /* The limit for which a job was ended. */
@@ -1032,6 +1039,23 @@ typedef struct tine_done {
  *   -TINE_ECRASH      a worker died or was stopped before it was ready, also in .init
  *   -EAGAIN, -EMFILE  as fork(2), also -ENOMEM
  *   others            a negative value that .init returned
+ *
+ * With .engine hosts do the jobs: programs that take chunks of jobs from the server, and
+ * have the task: its name, the base name of its file, its version and its sizes. Items
+ * travel as bytes; a pointer in them means nothing there. One process of the family,
+ * tine-courier in ps(1), speaks to the server. The call blocks until the server answers,
+ * .away_ms at most. A task needs a name; its functions may be NULL, except .bytes, .each,
+ * .range and .join, which say how it is called. The functions that join are called in the
+ * caller. .workers is ignored; .init, .init_arg, .fini, .jobs_per_worker and
+ * .memory_per_worker are a host's own, and -EINVAL here. If a host is lost, other hosts do
+ * its jobs: a job may so run twice, and has one result. A job whose host is lost three
+ * times has status -TINE_ECRASH; a job whose task no host has for .away_ms, or that no
+ * server answers for so long, has status -TINE_EHOST, or the error by which the server was
+ * missing. Calls that take a task return also:
+ *   -ENAMETOOLONG     the name of the task has more than 200 bytes
+ *   -EMSGSIZE         an item has more than 64 MiB
+ * and this one:
+ *   -TINE_EHOST       no server answered in time; else the errors of tine_store_open()
  */
 TINE_MUST int tine_pool_new(tine_pool **out, const tine_pool_opts *);
 

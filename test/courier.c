@@ -139,6 +139,29 @@ TEST(the_server_is_gone_for_good)
 	server_remove(&server);
 }
 
+TEST(as_an_option_of_a_pool)
+{
+	int in[3] = { 1, 2, 3 }, out[3];
+	tine_pool_opts opts = { .engine = url }, late = { .away_ms = 1 };
+	tine_task task = twice_task;
+	tine_worker *host;
+	tine_pool *pool;
+
+	start_server();
+	host = start_host("host");
+	CHECK_EQ(tine_pool_new(&pool, &late), -EINVAL);
+	CHECK_EQ(tine_pool_new(NULL, &opts), -EINVAL);
+	CHECK_EQ(tine_pool_new(&pool, &opts), 0);
+	/* What the host has is what is called. */
+	task.fn = NULL;
+	CHECK_EQ(tine_pool_map(pool, &task, in, out, 3, NULL, TINE_FOREVER), 0);
+	for (int i = 0; i < 3; i++)
+		CHECK_EQ(out[i], 2 * in[i]);
+	tine_pool_free(pool);
+	tine_worker_free(host);
+	server_stop(&server);
+}
+
 TEST(what_cannot_be_done_elsewhere)
 {
 	static char name[300];

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The tests of pools on an engine: where TEST_ENGINE is the URL of a server, a pool of a
- * test is one whose jobs hosts do. A host has to know its tasks when it starts, so one is
- * started for each task when the pool is first asked for it, with the options that are
- * its business.
+ * test is one whose jobs hosts do. A host has to know its tasks when it starts, so that
+ * another takes the place of the one before when the pool is first asked for a task, with
+ * the options that are a host's business.
  */
 #include "engine/agent.h"
 #include "engine/courier.h"
 #include "test.h"
+
+#include <pthread.h>
 
 #define MOST_HOSTS 16
 
@@ -26,6 +28,7 @@ struct away_pool {
 };
 
 static struct away_pool *away_pools;
+static pthread_mutex_t away_lock = PTHREAD_MUTEX_INITIALIZER;
 
 int __real_tine_pool_new(tine_pool **, const tine_pool_opts *);
 int __wrap_tine_pool_new(tine_pool **, const tine_pool_opts *);
@@ -57,8 +60,10 @@ int __wrap_tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 		return err;
 	}
 	away->owner = getpid();
+	pthread_mutex_lock(&away_lock);
 	away->next = away_pools;
 	away_pools = away;
+	pthread_mutex_unlock(&away_lock);
 	*out = away->pool;
 	return 0;
 }
@@ -69,11 +74,13 @@ void __wrap_tine_pool_free(tine_pool *pool)
 {
 	struct away_pool **at = &away_pools, *away;
 
+	pthread_mutex_lock(&away_lock);
 	while (*at && (*at)->pool != pool)
 		at = &(*at)->next;
 	away = *at;
 	if (away)
 		*at = away->next;
+	pthread_mutex_unlock(&away_lock);
 	__real_tine_pool_free(pool);
 	if (!away)
 		return;
@@ -90,17 +97,38 @@ static bool is_same(const tine_task *one, const tine_task *other)
 	       one->out_size == other->out_size && one->version == other->version;
 }
 
-/* The task with a name, and a host that has it. */
-static const tine_task *have_served(tine_pool *pool, const tine_task *task)
+/* To a host, functions of one name and one kind would be one task. */
+static bool has_name(const struct away_pool *away, const char *name)
 {
-	struct away_pool *away = away_pools;
+	for (unsigned i = 0; i < away->n; i++)
+		if (away->hosts[i].task.name &&
+		    strcmp(away->hosts[i].task.name, name) == 0)
+			return true;
+	return false;
+}
+
+static struct away_pool *find_away(const tine_pool *pool)
+{
+	struct away_pool *away;
+
+	pthread_mutex_lock(&away_lock);
+	away = away_pools;
+	while (away && away->pool != pool)
+		away = away->next;
+	pthread_mutex_unlock(&away_lock);
+	return away;
+}
+
+/* The task with a name of its own, and a host that has it. */
+static const tine_task *serve(tine_pool *pool, const tine_task *task)
+{
+	struct away_pool *away = find_away(pool);
 	tine_worker_opts opts = { .lease_ms = 1000 };
+	tine_task tasks[MOST_HOSTS];
 	unsigned i = 0;
 	char *server;
 	int err;
 
-	while (away && away->pool != pool)
-		away = away->next;
 	if (!away || !task || away->owner != getpid())
 		return task;
 	while (i < away->n && !is_same(&away->hosts[i].task, task))
@@ -109,8 +137,9 @@ static const tine_task *have_served(tine_pool *pool, const tine_task *task)
 		return &away->hosts[i].task;
 	CHECK(i < MOST_HOSTS);
 	away->hosts[i].task = *task;
-	if (!task->name) {
-		snprintf(away->hosts[i].name, sizeof(away->hosts[i].name), "task%u", i);
+	if (!task->name || has_name(away, task->name)) {
+		snprintf(away->hosts[i].name, sizeof(away->hosts[i].name), "%.16s-%u",
+			 task->name ? task->name : "task", i);
 		away->hosts[i].task.name = away->hosts[i].name;
 	}
 	opts.workers = away->opts.workers ? away->opts.workers : 2;
@@ -121,15 +150,29 @@ static const tine_task *have_served(tine_pool *pool, const tine_task *task)
 	/* A host's own pool is one of this machine. */
 	server = strdup(getenv("TEST_ENGINE"));
 	unsetenv("TEST_ENGINE");
-	err = tine_worker_start(&away->hosts[i].host, away->url, &away->hosts[i].task, 1,
-				&opts);
+	for (unsigned k = 0; k <= i; k++)
+		tasks[k] = away->hosts[k].task;
+	err = tine_worker_start(&away->hosts[i].host, away->url, tasks, i + 1, &opts);
 	setenv("TEST_ENGINE", server, 1);
 	free(server);
 	/* What is no task is refused by the call. */
 	if (err)
 		return task;
+	if (i > 0)
+		CHECK_EQ(tine_worker_drain(away->hosts[i - 1].host), 0);
 	away->n++;
 	return &away->hosts[i].task;
+}
+
+static const tine_task *have_served(tine_pool *pool, const tine_task *task)
+{
+	static pthread_mutex_t serving = PTHREAD_MUTEX_INITIALIZER;
+	const tine_task *served;
+
+	pthread_mutex_lock(&serving);
+	served = serve(pool, task);
+	pthread_mutex_unlock(&serving);
+	return served;
 }
 
 /* clang-format off */

@@ -430,7 +430,8 @@ static void hear_cancel(struct agent *agent, const struct engine_message *messag
 
 		if (held->state != HELD_NOT && held->chunk.map == agent->cancels[i].map &&
 		    strcmp(held->caller, agent->cancels[i].caller) == 0)
-			held_cancel(hold, held, false);
+			/* What is cancelled twice is ended. */
+			held_cancel(hold, held, held->cancelled != 0);
 	}
 }
 

@@ -42,6 +42,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
+#define SAID_WITHIN  INT64_C(250000000)	 /* how a job ended that is ended */
 #define DESKS	     128		 /* flights */
 #define BEAT	     INT64_C(400000000)	 /* nanoseconds */
 #define SILENT	     INT64_C(4000000000) /* without an answer: another connection */
@@ -101,6 +102,7 @@ struct trip {
 	size_t result_len;
 	int64_t not_before;
 	int64_t unserved; /* since when no host has its task, or 0 */
+	int64_t unwanted; /* since when, or 0 */
 	bool told;	  /* that it is cancelled */
 	bool known;	  /* by the server, after a connection was lost */
 };
@@ -122,7 +124,7 @@ struct courier {
 	unsigned slots, hosts;
 	size_t bytes; /* that are out */
 	/* Of the map. */
-	uint32_t turn; /* the deal that the rest is of */
+	uint32_t deal; /* the deal that the rest is of */
 	char task[WIRE_TASK_MAX];
 	int64_t per_job;  /* nanoseconds, or 0: not known */
 	uint32_t largest; /* chunk so far */
@@ -166,7 +168,7 @@ static void clear_flight(struct courier *courier, struct trip *flight)
 
 static bool of_this_deal(const struct courier *courier, const struct trip *flight)
 {
-	return flight->ticket || courier->turn == atomic_load(&courier->ledger->turn);
+	return flight->ticket || courier->deal == atomic_load(&courier->ledger->deals);
 }
 
 /* All of it is known: the desk is empty. */
@@ -322,6 +324,31 @@ static void finish_ticket(struct courier *courier, struct trip *flight,
 	land(courier, flight);
 }
 
+/* What is ended by the deadline of a map, a host calls cancelled. */
+static int status_in(const struct map *map, const struct wire_result *result,
+		     uint32_t job)
+{
+	int status = wire_status(result, job);
+
+	if (status != -ECANCELED || tine_now() < map->deadline)
+		return status;
+	for (uint32_t i = 0; i < result->endings; i++)
+		if (wire_ending(result, i).job == job)
+			return -TINE_ELIMIT;
+	return status;
+}
+
+/* Whether a job of the map that has that status is to be tried again at once. */
+static bool has_tries(const struct courier *courier, const struct trip *flight,
+		      uint32_t job, int status)
+{
+	const struct ledger *ledger = courier->ledger;
+
+	return status == -TINE_ECRASH && !atomic_load(&ledger->cancelled) &&
+	       (flight->jobs ? flight->jobs[job - flight->first].tries : 0) <
+		       ledger->map.retries;
+}
+
 static void note_endings(struct courier *courier, const struct trip *flight,
 			 const struct wire_result *result)
 {
@@ -336,31 +363,33 @@ static void note_endings(struct courier *courier, const struct trip *flight,
 	for (uint32_t i = 0; i < result->endings; i++) {
 		struct wire_ending ending = wire_ending(result, i);
 		uint32_t job = flight->part + ending.job;
+		int status = status_in(map, result, ending.job);
+		bool again = has_tries(courier, flight, job, status);
 
-		if (map->endings) {
+		if (status == -TINE_ELIMIT && !ending.limit)
+			ending.limit = TINE_LIMIT_TIME;
+		if (map->endings && !again) {
 			map->endings[item_of(map, job)].how = ending.how;
 			map->endings[item_of(map, job)].limit = ending.limit;
 		}
-		if (locked)
-			ledger_note_death(ledger, job, wire_status(result, ending.job),
-					  ending.limit, ending.how);
+		if (locked && again)
+			ledger->failure.deaths++;
+		else if (locked)
+			ledger_note_death(ledger, job, status, ending.limit, ending.how);
 	}
 	if (locked)
 		ledger_unlock(ledger);
 }
 
-/* True: it is to be tried again. */
 static bool is_tried_anew(struct courier *courier, struct trip *flight, uint32_t job,
 			  int status)
 {
-	const struct ledger *ledger = courier->ledger;
 	struct trouble *jobs;
 
-	if (status != -TINE_ECRASH || ledger->map.retries == 0 ||
-	    atomic_load(&ledger->cancelled))
+	if (!has_tries(courier, flight, job, status))
 		return false;
 	jobs = troubles_of(flight);
-	if (!jobs || jobs[job - flight->first].tries >= ledger->map.retries)
+	if (!jobs)
 		return false;
 	jobs[job - flight->first].tries++;
 	/* What part_is_done() turns. */
@@ -389,7 +418,7 @@ static void finish_jobs(struct courier *courier, struct trip *flight,
 	for (uint32_t i = 0; i < flight->n; i++) {
 		uint32_t job = flight->part + i;
 		size_t item = item_of(map, job);
-		int status = wire_status(result, i);
+		int status = status_in(map, result, i);
 
 		if (is_tried_anew(courier, flight, job, status))
 			continue;
@@ -540,6 +569,7 @@ static void send_flights(struct courier *courier, int64_t now)
 			 (unsigned long long)flight->seq);
 		*flight->sid = '\0';
 		flight->told = false;
+		flight->unwanted = 0;
 		puts[n++] = (struct engine_put){ flight->task, flight->text,
 						 flight->header, flight->in,
 						 wire_in_len(&flight->chunk) };
@@ -600,7 +630,7 @@ static int write_part(struct courier *courier, struct trip *flight)
 		.kind = wire_kind_of(map->work),
 		.flags = map->search ? WIRE_SEARCH : 0,
 		.n = flight->n,
-		.map = 2 * (uint64_t)courier->turn + 2,
+		.map = 2 * (uint64_t)courier->deal + 2,
 		.in_size = map->label->in_size,
 		.out_size = map->work == CALLS || map->work == LEAVES ? map->out_size : 0,
 		.first = indexes ? first : 0,
@@ -671,12 +701,12 @@ static uint32_t chunk_of(struct courier *courier)
 static void look_at_deal(struct courier *courier)
 {
 	const struct ledger *ledger = courier->ledger;
-	uint32_t turn = atomic_load(&ledger->turn);
+	uint32_t deal = atomic_load(&ledger->deals);
 	char task[WIRE_TASK_MAX] = "";
 
-	if (courier->turn == turn)
+	if (courier->deal == deal)
 		return;
-	courier->turn = turn;
+	courier->deal = deal;
 	courier->failed = 0;
 	if (!ledger->map.label)
 		return;
@@ -815,11 +845,29 @@ static void give_up(struct courier *courier, struct trip *flight, int status)
 	fail_flight(courier, flight, status);
 }
 
-static void mind_ticket(struct courier *courier, struct trip *flight)
+/* Whether its host had the time to say itself how it ended. */
+static bool was_patient(struct courier *courier, struct trip *flight, int64_t now)
 {
-	if (atomic_load(&flight->ticket->unwanted))
-		give_up(courier, flight, -ECANCELED);
-	else if (!atomic_load(&courier->ledger->dropped))
+	if (flight->state == TO_SEND || !courier->engine)
+		return true;
+	if (!flight->unwanted) {
+		if (!flight->told)
+			cancel_chunks_of(courier, flight);
+		/* What is cancelled twice is ended. */
+		engine_add_cancel(courier->engine, CANCEL, courier->id,
+				  flight->chunk.map);
+		flight->unwanted = now;
+	}
+	courier->hasty = true;
+	return now - flight->unwanted >= SAID_WITHIN;
+}
+
+static void mind_ticket(struct courier *courier, struct trip *flight, int64_t now)
+{
+	if (atomic_load(&flight->ticket->unwanted)) {
+		if (was_patient(courier, flight, now))
+			give_up(courier, flight, -ECANCELED);
+	} else if (!atomic_load(&courier->ledger->dropped))
 		return;
 	else if (flight->state == TO_SEND)
 		fail_flight(courier, flight, -ECANCELED);
@@ -827,7 +875,7 @@ static void mind_ticket(struct courier *courier, struct trip *flight)
 		cancel_chunks_of(courier, flight);
 }
 
-static void mind_jobs(struct courier *courier, struct trip *flight)
+static void mind_jobs(struct courier *courier, struct trip *flight, int64_t now)
 {
 	const struct pool_desk *desk = desk_of(courier, flight);
 
@@ -837,7 +885,9 @@ static void mind_jobs(struct courier *courier, struct trip *flight)
 		   atomic_load(&desk->unwanted) == job_of(desk)) {
 		int status = atomic_load(&desk->unwanted_status);
 
-		give_up(courier, flight, status == -ETIMEDOUT ? -TINE_ELIMIT : status);
+		if (was_patient(courier, flight, now))
+			give_up(courier, flight,
+				status == -ETIMEDOUT ? -TINE_ELIMIT : status);
 	} else if (!atomic_load(&courier->ledger->cancelled)) {
 		return;
 	} else if (flight->state == TO_SEND) {
@@ -879,9 +929,9 @@ static void mind_flights(struct courier *courier, int64_t now)
 		if (flight->state == GROUNDED)
 			continue;
 		if (flight->ticket)
-			mind_ticket(courier, flight);
+			mind_ticket(courier, flight, now);
 		else
-			mind_jobs(courier, flight);
+			mind_jobs(courier, flight, now);
 		if (flight->state == GROUNDED)
 			continue;
 		err = missing(courier, flight, now);
@@ -1365,7 +1415,7 @@ static int courier_main(void *arg, int lifeline)
 	courier.away = ledger->errand;
 	courier.lifeline = lifeline;
 	courier.largest = 1;
-	courier.turn = UINT32_MAX;
+	courier.deal = UINT32_MAX;
 	if (engine_url_parse(&courier.url, courier.away->url) != 0)
 		return 1;
 	engine_make_id(courier.id);

@@ -102,6 +102,7 @@ void ledger_deal(struct ledger *ledger, const struct map *map, uint32_t jobs)
 	uint64_t n = map->in_order ? 0 : jobs, workers = ledger->workers;
 
 	ledger->map = *map;
+	atomic_fetch_add(&ledger->deals, 1);
 	ledger->failure = (tine_failure){ .index = SIZE_MAX };
 	atomic_store(&ledger->jobs, jobs);
 	atomic_store(&ledger->found, 0);

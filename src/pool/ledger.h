@@ -264,7 +264,8 @@ struct ledger {
 	/* The caller writes, with the lock held and no job anywhere. */
 	struct map map;
 	_Atomic uint32_t jobs;		    /* of this deal, but for those withdrawn */
-	_Alignas(64) _Atomic uint32_t turn; /* counts deals */
+	_Atomic uint32_t deals;		    /* counts them */
+	_Alignas(64) _Atomic uint32_t turn; /* counts deals and tickets */
 	_Atomic uint32_t settled;   /* the least hit is known; the holder of the lock */
 	_Atomic uint32_t cancelled; /* the map: tine_cancelled() reads it */
 	_Atomic uint32_t dropped;   /* the tickets: the same; the caller */

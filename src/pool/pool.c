@@ -130,11 +130,6 @@ free_pool:
 	return err;
 }
 
-int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
-{
-	return pool_new(out, opts, &nursery_crew, NULL, 0);
-}
-
 int tine_pool_refresh(tine_pool *pool)
 {
 	int err;
