@@ -126,10 +126,11 @@ struct courier {
 	/* Of the map. */
 	uint32_t deal; /* the deal that the rest is of */
 	char task[WIRE_TASK_MAX];
-	int64_t per_job;  /* nanoseconds, or 0: not known */
-	uint32_t largest; /* chunk so far */
-	int failed;	  /* what all jobs of the deal fail with, or 0 */
-	bool hasty;	  /* something is to be looked at again soon */
+	int64_t per_job;    /* nanoseconds, or 0: not known */
+	uint32_t largest;   /* chunk so far */
+	uint64_t cancelled; /* the last map that hosts were told of */
+	int failed;	    /* what all jobs of the deal fail with, or 0 */
+	bool hasty;	    /* something is to be looked at again soon */
 	struct trip flights[DESKS];
 };
 
@@ -247,7 +248,11 @@ static void note_status(struct courier *courier, struct trip *flight, uint32_t j
 {
 	struct ledger *ledger = courier->ledger;
 	const struct map *map = &ledger->map;
+	uint64_t found = atomic_load(&ledger->found);
 
+	/* Behind a hit that is known: dropped, though it ran. */
+	if (map->least && found && job >= found)
+		status = -ECANCELED;
 	if (map->status)
 		map->status[item_of(map, job)] = status;
 	if (status < 0)
@@ -515,7 +520,11 @@ static void cancel_chunks_of(struct courier *courier, struct trip *flight)
 	flight->told = true;
 	if (!courier->engine || flight->state != OUT)
 		return;
-	engine_add_cancel(courier->engine, CANCEL, courier->id, flight->chunk.map);
+	/* Once for all chunks of a map. */
+	if (flight->chunk.map != courier->cancelled)
+		engine_add_cancel(courier->engine, CANCEL, courier->id,
+				  flight->chunk.map);
+	courier->cancelled = flight->chunk.map;
 	if (*flight->sid)
 		engine_add_take_back(courier->engine, TAKE_BACK, courier->id, &asked, 1);
 }
@@ -1217,6 +1226,7 @@ static void close_engine(struct courier *courier, int err, int64_t now)
 {
 	engine_free(courier->engine);
 	courier->engine = NULL;
+	courier->cancelled = 0;
 	courier->next_open = 0;
 	if (!courier->gone) {
 		courier->gone = now;
