@@ -12,7 +12,6 @@
 import gdb
 
 STATES = ["FREE", "FULL", "STRAY", "TAKING", "HELD"]
-SEATS = ["empty", "starting", "ready", "abandoned"]
 MOST_CELLS = 64
 
 
@@ -130,12 +129,13 @@ class Pool(gdb.Command):
 
     def desk(self, i, desk):
         at, span, seat = (plain(desk[name]) for name in ("at", "range", "seat"))
+        seats = {f.enumval: f.name[5:].lower() for f in typed("enum seat").fields()}
         doing = "idle"
         if plain(desk["ticket"]):
             doing = f"in ticket {plain(desk['ticket'])}"
         elif at & 1:
             doing = f"in job {at >> 32}"
-        print(f"  desk {i}: {SEATS[seat] if seat < 4 else seat}, process "
+        print(f"  desk {i}: {seats.get(seat, seat)}, process "
               f"{plain(desk['pid'])}, {doing}, done {(at & 0xffffffff) >> 1}, waiting "
               f"[{span & 0xffffffff}, {span >> 32})")
 

@@ -8,9 +8,13 @@
 
 static const char *seat_name(uint32_t seat)
 {
-	static const char *const names[] = { "empty", "starting", "ready", "abandoned" };
+	static const char *const names[] = {
+		[SEAT_EMPTY] = "empty",		[SEAT_STARTING] = "starting",
+		[SEAT_READY] = "ready",		[SEAT_LEAVING] = "leaving",
+		[SEAT_ABANDONED] = "abandoned",
+	};
 
-	return seat <= SEAT_ABANDONED ? names[seat] : "unknown";
+	return seat < sizeof(names) / sizeof(*names) ? names[seat] : "unknown";
 }
 
 /* What the worker does; begun is kept where jobs have a limit alone. */
