@@ -27,14 +27,16 @@ uint64_t queue_front(struct tine_queue *queue, struct ring *ring)
 {
 	for (;;) {
 		uint64_t head = atomic_load(&queue->head);
-		struct stretch *stretch = atomic_load(&queue->front), *next;
+		struct stretch *front = atomic_load(&queue->front);
+		struct stretch *stretch = front, *next;
 		uint64_t end;
 
 		for (;; stretch = next) {
 			end = atomic_load(&stretch->end);
 			next = atomic_load(&stretch->next);
 			*ring = ring_of(queue, stretch);
-			if (atomic_load(&queue->head) != head)
+			if (atomic_load(&queue->head) != head ||
+			    atomic_load(&queue->front) != front)
 				break;
 			if (head < end)
 				return head;

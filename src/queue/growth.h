@@ -34,7 +34,8 @@
  * go while older ones stay, for whoever has stopped in those.
  *
  * Where a ring lies is read before a claim, without the lock, and the ring may be gone by
- * then: so it is believed only if head (or tail) still is what it was before. The family's
+ * then: so it is believed only if tail, or head and front, still are what they were before:
+ * no ring from front on is freed, and the back is none other while tail stays. The family's
  * memory stays mapped; what is read of a block that was freed decides nothing, since the
  * claim fails.
  *
