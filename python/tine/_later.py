@@ -1,4 +1,4 @@
-"""While multiprocessing is patched, joblib is tine's as well when a program imports it."""
+"""While multiprocessing is patched, joblib too is tine's when a program imports it."""
 
 from __future__ import annotations
 
