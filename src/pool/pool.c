@@ -69,10 +69,17 @@ static int await_crew(tine_pool *pool)
 	return pool->ledger->crew->ready(pool->ledger);
 }
 
-/* Where there is no other processor it would keep that from who is waited for. */
-static void have_spin(struct ledger *ledger)
+/*
+ * Where there is no other processor it would keep that from who is waited for. So do
+ * those workers of an open pool that are too many: its jobs come one by one, and nearly
+ * all of them wait all the time.
+ */
+static void have_spin(tine_pool *pool)
 {
-	atomic_store(&ledger->spins, affine_processors() > 1 ? SPINS : 0);
+	unsigned processors = affine_processors();
+	bool crowded = pool->open && pool->ledger->workers > processors;
+
+	atomic_store(&pool->ledger->spins, processors > 1 && !crowded ? SPINS : 0);
 }
 
 int pool_new(tine_pool **out, const tine_pool_opts *opts, const struct crew *crew,
@@ -114,7 +121,7 @@ int pool_new(tine_pool **out, const tine_pool_opts *opts, const struct crew *cre
 	err = await_crew(pool);
 	if (err)
 		goto end_nursery;
-	have_spin(pool->ledger);
+	have_spin(pool);
 	*out = pool;
 	return 0;
 
@@ -144,7 +151,7 @@ int tine_pool_refresh(tine_pool *pool)
 	err = pool_renew_nursery(pool);
 	if (!err)
 		err = await_crew(pool);
-	have_spin(pool->ledger);
+	have_spin(pool);
 	return err;
 }
 
