@@ -25,7 +25,7 @@ int queue_make_boxes(tine_queue *queue, int64_t deadline)
 {
 	if (box_at(queue, 0))
 		return 0;
-	return queue_place((_Atomic(void *) *)&queue->boxes,
+	return queue_place(queue, (_Atomic(void *) *)&queue->boxes,
 			   queue->capacity * queue->box_stride, deadline);
 }
 

@@ -6,9 +6,11 @@
 
 #include "base/futex.h"
 #include "memory/heap.h"
+#include "memory/owned.h"
 #include "wait/lock.h"
 
 #include <sched.h>
+#include <string.h>
 
 #define TEND_EVERY INT64_C(1000000)
 #define YIELDS	   8
@@ -251,6 +253,17 @@ static bool is_gone(struct tine_queue *queue, struct desk *desk, unsigned index,
 
 /* ---- the lock ---------------------------------------------------------------------- */
 
+/* Unless it is at its place, or a dead one's, and is freed with what else was its. */
+void queue_finish_place(struct tine_queue *queue)
+{
+	void *mem = atomic_load(&queue->fresh);
+
+	if (mem && atomic_load(atomic_load(&queue->fresh_place)) != mem &&
+	    owned_pass(mem, atomic_load(&queue->fresh_token), member_id()))
+		tine_shared_free(mem);
+	atomic_store(&queue->fresh, NULL);
+}
+
 int queue_lock(struct tine_queue *queue, int64_t deadline)
 {
 	/* Bound: the caller's deadline. */
@@ -265,6 +278,7 @@ int queue_lock(struct tine_queue *queue, int64_t deadline)
 		return err;
 	finish_closing(queue);
 	finish_noted(queue);
+	queue_finish_place(queue);
 	if (queue->grows)
 		queue_finish_growth(queue);
 	/* It may have been about to, */
@@ -608,23 +622,57 @@ bool queue_tend(struct tine_queue *queue, int64_t deadline)
 	return false;
 }
 
-int queue_place(_Atomic(void *) *place, size_t size, int64_t deadline)
+/*
+ * With the lock held. mem is this process's until it is the token's, which nobody else
+ * has. Who dies
+ *
+ *	before it is the token's	the family frees it with the dead
+ *	before it is at its place	who gets the lock next frees it
+ *	later				it is there
+ *
+ * and who is stopped has the lock.
+ */
+static void put_at(struct tine_queue *queue, _Atomic(void *) *place, void *mem)
 {
-	void *seen = atomic_load_explicit(place, memory_order_acquire), *mem;
+	atomic_store(&queue->fresh_place, place);
+	atomic_store(&queue->fresh_token, member_token());
+	atomic_store(&queue->fresh, mem);
+	owned_pass(mem, member_id(), atomic_load(&queue->fresh_token));
+	atomic_store(place, mem);
+	atomic_store(&queue->fresh, NULL);
+}
+
+int queue_place(struct tine_queue *queue, _Atomic(void *) *place, size_t size,
+		int64_t deadline)
+{
 	int64_t moment = tine_after(MOMENT_MS), patience = shared_patience();
+	struct member *self;
+	void *mem;
 	int err;
 
-	if (seen)
+	if (atomic_load_explicit(place, memory_order_acquire))
 		return 0;
 	/* It is made once: then also who has no time has a moment. */
 	deadline = deadline < moment ? moment : deadline;
 	deadline = deadline < patience ? deadline : patience;
-	err = shared_alloc(&mem, size, deadline);
+	err = member_join(&self, deadline);
 	if (err)
 		return err;
-	if (!atomic_compare_exchange_strong(place, &seen, mem))
-		tine_shared_free(mem);
-	return 0;
+	err = owned_new(&mem, size, member_id(), deadline);
+	if (err)
+		return err;
+	memset(mem, 0, size);
+	err = queue_lock(queue, deadline);
+	if (err)
+		goto free_mem;
+	if (!atomic_load(place)) {
+		put_at(queue, place, mem);
+		mem = NULL;
+	}
+	queue_unlock(queue);
+free_mem:
+	tine_shared_free(mem);
+	return err;
 }
 
 /* With the lock held. */
@@ -667,7 +715,7 @@ int queue_sit(struct tine_queue *queue, uint64_t id, uint32_t role, int64_t dead
 	_Atomic(void *) *group = (_Atomic(void *) *)&queue->group[index / DESK_GROUP];
 	int err;
 
-	err = queue_place(group, DESK_GROUP * sizeof(struct desk), deadline);
+	err = queue_place(queue, group, DESK_GROUP * sizeof(struct desk), deadline);
 	if (err)
 		return err;
 	err = queue_lock(queue, deadline);

@@ -43,7 +43,9 @@ bool queue_end_lease(struct tine_queue *, uint64_t index, uint64_t word);
 /* ---- without it -------------------------------------------------------------------- */
 
 /* Makes memory at its first use: 0; -ENOMEM; -ETIMEDOUT. */
-int queue_place(_Atomic(void *) *, size_t size, int64_t deadline);
+int queue_place(struct tine_queue *, _Atomic(void *) *, size_t size, int64_t deadline);
+/* With the lock held, or before it is freed: what somebody was at in there. */
+void queue_finish_place(struct tine_queue *);
 /*
  * Seats the process at its desk, with a role or 0: 0; -ENOMEM; -EAGAIN: what the last
  * one there left cannot be told from the doings of somebody alive, for the moment;

@@ -118,6 +118,7 @@ void tine_queue_free(tine_queue *queue)
 	if (queue->any)
 		free_parcels(queue);
 	queue->magic = 0;
+	queue_finish_place(queue);
 	if (queue->grows)
 		queue_free_rings(queue);
 	for (unsigned i = 0; i < MEMBERS / DESK_GROUP; i++)

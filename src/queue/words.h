@@ -220,6 +220,10 @@ struct tine_queue {
 	uint64_t looked;     /* at boxes below it, for leases that ran out */
 	_Atomic int64_t due; /* when the first will have; 0: none will */
 	struct sleepers drained;
+	/* What is to stand at a place, and whose it is until it does; or NULL. */
+	_Atomic(void *) fresh;
+	_Atomic(_Atomic(void *) *) fresh_place;
+	_Atomic uint64_t fresh_token;
 	/* Without a bound: rings. */
 	_Atomic(struct stretch *) oldest, front, back, loose;
 	uint64_t token; /* who owns them */

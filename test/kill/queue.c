@@ -227,6 +227,20 @@ TEST_LIMIT(killed_at_every_step_of_put, 120)
 	run_scene(&scene, &(struct steps){ sit_as_producer, puts_one, after_put }, 50);
 }
 
+/* What is left is the queue's: all the memory goes with it. */
+static void free_stage(struct scene *scene)
+{
+	static size_t used;
+
+	members_sweep();
+	tine_queue_free(scene->queue);
+	scene->queue = NULL;
+	/* Of the first of them: the heap's own tables have grown then. */
+	if (!used)
+		used = shared_used();
+	expect(scene, (int64_t)shared_used(), (int64_t)used, "memory that is left");
+}
+
 static void after_first_put(void *arg, long step)
 {
 	struct scene *scene = arg;
@@ -245,6 +259,8 @@ static void after_first_put(void *arg, long step)
 	if (produced) {
 		expect_end(scene);
 	}
+	CHECK(shared_in_use(desk_at(scene->queue, 0)));
+	free_stage(scene);
 	set_stage(scene);
 }
 
@@ -834,20 +850,6 @@ static void puts_another(void *arg)
 	int err = tine_queue_put(scene->queue, &message, sizeof(message), TINE_NOWAIT);
 
 	atomic_store(&scene->hand->returned, err ? err : 1);
-}
-
-/* The rings that are left are the queue's: all the memory goes with it. */
-static void free_stage(struct scene *scene)
-{
-	static size_t used;
-
-	members_sweep();
-	tine_queue_free(scene->queue);
-	scene->queue = NULL;
-	/* Of the first of them: the heap's own tables have grown then. */
-	if (!used)
-		used = shared_used();
-	expect(scene, (int64_t)shared_used(), (int64_t)used, "memory that is left");
 }
 
 static void after_growth(void *arg, long step)
