@@ -13,6 +13,65 @@
 
 #define MOST_HOSTS 16
 
+/* The exceptions: tests of pool, find, index, submit, job, bytes, limits and the like. */
+static const char *const of_one_machine[] = {
+	/* What .init says, or a refresh shows, is a host's business. */
+	"init_runs_first_in_each_worker",
+	"an_init_that_fails_is_told",
+	"a_pool_that_lost_all_its_workers_says_so",
+	"no_worker_is_left",
+	"a_refreshed_pool_sees_what_was_written",
+	"an_init_that_refuses_the_refreshed",
+	/* No function is needed here, nor looked for in workers. */
+	"bad_arguments",
+	"a_function_that_is_not_in_the_workers",
+	/* Memory that is wanting here: this file's calls would meet it. */
+	"want_of_memory",
+	/* A host on which all crashes pauses, a second and more. */
+	"a_crash_is_told_and_how",
+	"descriptors_of_the_parent_do_not_grow",
+	"so_many_attempts_and_no_more",
+	"attempts_without_a_status",
+	"limits_and_retries_of_its_own",
+	"cancelled_between_two_tries",
+	"what_the_dead_have_answered_is_dropped",
+	/* What is joined is joined by the caller. */
+	"deaths_in_a_reduction",
+	/* A host may begin one more before it hears of a hit. */
+	"the_first_hit_ends_the_others",
+	"or_is_killed_after_its_grace_and_replaced",
+	/* What lies between: more waits, and news come later. */
+	"no_source_is_read_far_ahead",
+	"a_map_while_a_submitted_job_runs",
+	"cancelled_while_it_waits",
+	"a_worker_killed_from_outside",
+	"a_map_behind_submitted_jobs",
+	/* Jobs that are alike run once in one process. */
+	"submitted_as_they_are_done",
+	"submitted_in_order",
+	"two_pools_at_once",
+	/* They would take minutes, one job a chunk. */
+	"every_job_once_and_in_its_place",
+	"no_job_twice_though_stolen",
+	"the_one_among_many",
+	"each_index_once",
+	/* Its pools are the job's own, and of the machine. */
+	"a_pool_in_a_job_of_a_pool",
+	"a_job_has_its_share_of_the_processors",
+	NULL,
+};
+
+bool test_is_of_one_machine(const char *name)
+{
+	const char *const *each = of_one_machine;
+
+	if (!getenv("TEST_ENGINE"))
+		return false;
+	while (*each && strcmp(*each, name) != 0)
+		each++;
+	return *each != NULL;
+}
+
 struct away_pool {
 	struct away_pool *next;
 	tine_pool *pool;

@@ -79,6 +79,9 @@ void test_grows_no_further(void);
 /* Nor are the descriptors that are open now: the library's own, which stay. */
 void test_opens_no_further(void);
 
+/* Whether pools are on an engine (TEST_ENGINE), and this test is not for those. */
+bool test_is_of_one_machine(const char *name);
+
 /* Whether this is make soak: all there is, and no sample of it (TEST_SOAK). */
 bool test_soak(void);
 /* Work scaled down under valgrind and the like, where TEST_SCALE=N divides it. */

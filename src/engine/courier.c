@@ -777,6 +777,11 @@ static bool take_ticket(struct courier *courier, struct trip *flight)
 	flight->state = TO_SEND;
 	flight->ticket = ticket;
 	flight->n = flight->end = 1;
+	if (ticket->cached && cached_find(ticket->cached, ticket->data.mem,
+					  ticket_result(ticket), &ticket->status)) {
+		land(courier, flight);
+		return true;
+	}
 	err = write_ticket(flight);
 	if (atomic_load(&ticket->unwanted) || atomic_load(&courier->ledger->dropped))
 		err = -ECANCELED;
@@ -876,12 +881,9 @@ static void mind_ticket(struct courier *courier, struct trip *flight, int64_t no
 	if (atomic_load(&flight->ticket->unwanted)) {
 		if (was_patient(courier, flight, now))
 			give_up(courier, flight, -ECANCELED);
-	} else if (!atomic_load(&courier->ledger->dropped))
-		return;
-	else if (flight->state == TO_SEND)
+	} else if (atomic_load(&courier->ledger->dropped) && flight->state == TO_SEND) {
 		fail_flight(courier, flight, -ECANCELED);
-	else if (!flight->told)
-		cancel_chunks_of(courier, flight);
+	}
 }
 
 static void mind_jobs(struct courier *courier, struct trip *flight, int64_t now)
@@ -927,10 +929,31 @@ static bool suspect_is_out(const struct courier *courier)
 	return false;
 }
 
+/* All that was submitted, the last first: what waits on a host is not to begin now. */
+static void drop_tickets(struct courier *courier)
+{
+	struct trip *last;
+
+	do {
+		last = NULL;
+		for (int i = 0; i < DESKS; i++) {
+			struct trip *flight = &courier->flights[i];
+
+			if (flight->state == OUT && flight->ticket && !flight->told &&
+			    (!last || flight->seq > last->seq))
+				last = flight;
+		}
+		if (last)
+			cancel_chunks_of(courier, last);
+	} while (last);
+}
+
 static void mind_flights(struct courier *courier, int64_t now)
 {
 	bool suspect = suspect_is_out(courier);
 
+	if (atomic_load(&courier->ledger->dropped))
+		drop_tickets(courier);
 	for (int i = 0; i < DESKS; i++) {
 		struct trip *flight = &courier->flights[i];
 		int err;

@@ -25,6 +25,8 @@ void cached_fill(struct cached *, const tine_cache *, const tine_task *);
 /* In a worker: the status of the job, as if it had been called. */
 int cached_call(const struct cached *, tine_fn *fn, const void *in, void *out);
 
+/* Whether the result is known: then the status, and out. */
+bool cached_find(const struct cached *, const void *in, void *out, int *status);
 /* Elsewhere it was done already: keeps what it has returned and written. */
 void cached_keep(const struct cached *, const void *in, void *out, int status);
 

@@ -1,0 +1,28 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The tests of pools, with hosts that do the jobs: TEST_ENGINE, see test/elsewhere.c, which
+# lists the exceptions.
+# shellcheck source=test/cmd/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+command -v redis-server >/dev/null || {
+    skip "pools on an engine" "no redis-server"
+    plan
+    exit
+}
+redis-server --port 0 --unixsocket "$work/redis" --save '' --appendonly no --dir "$work" \
+    >"$work/log" 2>&1 &
+server=$!
+for _ in $(seq 500); do
+    [ -S "$work/redis" ] && break
+    sleep 0.01
+done
+for program in pool find index submit job bytes limits progress cache-pool pool-fd; do
+    TEST_SCALE=100 TEST_ENGINE=unix:$work/redis "$BUILD/test/test-$program" \
+        >"$work/out" 2>&1
+    code=$?
+    [ $code -eq 0 ] || grep -v '^ok' "$work/out" | sed 's/^/# /'
+    result $code "test-$program with hosts"
+done
+kill -9 $server
+plan
