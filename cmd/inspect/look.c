@@ -100,7 +100,7 @@ static const void *group_of_members(const struct look *look, unsigned index)
 	return group;
 }
 
-static bool read_member(const struct look *look, unsigned index, struct member *member)
+bool look_read_member(const struct look *look, unsigned index, struct member *member)
 {
 	const void *group = group_of_members(look, index);
 
@@ -114,7 +114,7 @@ pid_t look_member(const struct look *look, unsigned index)
 {
 	struct member member;
 
-	return read_member(look, index, &member) && atomic_load(&member.life) % 2
+	return look_read_member(look, index, &member) && atomic_load(&member.life) % 2
 		       ? atomic_load(&member.pid)
 		       : 0;
 }
@@ -134,6 +134,7 @@ static void add_members(struct look *look)
 
 		if (pid > 0)
 			look_add_process(look, pid);
+		look_holds(look, i);
 	}
 }
 
@@ -201,6 +202,9 @@ void look_wait(struct look *look, pid_t pid, pid_t thread, const char *word)
 			 (json_int_t)thread, "for", what, "object", address_of(object));
 	if (lock)
 		name_holder(look, wait, word);
+	else if (!known && look_holders(look, word, wait))
+		json_object_set_new(wait, "for",
+				    json_string("a permit, or a lock to read or write"));
 	json_array_append_new(look->waits, wait);
 }
 
@@ -251,6 +255,7 @@ json_t *look_at_memory(const struct memory *memory, pid_t asked)
 			     .pools = json_array(),
 			     .queues = json_array(),
 			     .locks = json_array(),
+			     .holds = json_array(),
 			     .waits = json_array(),
 			     .members = memory->members };
 	bool whole;
@@ -266,12 +271,12 @@ json_t *look_at_memory(const struct memory *memory, pid_t asked)
 		json_decref(look.waits);
 		look.waits = json_null();
 	}
-	report = json_pack("{s:o, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o}", "family",
+	report = json_pack("{s:o, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "family",
 			   json_sprintf("%016" PRIx64, memory->head.id), "reserved_bytes",
 			   (json_int_t)memory->head.span, "used_bytes",
 			   (json_int_t)memory->used, "whole", whole, "processes",
 			   look.processes, "pools", look.pools, "queues", look.queues,
-			   "locks", look.locks, "waits", look.waits);
+			   "locks", look.locks, "holds", look.holds, "waits", look.waits);
 	free(look.known);
 	return report;
 }

@@ -20,7 +20,7 @@ struct known {
 
 struct look {
 	const struct memory *memory;
-	json_t *processes, *pools, *queues, *locks, *waits;
+	json_t *processes, *pools, *queues, *locks, *holds, *waits;
 	struct known *known;
 	size_t n, room;
 	const void *members; /* their table; NULL: there is none */
@@ -42,6 +42,13 @@ const char *pool_word(size_t offset, bool *lock);
 void look_locks(struct look *, const char *at, size_t size, const char *of);
 /* The process of a member's number; 0: it has ended, or was never there. */
 pid_t look_member(const struct look *, unsigned index);
+/* False: there is no record of that number. */
+struct member;
+bool look_read_member(const struct look *, unsigned index, struct member *);
+/* What the member holds. */
+void look_holds(struct look *, unsigned index);
+/* Who holds something of the object that the word is in; false: nobody is known to. */
+bool look_holders(const struct look *, const char *word, json_t *wait);
 /* What somebody waits for who sleeps on that word. */
 void look_wait(struct look *, pid_t, pid_t thread, const char *word);
 

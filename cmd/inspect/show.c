@@ -175,14 +175,26 @@ static void show_lock(const json_t *lock)
 	printf("%s\n", is_true(lock, "waited_for") ? ", waited for" : "");
 }
 
+static void show_hold(const json_t *hold)
+{
+	printf("\nsemaphore, or lock to read, %s: ", text_in(hold, "object"));
+	print_process(hold, "pid", "state");
+	printf(" holds %lld of it\n", number_in(hold, "count"));
+}
+
 static void show_wait(const json_t *wait)
 {
+	const json_t *each, *holders = json_object_get(wait, "holders");
+	size_t i;
+
 	printf("  %lld, thread %lld, waits for %s: %s", number_in(wait, "pid"),
 	       number_in(wait, "thread"), text_in(wait, "for"), text_in(wait, "object"));
 	if (json_object_get(wait, "holder")) {
 		printf(", held by ");
 		print_process(wait, "holder", "holder_state");
 	}
+	for (i = 0; (each = json_array_get(holders, i)); i++)
+		printf("%s %lld", i ? "," : ", held by", json_integer_value(each));
 	print_since(wait);
 	printf("\n");
 }
@@ -211,6 +223,7 @@ void show_memory(const json_t *report)
 	show_all(report, "pools", show_pool);
 	show_all(report, "queues", show_queue);
 	show_all(report, "locks", show_lock);
+	show_all(report, "holds", show_hold);
 	if (json_is_null(waits))
 		printf("\nThis system does not tell what processes wait for "
 		       "(/proc/PID/syscall).\n");

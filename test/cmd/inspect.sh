@@ -103,6 +103,11 @@ if seen["waits"] is not None:
     assert (wait["for"], wait["object"], wait["holder"]) == ("a lock", scene.lock, scene.holder)
     wait, = waits_of(seen, scene.consumer)
     assert (wait["for"], wait["object"]) == ("a message", scene.empty), wait
+    seen = scene.await_look(lambda seen: [each for each in waits_of(seen, scene.patient)
+                                          if each.get("holders") == [scene.holder]])
+hold, = seen["holds"]
+assert hold["pid"] == scene.holder and hold["count"] == 1, hold
+assert 0 <= int(hold["object"], 16) - int(scene.sem, 16) < 128, hold
 # Any process of the family will do.
 assert scene.look(busy["pid"])["family"] == seen["family"]
 scene.end()
