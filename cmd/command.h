@@ -52,8 +52,22 @@ struct command {
 
 extern const struct command cache_command, doctor_command, inspect_command,
 	isprime_command, manager_command, map_command, pi_command, primes_command,
-	top_command, tour_command;
+	top_command, tour_command, worker_command, workers_command;
 extern const struct command *const commands[]; /* ends in NULL */
+
+/* What tine worker serves. */
+extern const struct tine_task pi_task, primes_task;
+/* What is wrong with the URL of an engine, or its server: an exit code. */
+int complain_of_engine(const char *command, const char *url, int err);
+/* Of all its hosts; 0 also where nobody says. */
+unsigned workers_of_engine(const char *url);
+#define ENGINE_ROW(into)                                                                 \
+	{                                                                                \
+		"engine", 0, "URL", read_text, &(into), "a URL",                         \
+			"Have the hosts of this server do the jobs, see "                \
+			"tine-engines(7).",                                              \
+			NULL                                                             \
+	}
 
 /*
  * Parses what follows the command's name. DONE: *first is the first operand. Otherwise it

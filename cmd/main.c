@@ -16,6 +16,8 @@ const struct command *const commands[] = { &cache_command,
 					   &primes_command,
 					   &top_command,
 					   &tour_command,
+					   &worker_command,
+					   &workers_command,
 					   NULL };
 
 static const struct command *find(const char *name)

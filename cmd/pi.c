@@ -21,7 +21,7 @@ static struct {
 	uint64_t trials, seed;
 	unsigned workers;
 	bool json, compare;
-	const char *cache;
+	const char *cache, *engine;
 } options = { .trials = 100000000, .seed = 1 };
 
 struct block {
@@ -80,10 +80,10 @@ static int count_block(const void *in, void *out)
 }
 
 /* The name is one among those of other programs in a cache. */
-static const tine_task count_task = { .name = "tine-pi",
-				      .fn = count_block,
-				      .in_size = sizeof(struct block),
-				      .out_size = sizeof(uint64_t) };
+const tine_task pi_task = { .name = "tine-pi",
+			    .fn = count_block,
+			    .in_size = sizeof(struct block),
+			    .out_size = sizeof(uint64_t) };
 
 static uint64_t count_blocks(void)
 {
@@ -116,7 +116,7 @@ static int map_window(tine_pool *pool, struct block *blocks, uint64_t *inside,
 		blocks[i] = (struct block){ options.seed, first + i,
 					    left < BLOCK ? left : BLOCK };
 	}
-	return tine_pool_map(pool, &count_task, blocks, inside, n, &opts, TINE_FOREVER);
+	return tine_pool_map(pool, &pi_task, blocks, inside, n, &opts, TINE_FOREVER);
 }
 
 static int map_all(tine_pool *pool, uint64_t *total)
@@ -160,17 +160,19 @@ static int prepare_cache(void)
 
 static int measure(unsigned workers, struct result *result)
 {
-	tine_pool_opts opts = { .workers = workers };
+	tine_pool_opts opts = { .workers = workers, .engine = options.engine };
 	int64_t begun = tine_now();
 	tine_pool *pool;
 	int err = tine_pool_new(&pool, &opts);
 
+	if (err && options.engine)
+		return complain_of_engine("pi", options.engine, err);
 	if (err)
 		return complain(BROKEN, "pi: cannot start %u workers: %s", workers,
 				tine_strerror(err));
 	err = map_all(pool, &result->inside);
 	result->seconds = (double)(tine_now() - begun) / 1e9;
-	result->workers = workers;
+	result->workers = options.engine ? workers_of_engine(options.engine) : workers;
 	result->computed = computed ? *computed : 0;
 	tine_pool_free(pool);
 	if (err)
@@ -247,12 +249,28 @@ static int estimate(void)
 	return DONE;
 }
 
+/* Hosts have workers and caches of their own. */
+static int check_engine(void)
+{
+	const char *other = options.workers   ? "workers"
+			    : options.compare ? "compare"
+			    : options.cache   ? "cache"
+					      : NULL;
+
+	return options.engine && other ? complain(USAGE,
+						  "pi: --engine and --%s cannot be "
+						  "combined",
+						  other)
+				       : DONE;
+}
+
 static int run_pi(int argc, char **argv)
 {
-	int err = prepare_cache();
+	int err = check_engine();
 
 	(void)argc;
 	(void)argv;
+	err = err ? err : prepare_cache();
 	err = err ? err : estimate();
 	tine_shared_free(computed);
 	tine_cache_free(cache);
@@ -273,6 +291,7 @@ static const struct option_row rows[] = {
 	  "Also run with one worker, and show the time of that.", NULL },
 	{ "cache", 0, "DIR", read_text, &options.cache, "the path of a folder",
 	  "Use the cache in this folder for the results of blocks.", NULL },
+	ENGINE_ROW(options.engine),
 	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object.", NULL },
 	TRACE_ROW,
 	{ 0 },

@@ -45,6 +45,7 @@ static struct {
 	unsigned workers;
 	int way;
 	bool print, json, compare;
+	const char *engine;
 } options;
 
 struct window {
@@ -197,7 +198,7 @@ static int check_batch(const void *in, void *out)
 	return 0;
 }
 
-static const tine_task check_task = TINE_TASK(check_batch, struct batch, uint64_t);
+const tine_task primes_task = TINE_TASK(check_batch, struct batch, uint64_t);
 
 static void show_map(void *arg, size_t done, size_t total)
 {
@@ -220,7 +221,7 @@ static int map(struct search *search, struct batch *batches, uint64_t *bits, int
 	for (size_t i = 0; i < n; i++)
 		batches[i] = (struct batch){ window->first + i * window->batch,
 					     batch_at(window, i * window->batch) };
-	err = tine_pool_map(search->pool, &check_task, batches, bits, n, &opts,
+	err = tine_pool_map(search->pool, &primes_task, batches, bits, n, &opts,
 			    TINE_FOREVER);
 	if (err && err != -TINE_ECRASH)
 		return err;
@@ -537,7 +538,7 @@ static int search_all(struct search *search)
 static int measure(enum way way, unsigned workers, struct result *result)
 {
 	struct search search = { .result = result };
-	tine_pool_opts opts = { .workers = workers };
+	tine_pool_opts opts = { .workers = workers, .engine = options.engine };
 	int64_t begun = tine_now();
 	int err = 0;
 
@@ -545,11 +546,15 @@ static int measure(enum way way, unsigned workers, struct result *result)
 	if (!is_empty()) {
 		if (way == MAP)
 			err = tine_pool_new(&search.pool, &opts);
+		if (err && options.engine)
+			return complain_of_engine("primes", options.engine, err);
 		if (err == 0)
 			err = search_all(&search);
 		tine_pool_free(search.pool);
 	}
 	result->seconds = (double)(tine_now() - begun) / 1e9;
+	if (options.engine)
+		result->workers = workers_of_engine(options.engine);
 	if (err == -TINE_ECRASH)
 		return complain(SOME_FAILED, "primes: no worker is left");
 	if (err && ferror(stdout)) {
@@ -669,6 +674,11 @@ static int wrong(char **argv)
 		return complain(
 			USAGE,
 			"primes: --compare already runs serial: choose another --via");
+	if (options.engine && options.way != MAP)
+		return complain(USAGE, "primes: --engine wants --via map");
+	if (options.engine && (options.workers || options.compare))
+		return complain(USAGE, "primes: --engine and --%s cannot be combined",
+				options.workers ? "workers" : "compare");
 	return DONE;
 }
 
@@ -715,6 +725,7 @@ static const struct option_row rows[] = {
 	  "Print only the primes, one on each line.", NULL },
 	{ "compare", 'c', NULL, NULL, &options.compare, NULL,
 	  "Also run a loop and one worker, and show the times.", NULL },
+	ENGINE_ROW(options.engine),
 	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object.", NULL },
 	TRACE_ROW,
 	{ 0 },

@@ -1285,6 +1285,96 @@ void tine_pool_free(tine_pool *);
  */
 void tine_progress_bar(void *stream, size_t done, size_t total);
 
+/* ---- hosts: where jobs of pools elsewhere run -------------------------------------- */
+
+typedef struct tine_worker tine_worker;
+
+typedef struct tine_worker_opts {
+	unsigned workers;	  /* processes, at most 1024. 0: tine_cpus() */
+	unsigned jobs_per_worker; /* as in tine_pool_opts, in chunks of jobs */
+	size_t memory_per_worker; /* as in tine_pool_opts */
+	int (*init)(void *arg);	  /* likewise */
+	void *init_arg;
+	const char *name; /* of the host, at most 63 bytes. NULL: gethostname(2) */
+	/*
+	 * Milliseconds, 100 to 600,000, of silence after which other hosts get the jobs.
+	 * The first host of a pool decides for all. 0: 5,000
+	 */
+	unsigned lease_ms;
+	uint8_t reserved8[4];
+	uint64_t reserved[6];
+} tine_worker_opts;
+
+/*
+ * Makes this machine a host of the pool at url: it does jobs of the n tasks for callers
+ * whose pools have that .engine, see tine-engines(7). A child process of the caller's,
+ * tine-agent in ps(1), speaks with the server and has a pool of its own, whose workers
+ * are forked from it: jobs see what the caller's memory holds now. If the caller dies,
+ * all of them are killed, and other hosts get the jobs after the lease. Blocks until the
+ * host has joined: 30 seconds at most. url and tasks are copied. Returns 0, or:
+ *   -EINVAL        url is none of a server, its pool has no name or one with braces; n is
+ *                  0 or above 4096; a task has no name or no function; an option is out
+ *                  of range
+ *   -EEXIST        two tasks have one name, version and sizes
+ *   -ENAMETOOLONG  of a task above 200 bytes, of its file above 100, of the host above
+ *                  63, of the pool above 200, or a path
+ *   -EAGAIN        the server can do nothing yet: it loads, is read-only or out of memory
+ *   -EPROTO        the pool on the server is of another version of tine
+ *   -EOPNOTSUPP    the server is older than Redis 6.0
+ *   -EREMOTE       the server is a part of a cluster, and another part has the pool
+ *   -TINE_ECRASH   the process died, or a worker did before it was ready
+ *   others         as of tine_store_open(), tine_pool_new() and .init
+ */
+TINE_MUST int tine_worker_start(tine_worker **out, const char *url, const tine_task *,
+				size_t n, const tine_worker_opts *);
+
+/*
+ * Blocks until the host has ended or the deadline has passed. While the server is away,
+ * the host tries to reach it again. Returns:
+ *   0             it was drained
+ *   -ETIMEDOUT    the deadline has passed
+ *   -TINE_ECRASH  its process died, or no worker is left and none can be started
+ *   -EACCES, -EREMOTE, -EPROTO, -TINE_EKIND  the server has refused it for good
+ */
+TINE_MUST int tine_worker_wait(tine_worker *, int64_t deadline);
+
+/*
+ * Has the host take no more jobs, give back what it has not begun, and end when those
+ * that run are done and their results sent. Safe in a signal handler. Returns 0.
+ */
+int tine_worker_drain(tine_worker *);
+
+/*
+ * Ends the host and its jobs at once; other hosts get the jobs after the lease. Blocks
+ * until its processes have ended: 12 seconds at most.
+ */
+void tine_worker_free(tine_worker *);
+
+/* What a host says of itself. */
+typedef struct tine_host {
+	const char *name;
+	/*
+	 * The tasks, separated by blanks: file:name.version.kind.in_size.out_size.order,
+	 * the first two with all but letters, digits, - and _ as %XX.
+	 */
+	const char *tasks;
+	unsigned workers;   /* processes */
+	unsigned busy;	    /* chunks of jobs that run */
+	unsigned queued;    /* chunks that wait there */
+	unsigned paused_ms; /* milliseconds it pauses, since all jobs crash there; or 0 */
+	int64_t silent_ms;  /* milliseconds since the server has heard of it */
+	uint64_t done;	    /* jobs, since it joined */
+	uint64_t reserved[4];
+} tine_host;
+
+/*
+ * Calls each(arg, host) for each host of the pool at url, until that returns other than
+ * 0, which is returned then. The texts are lent until it returns. Blocks for 16 seconds
+ * at most. Returns 0, -EINVAL, or as tine_worker_start().
+ */
+TINE_MUST int tine_hosts(const char *url, int (*each)(void *arg, const tine_host *),
+			 void *arg);
+
 /* ---- cache: results of calls, on disk ---------------------------------------------- */
 
 /*

@@ -36,6 +36,13 @@ static int each_field(void *arg, const char *field, const void *val, size_t len)
 	return 0;
 }
 
+static int each_host(void *arg, const tine_host *host)
+{
+	(void)arg;
+	(void)host;
+	return 0;
+}
+
 static int each_key(void *arg, const char *key)
 {
 	(void)arg;
@@ -93,6 +100,7 @@ TEST(no_object)
 	tine_done done;
 	size_t len;
 	char buf[8], name[TINE_FAMILY_NAME];
+	tine_worker *worker;
 
 	REFUSED(tine_lock_acquire(NULL, TINE_NOWAIT));
 	REFUSED(tine_lock_release(NULL));
@@ -242,6 +250,15 @@ TEST(no_object)
 	CHECK(tine_manager_url(NULL) == NULL);
 	REFUSED(tine_manager_pid(NULL));
 	tine_manager_free(NULL);
+
+	REFUSED(tine_worker_start(NULL, "redis://h", &task, 1, NULL));
+	REFUSED(tine_worker_start(&worker, NULL, &task, 1, NULL));
+	REFUSED(tine_worker_start(&worker, "redis://h", NULL, 1, NULL));
+	REFUSED(tine_worker_wait(NULL, TINE_NOWAIT));
+	REFUSED(tine_worker_drain(NULL));
+	REFUSED(tine_hosts(NULL, each_host, NULL));
+	REFUSED(tine_hosts("redis://h", NULL, NULL));
+	tine_worker_free(NULL);
 }
 
 /* Each byte from the first reserved one to the end of the struct. */
@@ -267,6 +284,8 @@ TEST(reserved_bytes)
 	tine_pool_opts pool_opts = { .workers = 1, .ordered = true };
 	tine_map_opts map_opts = { .chunk = 1 };
 	tine_cache_opts cache_opts = { .existing = true };
+	tine_worker_opts worker_opts = { 0 };
+	tine_worker *worker;
 	tine_store_opts store_opts = { 0 };
 	tine_task named = task;
 	tine_process *process;
@@ -285,6 +304,8 @@ TEST(reserved_bytes)
 	EACH_BYTE(queue_opts, reserved8, tine_queue_new(&queue, 8, &queue_opts));
 	EACH_BYTE(pool_opts, reserved8, tine_pool_new(&other, &pool_opts));
 	EACH_BYTE(cache_opts, reserved8, tine_cache_open(&cache, "none", &cache_opts));
+	EACH_BYTE(worker_opts, reserved8,
+		  tine_worker_start(&worker, "redis://h", &task, 1, &worker_opts));
 	EACH_BYTE(store_opts, reserved,
 		  tine_store_open(&store, "file:none", &store_opts));
 

@@ -527,6 +527,7 @@ TEST(a_user_has_the_keys_of_its_pool_alone)
 {
 	static const char rules[] =
 		"ACL SETUSER worker on >pw resetchannels ~tine:{p}:* -@all +ping +info "
+		"+select "
 		"+script|load +evalsha +multi +exec +time +xadd +xreadgroup +xread +xack "
 		"+xdel +xpending +xrange +xrevrange +xclaim +xinfo +xgroup +hset +hsetnx "
 		"+hget +hexists +hdel +hkeys +hlen +zadd +zrem +zscore +zrange "

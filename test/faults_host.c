@@ -3,7 +3,6 @@
  * A host of faults.c: faults-host URL NUMBER WORKERS LEASE RUNS; or a caller of many
  * jobs, for somebody to kill: faults-host URL RUNS.
  */
-#include "engine/agent.h"
 #include "engine/courier.h"
 #include "faults_tasks.h"
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Hosts: what they do for a caller elsewhere, and what becomes of it when they end. */
-#include "engine/agent.h"
 #include "engine_caller.h"
 
 static int triple(const void *in, void *out)

@@ -11,7 +11,7 @@ mkdir "$work/in"
 family
 cat >"$work/habits.py" <<'END'
 from family import *
-import atexit, json, re, time
+import atexit, json, re, shutil, time
 
 tine, work = sys.argv[1:3]
 
@@ -23,6 +23,13 @@ while subprocess.run([tine, "inspect", str(watched.pid)], capture_output=True).r
     time.sleep(0.01)
 # And a folder.
 subprocess.run([tine, "map", "--cache", f"{work}/in/looked-at", "true", ":::", "a"])
+
+# And a server, where there is one.
+SERVER = None
+if shutil.which("redis-server"):
+    manager = subprocess.Popen([tine, "manager"], stdout=subprocess.PIPE, text=True)
+    atexit.register(manager.kill)
+    SERVER = manager.stdout.readline().strip()
 
 # Arguments of a run that is short, and of such as last, with their standard input.
 SHORT = {"cache": ["stat"], "doctor": [], "inspect": [f"{work}/in/looked-at"],
@@ -58,6 +65,11 @@ def run(*words, env={}, **more):
 commands = [line.split()[0] for line in run("--help").stdout.splitlines()
             if re.match(r"  [a-z]+ ", line)]
 commands.remove("help")
+if SERVER:
+    SHORT["workers"] = [SERVER]
+    LONG["worker"] = [([SERVER, "-j", "2"], "")]
+else:
+    commands = [command for command in commands if not command.startswith("worker")]
 for command in commands:
     assert command in SHORT or command in LONG, f"say how {command} is run"
 short = [command for command in commands if command in SHORT]
@@ -298,7 +310,10 @@ for command in commands:
                 os.killpg(made.pid, number)
             else:
                 os.kill(made.pid, number)
-            assert made.wait(30) == -number, (command, words, number, made.returncode)
+            # It drains, and has nothing to do.
+            drains = command == "worker" and number != signal.SIGHUP
+            assert made.wait(30) == (0 if drains else -number), \
+                (command, words, number, made.returncode)
             nobody_is_left(made)
             while server in [pid for pid, _, _ in stats()]:
                 assert time.time() - begun < 30, server

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A pool whose jobs a host does, by a server on a Unix socket: elsewhere MODE N. The host
+ * has two workers, and lies on this machine.
+ *
+ *	rate CHUNK	empty jobs of 8 bytes and 8 back a second, in chunks of so many
+ *	cpu CHUNK	the server's CPU for a chunk, in microseconds
+ *	bare-cpu CHUNK	the same for the bare commands, 64 in a batch
+ *	one N		microseconds for a job, one at a time, median of N
+ *	bare-one N	the same for the bare commands, between two processes
+ *	find N		from the hit to the return of the call, two hosts, median of N
+ */
+#include "bench.h"
+
+#include <hiredis/hiredis.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <tine.h>
+#include <unistd.h>
+
+#define JOBS   1000000
+#define BATCH  64
+#define CHUNKS 20000
+
+static int empty(const void *in, void *out)
+{
+	*(uint64_t *)out = *(const uint64_t *)in;
+	return 0;
+}
+
+static uint64_t *hit_at; /* in the family's memory: when */
+
+/* One of them hits after a while; the others wait until they are cancelled. */
+static int seek(const void *in, void *out)
+{
+	const struct timespec nap = { 0, 100000 };
+
+	(void)out;
+	if (*(const uint64_t *)in == 0) {
+		for (int i = 0; i < 50; i++)
+			nanosleep(&nap, NULL);
+		__atomic_store_n(hit_at, (uint64_t)tine_now(), __ATOMIC_SEQ_CST);
+		return 1;
+	}
+	while (!tine_cancelled())
+		nanosleep(&nap, NULL);
+	return 0;
+}
+
+static const tine_task tasks[] = { TINE_TASK(empty, uint64_t, uint64_t),
+				   TINE_TASK(seek, uint64_t, uint64_t) };
+
+static tine_manager *manager;
+static tine_worker *hosts[2];
+static tine_pool *pool;
+
+static void begin(unsigned n)
+{
+	tine_pool_opts opts = { 0 };
+
+	if (tine_manager_start(&manager, NULL) != 0)
+		die(SKIP, "there is no redis-server");
+	opts.engine = tine_manager_url(manager);
+	for (unsigned i = 0; i < n; i++)
+		if (tine_worker_start(&hosts[i], opts.engine, tasks, 2,
+				      &(tine_worker_opts){ .workers = 2 / n }) != 0)
+			die(1, "no host");
+	if (tine_pool_new(&pool, &opts) != 0)
+		die(1, "no pool");
+}
+
+static void end(void)
+{
+	tine_pool_free(pool);
+	for (int i = 0; i < 2; i++)
+		tine_worker_free(hosts[i]);
+	tine_manager_free(manager);
+}
+
+/* Of the server, in seconds. */
+static double server_cpu(void)
+{
+	char path[64], line[1024];
+	unsigned long user = 0, system = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)tine_manager_pid(manager));
+	file = fopen(path, "r");
+	if (!file || !fgets(line, sizeof(line), file) ||
+	    sscanf(strrchr(line, ')'),
+		   ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+		   &system) != 2)
+		die(1, "the server's times");
+	fclose(file);
+	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static double map_all(size_t n, size_t chunk)
+{
+	const tine_map_opts opts = { .chunk = chunk };
+	uint64_t *in = calloc(n, sizeof(*in)), *out = calloc(n, sizeof(*out));
+	double begun;
+
+	if (!in || !out)
+		die(1, "no memory");
+	for (size_t i = 0; i < n; i++)
+		in[i] = i;
+	begun = seconds_now();
+	if (tine_pool_map(pool, &tasks[0], in, out, n, &opts, TINE_FOREVER) != 0 ||
+	    memcmp(in, out, n * sizeof(*in)) != 0)
+		die(1, "the map failed");
+	begun = seconds_now() - begun;
+	free(in);
+	free(out);
+	return begun;
+}
+
+/* With so many in each chunk, at most JOBS of them. */
+static size_t jobs_of(size_t chunk)
+{
+	return chunk * CHUNKS < JOBS ? chunk * CHUNKS : JOBS;
+}
+
+static void rate(size_t chunk)
+{
+	begin(1);
+	map_all(jobs_of(chunk) / 10, chunk);
+	printf("%.0f\n", (double)jobs_of(chunk) / map_all(jobs_of(chunk), chunk));
+	end();
+}
+
+static void cpu(size_t chunk)
+{
+	double before;
+
+	begin(1);
+	map_all(jobs_of(chunk) / 10, chunk);
+	before = server_cpu();
+	map_all(jobs_of(chunk), chunk);
+	printf("%.2f\n",
+	       (server_cpu() - before) * 1e6 / (double)(jobs_of(chunk) / chunk));
+	end();
+}
+
+static void one(size_t n)
+{
+	double *times = calloc(n, sizeof(*times));
+
+	begin(1);
+	for (size_t i = 0; i < n; i++)
+		times[i] = map_all(1, 1) * 1e6;
+	printf("%.1f\n", median(times, n));
+	end();
+	free(times);
+}
+
+static void find(size_t n)
+{
+	double *times = calloc(n, sizeof(*times));
+
+	hit_at = tine_shared_new(1, sizeof(*hit_at));
+	begin(2);
+	for (size_t i = 0; i < n; i++) {
+		uint64_t in[2] = { 0, 1 }, out[2];
+
+		if (tine_pool_find(pool, &tasks[1], in, out, 2, NULL, NULL,
+				   TINE_FOREVER) != 1)
+			die(1, "the search failed");
+		times[i] = (double)((uint64_t)tine_now() - *hit_at) / 1000;
+	}
+	printf("%.1f\n", median(times, n));
+	end();
+	tine_shared_free(hit_at);
+	free(times);
+}
+
+/* ---- bare -------------------------------------------------------------------------- */
+
+static redisContext *open_bare(void)
+{
+	char path[108], password[128];
+	const char *url = tine_manager_url(manager);
+	redisContext *context;
+
+	if (sscanf(url, "unix:%107[^?]?password=%127s", path, password) != 2)
+		die(1, "the server's URL");
+	context = redisConnectUnix(path);
+	if (!context || context->err)
+		die(1, "the server");
+	freeReplyObject(redisCommand(context, "AUTH %s", password));
+	return context;
+}
+
+static void take_replies(redisContext *context, int n)
+{
+	for (int i = 0; i < n; i++) {
+		void *reply;
+
+		if (redisGetReply(context, &reply) != REDIS_OK)
+			die(1, "the server");
+		freeReplyObject(reply);
+	}
+}
+
+static void bare_cpu(size_t chunk)
+{
+	size_t len = chunk * sizeof(uint64_t), batches = CHUNKS / BATCH;
+	char *bytes = calloc(1, len);
+	redisContext *context;
+	double before;
+
+	if (tine_manager_start(&manager, NULL) != 0)
+		die(SKIP, "there is no redis-server");
+	context = open_bare();
+	freeReplyObject(redisCommand(context, "XGROUP CREATE q g 0 MKSTREAM"));
+	before = server_cpu();
+	for (size_t batch = 0; batch < batches; batch++) {
+		char id[BATCH][32];
+
+		for (int i = 0; i < BATCH; i++) {
+			snprintf(id[i], sizeof(id[i]), "%zu-%d", batch + 1, i);
+			redisAppendCommand(context, "XADD q %s c C s 1 a %b", id[i],
+					   bytes, len);
+		}
+		redisAppendCommand(context, "XREADGROUP GROUP g h COUNT 64 STREAMS q >");
+		take_replies(context, BATCH + 1);
+		for (int i = 0; i < BATCH; i++) {
+			redisAppendCommand(context, "XACK q g %s", id[i]);
+			redisAppendCommand(context, "XDEL q %s", id[i]);
+			redisAppendCommand(context, "XADD r %s s 1 a %b", id[i], bytes,
+					   len);
+		}
+		redisAppendCommand(context, "XREAD COUNT 64 STREAMS r 0");
+		redisAppendCommand(context, "DEL r");
+		take_replies(context, 3 * BATCH + 2);
+	}
+	printf("%.2f\n", (server_cpu() - before) * 1e6 / (double)(batches * BATCH));
+	redisFree(context);
+	tine_manager_free(manager);
+	free(bytes);
+}
+
+static void answer_bare(void)
+{
+	redisContext *context = open_bare();
+
+	for (;;) {
+		redisReply *reply = redisCommand(
+			context, "XREADGROUP GROUP g h COUNT 1 BLOCK 0 STREAMS q >");
+		const char *id;
+
+		if (!reply || reply->type != REDIS_REPLY_ARRAY)
+			_exit(1);
+		id = reply->element[0]->element[1]->element[0]->element[0]->str;
+		redisAppendCommand(context, "XACK q g %s", id);
+		redisAppendCommand(context, "XADD r * a 12345678");
+		take_replies(context, 2);
+		freeReplyObject(reply);
+	}
+}
+
+static void bare_one(size_t n)
+{
+	double *times = calloc(n, sizeof(*times));
+	char last[64] = "0";
+	redisContext *context;
+	pid_t pid;
+
+	if (tine_manager_start(&manager, NULL) != 0)
+		die(SKIP, "there is no redis-server");
+	context = open_bare();
+	freeReplyObject(redisCommand(context, "XGROUP CREATE q g 0 MKSTREAM"));
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		answer_bare();
+	}
+	for (size_t i = 0; i < n; i++) {
+		double begun = seconds_now();
+		redisReply *reply;
+
+		freeReplyObject(redisCommand(context, "XADD q * a 12345678"));
+		reply = redisCommand(context, "XREAD COUNT 1 BLOCK 0 STREAMS r %s", last);
+		if (!reply || reply->type != REDIS_REPLY_ARRAY)
+			die(1, "no answer");
+		snprintf(last, sizeof(last), "%s",
+			 reply->element[0]->element[1]->element[0]->element[0]->str);
+		freeReplyObject(reply);
+		times[i] = (seconds_now() - begun) * 1e6;
+	}
+	printf("%.1f\n", median(times, n));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	redisFree(context);
+	tine_manager_free(manager);
+	free(times);
+}
+
+static const struct mode {
+	const char *name;
+	void (*run)(size_t);
+} modes[] = {
+	{ "rate", rate }, { "cpu", cpu },	    { "bare-cpu", bare_cpu },
+	{ "one", one },	  { "bare-one", bare_one }, { "find", find },
+};
+
+int main(int argc, char **argv)
+{
+	for (size_t i = 0; argc == 3 && i < sizeof(modes) / sizeof(*modes); i++)
+		if (strcmp(argv[1], modes[i].name) == 0 && number(argv[2]) > 0) {
+			modes[i].run(number(argv[2]));
+			return 0;
+		}
+	die(2, "usage: elsewhere rate|cpu|bare-cpu|one|bare-one|find N");
+}

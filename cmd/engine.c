@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* What commands say of an engine: the server, and its hosts. */
+#include "command.h"
+
+#include <errno.h>
+#include <tine.h>
+
+int complain_of_engine(const char *command, const char *url, int err)
+{
+	switch (err) {
+	case -EINVAL:
+		return complain(
+			USAGE,
+			"%s: '%s' is no redis:, rediss: or unix: URL of a server, "
+			"or its pool= is empty or has braces",
+			command, url);
+	case -ENAMETOOLONG:
+		return complain(USAGE, "%s: '%s': a path or the pool's name is too long",
+				command, url);
+	case -EOPNOTSUPP:
+		return complain(BROKEN, "%s: '%s': the server is older than Redis 6.0",
+				command, url);
+	case -EBADMSG:
+		return complain(BROKEN, "%s: '%s': that is no Redis server", command,
+				url);
+	case -EREMOTE:
+		return complain(
+			BROKEN,
+			"%s: '%s': another part of the cluster has this pool: name "
+			"that server, or another pool=",
+			command, url);
+	case -EPROTO:
+		return complain(BROKEN,
+				"%s: '%s': the pool is of another version of tine: name "
+				"another pool=",
+				command, url);
+	default:
+		return complain(BROKEN, "%s: '%s': %s", command, url, tine_strerror(err));
+	}
+}
+
+static int add_workers(void *arg, const tine_host *host)
+{
+	*(unsigned *)arg += host->workers;
+	return 0;
+}
+
+unsigned workers_of_engine(const char *url)
+{
+	unsigned n = 0;
+
+	return tine_hosts(url, add_workers, &n) == 0 ? n : 0;
+}

@@ -1,0 +1,84 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# shellcheck source=test/cmd/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+bad=0
+complains "URL" worker || bad=1
+complains "'file:/x'" worker file:/x || bad=1
+complains "'redis://h?pool='" worker 'redis://h?pool=' || bad=1
+complains "'redis://h?pool={}'" workers 'redis://h?pool={}' || bad=1
+complains "--lease" worker redis://h --lease 99 || bad=1
+complains "--name" worker redis://h --name= || bad=1
+complains "too long" worker "unix:/$(printf '%0120d' 0)" || bad=1
+complains "'http://h'" workers http://h || bad=1
+result $bad "bad input is named, with exit code 2"
+
+runs 3 worker "unix:$work/none" && grep -q "none" "$work/err"
+result $? "no server"
+
+if ! command -v redis-server >/dev/null; then
+    skip "a host that serves" "no redis-server"
+    plan
+    exit
+fi
+
+# The server ends with this shell.
+"$TINE" manager >"$work/url" &
+manager=$!
+until [ -s "$work/url" ]; do sleep 0.01; done
+url=$(cat "$work/url")
+
+runs 0 workers "$url" && grep -q '^no host$' "$work/out"
+result $? "no host"
+
+# lists NAME: whether the host is there; waits for it.
+lists() {
+    for _ in $(seq 200); do
+        "$TINE" workers "$url" >"$work/out" 2>&1
+        ! grep -q "^$1 " "$work/out" || return 0
+        sleep 0.05
+    done
+    sed 's/^/# /' "$work/out"
+    return 1
+}
+
+"$TINE" worker "$url" -j 2 --name alpha &
+worker=$!
+lists alpha && grep -q '^ *tine-pi\.0\.c\.24\.8\.' "$work/out"
+result $? "a host is listed, with its tasks"
+
+"$TINE" workers "$url" --json | python3 -c '
+import json, sys
+[host] = json.load(sys.stdin)["hosts"]
+assert host["name"] == "alpha" and host["workers"] == 2, host
+assert host["done"] == 0 and host["silent_ms"] < 60000 and len(host["tasks"]) >= 2, host
+'
+result $? "the same as JSON"
+
+kill "$worker"
+wait "$worker"
+[ $? -eq 0 ] && runs 0 workers "$url" && grep -q '^no host$' "$work/out"
+result $? "SIGTERM drains it"
+
+# Others see that it is gone once its lease is over.
+"$TINE" worker "$url" -j 1 --name beta --lease 300 &
+worker=$!
+"$TINE" worker "$url" -j 1 --name gamma &
+other=$!
+bad=1
+if lists beta && lists gamma; then
+    kill -KILL "$worker"
+    wait "$worker" 2>/dev/null
+    for _ in $(seq 200); do
+        "$TINE" workers "$url" | grep -q '^beta ' || { bad=0 && break; }
+        sleep 0.05
+    done
+fi
+kill "$other"
+wait "$other" || bad=1
+result $bad "a host that is killed is missed"
+
+kill "$manager"
+wait "$manager" 2>/dev/null
+plan
