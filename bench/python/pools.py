@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""How many times as fast as the standard library's, and joblib's: pools.py [ROUNDS [NAME...]]
+"""How many times as fast as others: pools.py [ROUNDS [NAME...]]
 
 With the package in the path: PYTHONPATH=build-python/site. Each round has both, one right
 after the other; a line has the median of the rounds' ratios.
@@ -8,6 +8,7 @@ after the other; a line has the median of the rounds' ratios.
 
 import multiprocessing.pool
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -55,6 +56,21 @@ def start_and_end(make):
 
 
 def parallel(backend):
+    """10,000 empty calls, of a program that has made no workers yet."""
+    return float(subprocess.check_output([sys.executable, __file__, "parallel", backend]))
+
+
+def parallel_first(backend):
+    import joblib
+
+    import tine.joblib
+    with joblib.parallel_backend(backend, n_jobs=4):
+        print(seconds(lambda: joblib.Parallel()(
+            joblib.delayed(nothing)(i) for i in range(10000))))
+
+
+def parallel_again(backend):
+    """The same with workers that are there."""
     import joblib
 
     import tine.joblib
@@ -84,12 +100,16 @@ PAIRS = {
     "map-1": (lambda: pools(StandardPool, map_one), lambda: pools(TinePool, map_one)),
     "start": (lambda: start_and_end(StandardPool), lambda: start_and_end(TinePool)),
     "joblib": (lambda: parallel("loky"), lambda: parallel("tine")),
+    "again": (lambda: parallel_again("loky"), lambda: parallel_again("tine")),
     "cache": (hits_of_joblib, hits_of_tine),
 }
 
 
 def main():
     warnings.simplefilter("ignore")
+    if sys.argv[1:2] == ["parallel"]:
+        parallel_first(sys.argv[2])
+        return
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     for name in sys.argv[2:] or PAIRS:
         theirs, ours = PAIRS[name]

@@ -238,7 +238,7 @@ class Joblib(Folder):
         from tine import WorkerDied
         with joblib.parallel_backend("tine", n_jobs=2, timeout=0.2):
             with self.assertRaises(WorkerDied) as raised:
-                joblib.Parallel()(joblib.delayed(time.sleep)(GUARD * 10) for _ in range(2))
+                joblib.Parallel()(joblib.delayed(time.sleep)(600) for _ in range(2))
             self.assertEqual(raised.exception.limit, "time")
 
     def test_parallel(self):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 PATIENCE = 300  # seconds
+HAS_SUITE = find_spec("test") and find_spec("test.test_concurrent_futures")
 
 
 def exceptions():
@@ -42,14 +43,22 @@ class Others(unittest.TestCase):
         self.assertEqual(wrong, [], text[-20000:])
         self.assertGreaterEqual(least[0], least[1], text[-20000:])
 
-    @unittest.skipUnless(find_spec("test") and find_spec("test.test_concurrent_futures"),
-                         "libpython3-testsuite is missing")
+    @unittest.skipUnless(HAS_SUITE, "libpython3-testsuite is missing")
     def test_concurrent_futures(self):
-        names = ("ExecutorDeadlock", "ProcessPoolExecutor", "ProcessPoolShutdown",
-                 "Initializer", "FailingInitializer", "AsCompleted")
-        text = self.run_others("futures",
-                               *(f"ProcessPoolFork{name}Test" for name in names))
+        self.run_futures("futures", "ExecutorDeadlock", "ProcessPoolExecutor",
+                         "ProcessPoolShutdown", "Initializer", "FailingInitializer",
+                         "AsCompleted")
+
+    @unittest.skipUnless(HAS_SUITE, "libpython3-testsuite is missing")
+    def test_executor_of_the_standard_library(self):
+        self.run_futures("context", "ExecutorDeadlock", "ProcessPoolExecutor",
+                         "ProcessPoolShutdown", "Initializer", "FailingInitializer")
+
+    def run_futures(self, how, *names):
+        text = self.run_others(how, *(f"ProcessPoolFork{name}Test" for name in names))
         failed = re.findall(r"^(?:ERROR|FAIL): (.*)", text, re.M)
+        if how == "context":
+            self.assertEqual(failed, [], text[-20000:])
         ran = int(re.search(r"^Ran (\d+) tests", text, re.M)[1])
         self.judge(text, failed, (ran - len(failed), 30))
 

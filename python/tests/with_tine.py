@@ -2,6 +2,7 @@
 """Tests of others with tine's classes in the place of those that they test.
 
 with_tine.py futures TEST...: CPython's of concurrent.futures, by the names of unittest
+with_tine.py context TEST...: the same, of CPython's executor over tine's contexts
 with_tine.py joblib FILE...: joblib's, by pytest; backend and store are tine's
 """
 import sys
@@ -14,6 +15,16 @@ def futures(names):
 
     from tine.futures import ProcessPoolExecutor
     package.ProcessPoolExecutor = process.ProcessPoolExecutor = ProcessPoolExecutor
+    run(names)
+
+
+def context(names):
+    import tine
+    tine.patch()
+    run(names)
+
+
+def run(names):
     from test import test_concurrent_futures
     suite = unittest.TestLoader().loadTestsFromNames(names, test_concurrent_futures)
     unittest.TextTestRunner(sys.stdout, verbosity=2).run(suite)
@@ -31,4 +42,4 @@ def joblib(args):
 
 
 if __name__ == "__main__":
-    sys.exit({"futures": futures, "joblib": joblib}[sys.argv[1]](sys.argv[2:]))
+    sys.exit(globals()[sys.argv[1]](sys.argv[2:]))
