@@ -591,7 +591,7 @@ typedef struct tine_command {
  * first call.
  *
  * Blocks until the program is being executed, 5 seconds at most. Returns 0, or:
- *   -EINVAL           there is no argv[0], or a variable has no "="
+ *   -EINVAL           there is no argv[0], a variable has no "=", or an option is set
  *   -ENOENT, -EACCES  the program cannot be executed: these, -E2BIG and others as
  *                     execve(2); or the folder cannot be opened, also -ENOTDIR
  *   -EBADF            a descriptor is closed, with .family also that of the memory
