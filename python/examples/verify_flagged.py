@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""The same; who finds a divisor puts up a flag of a manager that all look at: NUMBER..."""
+"""The same; who finds a divisor puts up a flag that all look at: NUMBER..."""
 
 import math
 import sys

@@ -51,7 +51,8 @@ RUNNER = """if True:
 """
 
 
-def run(options: list[str], names: list[str], patience: int) -> tuple[dict[str, str], str]:
+def run(options: list[str], names: list[str],
+        patience: int) -> tuple[dict[str, str], str]:
     """What became of each test, and what was said."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "results")

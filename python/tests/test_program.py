@@ -47,8 +47,8 @@ SAME = [
 class Program(unittest.TestCase):
     def setUp(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
-        for name, text in (("script.py", "import sys\nprint(sys.argv, __file__, __spec__, "
-                            "sys.path[0], __name__, sorted(globals()))"),
+        for name, text in (("script.py", "import sys\nprint(sys.argv, __file__, __spec__,"
+                            " sys.path[0], __name__, sorted(globals()))"),
                            ("fails.py", "def f():\n    1 / 0\n\nf()\n"),
                            ("folder/__main__.py", "print(__file__, __package__)"),
                            ("package/__init__.py", ""),

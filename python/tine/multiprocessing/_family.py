@@ -42,7 +42,7 @@ def dump(value: object) -> tuple[memoryview, list[pickle.PickleBuffer] | None]:
 
 
 def token() -> Any:
-    """A descriptor of the family for the process that is being spawned, the first time."""
+    """The first time, a descriptor of the family for what is being spawned."""
     popen = _context.get_spawning_popen()
     if popen is None or getattr(popen, "_tine_passed", False):
         return None

@@ -1,6 +1,6 @@
 """Managers whose queues, locks and values need no server process.
 
-Lists, dicts, namespaces and what a program registers do: the server begins with the first.
+Lists, dicts, namespaces and what a program registers do; it begins with the first.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import traceback
 from multiprocessing import queues as _queues
-from queue import Empty, Full  # noqa: F401
 from typing import Any
 
 from tine import _core
