@@ -139,7 +139,10 @@ static void check_given_workers(const char *given, unsigned found)
 	char *end;
 	unsigned long n = strtoul(given, &end, 10);
 
-	if (*given < '0' || *given > '9' || *end || n == 0)
+	if (strcmp(given, "0") == 0)
+		tell(NOTE, "TINE_WORKERS", NULL,
+		     "0: jobs run in the process that has the pool, one at a time");
+	else if (*given < '0' || *given > '9' || *end || n == 0)
 		tell(BAD, "TINE_WORKERS",
 		     "set it to a whole number from 1 to 1024, or unset it",
 		     "'%s' is not a number of workers, and is ignored", given);

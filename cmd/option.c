@@ -230,6 +230,8 @@ static void warn_of_workers(const struct command *command)
 	if (!given || !row->name || *(unsigned *)row->into != 0)
 		return;
 	n = strtoul(given, &end, 10);
+	if (strcmp(given, "0") == 0)
+		return;
 	if (!isdigit((unsigned char)*given) || *end || n == 0)
 		complain(DONE,
 			 "%s: TINE_WORKERS is '%s', not a number from 1 to 1024, and is "

@@ -111,7 +111,7 @@ bool tine_interruptible(bool on);
 /*
  * The number of processors that this process may use, at least 1: its affinity, or if
  * that is less the CPU quota of its cgroup and of each ancestor (v1 and v2), rounded up.
- * TINE_WORKERS=N in the environment replaces that number. In a job of a pool it is
+ * TINE_WORKERS=N in the environment replaces that number, unless it is 0. In a job of a pool it is
  * divided by the number of the pool's workers. It is read anew at each call.
  */
 unsigned tine_cpus(void);
@@ -967,8 +967,8 @@ typedef struct tine_pool_opts {
 	bool ordered;	  /* true: in the order of submission. false: as jobs are done */
 	bool open;	  /* true: jobs may come, until tine_pool_close() */
 	bool retry_failures; /* true: .retries are also for negative statuses */
-	uint8_t reserved8[1];
-	uint64_t reserved[3];
+	bool serial;	     /* true: jobs run in the caller, as with TINE_WORKERS=0 */
+	uint64_t reserved[4];
 } tine_pool_opts;
 
 /* The limit for which a job was ended. */
@@ -1034,7 +1034,11 @@ typedef struct tine_done {
  * what the caller's memory holds now, and not what the caller writes later, until
  * tine_pool_refresh(). What must be seen at once belongs in the job's input or in the
  * family's memory. If the caller dies, all of them are killed. In a job tine_cpus() is
- * the worker's share, so that pools in jobs do not crowd the machine. Returns 0, or:
+ * the worker's share, so that pools in jobs do not crowd the machine.
+ *
+ * With .serial, and of every pool if TINE_WORKERS is 0 in the environment, there are no
+ * processes: jobs run in the caller, one at a time, for debuggers. Limits and
+ * .jobs_per_worker have no effect, and a job that crashes ends the caller. Returns 0, or:
  *   -EINVAL           an option is out of range, or .init returned a positive value
  *   -TINE_ECRASH      a worker died or was stopped before it was ready, also in .init
  *   -EAGAIN, -EMFILE  as fork(2), also -ENOMEM

@@ -302,7 +302,7 @@ TEST(reserved_bytes)
 	EACH_BYTE(process_opts, reserved,
 		  tine_process_spawn(&process, &command, &process_opts));
 	EACH_BYTE(queue_opts, reserved8, tine_queue_new(&queue, 8, &queue_opts));
-	EACH_BYTE(pool_opts, reserved8, tine_pool_new(&other, &pool_opts));
+	EACH_BYTE(pool_opts, reserved, tine_pool_new(&other, &pool_opts));
 	EACH_BYTE(cache_opts, reserved8, tine_cache_open(&cache, "none", &cache_opts));
 	EACH_BYTE(worker_opts, reserved8,
 		  tine_worker_start(&worker, "redis://h", &task, 1, &worker_opts));

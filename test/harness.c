@@ -416,14 +416,19 @@ static const char *run(const struct test *test, bool *skipped)
 	return NULL;
 }
 
+/* By name; or all but those that are named behind a minus. */
 static bool chosen(const struct test *test, char **names)
 {
-	if (!*names)
-		return true;
-	for (; *names; names++)
-		if (strcmp(*names, test->name) == 0)
-			return true;
-	return false;
+	bool rest = true;
+
+	for (; *names; names++) {
+		bool minus = **names == '-';
+
+		if (strcmp(*names + minus, test->name) == 0)
+			return !minus;
+		rest &= minus;
+	}
+	return rest;
 }
 
 /*

@@ -574,13 +574,15 @@ static int visits(size_t index, const void *arg)
 	return index % bounds->fails == 1 && before < bounds->times ? -EIO : 0;
 }
 
-/* All of them, or as many as there are before it fails. */
+/* All of them, whatever fails. */
 static int visits_all(size_t low, size_t high, const void *arg, void *out)
 {
 	int status = 0;
 
-	for (size_t i = low; i < high && !status; i++) {
-		status = visits(i, arg);
+	for (size_t i = low; i < high; i++) {
+		int visited = visits(i, arg);
+
+		status = visited ? visited : status;
 		if (out)
 			*(long *)out += (long)i;
 	}

@@ -4,7 +4,7 @@
  * limit that ends the whole group. It fails on a failed CHECK, on any death, and when it
  * leaves behind a descriptor, a child or grandchild, memory of the family's, a shared
  * mapping, a file in TMPDIR or a name in /dev/shm; both are the program's own. Output is
- * TAP; arguments name the tests to run.
+ * TAP; arguments name the tests to run, or behind a minus those not to run.
  */
 #ifndef TINE_TEST_H
 #define TINE_TEST_H

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 
 unsigned cpus_sharers = 1;
 
@@ -52,6 +53,13 @@ unsigned processors(const char *root)
 
 	cgroup_walk(root, "cpu", least_quota, &least);
 	return least;
+}
+
+bool cpus_are_none(void)
+{
+	const char *given = getenv("TINE_WORKERS");
+
+	return given && strcmp(given, "0") == 0;
 }
 
 static unsigned all_cpus(void)

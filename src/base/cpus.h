@@ -2,6 +2,8 @@
 #ifndef TINE_CPUS_H
 #define TINE_CPUS_H
 
+#include <stdbool.h>
+
 #define MAX_WORKERS 1024 /* of a pool */
 
 /*
@@ -13,5 +15,8 @@ extern unsigned cpus_sharers;
 unsigned affine_processors(void);
 /* Those that quotas leave as well, at least 1. root as cgroup_walk() has it. */
 unsigned processors(const char *root);
+
+/* Whether pools are to have no processes: TINE_WORKERS is 0. */
+bool cpus_are_none(void);
 
 #endif

@@ -7,6 +7,8 @@
 
 int tine_pool_new(tine_pool **out, const tine_pool_opts *opts)
 {
+	if (opts && opts->engine && opts->serial)
+		return -EINVAL;
 	if (opts && opts->engine)
 		return courier_pool_new(out, opts->engine, opts->away_ms, opts);
 	if (opts && opts->away_ms)

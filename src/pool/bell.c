@@ -45,7 +45,7 @@ int bell_listen(struct bell *bell, int handle)
 	if (bell->poll < 0)
 		return -errno;
 	if ((err = bell_watch(bell, bell->near)) == 0 &&
-	    (err = bell_watch(bell, handle)) == 0)
+	    (handle < 0 || (err = bell_watch(bell, handle)) == 0))
 		return bell->poll;
 	close(bell->poll);
 	bell->poll = -1;

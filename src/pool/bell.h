@@ -50,7 +50,10 @@ struct bell {
 };
 
 int bell_new(struct bell *);
-/* The descriptor to poll; it is readable as well while the handle is. Or an error. */
+/*
+ * The descriptor to poll; it is readable as well while the handle is, unless that is -1.
+ * Or an error.
+ */
 int bell_listen(struct bell *, int handle);
 /* Another handle, in place of one that is about to be closed. */
 void bell_unwatch(struct bell *, int handle);

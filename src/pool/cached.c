@@ -35,6 +35,14 @@ static struct {
 	int64_t max_age_ms;
 } own;
 
+void cached_forget(void)
+{
+	tine_cache_free(own.cache);
+	free(own.path);
+	own.cache = NULL;
+	own.path = NULL;
+}
+
 static tine_cache *own_cache(const struct cached *cached)
 {
 	tine_cache_opts opts = { .max_age_ms = cached->max_age_ms,
@@ -43,9 +51,7 @@ static tine_cache *own_cache(const struct cached *cached)
 	if (own.cache && own.max_age_ms == cached->max_age_ms &&
 	    strcmp(own.path, cached->text) == 0)
 		return own.cache;
-	tine_cache_free(own.cache);
-	free(own.path);
-	own.cache = NULL;
+	cached_forget();
 	own.path = strdup(cached->text);
 	own.max_age_ms = cached->max_age_ms;
 	if (!own.path || tine_cache_open(&own.cache, own.path, &opts) < 0)

@@ -30,6 +30,9 @@ bool cached_find(const struct cached *, const void *in, void *out, int *status);
 /* Elsewhere it was done already: keeps what it has returned and written. */
 void cached_keep(const struct cached *, const void *in, void *out, int status);
 
+/* Closes what that has opened. */
+void cached_forget(void);
+
 /* Of a map, which jobs are to be done. */
 struct plan {
 	uint32_t *items; /* their indexes, ascending */

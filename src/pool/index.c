@@ -33,7 +33,7 @@ static int check_indexes(const struct run *run, const tine_task *task, const voi
 	    (!ROOM_IS_ZERO(opts) || opts->job_ms < 0 || opts->retry_pause_ms < 0 ||
 	     opts->cache || opts->grace_ms || opts->smallest || opts->endings))
 		return -EINVAL;
-	if (run->pool->nursery.owner != self_pid())
+	if (!pool_is_ours(run->pool))
 		return -EPERM;
 	return run_accept(run->pool, task, !task->each, run->map.work == LEAVES);
 }

@@ -217,7 +217,7 @@ void ledger_ring(struct ledger *ledger)
 		return;
 	if (bell_pull(&ledger->rope))
 		atomic_compare_exchange_strong(&ledger->bell, &bell, bell + 1);
-	else
+	else if (atomic_load(&ledger->nursery))
 		kill(atomic_load(&ledger->nursery), SIGCHLD);
 }
 
@@ -306,7 +306,7 @@ unsigned ledger_asleep(const struct ledger *ledger)
 	return n;
 }
 
-static bool tickets_wait(const struct ledger *ledger)
+bool ledger_tickets_wait(const struct ledger *ledger)
 {
 	const struct ticket *tickets = atomic_load(&ledger->tickets);
 
@@ -319,7 +319,7 @@ static bool tickets_wait(const struct ledger *ledger)
 
 bool ledger_has_work(const struct ledger *ledger)
 {
-	return jobs_wait(ledger) || tickets_wait(ledger);
+	return jobs_wait(ledger) || ledger_tickets_wait(ledger);
 }
 
 int64_t ledger_due(const struct ledger *ledger, int64_t soon)

@@ -548,7 +548,7 @@ static int check_map(const tine_pool *pool, const tine_task *task, const void *i
 		return -EINVAL;
 	if (n > 0 && ((!in && task->in_size) || (!out && task->out_size)))
 		return -EINVAL;
-	if (pool->nursery.owner != self_pid())
+	if (!pool_is_ours(pool))
 		return -EPERM;
 	return run_accept(pool, task, false, false);
 }

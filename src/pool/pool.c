@@ -5,6 +5,7 @@
 #include "base/cpus.h"
 #include "base/options.h"
 #include "memory/heap.h"
+#include "pool/serial.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -86,14 +87,20 @@ int pool_new(tine_pool **out, const tine_pool_opts *opts, const struct crew *cre
 	     const void *errand, size_t len)
 {
 	static const tine_pool_opts defaults;
+	tine_pool_opts alone;
 	tine_pool *pool;
 	int err;
 
 	if (!opts)
 		opts = &defaults;
-	if (!out || !ROOM_IS_ZERO(opts) || opts->workers > MAX_WORKERS ||
+	if (!out || !TAIL_IS_ZERO(opts) || opts->workers > MAX_WORKERS ||
 	    opts->job_ms < 0 || opts->fini_ms < 0 || opts->retry_pause_ms < 0)
 		return -EINVAL;
+	if (!crew->accept && (opts->serial || cpus_are_none())) {
+		crew = &serial_crew;
+		alone = serial_opts(opts);
+		opts = &alone;
+	}
 	pool = calloc(1, sizeof(*pool));
 	if (!pool)
 		return -ENOMEM;
@@ -114,14 +121,21 @@ int pool_new(tine_pool **out, const tine_pool_opts *opts, const struct crew *cre
 	pool->trace = trace_new(pool->ledger->workers);
 	if (pool->trace)
 		pool->ledger->logs = pool->trace->logs;
-	err = child_start(&pool->nursery, crew->main, pool->ledger);
-	if (err)
-		goto free_bell;
-	trace_place(pool->trace, pool->nursery.pid, NULL);
-	err = await_crew(pool);
-	if (err)
-		goto end_nursery;
-	have_spin(pool);
+	if (crew->main) {
+		err = child_start(&pool->nursery, crew->main, pool->ledger);
+		if (err)
+			goto free_bell;
+		trace_place(pool->trace, pool->nursery.pid, NULL);
+		err = await_crew(pool);
+		if (err)
+			goto end_nursery;
+		have_spin(pool);
+	} else {
+		pool->nursery = (struct child){ .owner = getpid(), .handle = -1 };
+		err = serial_begin(pool);
+		if (err)
+			goto free_bell;
+	}
 	*out = pool;
 	return 0;
 
@@ -143,14 +157,15 @@ int tine_pool_refresh(tine_pool *pool)
 
 	if (!pool)
 		return -EINVAL;
-	if (pool->nursery.owner != getpid())
+	if (!pool_is_ours(pool))
 		return -EPERM;
 	if (atomic_load(&pool->mapping) || pool_has_tickets(pool))
 		return -EBUSY;
 	atomic_store(&pool->ledger->spins, 0);
 	err = pool_renew_nursery(pool);
-	if (!err)
-		err = await_crew(pool);
+	if (err || pool->serial)
+		return err;
+	err = await_crew(pool);
 	have_spin(pool);
 	return err;
 }

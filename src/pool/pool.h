@@ -15,10 +15,12 @@
  * Who has hands may take minding, never the other way about. In a forked child a mutex
  * may be held by a thread that it does not have: the child waits for neither.
  */
+#include "base/self.h"
 #include "pool/bell.h"
 #include "pool/crew.h"
 #include "pool/label.h"
 #include "pool/ledger.h"
+#include "pool/worker.h"
 #include "process/child.h"
 
 #include <pthread.h>
@@ -30,9 +32,10 @@ struct tine_pool {
 	struct stage in, out, status; /* kept from map to map */
 	struct stage items, cached;   /* of maps through a cache */
 	struct stage endings, label;
-	tine_cache *cache;  /* of what is submitted, or NULL */
-	bool ordered, open; /* open: later jobs are waited for */
-	bool elsewhere;	    /* the crew is to be told of jobs */
+	tine_cache *cache;     /* of what is submitted, or NULL */
+	bool ordered, open;    /* open: later jobs are waited for */
+	bool elsewhere;	       /* the crew is to be told of jobs */
+	struct worker *serial; /* jobs are done here, see serial.h; or NULL */
 	_Atomic bool closed;
 	_Atomic bool mapping;	   /* tine_pool_cancel() has something to cancel */
 	_Atomic bool called_off;   /* and has done so */
@@ -70,6 +73,13 @@ struct result {
 	size_t len;
 	char out[];
 };
+
+/* Whether this process, and no job of the pool's own, is to call. */
+static inline bool pool_is_ours(const tine_pool *pool)
+{
+	return pool->nursery.owner == self_pid() &&
+	       (!pool->serial || !worker_is_here(pool->ledger));
+}
 
 #define GLANCE INT64_C(100000000) /* nanoseconds between looks at what others do */
 /* The same where nobody is to be told how far it is: an idle caller wakes seldom. */

@@ -7,7 +7,7 @@
  * the caller itself to collect. Any number of the caller's threads may be in here: see
  * pool.h.
  */
-#include "pool/pool.h"
+#include "pool/serial.h"
 
 #include "base/deadline.h"
 #include "base/futex.h"
@@ -394,7 +394,7 @@ static int submit_checked(tine_pool *pool, const struct wish *wish, int64_t dead
 		return -EINVAL;
 	if (wish->len > SIZE_MAX / 2)
 		return wish->task->bytes ? -EMSGSIZE : -EINVAL;
-	if (pool->nursery.owner != self_pid())
+	if (!pool_is_ours(pool))
 		return -EPERM;
 	if (atomic_load(&pool->closed))
 		return -EPIPE;
@@ -407,6 +407,8 @@ static int submit_checked(tine_pool *pool, const struct wish *wish, int64_t dead
 	err = submit(pool, wish, deadline);
 	free_hands(pool);
 	ledger = pool->ledger;
+	if (pool->serial)
+		serial_run(pool);
 	if (!err)
 		pool_have_watched(pool, ledger->job_ms || ledger->memory_per_worker ||
 						(wish->opts && wish->opts->job_ms) ||
@@ -454,7 +456,7 @@ int tine_pool_close(tine_pool *pool)
 {
 	if (!pool)
 		return -EINVAL;
-	if (pool->nursery.owner != self_pid())
+	if (!pool_is_ours(pool))
 		return -EPERM;
 	atomic_store(&pool->closed, true);
 	/* News, for those who wait for more. */
@@ -647,7 +649,7 @@ static int take_next(tine_pool *pool, const struct taker *to, int64_t deadline)
 
 	if (!pool || !to->done || is_no_deadline(deadline))
 		return -EINVAL;
-	if (pool->nursery.owner != self_pid())
+	if (!pool_is_ours(pool))
 		return -EPERM;
 	take_hands(pool);
 	err = next(pool, to, deadline);
@@ -717,7 +719,7 @@ int tine_pool_wait(tine_pool *pool, uint64_t job, void *out, size_t size, tine_d
 
 	if (!pool || !job || !done || is_no_deadline(deadline))
 		return -EINVAL;
-	if (pool->nursery.owner != self_pid())
+	if (!pool_is_ours(pool))
 		return -EPERM;
 	take_hands(pool);
 	err = await_job(pool, job, &to, deadline);
@@ -751,7 +753,7 @@ int tine_pool_cancel_job(tine_pool *pool, uint64_t job)
 
 	if (!pool || !job)
 		return -EINVAL;
-	if (pool->nursery.owner != self_pid())
+	if (!pool_is_ours(pool))
 		return -EPERM;
 	take_hands(pool);
 	ticket = find_ticket(pool, job);
@@ -873,7 +875,7 @@ int tine_pool_release(tine_pool *pool, const void *out)
 		return -EINVAL;
 	if (!out)
 		return 0;
-	if (pool->nursery.owner != self_pid())
+	if (!pool_is_ours(pool))
 		return -EPERM;
 	answer = (struct reply *)((char *)out - offsetof(struct reply, bytes));
 	take_hands(pool);
@@ -895,7 +897,7 @@ int tine_pool_fd(tine_pool *pool)
 
 	if (!pool)
 		return -EINVAL;
-	if (pool->nursery.owner != self_pid())
+	if (!pool_is_ours(pool))
 		return -EPERM;
 	take_hands(pool);
 	/* Bound: a thread of this process, that starts a nursery: some seconds. */

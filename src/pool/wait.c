@@ -3,11 +3,12 @@
  * What the caller does while others work: it waits, sees to it that there is a nursery,
  * and ends that when the pool is freed.
  */
-#include "pool/pool.h"
+#include "pool/serial.h"
 
 #include "base/futex.h"
 #include "base/proc.h"
 
+#define MOMENT	       INT64_C(1000000) /* until another thread may be done */
 #define DEATH_WAIT     INT64_C(2000000000)
 #define BRIEF	       INT64_C(200000) /* to sleep; about as long as all spins */
 #define FEW	       40	       /* one in so many, where sleep is not brief */
@@ -120,6 +121,14 @@ bool pool_doze(tine_pool *pool, over_fn *over, uint32_t seen, int64_t until)
 	int64_t begun;
 	bool called;
 
+	if (pool->serial) {
+		int64_t due;
+
+		if (serial_work(pool, over, seen, until))
+			return true;
+		due = ledger_due(ledger, tine_now() + MOMENT);
+		until = due < until ? due : until;
+	}
 	for (unsigned i = 0; i < spins; i++) {
 		if (over(ledger, seen)) {
 			if (!brief)
@@ -151,7 +160,7 @@ bool pool_lost_nursery(tine_pool *pool)
 
 void pool_have_watched(tine_pool *pool, bool limits)
 {
-	if (limits && !atomic_exchange(&pool->ledger->watched, 1))
+	if (limits && !pool->serial && !atomic_exchange(&pool->ledger->watched, 1))
 		pool_ask(pool);
 }
 
@@ -189,6 +198,8 @@ static void end_minding(tine_pool *pool)
 
 void pool_ask(tine_pool *pool)
 {
+	if (pool->serial)
+		return;
 	atomic_store(&pool->to_ask, true);
 	if (begin_minding(pool))
 		end_minding(pool);
@@ -255,7 +266,7 @@ int pool_mind_nursery(tine_pool *pool, int *died)
 {
 	int err;
 
-	if (!begin_minding(pool))
+	if (pool->serial || !begin_minding(pool))
 		return 0;
 	err = mind_nursery(pool, died);
 	end_minding(pool);
@@ -325,6 +336,10 @@ static void end_nursery(tine_pool *pool)
 
 void pool_end_nursery(tine_pool *pool)
 {
+	if (pool->serial) {
+		serial_end(pool);
+		return;
+	}
 	end_nursery(pool);
 	child_release(&pool->nursery);
 	ledger_end_trace(pool->ledger);
@@ -332,6 +347,10 @@ void pool_end_nursery(tine_pool *pool)
 
 int pool_renew_nursery(tine_pool *pool)
 {
+	if (pool->serial) {
+		serial_end(pool);
+		return serial_begin(pool);
+	}
 	end_nursery(pool);
 	return restart_nursery(pool, false);
 }

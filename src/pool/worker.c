@@ -10,9 +10,11 @@
 #include "pool/chunk.h"
 #include "process/child.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdio_ext.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -65,17 +67,28 @@ static bool is_mapped(struct worker *worker, tine_fn *fn)
 static bool is_stray;
 static struct pool_desk *own_desk; /* of a worker; else NULL */
 static int own_index = -1;
+/* The pool without processes in whose job this thread is, or NULL. */
+static _Thread_local const struct ledger *here;
+/* Of such pools one job at a time runs in a process, but for what that has others do. */
+static pthread_mutex_t serving = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
 static void become_stray(void)
 {
 	is_stray = true;
 	own_desk = NULL;
 	own_index = -1;
+	here = NULL;
+	serving = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 }
 
 int tine_worker_index(void)
 {
-	return own_index;
+	return here ? 0 : own_index;
+}
+
+bool worker_is_here(const struct ledger *ledger)
+{
+	return here == ledger;
 }
 
 /*
@@ -295,7 +308,7 @@ static uint32_t do_range(struct worker *worker, uint32_t from, uint32_t n)
 	return n;
 }
 
-static struct {
+static struct answer {
 	struct ledger *ledger;
 	struct ticket *ticket; /* of bytes, in which this process is, or NULL */
 	bool done;
@@ -646,4 +659,101 @@ int worker_main(struct ledger *ledger, unsigned id)
 	TRACE(pause, worker.log);
 	call_fini(&worker);
 	return 0;
+}
+
+/* ---- in the caller ----------------------------------------------------------------- */
+
+/* What this process is in, besides: a job of another pool, or nothing. */
+struct aside {
+	const struct ledger *here;
+	const uint32_t *cancel_word;
+	tine_fn *called;
+	struct answer answer;
+	bool stray;
+};
+
+static struct aside step_in(const struct ledger *ledger, const uint32_t *cancel_word)
+{
+	struct aside aside = { here, tine_cancel_word_, called_fn, answering, is_stray };
+
+	here = ledger;
+	tine_cancel_word_ = cancel_word;
+	answering.ticket = NULL;
+	is_stray = false;
+	return aside;
+}
+
+static void step_out(const struct aside *aside)
+{
+	/* A process that was forked in what was called ends here. */
+	if (is_stray)
+		_exit(1);
+	here = aside->here;
+	tine_cancel_word_ = aside->cancel_word;
+	called_fn = aside->called;
+	answering = aside->answer;
+	is_stray = aside->stray;
+}
+
+int worker_begin_here(struct worker **out, struct ledger *ledger)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+	struct aside aside;
+	int err;
+
+	if (!worker)
+		return -ENOMEM;
+	*worker = (struct worker){ .ledger = ledger,
+				   .desk = &ledger->desks[0],
+				   .jobs_left = UINT32_MAX,
+				   .batch = 1,
+				   .log = log_of(ledger, 0) };
+	TRACE(start, worker->log);
+	/* Bound: a thread of this process, for a job: there is no deadline. */
+	pthread_mutex_lock(&serving);
+	aside = step_in(ledger, &never_cancelled);
+	err = ledger->init ? ledger->init(ledger->init_arg) : 0;
+	step_out(&aside);
+	pthread_mutex_unlock(&serving);
+	if (err) {
+		free(worker);
+		return err < 0 ? err : -EINVAL;
+	}
+	atomic_store(&worker->desk->seat, SEAT_READY);
+	*out = worker;
+	return 0;
+}
+
+bool worker_step_here(struct worker *worker, int64_t until)
+{
+	const uint32_t *cancel_word = (const uint32_t *)&worker->ledger->cancelled;
+	struct timespec end = { until / 1000000000, until % 1000000000 };
+	struct aside aside;
+	bool did;
+
+	/* Bound: until. */
+	if (pthread_mutex_clocklock(&serving, CLOCK_MONOTONIC, &end) != 0)
+		return false;
+	aside = step_in(worker->ledger, cancel_word);
+	did = do_chunk(worker) || do_ticket(worker) || restock(worker);
+	step_out(&aside);
+	pthread_mutex_unlock(&serving);
+	return did;
+}
+
+void worker_end_here(struct worker *worker)
+{
+	struct ledger *ledger = worker->ledger;
+	struct aside aside;
+
+	TRACE(pause, worker->log);
+	/* Bound: a thread of this process, for a job: there is no deadline. */
+	pthread_mutex_lock(&serving);
+	aside = step_in(ledger, &never_cancelled);
+	if (ledger->fini)
+		ledger->fini(ledger->init_arg);
+	step_out(&aside);
+	cached_forget();
+	pthread_mutex_unlock(&serving);
+	free(worker);
 }
