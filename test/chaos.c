@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Agents killed, stopped and continued, the courier killed, the server emptied, and killed
+ * Agents killed, stopped and continued, couriers killed, the server emptied, and killed
  * and started without data, at random, while maps follow one another: all are right.
  */
 #include "base/proc.h"
