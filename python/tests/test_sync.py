@@ -231,6 +231,27 @@ class Deaths(unittest.TestCase):
         process.join(30)
         self.assertEqual(process.exitcode, 0)
 
+    def test_party_of_a_barrier(self) -> None:
+        barrier = mp.Barrier(3)
+        for reset in barrier.reset, lambda: barrier.abort() or barrier.reset():
+            victim = mp.Process(target=barrier.wait)
+            victim.start()
+            while barrier.n_waiting < 1:
+                time.sleep(0.001)
+            victim.kill()
+            victim.join()
+            self.assertRaises(threading.BrokenBarrierError, barrier.wait)
+            self.assertTrue(barrier.broken)
+            reset()
+            self.assertEqual(barrier.n_waiting, 0)
+        processes = [mp.Process(target=barrier.wait) for _ in range(2)]
+        for process in processes:
+            process.start()
+        barrier.wait(60)
+        for process in processes:
+            process.join()
+            self.assertEqual(process.exitcode, 0)
+
     def test_a_manager_s_value(self) -> None:
         cell = mp.Manager().Value("i", 1)
         for i in range(TIMES):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -149,12 +150,28 @@ class _Block(Handle, _core.Block):
     pass
 
 
+def _is_alive(pid: int) -> bool:
+    """A process that was killed and not waited for has ended too."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 class Barrier(threading.Barrier):
-    """threading's own, of which the counts are in the family's memory."""
+    """threading's own, with its counts, and who is counted, in the family's memory.
+
+    Who waits looks now and then whether all that are counted live. One that has died is
+    counted no more, and breaks the barrier, unless its round was complete.
+    """
+
+    _LOOK = 1.0  # seconds
 
     def __init__(self, parties: int, action: Callable[[], Any] | None = None,
                  timeout: float | None = None, *, ctx: Any = None) -> None:
-        self.__setstate__((parties, action, timeout, Condition(), _Block(8)))
+        self.__setstate__((parties, action, timeout, Condition(),
+                           _Block(8 + 4 * max(parties, 1))))
         self._state = self._count = 0
 
     def __getstate__(self) -> tuple[Any, ...]:
@@ -162,7 +179,48 @@ class Barrier(threading.Barrier):
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self._parties, self._action, self._timeout, self._cond, self._block = state
-        self._words = self._block.view(8).cast("i")
+        self._words = self._block.view(8 + 4 * max(self._parties, 1)).cast("i")
+
+    def _set_pid(self, before: int, pid: int) -> None:
+        for i in range(2, len(self._words)):
+            if self._words[i] == before:
+                self._words[i] = pid
+                return
+
+    def _bury(self) -> int:
+        """How many of those that are counted have died; they are counted no more."""
+        dead = [pid for pid in self._words[2:] if pid and not _is_alive(pid)]
+        for pid in dead:
+            self._set_pid(pid, 0)
+        self._count -= len(dead)
+        return len(dead)
+
+    def _enter(self) -> None:
+        while self._state in (-1, 1) and not self._cond.wait(self._LOOK):
+            if self._bury() and self._count == 0:
+                super()._exit()
+        super()._enter()
+        self._set_pid(0, os.getpid())
+
+    def _exit(self) -> None:
+        self._set_pid(os.getpid(), 0)
+        super()._exit()
+
+    def _wait(self, timeout: float | None) -> None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._state == 0:
+            left = self._LOOK if deadline is None else deadline - time.monotonic()
+            if left <= 0 or self._bury():
+                self._break()
+                break
+            self._cond.wait(min(left, self._LOOK))
+        if self._state < 0:
+            raise threading.BrokenBarrierError
+
+    def reset(self) -> None:
+        with self._cond:
+            self._bury()
+            super().reset()
 
     @property
     def _state(self) -> int:
