@@ -65,6 +65,30 @@ else
     skip "compress" "no zlib"
 fi
 
+"$BUILD/examples/example-pipeline" src/pool/ledger.h >"$work/out" 2>"$work/err" &&
+    [ ! -s "$work/err" ] && [ "$(cat "$work/out")" = "$(wc -w <src/pool/ledger.h) words" ]
+result $? "pipeline"
+! "$BUILD/examples/example-pipeline" "$work/no-such-file" >"$work/out" 2>&1 && [ ! -s "$work/out" ]
+result $? "pipeline, a stage that fails"
+
+# Killed when some results are there, it goes on with the others.
+seq 3.5 0.01 3.99 >"$work/rates"
+"$BUILD/examples/example-sweep" "$work/sweep" <"$work/rates" >"$work/first" 2>&1 &
+sweep=$!
+until "$TINE" cache stat "$work/sweep" --json 2>/dev/null | grep -q '"entries": [1-9]'; do
+    kill -0 "$sweep" 2>/dev/null || break
+    sleep 0.02
+done
+kill -KILL "$sweep" 2>/dev/null
+wait "$sweep" 2>/dev/null
+"$BUILD/examples/example-sweep" "$work/sweep" <"$work/rates" >"$work/out" 2>"$work/err" &&
+    grep -qE '^[1-9][0-9]* of 50 were known$' "$work/err" && [ "$(wc -l <"$work/out")" -eq 50 ] &&
+    [ ! -s "$work/first" ]
+result $? "sweep, goes on where it was killed"
+"$BUILD/examples/example-sweep" "$work/sweep" <"$work/rates" >"$work/again" 2>"$work/err" &&
+    grep -qx '50 of 50 were known' "$work/err" && cmp -s "$work/out" "$work/again"
+result $? "sweep, all of it known"
+
 # Two datagrams, and their answers.
 "$BUILD/examples/example-server" 2 >"$work/server" &
 server=$!
