@@ -39,6 +39,8 @@
 #define LEASE_LEAST   100   /* milliseconds */
 #define LEASE_MOST    600000
 #define MOST_AT_ONCE  32    /* results */
+#define HASTY_US      1000  /* of which many are taken, and answered, at once */
+#define HASTY_DEPTH   8	    /* for each worker */
 #define BRIEF_US      20000 /* chunks that are to wait at hand */
 #define CANCELS	      64    /* that are remembered */
 #define CRASHES	      3	    /* chunks, before the host pauses */
@@ -63,6 +65,7 @@ struct agent {
 	int64_t sent;	/* the last beat */
 	int64_t beat;	/* the next */
 	bool beating;
+	int64_t due; /* when results that wait for others are to be sent; or 0 */
 	int64_t retry, patience;
 	char last[ENGINE_SID_MAX]; /* cancel that it has heard */
 	struct {
@@ -371,6 +374,12 @@ static unsigned depth_of(const struct agent *agent)
 								     : workers;
 }
 
+/* Chunks so short that to take and to answer them one by one would cost more. */
+static bool is_hasty(const struct agent *agent)
+{
+	return agent->hold.ran_us < HASTY_US && agent->hold.jobs > 0;
+}
+
 /* As many as it would like to have at work. */
 static unsigned appetite(const struct agent *agent)
 {
@@ -378,7 +387,8 @@ static unsigned appetite(const struct agent *agent)
 		return 0;
 	if (agent->hold.crashed >= CRASHES)
 		return tine_now() >= agent->paused_until ? 1 : 0;
-	return depth_of(agent);
+	return is_hasty(agent) ? HASTY_DEPTH * agent->setup->pool.workers
+			       : depth_of(agent);
 }
 
 /* Each stream has given as many as were wanted of all. */
@@ -584,12 +594,31 @@ static void ask_for_more(struct agent *agent)
 			agent->names, agent->n);
 }
 
+/* Where more are about to come they go together, after a millisecond at most. */
+static bool results_are_due(struct agent *agent, int64_t now)
+{
+	unsigned done = hold_count(&agent->hold, HELD_DONE);
+
+	if (done == 0 || !is_hasty(agent) ||
+	    hold_count(&agent->hold, HELD_RUNNING) == 0 ||
+	    done >= HASTY_DEPTH / 2 * agent->setup->pool.workers) {
+		agent->due = 0;
+		return done > 0;
+	}
+	if (agent->due == 0)
+		agent->due = now + MILLION;
+	if (now < agent->due)
+		return false;
+	agent->due = 0;
+	return true;
+}
+
 static int send_all(struct agent *agent)
 {
 	int64_t now = tine_now(), deadline = fence_of(agent);
 	int err = 0;
 
-	if (hold_count(&agent->hold, HELD_DONE) > 0)
+	if (results_are_due(agent, now))
 		send_results(agent);
 	if (!agent->beating && now >= agent->beat)
 		send_beat(agent, now);
@@ -644,6 +673,8 @@ static int64_t wake_time(const struct agent *agent, int64_t limits)
 		return earliest(until, agent->retry);
 	if (!agent->beating)
 		until = earliest(until, agent->beat);
+	if (agent->due)
+		until = earliest(until, agent->due);
 	if (agent->hold.crashed >= CRASHES && agent->paused_until > now)
 		until = earliest(until, agent->paused_until);
 	return until;
@@ -787,7 +818,7 @@ int agent_main(void *arg, int lifeline)
 	if (agent.err)
 		goto free_streams;
 	leave_signals();
-	most = 4 * setup->pool.workers + 2 * (unsigned)agent.n;
+	most = 2 * HASTY_DEPTH * setup->pool.workers + 2 * (unsigned)agent.n;
 	agent.err = hold_new(&agent.hold, agent.pool, most);
 	if (agent.err)
 		goto free_pool;
