@@ -788,6 +788,49 @@ TEST(a_caller_is_killed)
 	end();
 }
 
+/* Of a process of this family, named so. */
+static pid_t find_child(const char *name)
+{
+	char path[64], line[512];
+	FILE *children, *comm;
+	int pid, found = 0;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+	children = fopen(path, "r");
+	CHECK(children != NULL);
+	while (fscanf(children, "%d", &pid) == 1) {
+		snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+		comm = fopen(path, "r");
+		if (comm && fgets(line, sizeof(line), comm) &&
+		    strncmp(line, name, strlen(name)) == 0)
+			found = pid;
+		if (comm)
+			fclose(comm);
+	}
+	fclose(children);
+	return found;
+}
+
+static pid_t courier_of_caller;
+
+static void kill_courier(unsigned times, size_t done)
+{
+	(void)done;
+	if (times != 3)
+		return;
+	courier_of_caller = find_child("tine-courier");
+	CHECK(courier_of_caller > 0);
+	CHECK_EQ(kill(courier_of_caller, SIGKILL), 0);
+}
+
+TEST(the_callers_courier_is_killed)
+{
+	begin();
+	map_while(900, 10000, kill_courier);
+	CHECK(courier_of_caller > 0);
+	end();
+}
+
 /* ---- strangers --------------------------------------------------------------------- */
 
 static void write_strange(unsigned times, size_t done)
