@@ -20,14 +20,14 @@ joblib = __import__("joblib") if find_spec("joblib") else None
 
 
 class Folder(unittest.TestCase):
-    def setUp(self):
+    def setUp(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
         self.dir = os.path.join(self.folder.name, "cache")
 
 
 class Cached(Folder):
-    def test_computes_once(self):
+    def test_computes_once(self) -> None:
         calls = []
 
         @cached(dir=self.dir)
@@ -48,7 +48,7 @@ class Cached(Folder):
         self.assertEqual(power(3), 9)
         self.assertEqual(len(calls), 4)
 
-    def test_versions_ages_and_failures(self):
+    def test_versions_ages_and_failures(self) -> None:
         calls = []
 
         def make(version, **options):
@@ -70,14 +70,14 @@ class Cached(Folder):
         brief(3)
         self.assertEqual(calls[4:], [3, 3])
 
-    def test_result_that_cannot_be_kept(self):
+    def test_result_that_cannot_be_kept(self) -> None:
         @cached(dir=self.dir)
         def lock():
             return threading.Lock()
         with self.assertWarns(UserWarning):
             self.assertFalse(lock().locked())
 
-    def test_one_thread_computes_and_the_others_wait(self):
+    def test_one_thread_computes_and_the_others_wait(self) -> None:
         calls, begun, go = [], threading.Event(), threading.Event()
 
         @cached(dir=self.dir)
@@ -96,7 +96,7 @@ class Cached(Folder):
             thread.join(GUARD)
         self.assertEqual((calls, got), ([3], [3] * 4))
 
-    def test_who_computes_is_killed(self):
+    def test_who_computes_is_killed(self) -> None:
         code = ("import os, sys, time\n"
                 "import tine\n"
                 "@tine.cached(dir=sys.argv[1])\n"
@@ -117,7 +117,7 @@ class Cached(Folder):
                 self.assertEqual(second.communicate(timeout=GUARD)[0], "computes\n3\n")
 
     @unittest.skipUnless(numpy, "python3-numpy is missing")
-    def test_arrays_lie_in_the_cache(self):
+    def test_arrays_lie_in_the_cache(self) -> None:
         def zeros(n):
             return {"a": numpy.zeros(n), "b": numpy.arange(n)}
         zeros.__qualname__ = "zeros"
@@ -127,12 +127,12 @@ class Cached(Folder):
             self.assertEqual(found["a"].flags.writeable, copy)
             self.assertTrue((found["b"] == numpy.arange(10000)).all())
 
-    def test_bad_folder(self):
+    def test_bad_folder(self) -> None:
         with open(self.dir, "w", encoding="ascii"):
             pass
         self.assertRaises(OSError, cached(dir=self.dir)(abs), 3)
 
-    def test_pack(self):
+    def test_pack(self) -> None:
         for value in None, [1, "a"], b"x" * 1000:
             self.assertEqual(unpack(pack(value)), value)
         buffer = pickle.PickleBuffer(bytearray(b"abc"))
@@ -140,7 +140,7 @@ class Cached(Folder):
 
 
 class Core(Folder):
-    def test_value_outlives_its_entry(self):
+    def test_value_outlives_its_entry(self) -> None:
         cache = _core.Cache(self.dir)
         cache.put(b"a", b"x" * 100000)
         value = memoryview(cache.get(b"a"))
@@ -149,7 +149,7 @@ class Core(Folder):
         del cache
         self.assertEqual(bytes(value), b"x" * 100000)
 
-    def test_flights(self):
+    def test_flights(self) -> None:
         cache = _core.Cache(self.dir)
         flight = cache.begin(b"a")
         with self.assertRaises(OSError):
@@ -165,14 +165,14 @@ class Core(Folder):
 
 @unittest.skipUnless(joblib and numpy, "python3-joblib or python3-numpy is missing")
 class Joblib(Folder):
-    def setUp(self):
+    def setUp(self) -> None:
         super().setUp()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import tine.joblib
         self.memory = joblib.Memory(self.folder.name, backend="tine", verbose=0)
 
-    def test_memory(self):
+    def test_memory(self) -> None:
         calls = []
 
         def build(n):
@@ -191,7 +191,7 @@ class Joblib(Folder):
         found(1000)
         self.assertEqual(calls, [1000] * 2)
 
-    def test_patched_programs(self):
+    def test_patched_programs(self) -> None:
         code = ("import os, sys\n"
                 "import joblib\n"
                 "from joblib import Memory, Parallel, delayed\n"
@@ -219,7 +219,7 @@ class Joblib(Folder):
             self.assertLessEqual(lines.count("computes"), count + 1 if count else 0)
             self.assertEqual(done.stderr, "")
 
-    def test_results_that_joblib_has_kept_are_found(self):
+    def test_results_that_joblib_has_kept_are_found(self) -> None:
         code = ("import sys\n"
                 "from joblib import Memory\n"
                 "def f(x):\n"
@@ -234,14 +234,14 @@ class Joblib(Folder):
                 for tine in ([], ["-m", "tine"])]
         self.assertEqual(said, ["computes\n3\n", "3\n"])
 
-    def test_limits_of_a_backend(self):
+    def test_limits_of_a_backend(self) -> None:
         from tine import WorkerDied
         with joblib.parallel_backend("tine", n_jobs=2, timeout=0.2):
             with self.assertRaises(WorkerDied) as raised:
                 joblib.Parallel()(joblib.delayed(time.sleep)(600) for _ in range(2))
             self.assertEqual(raised.exception.limit, "time")
 
-    def test_parallel(self):
+    def test_parallel(self) -> None:
         with joblib.parallel_backend("tine", n_jobs=2):
             self.assertEqual(joblib.Parallel()(
                 joblib.delayed(lambda x: x * x)(i) for i in range(50)),

@@ -28,7 +28,7 @@ def fail():
 
 
 class Executor(unittest.TestCase):
-    def test_death_fails_one_future(self):
+    def test_death_fails_one_future(self) -> None:
         with ProcessPoolExecutor(2) as executor:
             killed = executor.submit(kill)
             others = [executor.submit(pow, 2, i) for i in range(20)]
@@ -38,7 +38,7 @@ class Executor(unittest.TestCase):
             self.assertIsInstance(killed.exception(), BrokenProcessPool)
             self.assertEqual(executor.submit(pow, 2, 3).result(GUARD), 8)
 
-    def test_cancel_of_tasks_that_run_and_that_wait(self):
+    def test_cancel_of_tasks_that_run_and_that_wait(self) -> None:
         with ProcessPoolExecutor(1) as executor:
             futures = [executor.submit(sleep, GUARD * 10) for _ in range(20)]
             until = time.monotonic() + GUARD
@@ -51,23 +51,23 @@ class Executor(unittest.TestCase):
             self.assertEqual(done.result(GUARD), 8)
             self.assertFalse(done.cancel())
 
-    def test_map_and_chunks(self):
+    def test_map_and_chunks(self) -> None:
         with ProcessPoolExecutor(2) as executor:
             for size in 1, 3:
                 found = executor.map(pow, range(9), range(9), chunksize=size)
                 self.assertEqual(list(found), [i ** i for i in range(9)])
             self.assertRaises(ValueError, executor.map, pow, [1], [2], chunksize=0)
 
-    def test_timeout_of_a_task(self):
+    def test_timeout_of_a_task(self) -> None:
         with ProcessPoolExecutor(1, timeout=0.2) as executor:
             error = executor.submit(sleep, GUARD * 10).exception(GUARD)
             self.assertEqual(error.limit, "time")
 
-    def test_initializer_that_fails(self):
+    def test_initializer_that_fails(self) -> None:
         with ProcessPoolExecutor(1, initializer=fail) as executor:
             self.assertRaises(BrokenProcessPool, executor.submit(pow, 2, 3).result, GUARD)
 
-    def test_shutdown(self):
+    def test_shutdown(self) -> None:
         executor = ProcessPoolExecutor(1)
         futures = [executor.submit(sleep, 0.01) for _ in range(20)]
         executor.shutdown(cancel_futures=True)
@@ -75,7 +75,7 @@ class Executor(unittest.TestCase):
         self.assertTrue(any(future.cancelled() for future in futures))
         self.assertRaises(RuntimeError, executor.submit, pow, 2, 3)
 
-    def test_exit_does_what_was_submitted(self):
+    def test_exit_does_what_was_submitted(self) -> None:
         code = ("from tine import ProcessPoolExecutor\n"
                 "import time\n"
                 "executor = ProcessPoolExecutor(2)\n"

@@ -44,13 +44,13 @@ class Others(unittest.TestCase):
         self.assertGreaterEqual(least[0], least[1], text[-20000:])
 
     @unittest.skipUnless(HAS_SUITE, "libpython3-testsuite is missing")
-    def test_concurrent_futures(self):
+    def test_concurrent_futures(self) -> None:
         self.run_futures("futures", "ExecutorDeadlock", "ProcessPoolExecutor",
                          "ProcessPoolShutdown", "Initializer", "FailingInitializer",
                          "AsCompleted")
 
     @unittest.skipUnless(HAS_SUITE, "libpython3-testsuite is missing")
-    def test_executor_of_the_standard_library(self):
+    def test_executor_of_the_standard_library(self) -> None:
         self.run_futures("context", "ExecutorDeadlock", "ProcessPoolExecutor",
                          "ProcessPoolShutdown", "Initializer", "FailingInitializer")
 
@@ -64,7 +64,7 @@ class Others(unittest.TestCase):
 
     @unittest.skipUnless(find_spec("pytest") and find_spec("joblib"),
                          "python3-pytest or python3-joblib is missing")
-    def test_joblib(self):
+    def test_joblib(self) -> None:
         tests = Path(find_spec("joblib").origin).parent / "test"
         for least, args in (
                 # The one of BLAS hangs with multiprocessing's backend as well.

@@ -113,11 +113,11 @@ def wait_for(condition):
 
 
 class Interface(unittest.TestCase):
-    def setUp(self):
+    def setUp(self) -> None:
         self.pool = Pool(2)
         self.addCleanup(self.pool.terminate)
 
-    def test_calls(self):
+    def test_calls(self) -> None:
         pool = self.pool
         want = [x * x for x in range(20)]
         self.assertEqual(pool.apply(square, (3,)), 9)
@@ -132,7 +132,7 @@ class Interface(unittest.TestCase):
             self.assertEqual(list(pool.imap(square, iter(range(20)), chunk)), want)
             self.assertEqual(sorted(pool.imap_unordered(square, range(20), chunk)), want)
 
-    def test_callbacks_and_their_failures(self):
+    def test_callbacks_and_their_failures(self) -> None:
         got = []
         hook, threading.excepthook = threading.excepthook, lambda args: got.append("hook")
         self.addCleanup(setattr, threading, "excepthook", hook)
@@ -144,18 +144,18 @@ class Interface(unittest.TestCase):
         self.assertEqual(got, [9, (3,), "hook"])
         self.assertEqual(self.pool.apply(square, (4,)), 16)
 
-    def test_callback_may_submit(self):
+    def test_callback_may_submit(self) -> None:
         got = []
         self.pool.apply_async(square, (3,), callback=lambda x: self.pool.apply_async(
             square, (x,), callback=got.append))
         self.assertTrue(wait_for(lambda: got == [81]))
 
-    def test_remote_traceback(self):
+    def test_remote_traceback(self) -> None:
         with self.assertRaises(KeyError) as raised:
             self.pool.map(fail, [1])
         self.assertIn("in fail", str(raised.exception.__cause__))
 
-    def test_what_cannot_be_pickled(self):
+    def test_what_cannot_be_pickled(self) -> None:
         with self.assertRaises((AttributeError, TypeError)):
             self.pool.apply(square, (threading.Lock(),))
         with self.assertRaises(MaybeEncodingError):
@@ -166,7 +166,7 @@ class Interface(unittest.TestCase):
             self.pool.apply(exhaust)
         self.assertEqual(self.pool.apply(square, (4,)), 16)
 
-    def test_generator_that_fails(self):
+    def test_generator_that_fails(self) -> None:
         def items():
             yield 1
             yield 2
@@ -176,7 +176,7 @@ class Interface(unittest.TestCase):
         self.assertRaises(OSError, next, found)
         self.assertRaises(StopIteration, next, found)
 
-    def test_endless_generator_is_not_read_ahead(self):
+    def test_endless_generator_is_not_read_ahead(self) -> None:
         taken = []
 
         def items():
@@ -190,12 +190,12 @@ class Interface(unittest.TestCase):
         self.assertEqual(self.pool.apply(square, (4,)), 16)
         found.cancel()
 
-    def test_timeouts(self):
+    def test_timeouts(self) -> None:
         result = self.pool.apply_async(sleep, (GUARD,))
         self.assertRaises(NotReady, result.get, 0.01)
         self.assertTrue(result.cancel())
 
-    def test_what_is_refused(self):
+    def test_what_is_refused(self) -> None:
         self.assertRaises(ValueError, Pool, 0)
         self.assertRaises(TypeError, Pool, "2")
         self.assertRaises(TypeError, Pool, 1, 3)
@@ -208,14 +208,14 @@ class Interface(unittest.TestCase):
         self.assertRaises(ValueError, self.pool.apply, square, (1,))
         self.pool.join()
 
-    def test_processes_of_a_program_s_own(self):
+    def test_processes_of_a_program_s_own(self) -> None:
         """A well known recipe for pools in the tasks of pools."""
         context = type("Context", (type(get_context("fork")),), {"Process": Free})()
         with Pool(1, context=context) as pool:
             self.assertEqual(pool.apply(whereabouts, (0,))[2], False)
             self.assertEqual(pool.apply(inner), [0, 1, 4])
 
-    def test_workers_are_as_of_multiprocessing(self):
+    def test_workers_are_as_of_multiprocessing(self) -> None:
         pid, name, daemon = self.pool.apply(whereabouts, (0,))
         self.assertIn(pid, [worker.pid for worker in self.pool._pool])
         self.assertRegex(name, "^ForkPoolWorker-[12]$")
@@ -224,13 +224,13 @@ class Interface(unittest.TestCase):
 
 
 class Ends(unittest.TestCase):
-    def setUp(self):
+    def setUp(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
         self.path = os.path.join(self.folder.name, "lines")
         write_line(self.path, "begun")
 
-    def test_close_does_what_was_submitted(self):
+    def test_close_does_what_was_submitted(self) -> None:
         pool = Pool(2)
         results = [pool.apply_async(square, (i,)) for i in range(50)]
         pool.close()
@@ -238,7 +238,7 @@ class Ends(unittest.TestCase):
         self.assertEqual([result.get(0) for result in results],
                          [i * i for i in range(50)])
 
-    def test_terminate_leaves_nobody_waiting(self):
+    def test_terminate_leaves_nobody_waiting(self) -> None:
         pool = Pool(2)
         pids = [worker.pid for worker in pool._pool]
         result = pool.map_async(sleep, [GUARD] * 10, 1)
@@ -248,7 +248,7 @@ class Ends(unittest.TestCase):
         self.assertRaises(CancelledError, found.next, GUARD)
         self.assertTrue(wait_for(lambda: not any(map(alive, pids))))
 
-    def test_forgotten_pool_ends(self):
+    def test_forgotten_pool_ends(self) -> None:
         pool = Pool(1)
         pid, thread = pool._pool[0].pid, pool._engine.thread
         with self.assertWarns(ResourceWarning):
@@ -258,14 +258,14 @@ class Ends(unittest.TestCase):
         self.assertFalse(thread.is_alive())
         self.assertTrue(wait_for(lambda: not alive(pid)))
 
-    def test_initializer_and_finalizers(self):
+    def test_initializer_and_finalizers(self) -> None:
         with Pool(2, have_finalizer, (self.path,)) as pool:
             pool.map(square, range(8), 1)
             pool.close()
             pool.join()
         self.assertEqual(lines_of(self.path), ["begun", "ended", "ended"])
 
-    def test_finalizers_of_workers_that_are_replaced(self):
+    def test_finalizers_of_workers_that_are_replaced(self) -> None:
         with Pool(1, have_finalizer, (self.path,), 1) as pool:
             pids = {pool.apply(whereabouts, (0,))[0] for _ in range(3)}
             pool.close()
@@ -273,12 +273,12 @@ class Ends(unittest.TestCase):
         self.assertEqual(len(pids), 3)
         self.assertGreaterEqual(lines_of(self.path).count("ended"), 3)
 
-    def test_initializer_that_fails(self):
+    def test_initializer_that_fails(self) -> None:
         with Pool(2, fail, (3,)) as pool:
             for _ in range(3):
                 self.assertRaises(KeyError, pool.apply_async(square, (1,)).get, GUARD)
 
-    def test_initializer_may_wait_for_the_program(self):
+    def test_initializer_may_wait_for_the_program(self) -> None:
         go = threading.Event()
         read, write = os.pipe()
         pool = Pool(1, os.read, (read, 1))
@@ -290,14 +290,14 @@ class Ends(unittest.TestCase):
         os.close(read)
         os.close(write)
 
-    def test_threads_of_tasks_go_on_between_tasks(self):
+    def test_threads_of_tasks_go_on_between_tasks(self) -> None:
         with Pool(1) as pool:
             pool.apply(start_thread, (self.path,))
             self.assertTrue(wait_for(lambda: "late" in lines_of(self.path)))
 
 
 class Deaths(unittest.TestCase):
-    def test_death_fails_its_task_alone(self):
+    def test_death_fails_its_task_alone(self) -> None:
         with Pool(2) as pool:
             results = [pool.apply_async(die, (i,)) for i in range(20)]
             for i, result in enumerate(results):
@@ -312,14 +312,14 @@ class Deaths(unittest.TestCase):
             self.assertGreater(died.pid, 1)
             self.assertIn(str(died.pid), str(died))
 
-    def test_map_tells_the_task(self):
+    def test_map_tells_the_task(self) -> None:
         with Pool(2) as pool:
             for chunk, task in (1, 3), (2, 2):
                 with self.assertRaises(WorkerDied) as raised:
                     pool.map(die, range(8), chunk)
                 self.assertEqual(raised.exception.task, task)
 
-    def test_exits(self):
+    def test_exits(self) -> None:
         with Pool(2) as pool:
             for func, code in (os._exit, 7), (leave, 8), (leave, 0):
                 with self.assertRaises(WorkerDied) as raised:
@@ -327,25 +327,25 @@ class Deaths(unittest.TestCase):
                 self.assertEqual(raised.exception.exitcode, code)
             self.assertEqual(pool.apply(square, (3,)), 9)
 
-    def test_timeout(self):
-        with Pool(2, timeout=0.2) as pool:
+    def test_timeout(self) -> None:
+        with Pool(2, timeout=2) as pool:
             with self.assertRaises(WorkerDied) as raised:
                 pool.apply(sleep, (GUARD * 10,))
             self.assertEqual(raised.exception.limit, "time")
             self.assertEqual(pool.apply(square, (3,)), 9)
 
-    def test_memory(self):
+    def test_memory(self) -> None:
         with Pool(1, memory=64 << 20) as pool:
             with self.assertRaises(WorkerDied) as raised:
                 pool.apply(hoard, (256 << 20,))
             self.assertEqual(raised.exception.limit, "memory")
 
-    def test_retries(self):
+    def test_retries(self) -> None:
         with tempfile.TemporaryDirectory() as folder, Pool(1, retries=3) as pool:
             path = os.path.join(folder, "lines")
             self.assertEqual(pool.apply(die_twice, (path,)), 3)
 
-    def test_cancel(self):
+    def test_cancel(self) -> None:
         with Pool(1) as pool:
             running = pool.apply_async(sleep, (GUARD * 10,))
             waiting = [pool.apply_async(sleep, (GUARD * 10,)) for _ in range(20)]
@@ -358,7 +358,7 @@ class Deaths(unittest.TestCase):
             self.assertFalse(done.cancel())
             self.assertEqual(done.get(), 9)
 
-    def test_workers_killed_and_stopped_at_random(self):
+    def test_workers_killed_and_stopped_at_random(self) -> None:
         count, seed = 400 // SCALE + 1, int(os.environ.get("TEST_SEED", time.time_ns()))
         chance = random.Random(seed)
         kills = 0
@@ -385,7 +385,7 @@ class Deaths(unittest.TestCase):
             self.assertEqual(pool.map(square, range(100)), [x * x for x in range(100)])
         self.assertGreater(kills, count // 2, f"TEST_SEED={seed}")
 
-    def test_owner_killed_leaves_no_process(self):
+    def test_owner_killed_leaves_no_process(self) -> None:
         code = ("import os, sys, time\n"
                 "from tine.multiprocessing.pool import Pool\n"
                 "pool = Pool(3)\n"
@@ -406,7 +406,7 @@ class Programs(unittest.TestCase):
         return subprocess.run([sys.executable, "-W", "ignore", "-c", code], text=True,
                               capture_output=True, timeout=GUARD, check=False)
 
-    def test_exit_with_everything_open_is_silent(self):
+    def test_exit_with_everything_open_is_silent(self) -> None:
         done = self.run_python(
             "import time\n"
             "from tine.multiprocessing.pool import Pool\n"
@@ -416,7 +416,7 @@ class Programs(unittest.TestCase):
             "more = pool.imap(time.sleep, iter([600] * 100))\n")
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "8\n", ""))
 
-    def test_threads_that_hold_locks(self):
+    def test_threads_that_hold_locks(self) -> None:
         """A worker has what it needs, whatever a thread of the owner holds then."""
         done = self.run_python(
             "import importlib, logging, threading\n"
@@ -446,7 +446,7 @@ class Programs(unittest.TestCase):
             "print('done')\n")
         self.assertEqual((done.stdout, done.stderr), ("done\n", ""))
 
-    def test_thread_that_is_in_an_import(self):
+    def test_thread_that_is_in_an_import(self) -> None:
         """A task imports the same module anew."""
         done = self.run_python(
             "import sys, tempfile, threading\n"
@@ -469,12 +469,14 @@ class Programs(unittest.TestCase):
             "    thread.join()\n")
         self.assertEqual((done.stdout, done.stderr), ("3\n", ""))
 
-    def test_interrupt(self):
+    def test_interrupt(self) -> None:
         code = ("import os, signal, threading, time\n"
                 "from tine.multiprocessing.pool import Pool\n"
                 "pool = Pool(2)\n"
-                "threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
-                "try: pool.map(time.sleep, [600] * 2)\n"
+                "try:\n"
+                "    late = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))\n"
+                "    late.start()\n"
+                "    pool.map(time.sleep, [600] * 2)\n"
                 "except KeyboardInterrupt: print('interrupted')\n")
         done = self.run_python(code)
         self.assertEqual((done.stdout, done.stderr), ("interrupted\n", ""))

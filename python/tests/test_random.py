@@ -32,7 +32,7 @@ def words_of(seed, stream, count):
 
 
 class Numbers(unittest.TestCase):
-    def test_mixed_calls_are_the_stream(self):
+    def test_mixed_calls_are_the_stream(self) -> None:
         chance = random.Random(3)
         seed, stream = 1 << 63 | 42, 7 << 40 | 5
         words = words_of(seed, stream, 20000)
@@ -60,7 +60,7 @@ class Numbers(unittest.TestCase):
             if at > 18000:
                 break
 
-    def test_pickles_where_it_is(self):
+    def test_pickles_where_it_is(self) -> None:
         stream = Stream(42, 7)
         stream.random(11)
         stream.integers(0, 5, 3, numpy.uint32)
@@ -71,7 +71,7 @@ class Numbers(unittest.TestCase):
         stream.bit_generator.state = state
         self.assertEqual(stream.random(5).tolist(), want)
 
-    def test_spawn_and_jump(self):
+    def test_spawn_and_jump(self) -> None:
         children = [child.random() for child in Stream(1).spawn(3) + Stream(2).spawn(3)]
         self.assertEqual(len(set(children)), 6)
         parent = Stream(1)
@@ -82,7 +82,7 @@ class Numbers(unittest.TestCase):
         low, high, _, _ = philox(5, 0, 1 << 47)
         self.assertEqual(jumped.random(), ((low | high << 32) >> 11) * 2.0 ** -53)
 
-    def test_refusals(self):
+    def test_refusals(self) -> None:
         self.assertRaises(ValueError, BitGenerator, -1)
         self.assertRaises(ValueError, BitGenerator, 1 << 64)
         self.assertRaises(ValueError, Stream(1).jumped, 1 << 20)

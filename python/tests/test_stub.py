@@ -23,7 +23,7 @@ def public(names):
 
 
 class Stub(unittest.TestCase):
-    def test_names(self):
+    def test_names(self) -> None:
         text = (Path(tine.__file__).parent / "_core.pyi").read_text("ascii")
         tree = ast.parse(text)
         self.assertLessEqual(public(names(tree.body)), public(vars(_core)))
