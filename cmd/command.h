@@ -56,7 +56,7 @@ extern const struct command cache_command, doctor_command, inspect_command,
 extern const struct command *const commands[]; /* ends in NULL */
 
 /* What tine worker serves. */
-extern const struct tine_task pi_task, primes_task;
+extern const struct tine_task pi_task, primes_task, isprime_task;
 /* What is wrong with the URL of an engine, or its server: an exit code. */
 int complain_of_engine(const char *command, const char *url, int err);
 /* Of all its hosts; 0 also where nobody says. */

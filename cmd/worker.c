@@ -51,7 +51,7 @@ static int run_worker(int argc, char **argv)
 	tine_worker_opts opts = { .workers = options.workers,
 				  .name = options.name,
 				  .lease_ms = options.lease_ms };
-	const tine_task tasks[] = { pi_task, primes_task };
+	const tine_task tasks[] = { pi_task, primes_task, isprime_task };
 	tine_worker *worker;
 	sigset_t set, before;
 	int signals, err;
@@ -98,13 +98,14 @@ static const struct option_row rows[] = {
 
 const struct command worker_command = {
 	.name = "worker",
-	.summary = "do the jobs of tine pi and primes for other machines",
+	.summary = "do the jobs of tine pi, primes and isprime for others",
 	.operand_rows = operands,
 	.options = rows,
 	.description = "Makes this machine a host: it does jobs of\n"
-		       ".Xr tine-pi 1\n"
-		       "and\n"
+		       ".Xr tine-pi 1 ,\n"
 		       ".Xr tine-primes 1\n"
+		       "and\n"
+		       ".Xr tine-isprime 1\n"
 		       "that are run elsewhere with\n"
 		       ".Fl \\-engine Ar URL .\n"
 		       "A program with tasks of its own has its own hosts, see\n"

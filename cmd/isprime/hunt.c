@@ -37,6 +37,7 @@
 #define RETRIES 3
 
 static tine_pool *pool; /* made when it is needed */
+const char *hunt_engine;
 
 /* ---- ranges ------------------------------------------------------------------------ */
 
@@ -68,7 +69,7 @@ static int search_range(const void *in, void *out)
 	return NOTHING;
 }
 
-static const tine_task task = TINE_TASK(search_range, struct range, uint64_t);
+const tine_task isprime_task = TINE_TASK(search_range, struct range, uint64_t);
 
 /* Of one number. */
 struct pieces {
@@ -130,11 +131,11 @@ static void search_in_parallel(struct pieces *all, enum way way)
 	}
 	flag_lower(way);
 	if (way == FIND)
-		(void)!tine_pool_find(pool, &task, all->ranges, all->divisors, all->n,
-				      NULL, &opts, TINE_FOREVER);
+		(void)!tine_pool_find(pool, &isprime_task, all->ranges, all->divisors,
+				      all->n, NULL, &opts, TINE_FOREVER);
 	else
-		(void)!tine_pool_map(pool, &task, all->ranges, all->divisors, all->n,
-				     &opts, TINE_FOREVER);
+		(void)!tine_pool_map(pool, &isprime_task, all->ranges, all->divisors,
+				     all->n, &opts, TINE_FOREVER);
 	keep_rest(all);
 }
 
@@ -148,11 +149,13 @@ static void search_here(struct pieces *all)
 /* The pool, if there is none. That workers are killed while they start is no reason. */
 static int hire_workers(unsigned workers)
 {
-	tine_pool_opts opts = { .workers = workers };
+	tine_pool_opts opts = { .workers = workers, .engine = hunt_engine };
 	int err = pool ? 0 : -TINE_ECRASH;
 
 	for (int i = 0; i <= RETRIES && err == -TINE_ECRASH; i++)
 		err = tine_pool_new(&pool, &opts);
+	if (err && hunt_engine)
+		return complain_of_engine("isprime", hunt_engine, err);
 	if (err)
 		return complain(BROKEN, "isprime: cannot start %u workers: %s", workers,
 				tine_strerror(err));

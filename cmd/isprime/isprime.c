@@ -193,6 +193,14 @@ static int run_isprime(int argc, char **argv)
 {
 	int err;
 
+	if (hunt_engine &&
+	    (options.workers || options.compare || options.flag.way != FIND))
+		return complain(USAGE, "isprime: --engine and --%s cannot be combined",
+				options.workers	  ? "workers"
+				: options.compare ? "compare"
+						  : "flag");
+	if (hunt_engine)
+		options.workers = workers_of_engine(hunt_engine);
 	if (options.workers == 0)
 		options.workers = tine_cpus();
 	err = flags_make(&options.flag, options.compare, options.poll);
@@ -217,6 +225,7 @@ static const struct option_row rows[] = {
 	  NULL },
 	{ "compare", 'c', NULL, NULL, &options.compare, NULL,
 	  "Also run one process and each flag, and show the times.", NULL },
+	ENGINE_ROW(hunt_engine),
 	{ "json", 0, NULL, NULL, &options.json, NULL, "Print one JSON object.", NULL },
 	TRACE_ROW,
 	{ 0 },
@@ -272,6 +281,13 @@ const struct command isprime_command = {
 		".It Cm none\n"
 		"no flag: all ranges are searched to the end.\n"
 		".El\n"
+		".Pp\n"
+		"With\n"
+		".Fl \\-engine\n"
+		"hosts search the ranges, which run\n"
+		".Xr tine-worker 1 ,\n"
+		"and the flag is the search of the pool.\n"
+		"A range that no host searches is searched by the command.\n"
 		".Pp\n"
 		"Standard output gets a line for each number: whether it is prime, if\n"
 		"not the smallest prime that divides it, and the seconds it took.\n"

@@ -50,6 +50,9 @@ struct result {
 	double seconds;
 };
 
+/* The URL of the server whose hosts do the jobs, in the way FIND; or NULL. */
+extern const char *hunt_engine;
+
 /* Whether it is prime. Workers start when a number needs them. DONE, or not. */
 int hunt(uint64_t number, enum way, unsigned workers, struct result *);
 /* With one process, and then in all ways: WAYS + 1 results. */

@@ -56,6 +56,32 @@ assert host["done"] == 0 and host["silent_ms"] < 60000 and len(host["tasks"]) >=
 '
 result $? "the same as JSON"
 
+# The same as on one machine, whatever the seconds.
+bad=0
+for words in "pi -n 3e6 --seed 7" "primes 1000 30000 --via map" \
+    "isprime 1000000016000000063"; do
+    # shellcheck disable=SC2086
+    "$TINE" $words --json | sed 's/"seconds.*//; s/"workers.*//' >"$work/here"
+    # shellcheck disable=SC2086
+    "$TINE" $words --json --engine "$url" | sed 's/"seconds.*//; s/"workers.*//' \
+        >"$work/there"
+    [ -s "$work/here" ] && cmp "$work/here" "$work/there" || bad=1
+    # What it has done, a host tells with its next beat.
+    for _ in $(seq 200); do
+        jobs=$("$TINE" workers "$url" --json | sed -n 's/.*"done": \([0-9]*\).*/\1/p')
+        [ "$jobs" -le "${before:-0}" ] || break
+        sleep 0.05
+    done
+    [ "$jobs" -gt "${before:-0}" ] || { echo "# $words: no host did it" && bad=1; }
+    before=$jobs
+done
+result $bad "hosts find what one machine finds"
+
+bad=0
+complains "--workers" isprime 7 --engine "$url" -j 2 || bad=1
+complains "--flag" isprime 7 --engine "$url" --flag event || bad=1
+result $bad "what is a host's business is refused"
+
 kill "$worker"
 wait "$worker"
 [ $? -eq 0 ] && runs 0 workers "$url" && grep -q '^no host$' "$work/out"
