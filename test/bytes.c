@@ -132,6 +132,33 @@ TEST(beside_jobs_of_fixed_size)
 	tine_pool_free(pool);
 }
 
+/* What was given and not released, and what nobody took, goes with the pool. */
+TEST(never_released)
+{
+	tine_pool_opts opts = { .workers = 2 };
+	tine_pool *pool = make(&opts);
+	tine_task task = TINE_TASK_BYTES(doubles);
+	char *in = noise(100000);
+	const void *out;
+	tine_done done;
+
+	for (size_t i = 0; i < 12; i++) {
+		/* Every other one of 0 bytes. */
+		CHECK_EQ(tine_pool_submit_bytes(pool, &task, in, i % 2 * 5000 * i, i,
+						TINE_FOREVER),
+			 0);
+		if (i % 3 == 0)
+			continue;
+		CHECK_EQ(tine_pool_next_bytes(pool, &out, &done, TINE_FOREVER), 1);
+		CHECK_EQ(done.status, 0);
+		CHECK_EQ(done.len, 2 * (done.tag % 2 * 5000 * done.tag));
+		for (size_t k = 0; k < done.len; k++)
+			CHECK(((const char *)out)[k] == in[k % (done.len / 2)]);
+	}
+	tine_pool_free(pool);
+	free(in);
+}
+
 static int mistakes(const void *in, size_t len)
 {
 	CHECK(in && len == 3);

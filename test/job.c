@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* One of the submitted jobs: waited for, cancelled, with a limit of its own. */
+#include "step.h"
+
 #include "pool/pool.h"
-#include "test.h"
 
 static struct board {
 	_Atomic int begun, tries;
 	_Atomic int pid;
 	_Atomic int go;
+	long ended; /* pools whose caller came to its end */
 } * board;
 
 static tine_pool *make(unsigned workers, bool ordered)
@@ -275,4 +277,53 @@ TEST(bad_arguments)
 	CHECK_EQ(tine_pool_wait(pool, job, &in, 8, &done, TINE_FOREVER), 0);
 	CHECK_EQ(in, 16);
 	unmake(pool);
+}
+
+/* ---- its caller dies at every instruction of it ------------------------------------ */
+
+static tine_pool *stepped;
+static uint64_t stepped_job;
+
+static void has_a_job_run(void *arg)
+{
+	tine_pool_opts opts = { .workers = 2 };
+
+	(void)arg;
+	CHECK_EQ(tine_pool_new(&stepped, &opts), 0);
+	stepped_job = submit(stepped, holds, 0, NULL);
+	await_begun();
+}
+
+static void cancels_it(void *arg)
+{
+	(void)arg;
+	CHECK_EQ(tine_pool_cancel_job(stepped, stepped_job), 0);
+	CHECK_EQ(status_of_job(stepped, stepped_job), -ECANCELED);
+	board->ended++;
+	tine_pool_free(stepped);
+}
+
+static void its_worker_is_gone(void *arg, long step)
+{
+	int64_t guard = tine_after(test_patience(20000));
+
+	(void)arg;
+	while (test_alive(board->pid)) {
+		if (tine_now() > guard)
+			test_fail(__FILE__, __LINE__, "step %ld: %d lives", step,
+				  board->pid);
+		test_sleep_us(1000);
+	}
+	atomic_store(&board->begun, 0);
+}
+
+TEST_LIMIT(a_caller_killed_at_every_step_of_a_cancel, 240)
+{
+	const struct steps steps = { has_a_job_run, cancels_it, its_worker_is_gone };
+
+	board = tine_shared_new(1, sizeof(*board));
+	CHECK(test_kill_some_steps(&steps, NULL, 64) > 100);
+	CHECK(board->ended > 0);
+	/* What the dead had allocated is lost; do not look. */
+	_exit(0);
 }

@@ -133,6 +133,102 @@ TEST_LIMIT(a_worker_killed_at_every_step_in_order, 240)
 	kill_in_jobs(true);
 }
 
+/* ---- a worker dies at every instruction of a search for the least hit --------------- */
+
+static const _Atomic int *first_mark;
+
+/* All but the first. */
+static int hits(const void *in, void *out)
+{
+	mark(in, out);
+	return *(_Atomic int *const *)in > first_mark;
+}
+
+/* What another worker would do; what is behind the hit is dropped. */
+static void search_the_rest(struct board *board)
+{
+	struct ledger *ledger = board->ledger;
+	uint32_t n, first;
+
+	for (unsigned id = 0; id < DESKS; id++) {
+		struct pool_desk *desk = &ledger->desks[id];
+
+		while ((n = desk_take(desk, 1, false, &first)) > 0 ||
+		       (desk_steal(ledger, id, 1) &&
+			(n = desk_take(desk, 1, false, &first)) > 0)) {
+			uint64_t found = atomic_load(&ledger->found);
+			int status = -ECANCELED;
+
+			CHECK_EQ(n, 1);
+			if (!found || first < found)
+				status = hits((void **)board->map.in + first, NULL);
+			if (status == 1)
+				ledger_note_hit(ledger, first);
+			board->status[first] = status;
+			atomic_store(&desk->at,
+				     at_of(first + 1, done_of(desk->at) + 1, false));
+		}
+	}
+}
+
+static void the_least_is_found(void *arg, long step)
+{
+	struct board *board = arg;
+	struct ledger *ledger = board->ledger;
+	uint64_t found;
+
+	CHECK_EQ(ledger_lock(ledger, tine_after(2000)), 0);
+	desk_mend(ledger, 0, (tine_exit){ .code = -1, .signal = SIGKILL }, false);
+	ledger_unlock(ledger);
+	search_the_rest(board);
+	CHECK_EQ(ledger_done(ledger), JOBS);
+	CHECK_EQ(ledger_lock(ledger, tine_after(2000)), 0);
+	ledger_settle_search(ledger);
+	ledger_unlock(ledger);
+	found = atomic_load(&ledger->found);
+	if (found < 2 || !atomic_load(&ledger->settled))
+		test_fail(__FILE__, __LINE__, "step %ld: found %d", step, (int)found);
+	/* Nothing below was dropped, nor is a hit. */
+	for (int i = 0; i < (int)found - 1; i++)
+		if (board->status[i] != 0 && board->status[i] != -TINE_ECRASH)
+			test_fail(__FILE__, __LINE__, "step %ld: job %d has status %d",
+				  step, i, board->status[i]);
+	board->crashes += board->status[1] == -TINE_ECRASH;
+	atomic_store(&ledger->settled, 0);
+	atomic_store(&ledger->cancelled, 0);
+	deal(board);
+}
+
+TEST_LIMIT(a_worker_killed_at_every_step_of_a_search, 240)
+{
+	const struct steps steps = { NULL, works, the_least_is_found };
+	struct board *board = tine_shared_new(1, sizeof(*board));
+	_Atomic int **in = tine_shared_new(JOBS, sizeof(*in));
+
+	board->ledger = tine_shared_new(1, sizeof(struct ledger) +
+						   DESKS * sizeof(struct pool_desk));
+	board->ledger->workers = DESKS;
+	board->ledger->jobs_per_worker = 2;
+	first_mark = board->marks;
+	for (int i = 0; i < JOBS; i++)
+		in[i] = &board->marks[i];
+	board->map = (struct map){ .fn = hits,
+				   .in = (char *)in,
+				   .status = board->status,
+				   .in_size = sizeof(*in),
+				   .chunk = 1,
+				   .search = true,
+				   .least = true,
+				   .in_order = true };
+	deal(board);
+	CHECK(test_kill_some_steps(&steps, board, 4) > 300);
+	if (test_every_step())
+		CHECK(board->crashes > 0);
+	tine_shared_free(in);
+	tine_shared_free(board->ledger);
+	tine_shared_free(board);
+}
+
 /* ---- a worker dies at every instruction of a ticket -------------------------------- */
 
 /* It does the older of the two that wait, and retires. */
