@@ -1,23 +1,30 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The queue's protocol, model-checked: no state of any configuration breaks a promise, and
+# The queue's protocols, model-checked: no state of any configuration breaks a promise, and
 # every planted mistake is found.
 . "$(dirname "$0")/lib.sh"
 
-model=$PWD/test/model/queue.pml
+models=$PWD/test/model
 compiler=${CC:-cc}
-configurations="LEASES PUTS GETS BOXES NACKING SITTING CLOSING ENDING SLEEPING WAKING"
+configurations="LEASES PUTS GETS BOXES NACKING SITTING CLOSING ENDING SLEEPING WAKING
+    GROWING MOVING TRIMMING"
 mistakes="PUTS/LATE_CLAIM GETS/KEPT_CLAIM GETS/EARLY_CLAIM PUTS/IGNORES_LIVING
     GETS/IGNORES_LIVING PUTS/PLAIN_STORE PUTS/EARLY_FULL PUTS/EARLY_VACANT GETS/EARLY_TAKEN
     LEASES/LATE_HELD LEASES/LATE_BOXES LEASES/EACH_ALONE LEASES/OLD_POSITION
     LEASES/NO_FINISH NACKING/EARLY_NACK NACKING/PLAIN_NACK BOXES/RING_FIRST SITTING/LATE_COUNT SITTING/NO_SWEEP
     CLOSING/NO_CLOSING CLOSING/KEPT_LAST ENDING/EARLY_END WAKING/NO_SECOND_LOOK
-    WAKING/NEW_TURN WAKING/NEW_CAME SLEEPING/NO_RELOOK"
+    WAKING/NEW_TURN WAKING/NEW_CAME SLEEPING/NO_RELOOK
+    GROWING/NO_SEAL GROWING/NO_RECHECK GROWING/ONLY_HEAD GROWING/EARLY_FREE GROWING/NO_FINISH
+    GROWING/LATE_LOOSE GROWING/LATE_NOTE"
 
 # explore CONFIGURATION[/MISTAKE], in an empty folder. To optimise would take longer than
 # it saves.
 explore() {
-    spin -a "-D${1%/*}" "-D${1#*/}" "$model" &&
+    case $1 in
+    GROWING* | MOVING* | TRIMMING*) model=growth ;;
+    *) model=queue ;;
+    esac
+    spin -a "-D${1%/*}" "-D${1#*/}" "$models/$model.pml" &&
         $compiler -w -DSAFETY -DMEMLIM=3000 -o pan pan.c && ./pan -E -m10000
 }
 
