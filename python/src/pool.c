@@ -10,6 +10,10 @@
  *	worker	begins with PyOS_AfterFork_Child(), as a child of os.fork() does. Between jobs
  *		it leaves the lock to threads that jobs have started
  *
+ * The library may have to fork another nursery in any call that waits for a result or for
+ * room. Such a call says that it is inside, and a handler of fork() takes and leaves the
+ * locks as above. It is registered behind the library's, and so called before it.
+ *
  * Of a worker that dies the library tells how, and not which it was. So it notes its
  * process beside the tag of its job before it begins: in a ring in the family's memory,
  * where a later job may take the place of one that is waited for no more. Behind the ring
@@ -18,6 +22,7 @@
 #include "core.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
@@ -49,6 +54,53 @@ static struct pool *mine;
 static PyThreadState *asleep;
 
 static PyObject *loads;
+
+/* This thread: whether it is in a call that may fork, and what it is without the lock. */
+static __thread bool inside;
+static __thread PyThreadState *away;
+
+static void before_fork(void)
+{
+	if (!inside)
+		return;
+	if (away)
+		PyEval_RestoreThread(away);
+	PyOS_BeforeFork();
+}
+
+static void after_fork_in_parent(void)
+{
+	if (!inside)
+		return;
+	PyOS_AfterFork_Parent();
+	if (away)
+		away = PyEval_SaveThread();
+}
+
+static void after_fork_in_child(void)
+{
+	inside = false;
+	away = NULL;
+}
+
+static void watch_forks(void)
+{
+	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+static void go_inside(bool unlocked)
+{
+	inside = true;
+	away = unlocked ? PyEval_SaveThread() : NULL;
+}
+
+static void come_back(void)
+{
+	if (away)
+		PyEval_RestoreThread(away);
+	inside = false;
+	away = NULL;
+}
 
 /* ---- in a worker ------------------------------------------------------------------- */
 
@@ -176,6 +228,7 @@ static void leave(struct pool *pool)
 
 static int start_pool(struct pool *pool, const tine_pool_opts *opts)
 {
+	static pthread_once_t watched = PTHREAD_ONCE_INIT;
 	int err;
 
 	pool->owner = getpid();
@@ -187,6 +240,8 @@ static int start_pool(struct pool *pool, const tine_pool_opts *opts)
 	PyOS_AfterFork_Parent();
 	if (err)
 		tine_shared_free((void *)pool->notes);
+	else
+		pthread_once(&watched, watch_forks);
 	return err;
 }
 
@@ -248,13 +303,10 @@ static int submit_blob(struct pool *pool, const struct blob *blob, size_t len, b
 {
 	int err;
 
-	if (!wait && len <= LONG_COPY)
-		return tine_pool_submit_job(pool->pool, &python_task, blob, len,
-					    blob->tag, NULL, job, TINE_NOWAIT);
-	Py_BEGIN_ALLOW_THREADS
+	go_inside(wait || len > LONG_COPY);
 	err = tine_pool_submit_job(pool->pool, &python_task, blob, len, blob->tag, NULL,
 				   job, wait ? TINE_FOREVER : TINE_NOWAIT);
-	Py_END_ALLOW_THREADS
+	come_back();
 	return err;
 }
 
@@ -363,9 +415,9 @@ static PyObject *take(PyObject *self, PyObject *none)
 	if (!is_open(pool) || !(list = PyList_New(0)))
 		return NULL;
 	pool->users++;
-	Py_BEGIN_ALLOW_THREADS
+	go_inside(true);
 	more = tine_pool_next_bytes(pool->pool, &bytes, &done, TINE_FOREVER);
-	Py_END_ALLOW_THREADS
+	come_back();
 	for (int i = 0; more == 1; i++) {
 		if (tell_of(list, pool, bytes, &done) != 0) {
 			leave(pool);
@@ -374,7 +426,9 @@ static PyObject *take(PyObject *self, PyObject *none)
 		}
 		if (i == MANY)
 			break;
+		go_inside(false);
 		more = tine_pool_next_bytes(pool->pool, &bytes, &done, TINE_NOWAIT);
+		come_back();
 	}
 	leave(pool);
 	if (more >= 0 || PyList_Size(list) > 0)

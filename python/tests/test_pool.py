@@ -385,6 +385,20 @@ class Deaths(unittest.TestCase):
             self.assertEqual(pool.map(square, range(100)), [x * x for x in range(100)])
         self.assertGreater(kills, count // 2, f"TEST_SEED={seed}")
 
+    def test_parent_of_the_workers_killed(self) -> None:
+        with Pool(2) as pool:
+            for _ in range(3):
+                old = pool.apply(os.getppid)
+                results = [pool.apply_async(sleep, (0.05,)) for _ in range(20)]
+                os.kill(old, signal.SIGKILL)
+                for result in results:
+                    try:
+                        result.get(GUARD)
+                    except WorkerDied:
+                        pass
+                self.assertEqual(pool.map(square, range(20)), [x * x for x in range(20)])
+                self.assertNotEqual(pool.apply(os.getppid), old)
+
     def test_owner_killed_leaves_no_process(self) -> None:
         code = ("import os, sys, time\n"
                 "from tine.multiprocessing.pool import Pool\n"
