@@ -14,6 +14,9 @@ static int twice(const void *in, void *out)
 
 	if (value == -1)
 		abort();
+	/* Some take longer than a caller sleeps before it looks. */
+	if (value >= 1000)
+		test_sleep_us(400000);
 	*(int *)out = 2 * value;
 	return value == -3 ? -EDOM : 0;
 }
@@ -57,12 +60,12 @@ TEST(a_map)
 	pool = make(NULL);
 	for (int k = 0; k < 3; k++) {
 		for (int i = 0; i < MANY; i++)
-			in[i] = i + k;
+			in[i] = (i + k) % 1000;
 		CHECK_EQ(tine_pool_map(pool, &twice_task, in, out, MANY, NULL,
 				       tine_after(60000)),
 			 0);
 		for (int i = 0; i < MANY; i++)
-			CHECK_EQ(out[i], 2 * (i + k));
+			CHECK_EQ(out[i], 2 * ((i + k) % 1000));
 	}
 	tine_pool_free(pool);
 	tine_worker_free(one);
@@ -70,6 +73,45 @@ TEST(a_map)
 	server_stop(&server);
 	free(in);
 	free(out);
+}
+
+struct killing {
+	tine_pool *pool;
+	pid_t killed;
+};
+
+static void kills_the_courier(void *arg, size_t done, size_t total)
+{
+	struct killing *killing = arg;
+
+	if (!killing->killed && done < total) {
+		killing->killed = killing->pool->nursery.pid;
+		CHECK_EQ(kill(killing->killed, SIGKILL), 0);
+	}
+}
+
+TEST(a_courier_that_is_killed)
+{
+	int in[4] = { 1000, 1001, 1002, 1003 }, out[4] = { 0 };
+	struct killing killing = { 0 };
+	tine_map_opts opts = { .chunk = 1,
+			       .progress = kills_the_courier,
+			       .progress_arg = &killing };
+	tine_worker *host;
+
+	/* All of them lie at desks by then. */
+	start_server();
+	host = start_host("host");
+	killing.pool = make(NULL);
+	CHECK_EQ(tine_pool_map(killing.pool, &twice_task, in, out, 4, &opts,
+			       tine_after(100000)),
+		 0);
+	CHECK(killing.killed && killing.killed != killing.pool->nursery.pid);
+	for (int i = 0; i < 4; i++)
+		CHECK_EQ(out[i], 2 * in[i]);
+	tine_pool_free(killing.pool);
+	tine_worker_free(host);
+	server_stop(&server);
 }
 
 /* ---- without a host ---------------------------------------------------------------- */
