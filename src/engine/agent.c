@@ -40,7 +40,8 @@
 #define LEASE_MOST    600000
 #define MOST_AT_ONCE  32    /* results */
 #define HASTY_US      1000  /* of which many are taken, and answered, at once */
-#define HASTY_DEPTH   8	    /* for each worker */
+#define HASTY_DEPTH   16    /* for each worker */
+#define HASTY_MOST    64    /* more than two for each */
 #define BRIEF_US      20000 /* chunks that are to wait at hand */
 #define CANCELS	      64    /* that are remembered */
 #define CRASHES	      3	    /* chunks, before the host pauses */
@@ -374,6 +375,14 @@ static unsigned depth_of(const struct agent *agent)
 								     : workers;
 }
 
+/* For many workers few more than they need: what is held is looked through. */
+static unsigned hasty_depth(unsigned workers)
+{
+	unsigned most = 2 * workers + HASTY_MOST;
+
+	return HASTY_DEPTH * workers < most ? HASTY_DEPTH * workers : most;
+}
+
 /* Chunks so short that to take and to answer them one by one would cost more. */
 static bool is_hasty(const struct agent *agent)
 {
@@ -387,7 +396,7 @@ static unsigned appetite(const struct agent *agent)
 		return 0;
 	if (agent->hold.crashed >= CRASHES)
 		return tine_now() >= agent->paused_until ? 1 : 0;
-	return is_hasty(agent) ? HASTY_DEPTH * agent->setup->pool.workers
+	return is_hasty(agent) ? hasty_depth(agent->setup->pool.workers)
 			       : depth_of(agent);
 }
 
@@ -601,7 +610,7 @@ static bool results_are_due(struct agent *agent, int64_t now)
 
 	if (done == 0 || !is_hasty(agent) ||
 	    hold_count(&agent->hold, HELD_RUNNING) == 0 ||
-	    done >= HASTY_DEPTH / 2 * agent->setup->pool.workers) {
+	    done >= hasty_depth(agent->setup->pool.workers) / 2) {
 		agent->due = 0;
 		return done > 0;
 	}
@@ -818,7 +827,7 @@ int agent_main(void *arg, int lifeline)
 	if (agent.err)
 		goto free_streams;
 	leave_signals();
-	most = 2 * HASTY_DEPTH * setup->pool.workers + 2 * (unsigned)agent.n;
+	most = 2 * hasty_depth(setup->pool.workers) + 2 * (unsigned)agent.n;
 	agent.err = hold_new(&agent.hold, agent.pool, most);
 	if (agent.err)
 		goto free_pool;
