@@ -5,7 +5,10 @@
 #include <errno.h>
 #include <math.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FORKS	 64
 #define SLICE_MS 30000 /* a signal just before a sleep may remain unnoticed so long */
@@ -18,7 +21,7 @@ struct estate {
 	struct list *list;
 	void *thing;
 	enum estate_kind kind; /* 0: free */
-	char name[TINE_FAMILY_NAME];
+	char name[HANDLE_NAME];
 };
 
 struct page {
@@ -29,9 +32,25 @@ struct page {
 /* In the family's memory, for this process and those that it forks. Never freed. */
 static struct list {
 	tine_lock lock;
+	tine_sem look; /* its value is asked for, as that has the library look who died */
 	struct page *first;
 	unsigned used, look_at; /* the number in use at which to look for orphans */
 } * list;
+
+static struct list *new_list(void)
+{
+	struct list *made = tine_shared_new(1, sizeof(*made));
+
+	/* A semaphore that was never taken has no holders to look for. */
+	if (made && (tine_sem_init(&made->look, &(tine_sem_opts){ .held = true }) != 0 ||
+		     tine_sem_post(&made->look, 1) != 0 ||
+		     tine_sem_wait(&made->look, TINE_NOWAIT) != 0 ||
+		     tine_sem_post(&made->look, 1) != 0)) {
+		tine_shared_free(made);
+		made = NULL;
+	}
+	return made;
+}
 
 static bool lock_list(struct list *at)
 {
@@ -40,11 +59,60 @@ static bool lock_list(struct list *at)
 	return err == 0 || err == -EOWNERDEAD;
 }
 
+/* Before what a handle is of, on a line of its own. */
+struct header {
+	uint64_t serial;
+	uint64_t reserved[7];
+};
+
+static struct header *header_of(void *mem)
+{
+	return (struct header *)mem - 1;
+}
+
+/* What has this name, and is not kept yet: 0, or as tine_family_find(). */
+static int find_named(void **mem, const char *name)
+{
+	const char *dot = strchr(name, '.');
+	char block[TINE_FAMILY_NAME] = "";
+	struct header *header;
+	uint64_t serial;
+	void *found;
+	int err;
+
+	if (!dot || (size_t)(dot - name) >= sizeof(block))
+		return -EINVAL;
+	memcpy(block, name, (size_t)(dot - name));
+	serial = strtoull(dot + 1, NULL, 16);
+	err = tine_family_find(&found, block);
+	if (err != 0)
+		return err;
+	header = found;
+	if (header->serial != serial)
+		return -ENOENT;
+	*mem = header + 1;
+	return 0;
+}
+
+static int name_mem(char name[HANDLE_NAME], void *mem)
+{
+	static uint64_t made;
+	struct header *header = header_of(mem);
+	int err = tine_family_name(name, header);
+
+	/* No other process, nor this one, has made one with this number. */
+	header->serial = (uint64_t)tine_now() << 16 ^ (uint64_t)getpid() << 40 ^ ++made;
+	if (err == 0)
+		snprintf(name + strlen(name), 20, ".%llx",
+			 (unsigned long long)header->serial);
+	return err;
+}
+
 static bool is_gone(const char *name)
 {
 	void *mem;
 
-	return tine_family_find(&mem, name) == -ENOENT;
+	return find_named(&mem, name) == -ENOENT;
 }
 
 /* With the lock. */
@@ -87,6 +155,7 @@ static void settle(struct estate *estate, const char *name)
 /* With the lock: those whose last keeper died. */
 static void look_for_orphans(void)
 {
+	(void)tine_sem_value(&list->look);
 	for (struct page *page = list->first; page; page = page->next)
 		for (int i = 0; i < ESTATES; i++)
 			if (page->estates[i].kind && is_gone(page->estates[i].name)) {
@@ -117,7 +186,7 @@ int estate_new(struct handle *handle, enum estate_kind kind, void *thing)
 {
 	struct estate *estate;
 
-	if (!list && !(list = tine_shared_new(1, sizeof(*list))))
+	if (!list && !(list = new_list()))
 		return -ENOMEM;
 	if (!lock_list(list))
 		return -ETIMEDOUT;
@@ -134,6 +203,13 @@ int estate_new(struct handle *handle, enum estate_kind kind, void *thing)
 	tine_lock_release(&list->lock);
 	handle->estate = estate;
 	return estate ? 0 : -ENOMEM;
+}
+
+void estate_known(struct handle *handle, struct estate *estate)
+{
+	handle->estate = estate;
+	if (!list && estate)
+		list = estate->list;
 }
 
 void *estate_swap(struct estate *estate, void *thing)
@@ -157,7 +233,7 @@ static struct grave {
 	struct grave *next;
 	void *mem;
 	struct estate *estate;
-	char name[TINE_FAMILY_NAME];
+	char name[HANDLE_NAME];
 } * graves;
 
 /* Of this process and of its parent: the forks whose child has kept its handles. */
@@ -181,7 +257,7 @@ static bool all_kept(void)
 
 static void drop(void *mem, struct estate *estate, const char *name)
 {
-	if (tine_shared_drop(mem) == 0)
+	if (tine_shared_drop(header_of(mem)) == 0)
 		settle(estate, name);
 }
 
@@ -213,20 +289,20 @@ static struct handle *alloc_handle(PyTypeObject *type)
 struct handle *handle_new(PyTypeObject *type, size_t size)
 {
 	struct handle *handle = alloc_handle(type);
-	void *mem;
+	struct header *header;
 	int err;
 
 	if (!handle)
 		return NULL;
 	drop_graves();
-	mem = tine_shared_new(1, size);
-	err = mem ? tine_shared_keep(mem) : -ENOMEM;
+	header = tine_shared_new(1, sizeof(*header) + size);
+	err = header ? tine_shared_keep(header) : -ENOMEM;
 	if (err == 0) {
-		handle->mem = mem;
-		err = tine_family_name(handle->name, mem);
+		handle->mem = header + 1;
+		err = name_mem(handle->name, handle->mem);
 		link_handle(handle);
 	} else {
-		tine_shared_free(mem);
+		tine_shared_free(header);
 	}
 	if (err == 0)
 		return handle;
@@ -238,13 +314,13 @@ struct handle *handle_new(PyTypeObject *type, size_t size)
 /* Keeps what has this name. It may be freed meanwhile, and its memory be another's. */
 static int keep_named(void **mem, const char *name)
 {
-	int err = tine_family_find(mem, name);
+	int err = find_named(mem, name);
 	void *again;
 
 	if (err == 0)
-		err = tine_shared_keep(*mem);
-	if (err == 0 && (err = tine_family_find(&again, name)) != 0)
-		tine_shared_drop(*mem);
+		err = tine_shared_keep(header_of(*mem));
+	if (err == 0 && (err = find_named(&again, name)) != 0)
+		tine_shared_drop(header_of(*mem));
 	return err == -EINVAL ? -ENOENT : err;
 }
 
@@ -258,7 +334,7 @@ struct handle *handle_attach(PyTypeObject *type, PyObject *name)
 
 	if (!text)
 		return NULL;
-	err = (size_t)len < TINE_FAMILY_NAME ? keep_named(&mem, text) : -EINVAL;
+	err = (size_t)len < HANDLE_NAME ? keep_named(&mem, text) : -EINVAL;
 	if (err == -EXDEV)
 		PyErr_SetString(PyExc_RuntimeError,
 				"the object belongs to another family of processes");
@@ -271,7 +347,7 @@ struct handle *handle_attach(PyTypeObject *type, PyObject *name)
 		return NULL;
 	handle = alloc_handle(type);
 	if (!handle) {
-		tine_shared_drop(mem);
+		tine_shared_drop(header_of(mem));
 		return NULL;
 	}
 	handle->mem = mem;
@@ -334,6 +410,9 @@ static PyObject *before_fork(PyObject *module, PyObject *none)
 	/* Who has no family yet has no handles, and is not to begin one by a fork. */
 	if (!kept && tine_family_id() != 0)
 		kept = tine_shared_new(FORKS, sizeof(*kept));
+	/* One list for all, so that each finds the orphans of the others. */
+	if (!list && tine_family_id() != 0)
+		list = new_list();
 	forks++;
 	Py_RETURN_NONE;
 }

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A handle is a Python object over an object in the family's memory. Its name pickles: it
- * is of one family and of one use of the memory, so that no other address is ever looked
- * at. Each process keeps what its handles are of (tine_shared_keep); the last to drop it,
- * or to die, frees it.
+ * A handle is a Python object over an object in the family's memory. Its name pickles:
+ * that of the block, which is of one family, and the serial number of this use of the
+ * block. Each process keeps what its handles are of (tine_shared_keep); the last to drop
+ * it, or to die, frees it.
  *
  *	fork	a child keeps nothing yet. Before anything else it keeps what its copies
- *		of handles are of, and notes in its parent's memory that it has. Until then
- *		its parent puts off what it would drop. A child that was killed before never
- *		notes it, and what it holds up is dropped FORKS forks later
- *	nursery	a pool's worker is a child of the snapshot, perhaps an hour later: what the
- *		owner has dropped meanwhile is gone by its name, and a use of it raises
+ *		of handles are of, and notes in its parent's memory that it has. Until
+ *		then its parent puts off what it would drop. A child that was killed
+ *		before never notes it, and what it holds up is dropped FORKS forks later
+ *	nursery	a pool's worker is a child of the snapshot, perhaps an hour later: what
+ *		the owner has dropped meanwhile is gone by its name, and a use of it
+ *		raises
  *	death	what the dead have kept is dropped by the library
  *
  * What a block has beside it, a queue or a long value, is in the list of estates, and is
@@ -24,13 +25,15 @@
 
 #include "core.h"
 
+#define HANDLE_NAME (TINE_FAMILY_NAME + 24)
+
 struct estate;
 
 struct handle {
 	PyObject ob_base;
 	struct handle *next, **link; /* of all handles of this process */
 	void *mem;		     /* NULL: it is gone */
-	char name[TINE_FAMILY_NAME];
+	char name[HANDLE_NAME];
 	struct estate *estate; /* in the family's memory; NULL: there is none */
 	/* Of locks: how often this process has it, by this handle, and which thread. */
 	unsigned count;
@@ -62,6 +65,8 @@ uint64_t handle_forks(void);
 enum estate_kind { ESTATE_QUEUE = 1, ESTATE_BLOCK };
 /* What is to be freed with the handle's memory; it may be NULL for now. 0 or -errno. */
 int estate_new(struct handle *, enum estate_kind, void *thing);
+/* Of a handle that was attached. */
+void estate_known(struct handle *, struct estate *);
 /* Puts another in its place, and returns what was there. */
 void *estate_swap(struct estate *, void *thing);
 void *estate_thing(const struct estate *);

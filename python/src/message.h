@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * An object as bytes. The first byte is its kind: numbers, short strings and bytes are
- * themselves, all else is a pickle, beside which the buffers that it names (of arrays) lie
- * as they are.
+ * themselves, all else is a pickle, beside which the buffers that it names (of arrays)
+ * lie as they are.
  */
 #ifndef MESSAGE_H
 #define MESSAGE_H

@@ -4,8 +4,8 @@
  * that ends after a put has put.
  *
  * What the processes share is a box, which each of them keeps; the library's queue is the
- * box's estate (handle.h). A queue that can be joined counts its tasks in one word, under a
- * lock, from before a put on: whoever has taken a task finds it counted. A process that
+ * box's estate (handle.h). A queue that can be joined counts its tasks in one word, under
+ * a lock, from before a put on: whoever has taken a task finds it counted. A process that
  * dies between a count and its put, or a get and its task_done(), leaves the count too
  * high, as the standard library's does.
  */
@@ -150,7 +150,7 @@ static PyObject *attach_queue(PyObject *type, PyObject *name)
 	struct handle *handle = handle_attach((PyTypeObject *)type, name);
 
 	if (handle)
-		handle->estate = ((struct box *)handle->mem)->estate;
+		estate_known(handle, ((struct box *)handle->mem)->estate);
 	return (PyObject *)handle;
 }
 

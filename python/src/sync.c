@@ -8,10 +8,10 @@
  * those who wait. Numbers and counts are under a lock of the gate's own, that is held for
  * no call that sleeps.
  *
- *	a waiter dies		it stays counted: one pass too many may be handed out, by which
- *				a later one goes in without a notify, as it may at any time
- *	a notifier dies		before the passes are written nobody was notified; after it,
- *				sleepers see them at the next wake
+ *	a waiter dies		it stays counted: one pass too many may be handed out, by
+ *				which a later one goes in without a notify, as it may
+ *	a notifier dies		before the passes are written nobody was notified; after
+ *				it, sleepers see them at the next wake
  *	the gate's lock's holder the next one has it; each word is whole at any time
  *	  dies
  */
@@ -551,7 +551,7 @@ static PyObject *attach_cell(PyObject *type, PyObject *name)
 	struct handle *handle = handle_attach((PyTypeObject *)type, name);
 
 	if (handle)
-		handle->estate = ((struct cell *)handle->mem)->estate;
+		estate_known(handle, ((struct cell *)handle->mem)->estate);
 	return (PyObject *)handle;
 }
 
