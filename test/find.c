@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "test.h"
+#include "pool_use.h"
 
 #include "pool/pool.h"
 
@@ -14,13 +14,7 @@ static long wanted; /* by is_wanted(): workers have what it was when they were f
 
 static tine_pool *make(unsigned workers)
 {
-	tine_pool_opts opts = { .workers = workers };
-	tine_pool *pool = NULL;
-
-	board = tine_shared_new(1, sizeof(*board));
-	CHECK(board);
-	CHECK_EQ(tine_pool_new(&pool, &opts), 0);
-	return pool;
+	return POOL_WITH(board, .workers = workers);
 }
 
 static void unmake(tine_pool *pool)
@@ -575,13 +569,7 @@ static struct order {
 
 static tine_pool *make_ordered(void)
 {
-	tine_pool_opts opts = { .workers = ORDERED_WORKERS, .retries = 3 };
-	tine_pool *pool;
-
-	order = tine_shared_new(1, sizeof(*order));
-	CHECK(order);
-	CHECK_EQ(tine_pool_new(&pool, &opts), 0);
-	return pool;
+	return POOL_WITH(order, .workers = ORDERED_WORKERS, .retries = 3);
 }
 
 static void note_beginning(long n)

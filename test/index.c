@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Jobs that are indices or ranges of them, and reductions. */
+#include "pool_use.h"
 #include "step.h"
 
 #include "pool/pool.h"
@@ -23,13 +24,7 @@ struct arg {
 
 static tine_pool *make(unsigned workers)
 {
-	tine_pool_opts opts = { .workers = workers };
-	tine_pool *pool;
-
-	board = tine_shared_new(1, sizeof(*board));
-	CHECK(board);
-	CHECK_EQ(tine_pool_new(&pool, &opts), 0);
-	return pool;
+	return POOL_WITH(board, .workers = workers);
 }
 
 static void unmake(tine_pool *pool)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* One of the submitted jobs: waited for, cancelled, with a limit of its own. */
+#include "pool_use.h"
 #include "step.h"
 
 #include "pool/pool.h"
@@ -13,13 +14,7 @@ static struct board {
 
 static tine_pool *make(unsigned workers, bool ordered)
 {
-	tine_pool_opts opts = { .workers = workers, .ordered = ordered };
-	tine_pool *pool;
-
-	board = tine_shared_new(1, sizeof(*board));
-	CHECK(board);
-	CHECK_EQ(tine_pool_new(&pool, &opts), 0);
-	return pool;
+	return POOL_WITH(board, .workers = workers, .ordered = ordered);
 }
 
 static void unmake(tine_pool *pool)

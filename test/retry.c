@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Jobs that are tried again after a failure, and the pauses before. */
+#include "pool_use.h"
 #include "step.h"
 
 #include "pool/pool.h"
@@ -21,12 +22,8 @@ static struct board {
 
 static tine_pool *make(const tine_pool_opts *opts)
 {
-	tine_pool *pool;
-
-	board = tine_shared_new(1, sizeof(*board));
-	CHECK(board);
-	CHECK_EQ(tine_pool_new(&pool, opts), 0);
-	return pool;
+	board = new_board(sizeof(*board));
+	return new_pool(opts);
 }
 
 static void unmake(tine_pool *pool)
