@@ -64,9 +64,10 @@ else
 fi
 
 bad=0
-for garbage in x 0 -1 1.5 '2 ' 2x; do
+for garbage in x 00 -1 1.5 '2 ' 2x; do
     TINE_WORKERS=$garbage goes_wrong TINE_WORKERS "'$garbage' is not a number" || bad=1
 done
+TINE_WORKERS=0 runs 0 doctor && grep -q 'TINE_WORKERS *0: jobs run in the process' "$work/out" || bad=1
 TINE_WORKERS=1025 goes_wrong TINE_WORKERS 'more than a pool may have' || bad=1
 TINE_WORKERS=3 runs 0 doctor --json && found 'assert made["workers"] == 3
 assert "TINE_WORKERS" in value("workers")' || bad=1

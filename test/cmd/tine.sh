@@ -50,13 +50,13 @@ result $bad "the help has an example"
 
 (
     bad=0
-    for value in junk 0 -3 '' '2 '; do
+    for value in junk 00 -3 '' '2 '; do
         export TINE_WORKERS="$value"
         runs 0 pi -n 1e5 && [ "$(wc -l <"$work/err")" -eq 1 ] &&
             grep -qF "TINE_WORKERS is '$value'" "$work/err" && [ -s "$work/out" ] || bad=1
         runs 0 pi -n 1e5 -j 1 && [ ! -s "$work/err" ] || bad=1
     done
-    for value in 1 2; do
+    for value in 0 1 2; do
         export TINE_WORKERS=$value
         runs 0 pi -n 1e5 && [ ! -s "$work/err" ] || bad=1
     done
