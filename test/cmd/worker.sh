@@ -83,8 +83,7 @@ complains "--flag" isprime 7 --engine "$url" --flag event || bad=1
 result $bad "what is a host's business is refused"
 
 kill "$worker"
-wait "$worker"
-[ $? -eq 0 ] && runs 0 workers "$url" && grep -q '^no host$' "$work/out"
+wait "$worker" && runs 0 workers "$url" && grep -q '^no host$' "$work/out"
 result $? "SIGTERM drains it"
 
 # Others see that it is gone once its lease is over.
