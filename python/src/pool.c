@@ -3,12 +3,12 @@
  * The pool: jobs and results are pickles, and workers are forks of this interpreter as it
  * was when the pool was made.
  *
- *	owner	PyOS_BeforeFork(), tine_pool_new(), PyOS_AfterFork_Parent(): this thread has
- *		the interpreter's lock and that of the imports meanwhile, so that the snapshot
- *		in the nursery has both in the hands of its only thread
+ *	owner	PyOS_BeforeFork(), tine_pool_new(), PyOS_AfterFork_Parent(): this thread
+ *		has the interpreter's lock and that of the imports meanwhile, so that the
+ *		snapshot in the nursery has both in the hands of its only thread
  *	nursery	never runs Python
- *	worker	begins with PyOS_AfterFork_Child(), as a child of os.fork() does. Between jobs
- *		it leaves the lock to threads that jobs have started
+ *	worker	begins with PyOS_AfterFork_Child(), as a child of os.fork() does. Between
+ *		jobs it leaves the lock to threads that jobs have started
  *
  * The library may have to fork another nursery in any call that waits for a result or for
  * room. Such a call says that it is inside, and a handler of fork() takes and leaves the
