@@ -6,7 +6,8 @@
  *	rested		the same, when the workers have had time to fall asleep
  *	single		nanoseconds of an empty job, chunk 1
  *	adaptive	million empty jobs a second, chunk of the pool's choice
- *	start		milliseconds (median) to make a pool, all workers ready, and end it
+ *	start		milliseconds (median) to make a pool, all workers ready, and to
+ *			end it
  *	submit		nanoseconds of an empty job by submit and next
  *	stop		microseconds from a hit until the last worker has stopped
  *	replace		milliseconds from the death of the only worker until another

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The words of a file, by three stages: one process reads lines, some count, this one adds
- * up. Each queue knows its producers: its stream ends with the last of them, even if dead.
+ * The words of a file, by three stages: one process reads lines, some count, this one
+ * adds up. Each queue knows its producers: its stream ends with the last of them, even
+ * if dead.
  */
 #include <ctype.h>
 #include <stdio.h>

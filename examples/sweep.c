@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A sweep over parameters, a number a line on standard input: for each r, how fast nearby
- * orbits of x -> r x (1 - x) part. Each result is kept in a folder as soon as it is there.
- * Kill this at any moment, start it again, and it goes on where it was: what it finds is
- * told by .endings.
+ * orbits of x -> r x (1 - x) part. Each result is kept in a folder as soon as it is
+ * there. Kill this at any moment, start it again, and it goes on where it was: what it
+ * finds is told by .endings.
  */
 #include <math.h>
 #include <stdio.h>

@@ -111,8 +111,8 @@ bool tine_interruptible(bool on);
 /*
  * The number of processors that this process may use, at least 1: its affinity, or if
  * that is less the CPU quota of its cgroup and of each ancestor (v1 and v2), rounded up.
- * TINE_WORKERS=N in the environment replaces that number, unless it is 0. In a job of a pool it is
- * divided by the number of the pool's workers. It is read anew at each call.
+ * TINE_WORKERS=N in the environment replaces that number, unless it is 0. In a job of a
+ * pool it is divided by the number of the pool's workers. It is read anew at each call.
  */
 unsigned tine_cpus(void);
 
@@ -680,11 +680,11 @@ typedef struct tine_queue_opts {
 #define TINE_OPEN (~0U) /* the stream does not end */
 
 /*
- * The capacity of a queue that is never full: its memory, in rings of up to 4 MiB, follows
- * what is in it, and an empty one takes 8 KiB and room for a message. A put blocks only
- * while another process gives the queue memory. If that process is stopped, the put
- * returns -ETIMEDOUT after its deadline, and after 250 ms at the earliest. As many leases
- * as a queue of capacity 0 has.
+ * The capacity of a queue that is never full: its memory, in rings of up to 4 MiB,
+ * follows what is in it, and an empty one takes 8 KiB and room for a message. A put
+ * blocks only while another process gives the queue memory. If that process is stopped,
+ * the put returns -ETIMEDOUT after its deadline, and after 250 ms at the earliest. As
+ * many leases as a queue of capacity 0 has.
  */
 #define TINE_UNBOUNDED SIZE_MAX
 
@@ -946,17 +946,21 @@ typedef struct tine_pool_opts {
 	int (*init)(void *arg); /* called first in each worker; else than 0: a failure */
 	void *init_arg;
 	/*
-	 * Called last, with .init_arg, in each worker that ends in order: that is replaced
-	 * after a job, or is in no job when the pool is freed or refreshed. NULL: nothing
+	 * Called last, with .init_arg, in each worker that ends in order: that is
+	 * replaced after a job, or is in no job when the pool is freed or refreshed.
+	 * NULL: nothing
 	 */
 	void (*fini)(void *arg);
 	int64_t fini_ms; /* milliseconds for .fini; then it is killed. 0: 1000 */
 	/*
-	 * The URL of a Redis server: hosts that have the task do the jobs. NULL: processes
-	 * of this machine do them
+	 * The URL of a Redis server: hosts that have the task do the jobs. NULL:
+	 * processes of this machine do them
 	 */
 	const char *engine;
-	/* Milliseconds that the server, or a host with the task, may be missing. 0: 30,000 */
+	/*
+	 * Milliseconds that the server, or a host with the task, may be missing. 0:
+	 * 30,000
+	 */
 	int64_t away_ms;
 	/* For jobs that are submitted; tine_map_opts has those of a map. */
 	tine_cache *cache; /* as in tine_map_opts */
@@ -1051,11 +1055,11 @@ typedef struct tine_done {
  * .away_ms at most. A task needs a name; its functions may be NULL, except .bytes, .each,
  * .range and .join, which say how it is called. The functions that join are called in the
  * caller. .workers is ignored; .init, .init_arg, .fini, .jobs_per_worker and
- * .memory_per_worker are a host's own, and -EINVAL here. If a host is lost, other hosts do
- * its jobs: a job may so run twice, and has one result. A job whose host is lost three
- * times has status -TINE_ECRASH; a job whose task no host has for .away_ms, or that no
- * server answers for so long, has status -TINE_EHOST, or the error by which the server was
- * missing. Calls that take a task return also:
+ * .memory_per_worker are a host's own, and -EINVAL here. If a host is lost, other hosts
+ * do its jobs: a job may so run twice, and has one result. A job whose host is lost
+ * three times has status -TINE_ECRASH; a job whose task no host has for .away_ms, or
+ * that no server answers for so long, has status -TINE_EHOST, or the error by which the
+ * server was missing. Calls that take a task return also:
  *   -ENAMETOOLONG     the name of the task has more than 200 bytes
  *   -EMSGSIZE         an item has more than 64 MiB
  * and this one:

@@ -3,8 +3,8 @@
  * A family in a state that is known, for test/cmd/inspect.sh: a lock that one child holds
  * and another waits for, the same of the one permit of a semaphore, a queue with one
  * message on lease, an empty one that a child waits at, and a pool whose worker is in a
- * job. Each line on standard output is a name and a value. It ends when its standard input
- * does. An argument is the folder of a cache, in which there is one entry.
+ * job. Each line on standard output is a name and a value. It ends when its standard
+ * input does. An argument is the folder of a cache, in which there is one entry.
  */
 #include <stdio.h>
 #include <tine.h>

@@ -150,7 +150,9 @@ TEST(a_cancelled_map_has_what_was_done_before)
 	tine_pool_free(pool);
 }
 
-/* Where the jobs take long, workers would wait for each other at the end of each piece. */
+/*
+ * Where the jobs take long, workers would wait for each other at the end of each piece.
+ */
 TEST(long_jobs_go_at_once)
 {
 	static const tine_task task = TINE_TASK(add_slowly, struct item, struct item);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Pools whose jobs run in the caller. Most suites of pools run so as well: meson.build. */
+/*
+ * Pools whose jobs run in the caller. Most suites of pools run so as well: meson.build.
+ */
 #include "pool/pool.h"
 #include "test.h"
 

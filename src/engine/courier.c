@@ -13,13 +13,13 @@
  *	it is stopped		its parent continues it, as a nursery
  *	caller dies		the lifeline breaks: it buries itself at the server, and
  *				ends; who dies with it is buried by any host
- *	connection is lost	it opens another and asks what is outstanding, then what is
- *				done; what is neither is sent again
+ *	connection is lost	it opens another and asks what is outstanding, then what
+ *				is done; what is neither is sent again
  *	server loses its data	the same: its beat says that the caller was unknown
  *	one key is lost		its beat asks for its oldest by name
  *	host is lost		some host tells: sent again in smaller parts, then one by
- *				one with no other such beside it; lost three times it fails,
- *				as a crash
+ *				one with no other such beside it; lost three times it
+ *				fails, as a crash
  *	nobody has the task,	for so long: the jobs fail, with -TINE_EHOST or what
  *	or no server answers	the server was missing by
  *

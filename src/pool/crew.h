@@ -26,8 +26,9 @@ struct crew {
 	/* Nanoseconds that it may take to look. */
 	int64_t patience;
 	/*
-	 * NULL where functions are called in the family. Else 0: so many jobs of the task,
-	 * which is kept with them (label.h), can be done elsewhere; or why they cannot.
+	 * NULL where functions are called in the family. Else 0: so many jobs of the
+	 * task, which is kept with them (label.h), can be done elsewhere; or why they
+	 * cannot.
 	 */
 	int (*accept)(const tine_task *, bool ranges, bool leaves, size_t in_len);
 };

@@ -424,7 +424,9 @@ void ledger_wake_all(struct ledger *);
 bool ledger_has_work(const struct ledger *);
 /* Whether a ticket is there to be taken. */
 bool ledger_tickets_wait(const struct ledger *);
-/* Until when a worker may sleep; soon: where there are tickets that may wait any moment. */
+/*
+ * Until when a worker may sleep; soon: where there are tickets that may wait any moment.
+ */
 int64_t ledger_due(const struct ledger *, int64_t soon);
 /* Whether all jobs and tickets are done. */
 bool ledger_is_idle(const struct ledger *);

@@ -252,7 +252,9 @@ static void skip_dealt(struct run *run, uint32_t n)
 		map->endings += n;
 }
 
-/* How many jobs a deal has, where all items do not go through the stages at once; or 0. */
+/*
+ * How many jobs a deal has, where all items do not go through the stages at once; or 0.
+ */
 static size_t piece_of(const struct run *run, const tine_task *task, const void *in,
 		       const void *out)
 {
@@ -416,7 +418,9 @@ static bool has_failed(const struct run *run, size_t item)
 	       (run->opts->retry_failures || status == -TINE_ECRASH);
 }
 
-/* Lists those of the jobs that are to be tried again, where jobs may be listed already. */
+/*
+ * Lists those of the jobs that are to be tried again, where jobs may be listed already.
+ */
 static size_t list_failed(const struct run *run, const struct map *dealt, size_t jobs)
 {
 	uint32_t *failed = run->pool->items.mem;

@@ -491,7 +491,7 @@ static int tick(struct nursery *nursery)
 	return shortest < 1 ? 1 : shortest < TICK_MS ? (int)shortest : TICK_MS;
 }
 
-/* ---- who ends in order -------------------------------------------------------------- */
+/* ---- who ends in order ------------------------------------------------------------- */
 
 /* Milliseconds, of which less than 0 is never. */
 static int sooner(int one, int other)

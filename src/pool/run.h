@@ -43,7 +43,9 @@ void run_begin_trace(struct run *, const tine_task *);
 int run_work(struct run *, int *failure);
 /* Prepares for tries after the first. -ENOMEM, -EINVAL: too many jobs. */
 int run_plan_tries(struct run *);
-/* Where there may have been some, the negative status of the smallest index; else given. */
+/*
+ * Where there may have been some, the negative status of the smallest index; else given.
+ */
 int run_failure(const struct run *, int given);
 /* What it is called that the call has ended too soon. */
 int run_late_error(const struct run *);

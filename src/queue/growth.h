@@ -18,38 +18,39 @@
  *			6. tail = from, without SEALED
  *			7. loose = NULL
  *
- * The position that is skipped is why a put that looked at the old ring before, and claims
- * it now, fails: tail never has that value again. A queue that is empty, and whose ring is
- * larger than the first was, gets a small one in the same way.
+ * The position that is skipped is why a put that looked at the old ring before, and
+ * claims it now, fails: tail never has that value again. A queue that is empty, and
+ * whose ring is larger than the first was, gets a small one in the same way.
  *
- *	get		head at the end of its ring: head + 1 by compare-and-swap; so head is in
- *			the next one, which whoever comes next finds by the links from front on
+ *	get		head at the end of its ring: head + 1 by compare-and-swap; so head
+ *			is in the next one, which whoever comes next finds by the links
+ *			from front on
  *	with the lock	front = the ring where head is; any ring before it, in which each
- *			cell is FREE of the next round, is unlinked: loose = it; the link before
- *			it = its next; then it is freed; loose = NULL
+ *			cell is FREE of the next round, is unlinked: loose = it; the link
+ *			before it = its next; then it is freed; loose = NULL
  *
  * In a ring before head all positions are claimed. A cell of it that is not FREE of the
  * next round is in somebody's hands, or its message came back; all others nobody touches
- * any more, since a process does nothing to a cell but what its claim names. So a ring may
- * go while older ones stay, for whoever has stopped in those.
+ * any more, since a process does nothing to a cell but what its claim names. So a ring
+ * may go while older ones stay, for whoever has stopped in those.
  *
  * Where a ring lies is read before a claim, without the lock, and the ring may be gone by
- * then: so it is believed only if tail, or head and front, still are what they were before:
- * no ring from front on is freed, and the back is none other while tail stays. The family's
- * memory stays mapped; what is read of a block that was freed decides nothing, since the
- * claim fails.
+ * then: so it is believed only if tail, or head and front, still are what they were
+ * before: no ring from front on is freed, and the back is none other while tail stays.
+ * The family's memory stays mapped; what is read of a block that was freed decides
+ * nothing, since the claim fails.
  *
- *	dies in 1, before the ring is the queue's	it is freed with the process
- *	before 2					the next to have the lock frees it
- *	from 2 on, before 7				the next with the lock does 3 to 7
- *	anywhere in the unlinking			if loose is in the chain, nothing was
- *							done; if it is not, it is freed by the
- *							next, unless it is the dead one's, and
- *							freed with it, already
- *	at head + 1					nothing is left half done
+ *	dies in 1		before it is the queue's, the ring is freed with the process
+ *	before 2		the next to have the lock frees it
+ *	from 2 on, before 7	the next with the lock does 3 to 7
+ *	in the unlinking	if loose is in the chain, nothing was done; if it is not,
+ *				it is freed by the next, unless it is the dead one's, and
+ *				freed with it, already
+ *	at head + 1		nothing is left half done
  *
- *	stopped in 1, or unlinking	what needs the lock: a put that finds no room waits
- *					until its deadline; other puts, and gets, go on
+ *	stopped in 1, or unlinking	what needs the lock: a put that finds no room
+ *					waits until its deadline; other puts, and gets,
+ *					go on
  *	from 2 to 6			puts wait; gets go on
  *	with a claim			as in any ring; its memory stays, and no other
  */

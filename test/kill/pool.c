@@ -133,7 +133,7 @@ TEST_LIMIT(a_worker_killed_at_every_step_in_order, 240)
 	kill_in_jobs(true);
 }
 
-/* ---- a worker dies at every instruction of a search for the least hit --------------- */
+/* ---- a worker dies at every instruction of a search for the least hit -------------- */
 
 static const _Atomic int *first_mark;
 

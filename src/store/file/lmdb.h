@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * LMDB, which the first folder of a process loads: linked, it would be a part of the start
- * of every program of tine's. lmdb.get() is mdb_get().
+ * LMDB, which the first folder of a process loads: linked, it would be a part of the
+ * start of every program of tine's. lmdb.get() is mdb_get().
  */
 #ifndef TINE_STORE_FILE_LMDB_H
 #define TINE_STORE_FILE_LMDB_H
