@@ -40,7 +40,7 @@
  * The family's memory stays mapped; what is read of a block that was freed decides
  * nothing, since the claim fails.
  *
- *	dies in 1		before it is the queue's, the ring is freed with the process
+ *	dies in 1		before it is the queue's, it goes with the process
  *	before 2		the next to have the lock frees it
  *	from 2 on, before 7	the next with the lock does 3 to 7
  *	in the unlinking	if loose is in the chain, nothing was done; if it is not,
