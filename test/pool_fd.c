@@ -127,6 +127,45 @@ TEST(closed_there_is_no_more)
 	tine_pool_free(pool);
 }
 
+static int sleep_on(const void *in, void *out)
+{
+	(void)in;
+	(void)out;
+	for (;;)
+		pause();
+}
+
+static void *submits_until_it_fails(void *err)
+{
+	static const tine_task sleeping = TINE_TASK(sleep_on, long, long);
+	long in = 0;
+
+	do
+		atomic_fetch_add(&shared.next, 1);
+	while ((*(int *)err = tine_pool_submit(shared.pool, &sleeping, &in, 0,
+					       tine_after(60000))) == 0);
+	return NULL;
+}
+
+/* One job has been taken, and two wait. */
+TEST(closed_nobody_waits_for_room)
+{
+	tine_pool_opts opts = { .workers = 1, .open = true };
+	pthread_t submitter;
+	int err = 0;
+
+	memset(&shared, 0, sizeof(shared));
+	shared.pool = make(&opts);
+	CHECK_EQ(pthread_create(&submitter, NULL, submits_until_it_fails, &err), 0);
+	while (atomic_load(&shared.next) < 4)
+		test_sleep_us(1000);
+	test_sleep_us(20000);
+	CHECK_EQ(tine_pool_close(shared.pool), 0);
+	CHECK_EQ(pthread_join(submitter, NULL), 0);
+	CHECK_EQ(err, -EPIPE);
+	tine_pool_free(shared.pool);
+}
+
 /* ---- the descriptor ---------------------------------------------------------------- */
 
 static bool readable(int fd, int ms)

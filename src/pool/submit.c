@@ -326,6 +326,8 @@ static int await_room(tine_pool *pool, struct ticket **ticket, int64_t deadline)
 		err = find_room(pool, ticket);
 		if (err != -EAGAIN)
 			break;
+		if (atomic_load(&pool->closed))
+			return -EPIPE;
 		free_hands(pool);
 		err = await_ticket(pool, some_taken, seen, deadline, &died);
 		take_hands(pool);
