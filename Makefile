@@ -58,7 +58,7 @@ run: $(BUILD)/build.ninja
 tour: $(BUILD)/build.ninja
 	@echo 'building the library and the command'
 	@$(call quietly,$(BUILD),cmd/tine)
-	@$(BUILD)/cmd/tine tour --html $(BUILD)/tour.html
+	@PYTHONPATH=$(CURDIR)/build-python/site:$$PYTHONPATH $(BUILD)/cmd/tine tour --html $(BUILD)/tour.html
 
 test:
 	@tools/deps test

@@ -317,28 +317,38 @@ static int run_script(struct script *script, char *said, size_t size)
 int tour_python(const struct tour_program *program, struct tour_run *run)
 {
 	char name[64], path[PATH_MAX], workers[16], numbers[TOUR_NUMBERS][24], said[SAID];
-	char *argv[5 + TOUR_NUMBERS + 1] = { (char *)tour_find_python(), path,
-					     (char *)program->way, workers,
-					     (char *)run->folder };
+	char *python = (char *)tour_find_python(), *argv[3 + 4 + TOUR_NUMBERS + 1];
 	struct script script = { .argv = argv };
 	const char *text;
+	unsigned n = 0;
 	int err;
 
 	snprintf(name, sizeof(name), "%s.py", program->script);
 	text = embedded(name);
 	if (!text || run->n > TOUR_NUMBERS)
 		return -EINVAL;
-	if (!argv[0]) {
-		snprintf(run->left_out, sizeof(run->left_out), "there is no python3");
+	if (!python || (program->over_tine && !imports(python, "import tine"))) {
+		snprintf(run->left_out, sizeof(run->left_out), "there is no %s",
+			 python ? "package of tine for Python" : "python3");
 		return 0;
 	}
 	if (snprintf(path, sizeof(path), "%s/%s", run->folder, name) >= PATH_MAX)
 		return -ENAMETOOLONG;
 	snprintf(workers, sizeof(workers), "%u", run->workers);
+	argv[n++] = python;
+	if (program->over_tine) {
+		argv[n++] = "-m";
+		argv[n++] = "tine";
+	}
+	argv[n++] = path;
+	argv[n++] = (char *)program->way;
+	argv[n++] = workers;
+	argv[n++] = (char *)run->folder;
 	for (unsigned i = 0; i < run->n; i++) {
 		snprintf(numbers[i], sizeof(numbers[i]), "%" PRIu64, run->numbers[i]);
-		argv[5 + i] = numbers[i];
+		argv[n++] = numbers[i];
 	}
+	argv[n] = NULL;
 	err = write_script(path, text);
 	if (err)
 		return err;

@@ -336,7 +336,9 @@ static const struct option_row rows[] = {
 	  "the path of a file, or - for standard output, instead of the table",
 	  "Write the results to this file, as one JSON object.", NULL },
 	{ "python", 0, NULL, NULL, &options.python, NULL,
-	  "Also run the programs in Python. Without --quick that takes some minutes.",
+	  "Also run the programs in Python, some of them over tine as well if its "
+	  "package "
+	  "is there. Without --quick that takes some minutes.",
 	  NULL },
 	{ "trace", 0, "FILE", read_text, &options.trace, "the path of a file",
 	  "Write a trace of all processes to this file, see tine-trace(7).", NULL },

@@ -61,6 +61,7 @@ struct tour_program {
 	bool timeline; /* that the page shows */
 	/* With --python: the program, without ".py", and which way it is to go. */
 	const char *script, *way;
+	bool over_tine; /* by python3 -m tine */
 };
 
 struct tour_lesson {
