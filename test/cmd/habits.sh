@@ -286,6 +286,11 @@ for command in short:
     trap - INT
     habit "a signal ends all of it, and the exit status says so" '
 import shutil
+
+def blocks(pid, number):
+    mask = re.search("SigBlk:\t(.*)", open(f"/proc/{pid}/status").read())[1]
+    return int(mask, 16) >> number - 1 & 1
+
 for command in commands:
     for words, text in LONG.get(command, []):
         if command == "manager" and not shutil.which("redis-server"):
@@ -304,6 +309,10 @@ for command in commands:
             alone = server or command in [*ENDED, "top"] or "serial" in words
             least = 0 if alone else 2
             while len(members(made.pid)) < least:
+                assert made.poll() is None and time.time() - begun < 30, made.poll()
+                time.sleep(0.005)
+            # A host waits for them once it has joined.
+            while command == "worker" and not blocks(made.pid, signal.SIGTERM):
                 assert made.poll() is None and time.time() - begun < 30, made.poll()
                 time.sleep(0.005)
             time.sleep(0.05)
