@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The words of a file, by three stages: one process reads lines, some count, this one
- * adds up. Each queue knows its producers: its stream ends with the last of them, even
- * if dead.
+ * adds up. Each queue knows its producers: its stream ends with the last, even if dead.
  */
 #include <ctype.h>
 #include <stdio.h>

@@ -6,6 +6,7 @@
 #include "engine/courier.h"
 #include "faults_tasks.h"
 
+#include <errno.h>
 #include <sys/prctl.h>
 
 static tine_worker *worker;
@@ -34,7 +35,7 @@ static int call(const char *url)
 int main(int argc, char **argv)
 {
 	tine_worker_opts opts = { 0 };
-	int err;
+	int err = -ETIMEDOUT;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	runs = argc > 1 ? map_runs(argv[argc - 1]) : NULL;
@@ -46,7 +47,9 @@ int main(int argc, char **argv)
 	opts.name = argv[2];
 	opts.workers = (unsigned)atoi(argv[3]);
 	opts.lease_ms = (unsigned)atoi(argv[4]);
-	err = tine_worker_start(&worker, argv[1], &work_task, 1, &opts);
+	/* A cable that was just laid may lose what comes first. */
+	for (int tries = 0; tries < 20 && err == -ETIMEDOUT; tries++)
+		err = tine_worker_start(&worker, argv[1], &work_task, 1, &opts);
 	if (err)
 		return 3;
 	signal(SIGTERM, drain);
