@@ -28,6 +28,8 @@ struct scene {
 	uint64_t job;
 	tine_cache *cache;
 	tine_store *store;
+	tine_manager *manager;
+	tine_worker *worker;
 	char path[128];
 	pthread_t thread;
 	_Atomic bool ready, over;
@@ -764,4 +766,38 @@ STORE_TEST(store)
 {
 	for (size_t i = 0; i < sizeof(store_waits) / sizeof(store_waits[0]); i++)
 		try_wait(&store_waits[i]);
+}
+
+static void start_host(struct scene *scene)
+{
+	int err = tine_manager_start(&scene->manager, NULL);
+
+	if (err == -ENOENT)
+		test_skip("no redis-server");
+	CHECK_EQ(err, 0);
+	CHECK_EQ(tine_worker_start(&scene->worker, tine_manager_url(scene->manager),
+				   &lingering, 1, &(tine_worker_opts){ .workers = 1 }),
+		 0);
+}
+
+static int wait_for_host(struct scene *scene, int64_t deadline)
+{
+	return tine_worker_wait(scene->worker, deadline);
+}
+
+/* It still does what it is told. */
+static void drain_host(struct scene *scene)
+{
+	CHECK_EQ(tine_worker_drain(scene->worker), 0);
+	CHECK_EQ(tine_worker_wait(scene->worker, tine_after(test_patience(20000))), 0);
+	tine_worker_free(scene->worker);
+	tine_manager_free(scene->manager);
+}
+
+TEST(host)
+{
+	static const struct wait wait = { "worker_wait", start_host, wait_for_host,
+					  drain_host };
+
+	try_wait(&wait);
 }

@@ -141,7 +141,7 @@ static int look_once(const struct memory *memory, struct past *past)
 
 static int run_top(int argc, char **argv)
 {
-	struct past past = { json_object(), json_object(), 0, 0 };
+	struct past past = { 0 };
 	struct memory memory;
 	int code = open_family("top", &memory, options.pid);
 
@@ -149,6 +149,8 @@ static int run_top(int argc, char **argv)
 	(void)argv;
 	if (code != DONE)
 		return code;
+	past.counts = json_object();
+	past.since = json_object();
 	for (uint64_t i = 0; code == DONE; i++) {
 		struct timespec second = { .tv_sec = 1 };
 

@@ -48,7 +48,7 @@ static void cancel_chunks_of(struct courier *courier, struct trip *trip)
 void courier_beat(struct courier *courier, int64_t now)
 {
 	struct engine_asked asked[ASKED];
-	const struct trip *oldest[ASKED];
+	const struct trip *oldest[ASKED] = { NULL };
 	size_t n = 0;
 
 	for (int i = 0; i < DESKS; i++) {

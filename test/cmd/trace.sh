@@ -151,8 +151,10 @@ PYTHONPATH=$work /usr/bin/python3 -c '
 from family import *
 run = start("primes", "100000000", "102000000", "-j", "2", "--via", "map", "--trace", sys.argv[2])
 wait_for(2, run)
-time.sleep(0.2)
 killed = workers(run.pid)[0]
+# In a job: it has used the processor.
+while int(open(f"/proc/{killed}/stat").read().rsplit(")")[1].split()[11]) < 10:
+    time.sleep(0.01)
 os.kill(killed, signal.SIGKILL)
 run.communicate(timeout=60)
 open(sys.argv[3], "w").write(str(killed))
