@@ -142,7 +142,7 @@ def processes(start):
     found = []
     for name in os.listdir("/proc"):
         try:
-            line = open(f"/proc/{name}/cmdline").read() if name.isdigit() else ""
+            line = open(f"/proc/{name}/cmdline", errors="replace").read() if name.isdigit() else ""
         except OSError:
             continue
         if line.replace("\0", " ").startswith(start):

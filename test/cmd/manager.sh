@@ -83,7 +83,7 @@ for where in "socket", "socket of 100 % & more?":
     assert manager.ask("GET key")[0].startswith("-NOAUTH")
     assert manager.ask("AUTH wrong")[0].startswith("-WRONGPASS")
     for pid in manager.pid, manager.command.pid:
-        said = open(f"/proc/{pid}/cmdline").read() + open(f"/proc/{pid}/environ").read()
+        said = open(f"/proc/{pid}/cmdline", errors="replace").read() + open(f"/proc/{pid}/environ", errors="replace").read()
         assert manager.password not in said
     said = manager.ask(f"AUTH {manager.password}", "SAVE")
     assert said[1].startswith("-"), said

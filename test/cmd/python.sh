@@ -199,7 +199,7 @@ from family import start
 
 def arguments(pid):
     try:
-        return open(f"/proc/{pid}/cmdline").read().split("\0")
+        return open(f"/proc/{pid}/cmdline", errors="replace").read().split("\0")
     except OSError:
         return []
 
