@@ -268,6 +268,22 @@ TEST(tables_of_another_order)
 	clean();
 }
 
+/* LMDB maps as much as the first pages say, and the file would be made as long. */
+TEST(a_map_beyond_the_file)
+{
+	static const uint64_t length = UINT64_C(1) << 45;
+	int fd;
+
+	make();
+	tine_store_free(open_store());
+	fd = open(path_of("store/data.mdb"), O_WRONLY | O_CLOEXEC);
+	for (off_t first = 0; first <= 4096; first += 4096)
+		CHECK_EQ(pwrite(fd, &length, sizeof(length), first + 32), sizeof(length));
+	close(fd);
+	CHECK_EQ(open_error(url), -EBADMSG);
+	clean();
+}
+
 /*
  * Whatever byte is changed: it is refused, or it works, or LMDB finds its list of free
  * pages damaged when it changes the folder, which ends one in a hundred.

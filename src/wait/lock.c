@@ -205,11 +205,19 @@ static int look_at_room(int reserve)
 	return 0;
 }
 
+/* Relaxed: another thread may be making it ready too, and writes the same. */
+static inline uint64_t type_of_lock(tine_lock *lock)
+{
+	return atomic_load_explicit(word_of_lock(lock, LOCK_READY),
+				    memory_order_relaxed) &
+	       TYPE;
+}
+
 /* Whether this thread, which holds it, holds it more than once. */
 static inline bool is_nested(tine_lock *lock)
 {
 #ifdef __GLIBC__
-	return (lock->priv[LOCK_READY] & TYPE) == LOCK_RECURSIVE &&
+	return type_of_lock(lock) == LOCK_RECURSIVE &&
 	       ((pthread_mutex_t *)lock->priv)->__data.__count > 1;
 #else
 	return false;
@@ -374,7 +382,7 @@ unsigned lock_let_go(tine_lock *lock)
 
 	while (tine_lock_release(lock) == 0) {
 		times++;
-		if ((lock->priv[LOCK_READY] & TYPE) == LOCK_PLAIN)
+		if (type_of_lock(lock) == LOCK_PLAIN)
 			break;
 	}
 	return times;

@@ -24,6 +24,7 @@
 #define BIG	  1u
 #define MAGIC	  0xBEEFC0DEu
 #define TABLE	  48u
+#define MAPPED	  16u
 #define KEY_MAX	  511u
 #define DEPTH_MAX 32u
 /* Of a table: how keys are compared, and whether one has several values. */
@@ -72,16 +73,21 @@ static const unsigned char *see_page(struct check *check, uint64_t number, unsig
 
 static bool check_numbers(struct check *check, const unsigned char *data, size_t len)
 {
-	uint64_t n;
+	uint64_t n, before = UINT64_MAX;
 
 	if (len < 8)
 		return false;
 	n = read64(data);
 	if (n > len / 8 - 1)
 		return false;
-	for (uint64_t i = 1; i <= n; i++)
-		if (!see(check, read64(data + 8 * i)))
+	/* The largest comes first; of another order LMDB ends the process. */
+	for (uint64_t i = 1; i <= n; i++) {
+		uint64_t number = read64(data + 8 * i);
+
+		if (number >= before || !see(check, number))
 			return false;
+		before = number;
+	}
 	return true;
 }
 
@@ -163,8 +169,11 @@ static bool check_table(struct check *check, const unsigned char *table, bool is
 	return depth > 0 && depth <= DEPTH_MAX && check_tree(check, root, depth);
 }
 
-/* Both first pages are; the one with the higher number counts. */
-static const unsigned char *find_first(const unsigned char *map, size_t page)
+/*
+ * Both first pages are, and no map was longer than the file is, or is made to be: LMDB
+ * maps as much as they say; the one with the higher number counts.
+ */
+static const unsigned char *find_first(const unsigned char *map, size_t page, size_t len)
 {
 	const unsigned char *first[2] = { map + HEAD, map + page + HEAD };
 
@@ -173,7 +182,9 @@ static const unsigned char *find_first(const unsigned char *map, size_t page)
 
 		memcpy(words, first[i], sizeof(words));
 		memcpy(&size, first[i] + 24, sizeof(size));
-		if (words[0] != MAGIC || words[1] != 1 || size != page)
+		if (words[0] != MAGIC || words[1] != 1 || size != page ||
+		    read64(first[i] + MAPPED) >
+			    (len < FIRST_SIZE ? FIRST_SIZE : len + page))
 			return NULL;
 	}
 	return first[read64(first[0] + 128) < read64(first[1] + 128)];
@@ -181,7 +192,7 @@ static const unsigned char *find_first(const unsigned char *map, size_t page)
 
 static int check_pages_mapped(struct check *check, size_t size)
 {
-	const unsigned char *first = find_first(check->map, check->page);
+	const unsigned char *first = find_first(check->map, check->page, size);
 	bool whole;
 
 	if (!first)

@@ -9,8 +9,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#define FIRST_SIZE ((size_t)1 << 20)
-#define DOUBLES	   ((size_t)64 << 20) /* up to there; then half as much again */
+#define DOUBLES ((size_t)64 << 20) /* up to there; then half as much again */
 
 /*
  * The old map is gone before LMDB asks for the new one, and if that failed nothing could

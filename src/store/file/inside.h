@@ -9,6 +9,9 @@
 #include <pthread.h>
 #include <sys/stat.h>
 
+/* Of the first map, and of the file. */
+#define FIRST_SIZE ((size_t)1 << 20)
+
 struct folder {
 	struct folder *next;
 	dev_t device;

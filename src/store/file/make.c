@@ -14,10 +14,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FIRST_SIZE ((size_t)1 << 20)
-#define READERS	   1000
-#define LOCK_SIZE  ((size_t)READERS * 64 + 8192)
-#define FLAGS	   (MDB_NOSYNC | MDB_WRITEMAP | MDB_NOTLS)
+#define READERS	  1000
+#define LOCK_SIZE ((size_t)READERS * 64 + 8192)
+#define FLAGS	  (MDB_NOSYNC | MDB_WRITEMAP | MDB_NOTLS)
 
 /* The first record: begins with a byte that no key has. */
 static const char mark[] = "\0tine store";
