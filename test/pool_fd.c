@@ -131,8 +131,9 @@ static int sleep_on(const void *in, void *out)
 {
 	(void)in;
 	(void)out;
-	for (;;)
+	while (!tine_cancelled())
 		pause();
+	return 0;
 }
 
 static void *submits_until_it_fails(void *err)

@@ -488,8 +488,11 @@ class Programs(unittest.TestCase):
                 "from tine.multiprocessing.pool import Pool\n"
                 "pool = Pool(2)\n"
                 "try:\n"
-                "    late = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))\n"
-                "    late.start()\n"
+                "    for delay in 0.3, 15:  # one just before a sleep may be lost\n"
+                "        args = os.getpid(), signal.SIGINT\n"
+                "        late = threading.Timer(delay, os.kill, args)\n"
+                "        late.daemon = True\n"
+                "        late.start()\n"
                 "    pool.map(time.sleep, [600] * 2)\n"
                 "except KeyboardInterrupt: print('interrupted')\n")
         done = self.run_python(code)
