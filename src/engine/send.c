@@ -137,6 +137,9 @@ static const void *gather(struct trip *trip, const struct map *map)
 
 	if (map->work != CALLS || !map->items)
 		return map->in + (map->work == CALLS ? trip->part * size : 0);
+	/* It may be written again before it can be sent. */
+	if (trip->gathered)
+		return trip->gathered;
 	trip->gathered = malloc(trip->n * size + 1);
 	for (uint32_t i = 0; trip->gathered && i < trip->n; i++)
 		memcpy((char *)trip->gathered + i * size,
