@@ -194,6 +194,24 @@ static redisContext *open_bare(void)
 	return context;
 }
 
+/* With a server of its own, and a stream. */
+static redisContext *begin_bare(void)
+{
+	redisContext *context;
+
+	if (tine_manager_start(&manager, NULL) != 0)
+		die(SKIP, "there is no redis-server");
+	context = open_bare();
+	freeReplyObject(redisCommand(context, "XGROUP CREATE q g 0 MKSTREAM"));
+	return context;
+}
+
+static void end_bare(redisContext *context)
+{
+	redisFree(context);
+	tine_manager_free(manager);
+}
+
 static void take_replies(redisContext *context, int n)
 {
 	for (int i = 0; i < n; i++) {
@@ -212,10 +230,7 @@ static void bare_cpu(size_t chunk)
 	redisContext *context;
 	double before;
 
-	if (tine_manager_start(&manager, NULL) != 0)
-		die(SKIP, "there is no redis-server");
-	context = open_bare();
-	freeReplyObject(redisCommand(context, "XGROUP CREATE q g 0 MKSTREAM"));
+	context = begin_bare();
 	before = server_cpu();
 	for (size_t batch = 0; batch < batches; batch++) {
 		char id[BATCH][32];
@@ -238,8 +253,7 @@ static void bare_cpu(size_t chunk)
 		take_replies(context, 3 * BATCH + 2);
 	}
 	printf("%.2f\n", (server_cpu() - before) * 1e6 / (double)(batches * BATCH));
-	redisFree(context);
-	tine_manager_free(manager);
+	end_bare(context);
 	free(bytes);
 }
 
@@ -269,10 +283,7 @@ static void bare_one(size_t n)
 	redisContext *context;
 	pid_t pid;
 
-	if (tine_manager_start(&manager, NULL) != 0)
-		die(SKIP, "there is no redis-server");
-	context = open_bare();
-	freeReplyObject(redisCommand(context, "XGROUP CREATE q g 0 MKSTREAM"));
+	context = begin_bare();
 	pid = fork();
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -294,8 +305,7 @@ static void bare_one(size_t n)
 	printf("%.1f\n", median(times, n));
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
-	redisFree(context);
-	tine_manager_free(manager);
+	end_bare(context);
 	free(times);
 }
 

@@ -172,6 +172,18 @@ static bool beat(struct engine *engine, const char *host, unsigned lease, int64_
 	return numbers[0] == 1;
 }
 
+/* Beats until something is told lost, and how much is. */
+static int64_t await_lost(struct engine *engine, const char *host, unsigned lease)
+{
+	int64_t lost = 0;
+
+	for (int i = 0; i < 400 && lost == 0; i++) {
+		CHECK(beat(engine, host, lease, &lost));
+		test_sleep_us(10000);
+	}
+	return lost;
+}
+
 static bool call(struct engine *engine, const char *caller)
 {
 	int64_t numbers[2] = { 0 };
@@ -215,7 +227,6 @@ TEST(a_host_of_no_lease_has_its_results_refused)
 {
 	char sid[ENGINE_SID_MAX], again[ENGINE_SID_MAX], back[ENGINE_SID_MAX];
 	struct engine *engine;
-	int64_t lost = 0;
 
 	server_start(&server, NULL);
 	engine = open_pool(&server, "p");
@@ -224,11 +235,7 @@ TEST(a_host_of_no_lease_has_its_results_refused)
 	put(engine, "C", "1", inputs, sizeof(inputs), sid);
 	CHECK(take(engine, "silent", again));
 	join(engine, "H", 200);
-	for (int i = 0; i < 400 && lost == 0; i++) {
-		CHECK(beat(engine, "H", 200, &lost));
-		test_sleep_us(10000);
-	}
-	CHECK_EQ(lost, 1);
+	CHECK_EQ(await_lost(engine, "H", 200), 1);
 	CHECK_EQ(result(engine, "C", "0", back), 'l');
 	CHECK_EQ(done(engine, "silent", sid, "C", "1", inputs, sizeof(inputs)), -1);
 	CHECK(!beat(engine, "silent", 200, NULL));
@@ -247,7 +254,6 @@ TEST(what_nobody_holds_is_told_lost)
 {
 	char sid[ENGINE_SID_MAX], back[ENGINE_SID_MAX];
 	struct engine *engine;
-	int64_t lost = 0;
 
 	server_start(&server, NULL);
 	engine = open_pool(&server, "p");
@@ -255,11 +261,7 @@ TEST(what_nobody_holds_is_told_lost)
 	call(engine, "C");
 	put(engine, "C", "1", inputs, sizeof(inputs), sid);
 	CHECK(take(engine, "ghost", back));
-	for (int i = 0; i < 400 && lost == 0; i++) {
-		CHECK(beat(engine, "H", 400, &lost));
-		test_sleep_us(10000);
-	}
-	CHECK_EQ(lost, 1);
+	CHECK_EQ(await_lost(engine, "H", 400), 1);
 	CHECK_EQ(result(engine, "C", "0", back), 'l');
 	engine_free(engine);
 	server_stop(&server);
@@ -464,7 +466,6 @@ TEST(strangers_bytes_stop_nobody)
 	struct engine_message message;
 	struct engine_answer answer;
 	struct engine *engine;
-	int64_t lost = 0;
 
 	server_start(&server, NULL);
 	engine = open_pool(&server, "p");
@@ -480,11 +481,7 @@ TEST(strangers_bytes_stop_nobody)
 	put(engine, "C", "1", inputs, sizeof(inputs), sid);
 	for (int i = 0; i < 4; i++)
 		CHECK(take(engine, "ghost", back));
-	for (int i = 0; i < 400 && lost == 0; i++) {
-		CHECK(beat(engine, "H", 200, &lost));
-		test_sleep_us(10000);
-	}
-	CHECK_EQ(lost, 1);
+	CHECK_EQ(await_lost(engine, "H", 200), 1);
 	engine_add_listen(engine, 8, "0", 1);
 	answer = ask_on(engine, ENGINE_LISTEN);
 	CHECK(first_message(&answer, &message));

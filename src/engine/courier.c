@@ -302,18 +302,24 @@ static int take_answers(struct courier *courier, enum engine_way way, int64_t no
 
 /* ---- connections ------------------------------------------------------------------- */
 
+/* From the first of them on. */
+static void note_gone(struct courier *courier, int err, int64_t now)
+{
+	if (courier->gone)
+		return;
+	courier->gone = now;
+	courier->gone_by = err == -EAGAIN || err == -ETIMEDOUT || err == -ESTALE
+				   ? -TINE_EHOST
+				   : err;
+}
+
 static void close_engine(struct courier *courier, int err, int64_t now)
 {
 	engine_free(courier->engine);
 	courier->engine = NULL;
 	courier->cancelled = 0;
 	courier->next_open = 0;
-	if (!courier->gone) {
-		courier->gone = now;
-		courier->gone_by = err == -EAGAIN || err == -ETIMEDOUT || err == -ESTALE
-					   ? -TINE_EHOST
-					   : err;
-	}
+	note_gone(courier, err, now);
 }
 
 /* What the server has of ours: outstanding first, then done; the rest is sent again. */
@@ -388,10 +394,8 @@ static void open_engine(struct courier *courier)
 		if (*away->caller && strcmp(away->caller, courier->id) != 0)
 			engine_add_bury(courier->engine, OTHER, away->caller);
 		strcpy(away->caller, courier->id);
-	} else if (!courier->gone) {
-		courier->gone = now;
-		courier->gone_by = err == -EAGAIN || err == -ETIMEDOUT ? -TINE_EHOST
-								       : err;
+	} else {
+		note_gone(courier, err, now);
 	}
 	if (atomic_load(&away->state) == 1 && err != -EAGAIN) {
 		atomic_store(&away->state, err == -ETIMEDOUT ? -TINE_EHOST : err);

@@ -183,10 +183,7 @@ void engine_make_id(char out[static ENGINE_ID_MAX])
 
 /* ---- errors ------------------------------------------------------------------------ */
 
-static const struct {
-	const char *word;
-	int err;
-} meanings[] = {
+static const struct resp_meaning meanings[] = {
 	{ "LOADING", -EAGAIN },	  { "BUSY", -EAGAIN },	      { "MASTERDOWN", -EAGAIN },
 	{ "READONLY", -EAGAIN },  { "MISCONF", -EAGAIN },     { "NOREPLICAS", -EAGAIN },
 	{ "OOM", -EAGAIN },	  { "CLUSTERDOWN", -EAGAIN }, { "TRYAGAIN", -EAGAIN },
@@ -196,21 +193,9 @@ static const struct {
 
 int engine_error(const struct resp *resp)
 {
-	char text[512];
-	size_t most = resp->len < sizeof(text) - 1 ? resp->len : sizeof(text) - 1;
-	bool script;
+	int err = resp_error_by_word(resp, meanings, COUNT(meanings));
 
-	memcpy(text, resp->text, most);
-	text[most] = '\0';
-	/* Before Redis 7 what a script met comes further on. */
-	script = strncmp(text, "ERR Error running script", 24) == 0;
-	for (size_t i = 0; i < COUNT(meanings); i++) {
-		const char *at = script ? strstr(text, meanings[i].word) : text;
-
-		if (at && strncmp(at, meanings[i].word, strlen(meanings[i].word)) == 0)
-			return meanings[i].err;
-	}
-	return resp_error(resp);
+	return err ? err : resp_error(resp);
 }
 
 /* ---- connections ------------------------------------------------------------------- */

@@ -153,38 +153,35 @@ static __attribute__((noinline)) int put_long(tine_queue *queue, const void *msg
 	return err;
 }
 
-/* Where there is no bound. */
-static __attribute__((noinline)) int put_unbounded(tine_queue *queue, const void *msg,
-						   size_t len, int64_t deadline)
+static inline __attribute__((always_inline)) int
+put_one(tine_queue *queue, const void *msg, size_t len, int64_t deadline, bool grows)
 {
 	ssize_t n;
 
-	if (!is_queue(queue))
-		return not_a_queue(queue);
 	if (!msg || len == 0 || is_no_deadline(deadline))
 		return -EINVAL;
 	if (len > queue->max_len)
 		return put_long(queue, msg, len, deadline);
-	if (put_at_once(queue, msg, len, true))
+	if (put_at_once(queue, msg, len, grows))
 		return 0;
 	n = put(queue, msg, len, 1, deadline);
 	return n < 0 ? (int)n : 0;
 }
 
+/* Where there is no bound; apart, so that the others are as short as they were. */
+static __attribute__((noinline)) int put_unbounded(tine_queue *queue, const void *msg,
+						   size_t len, int64_t deadline)
+{
+	if (!is_queue(queue))
+		return not_a_queue(queue);
+	return put_one(queue, msg, len, deadline, true);
+}
+
 int tine_queue_put(tine_queue *queue, const void *msg, size_t len, int64_t deadline)
 {
-	ssize_t n;
-
 	if (!is_bounded(queue))
 		return put_unbounded(queue, msg, len, deadline);
-	if (!msg || len == 0 || is_no_deadline(deadline))
-		return -EINVAL;
-	if (len > queue->max_len)
-		return put_long(queue, msg, len, deadline);
-	if (put_at_once(queue, msg, len, false))
-		return 0;
-	n = put(queue, msg, len, 1, deadline);
-	return n < 0 ? (int)n : 0;
+	return put_one(queue, msg, len, deadline, false);
 }
 
 ssize_t tine_queue_put_many(tine_queue *queue, const void *msgs, size_t n,

@@ -164,13 +164,8 @@ bool resp_is_name(const struct resp *resp)
 
 /* ---- errors ------------------------------------------------------------------------ */
 
-struct meaning {
-	const char *text;
-	int err;
-};
-
 /* By the first word. */
-static const struct meaning words[] = {
+static const struct resp_meaning words[] = {
 	{ "WRONGTYPE", -TINE_EKIND }, { "NOAUTH", -EACCES },
 	{ "WRONGPASS", -EACCES },     { "NOPERM", -EACCES },
 	{ "DENIED", -EACCES },	      { "READONLY", -EROFS },
@@ -183,7 +178,7 @@ static const struct meaning words[] = {
 };
 
 /* By words further on, of those that begin with ERR. */
-static const struct meaning phrases[] = {
+static const struct resp_meaning phrases[] = {
 	{ "would overflow", -ERANGE },
 	{ "not an integer", -EINVAL },
 	{ "DB index", -EINVAL },
@@ -198,24 +193,42 @@ static const struct meaning phrases[] = {
 	{ "CLIENT subcommand", -EOPNOTSUPP },
 };
 
-int resp_error(const struct resp *resp)
+static void copy_error(char text[static ERROR_MOST], const struct resp *resp)
 {
-	char text[ERROR_MOST];
-	size_t most = resp->len < sizeof(text) - 1 ? resp->len : sizeof(text) - 1;
-	bool script;
+	size_t most = resp->len < ERROR_MOST - 1 ? resp->len : ERROR_MOST - 1;
 
 	memcpy(text, resp->text, most);
 	text[most] = '\0';
+}
+
+int resp_error_by_word(const struct resp *resp, const struct resp_meaning *meanings,
+		       size_t n)
+{
+	char text[ERROR_MOST];
+	bool script;
+
+	copy_error(text, resp);
 	script = strncmp(text, "ERR Error running script", 24) == 0;
 	/* Before Redis 7 what a script met comes further on. */
-	for (size_t i = 0; i < COUNT(words); i++) {
-		const char *at = script ? strstr(text, words[i].text) : text;
-		size_t len = strlen(words[i].text);
+	for (size_t i = 0; i < n; i++) {
+		const char *at = script ? strstr(text, meanings[i].text) : text;
+		size_t len = strlen(meanings[i].text);
 
-		if (at && strncmp(at, words[i].text, len) == 0 &&
+		if (at && strncmp(at, meanings[i].text, len) == 0 &&
 		    (at[len] == ' ' || at[len] == '\0'))
-			return words[i].err;
+			return meanings[i].err;
 	}
+	return 0;
+}
+
+int resp_error(const struct resp *resp)
+{
+	int err = resp_error_by_word(resp, words, COUNT(words));
+	char text[ERROR_MOST];
+
+	if (err)
+		return err;
+	copy_error(text, resp);
 	for (size_t i = 0; i < COUNT(phrases); i++)
 		if (strstr(text, phrases[i].text))
 			return phrases[i].err;

@@ -56,6 +56,13 @@ struct resp resp_of(const char *bytes, size_t len);
 /* Takes the next element out of an array; false: there is none. */
 bool resp_next(struct resp *array, struct resp *element);
 
+struct resp_meaning {
+	const char *text;
+	int err;
+};
+
+/* What the first word of an error means by that table; 0: it is not in it. */
+int resp_error_by_word(const struct resp *, const struct resp_meaning *, size_t n);
 /* The code of tine's for an error that a server answered; -EAGAIN: it is busy. */
 int resp_error(const struct resp *);
 bool resp_is_text(const struct resp *, enum resp_kind, const char *text);
