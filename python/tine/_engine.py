@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
-import io
 import itertools
 import os
 import pickle
@@ -26,13 +25,12 @@ import traceback
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from copyreg import dispatch_table as _public_reducers
 from multiprocessing import process, util
 from multiprocessing.pool import ExceptionWithTraceback, MaybeEncodingError
-from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from tine import _core
+from tine._pickle import dump
 
 Task = tuple[Any, int, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 Outcome = tuple[bool, Any]
@@ -44,9 +42,6 @@ _LIMITS = {1: "time", 2: "memory"}
 _PLAIN = frozenset((int, float, bool, str, bytes, type(None)))
 _NAMED = frozenset((types.FunctionType, types.BuiltinFunctionType))
 _HEADS = 64  # functions whose pickles are kept
-_own_reducers = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
-_reducers: dict[type, Any] = {}
-_counted = 0
 
 
 class WorkerDied(RuntimeError):
@@ -68,21 +63,6 @@ class WorkerDied(RuntimeError):
     def __reduce__(self) -> tuple[Any, ...]:
         return (type(self), (self.args[0], self.task, self.pid, self.signal,
                              self.exitcode, self.limit))
-
-
-def dump(value: object) -> Bytes:
-    """Pickles with what is registered for processes."""
-    global _counted
-    count = len(_own_reducers) + len(_public_reducers)
-    if count != _counted:
-        _reducers.update(_public_reducers)
-        _reducers.update(_own_reducers)
-        _counted = count
-    out = io.BytesIO()
-    pickler = pickle.Pickler(out, 5)
-    pickler.dispatch_table = _reducers
-    pickler.dump(value)
-    return out.getbuffer()
 
 
 # ---- in a worker ----------------------------------------------------------------------

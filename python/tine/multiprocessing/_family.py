@@ -4,41 +4,27 @@ from __future__ import annotations
 
 import collections
 import errno
-import io
 import os
-import pickle
 import sys
-from copyreg import dispatch_table as _public_reducers
 from multiprocessing import context as _context
-from multiprocessing.reduction import DupFd, ForkingPickler
+from multiprocessing.reduction import DupFd
 
 from tine import _core
+from tine._pickle import dump as pickled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import pickle
     from typing import Any
 
 # Whether multiprocessing itself is over tine: see tine._patch.
 patched = False
 
-_own_reducers = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
-_reducers: dict[type, Any] = {}
-_counted = -1
-
 
 def dump(value: object) -> tuple[memoryview, list[pickle.PickleBuffer] | None]:
     """Pickles with what is registered for processes; buffers of arrays stay beside."""
-    global _counted
-    count = len(_own_reducers) + len(_public_reducers)
-    if count != _counted:
-        _reducers.update(_public_reducers)
-        _reducers.update(_own_reducers)
-        _counted = count
-    file, buffers = io.BytesIO(), []
-    pickler = pickle.Pickler(file, 5, buffer_callback=buffers.append)
-    pickler.dispatch_table = _reducers
-    pickler.dump(value)
-    return file.getbuffer(), buffers or None
+    buffers: list[pickle.PickleBuffer] = []
+    return pickled(value, buffers.append), buffers or None
 
 
 def token() -> Any:

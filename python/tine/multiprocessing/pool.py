@@ -20,23 +20,31 @@ __all__ = ["Pool", "ThreadPool", "ApplyResult", "AsyncResult", "MapResult",
            "RemoteTraceback", "WorkerDied"]
 
 
-class ApplyResult(_pool.ApplyResult):
-    _died = WorkerDied
-
-    @property
-    def _ended(self) -> bool:
-        return self._job not in self._cache
+class _Cancellable:
+    _pool: Any
 
     def cancel(self) -> bool:
-        """Ends the task, also one that runs: its worker is killed, and replaced.
+        """Ends what is not done, also what runs: its worker is killed, and replaced.
 
-        False if it was done. get() raises concurrent.futures.CancelledError.
+        False if all was done. get(), or the next item, raises CancelledError of
+        concurrent.futures.
         """
         pool = self._pool
         if pool is None or not self._fail(cancelled()):
             return False
         pool._engine.cancel(self)
         return True
+
+    def _fail(self, error: BaseException) -> bool:
+        raise NotImplementedError
+
+
+class ApplyResult(_Cancellable, _pool.ApplyResult):
+    _died = WorkerDied
+
+    @property
+    def _ended(self) -> bool:
+        return self._job not in self._cache
 
     def _tasks_of(self, index: int) -> tuple[int, int]:
         return index, index
@@ -101,18 +109,10 @@ class MapResult(ApplyResult):
                 self._end(False, self._error)
 
 
-class IMapIterator(_pool.IMapIterator):
+class IMapIterator(_Cancellable, _pool.IMapIterator):
     _died = WorkerDied
     _chunksize = 1
     _ended = False
-
-    def cancel(self) -> bool:
-        """Ends the tasks that are not done. The next item raises CancelledError."""
-        pool = self._pool
-        if pool is None or not self._fail(cancelled()):
-            return False
-        pool._engine.cancel(self)
-        return True
 
     def _tasks_of(self, index: int) -> tuple[int, int]:
         return index * self._chunksize, (index + 1) * self._chunksize - 1

@@ -56,7 +56,21 @@ class _Writer:
         return self._queue._closed
 
 
-class Queue(Handle, _core.Queue):
+class _Queue(Handle, _core.Queue):
+    @property
+    def _reader(self) -> _Reader:
+        return _Reader(self)
+
+    @property
+    def _writer(self) -> _Writer:
+        return _Writer(self)
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        import types
+        return types.GenericAlias(cls, item)
+
+
+class Queue(_Queue):
     """multiprocessing.Queue. put() copies at once, and no thread feeds a pipe."""
 
     def __new__(cls, maxsize: int = 0, *args: Any, ctx: Any = None, **words: Any) -> Any:
@@ -77,22 +91,10 @@ class Queue(Handle, _core.Queue):
     def cancel_join_thread(self) -> None:
         pass
 
-    @property
-    def _reader(self) -> _Reader:
-        return _Reader(self)
-
-    @property
-    def _writer(self) -> _Writer:
-        return _Writer(self)
-
     @staticmethod
     def _on_queue_feeder_error(e: BaseException, obj: object) -> None:
         """For an object that put() could not pickle, as in multiprocessing."""
         traceback.print_exception(e, file=sys.stderr)
-
-    def __class_getitem__(cls, item: Any) -> Any:
-        import types
-        return types.GenericAlias(cls, item)
 
 
 class JoinableQueue(Queue):
@@ -100,20 +102,8 @@ class JoinableQueue(Queue):
         return _core.Queue.__new__(cls, maxsize, True)
 
 
-class SimpleQueue(Handle, _core.Queue):
+class SimpleQueue(_Queue):
     def __new__(cls, *, ctx: Any = None) -> Any:
         return _core.Queue.__new__(cls, 0, False, True)
-
-    @property
-    def _reader(self) -> _Reader:
-        return _Reader(self)
-
-    @property
-    def _writer(self) -> _Writer:
-        return _Writer(self)
-
-    def __class_getitem__(cls, item: Any) -> Any:
-        import types
-        return types.GenericAlias(cls, item)
 
 
