@@ -2,8 +2,8 @@
 /*
  * A store's folder that was written over, then opened and used: it is refused, or
  * whatever it gives is no death, but by LMDB itself, which ends the process that comes
- * across some damage of its list of free pages. The input is edits of the data file as it was made: a
- * place, two bytes, and the byte that stands there.
+ * across some damage of its list of free pages. The input is edits of the data file as it
+ * was made: a place, two bytes, and the byte that stands there.
  */
 #include "store/file/inside.h"
 

@@ -50,7 +50,10 @@ static inline int64_t earlier(int64_t deadline, int64_t other)
 	return deadline < other ? deadline : other;
 }
 
-/* NULL: it has none yet. */
+/*
+ * NULL: it has none yet. Another thread may just have sat down: what it cleared before is
+ * seen with the name.
+ */
 static inline struct desk *own_desk(tine_queue *queue)
 {
 	uint64_t id = atomic_load_explicit(&member_own_id, memory_order_relaxed);
@@ -58,7 +61,7 @@ static inline struct desk *own_desk(tine_queue *queue)
 
 	return desk && id &&
 			       atomic_load_explicit(&desk->member,
-						    memory_order_relaxed) == id
+						    memory_order_acquire) == id
 		       ? desk
 		       : NULL;
 }

@@ -342,7 +342,13 @@ os.chmod(f"{work}/bin/redis-server", 0o755)
 os.environ["PATH"] = f"{work}/bin:" + os.environ["PATH"]
 made = start("doctor")
 begun = time.time()
-while not any("sleep" in open(f"/proc/{pid}/cmdline", errors="replace").read() for pid in members(made.pid)):
+def command_of(pid):
+    try:
+        return open(f"/proc/{pid}/cmdline", errors="replace").read()
+    except OSError: # it has ended
+        return ""
+
+while not any("sleep" in command_of(pid) for pid in members(made.pid)):
     assert made.poll() is None and time.time() - begun < 30
     time.sleep(0.005)
 os.kill(made.pid, signal.SIGTERM)
