@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Hosts: what they do for a caller elsewhere, and what becomes of it when they end. */
 #include "engine_caller.h"
+#include "pool/pool.h"
+
+/* What the job of wait_for_go() says, and waits for: in the family's memory. */
+static struct told {
+	_Atomic pid_t pid;
+	_Atomic int runs, go, over;
+} * told;
 
 static int triple(const void *in, void *out)
 {
@@ -36,6 +43,16 @@ static int for_ever(const void *in, void *out)
 {
 	for (;;)
 		test_sleep_us(1000000);
+	return triple(in, out);
+}
+
+static int wait_for_go(const void *in, void *out)
+{
+	atomic_fetch_add(&told->runs, 1);
+	atomic_store(&told->pid, getpid());
+	while (!atomic_load(&told->go))
+		test_sleep_us(1000);
+	atomic_store(&told->over, 1);
 	return triple(in, out);
 }
 
@@ -89,8 +106,9 @@ static const tine_task served[] = {
 	TINE_TASK_EACH(index_fails, size_t),
 	TINE_TASK_REDUCE(sum_range, add, uint64_t, uint64_t),
 	TINE_TASK_BYTES(reverse),
+	TINE_TASK(wait_for_go, uint64_t, uint64_t),
 };
-enum { TRIPLE, PICKY, SLOW, UNTIL, FOR_EVER, CRASH, HIT, INDEX, SUM, REVERSE };
+enum { TRIPLE, PICKY, SLOW, UNTIL, FOR_EVER, CRASH, HIT, INDEX, SUM, REVERSE, GO };
 #define SERVED (sizeof(served) / sizeof(*served))
 
 static struct server server;
@@ -233,6 +251,72 @@ static void await_busy(struct caller *caller, unsigned wanted)
 		busy = 0;
 		CHECK_EQ(tine_hosts(url, count_busy, &busy), 0);
 	}
+}
+
+/* One job, which runs on a host of one worker. */
+static void begin_to_wait(struct caller *caller)
+{
+	told = tine_shared_new(1, sizeof(*told));
+	CHECK(told != NULL);
+	begin(1, 1000);
+	number_inputs();
+	caller_begin(caller, url, &served[GO], WIRE_CALLS, in, out, 1, 1);
+	while (!atomic_load(&told->pid))
+		caller_step(caller);
+}
+
+static void end_of_waiting(struct caller *caller)
+{
+	caller_end(caller);
+	end();
+	tine_shared_free(told);
+}
+
+/* Nobody has told it: it counts its lease itself. */
+TEST(a_host_that_hears_nothing_ends_what_runs)
+{
+	int64_t patience = tine_after(test_patience(20000));
+	struct caller caller;
+	pid_t first;
+
+	begin_to_wait(&caller);
+	first = atomic_load(&told->pid);
+	CHECK_EQ(kill(server.pid, SIGSTOP), 0);
+	while (kill(first, 0) == 0) {
+		CHECK(tine_now() < patience);
+		test_sleep_us(10000);
+	}
+	CHECK_EQ(atomic_load(&told->over), 0);
+	CHECK_EQ(kill(server.pid, SIGCONT), 0);
+	atomic_store(&told->go, 1);
+	caller_run(&caller);
+	CHECK_EQ(out[0], 1);
+	CHECK(atomic_load(&told->runs) >= 2);
+	CHECK_EQ(caller.duplicates, 0);
+	end_of_waiting(&caller);
+}
+
+/* Though no other host has taken anything from it: the server would take the result. */
+TEST(a_host_beyond_its_lease_sends_no_result)
+{
+	struct caller caller;
+	pid_t agent;
+
+	begin_to_wait(&caller);
+	agent = ((const struct child *)host)->pid;
+	CHECK_EQ(kill(agent, SIGSTOP), 0);
+	atomic_store(&told->go, 1);
+	while (!atomic_load(&told->over))
+		caller_step(&caller);
+	test_sleep_us(1400000);
+	CHECK_EQ(caller.merged, 0);
+	CHECK_EQ(kill(agent, SIGCONT), 0);
+	caller_run(&caller);
+	CHECK_EQ(out[0], 1);
+	CHECK(atomic_load(&told->runs) >= 2);
+	CHECK(caller.told_lost > 0);
+	CHECK_EQ(caller.duplicates, 0);
+	end_of_waiting(&caller);
 }
 
 TEST(a_cancelled_job_learns_it)
