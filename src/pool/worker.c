@@ -216,15 +216,10 @@ static bool is_beyond(const struct ledger *ledger, uint32_t index)
 	return found && index >= found;
 }
 
-/* Whether it has grown too large to go on. Asks now and then. */
-static void mind_memory(struct worker *worker)
+static void weigh(struct worker *worker, size_t most)
 {
-	size_t most = worker->ledger->memory_per_worker;
-	int64_t now;
+	int64_t now = tine_now();
 
-	if (!most)
-		return;
-	now = tine_now();
 	if (now - worker->weighed < WEIGH_EVERY)
 		return;
 	worker->weighed = now;
@@ -232,42 +227,51 @@ static void mind_memory(struct worker *worker)
 		worker->jobs_left = 0;
 }
 
+/* Whether it has grown too large to go on. Asks now and then. */
+static inline void mind_memory(struct worker *worker)
+{
+	size_t most = worker->ledger->memory_per_worker;
+
+	if (most)
+		weigh(worker, most);
+}
+
 /* How many it did: fewer than n if it is to retire. */
 static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 {
 	struct pool_desk *desk = worker->desk;
-	const struct map map = worker->ledger->map;
+	const struct map *map = &worker->ledger->map;
 	uint32_t done = done_of(atomic_load_explicit(&desk->at, memory_order_relaxed));
-	bool mapped = is_mapped(worker, map.fn);
+	bool mapped = is_mapped(worker, map->fn);
 	uint32_t i = from;
 
 	while (i < from + n && worker->jobs_left > 0) {
-		size_t item = item_of(&map, i);
+		size_t item = item_of(map, i);
 		int status;
 
 		if (is_set(&worker->ledger->cancelled) ||
-		    (map.least && is_beyond(worker->ledger, i))) {
+		    (map->least && is_beyond(worker->ledger, i))) {
 			status = -ECANCELED;
 		} else if (!mapped) {
 			status = -EFAULT;
 		} else {
 			/* Before at: the job is never seen with an older beginning. */
-			if (map.job_ms)
+			if (map->job_ms)
 				atomic_store(&desk->begun, tine_now());
 			/* Release: the job before is finished in memory. */
 			atomic_store_explicit(&desk->at, at_of(i, done, true),
 					      memory_order_release);
-			if (map.work == CALLS)
-				status = call_job(map.fn, map.cached,
-						  map.in + item * map.in_size,
-						  map.out + item * map.out_size);
+			if (map->work == CALLS)
+				status = call_job(map->fn, map->cached,
+						  map->in + item * map->in_size,
+						  map->out + item * map->out_size);
 			else
-				status = call_other(&worker->ledger->map, i);
-			if (status == 1 && map.search)
+				status = call_other(map, i);
+			if (status == 1 && map->search)
 				ledger_note_hit(worker->ledger, i);
 		}
-		if (map.status)
-			map.status[item] = status;
+		if (map->status)
+			map->status[item] = status;
 		if (status < 0)
 			desk_note(desk, i, status);
 		i++;
@@ -277,7 +281,7 @@ static uint32_t do_jobs(struct worker *worker, uint32_t from, uint32_t n)
 	TRACE(jobs_done, worker->log, i - from);
 	atomic_store(&desk->at, at_of(i, done, false));
 	/* The caller looks what is left below the hit. */
-	if (map.least && atomic_load(&worker->ledger->found))
+	if (map->least && atomic_load(&worker->ledger->found))
 		ledger_call(worker->ledger);
 	return i - from;
 }
