@@ -57,6 +57,7 @@ grep -q '^#define TINE_VERSION[[:space:]]*"7\.0\.0"$' include/tine.h &&
     grep -qx '## 7.0.0, 2026-02-03' CHANGELOG.md &&
     [ "$(dpkg-parsechangelog -S Version)" = 7.0.0-1 ] &&
     [ "$(grep -c '^tine (' debian/changelog)" -eq 1 ] &&
+    ! grep -E "^ *version: '" meson.build python/meson.build &&
     [ "$(git describe)" = v7.0.0 ] && [ -z "$(git status --porcelain)" ]
 result $? "the version is where it belongs, and tagged"
 (cd build-release && sha256sum -c --quiet SHA256SUMS) &&
