@@ -152,7 +152,6 @@ uninstall: build-install/build.ninja
 deb:
 	@tools/deps deb
 	@tools/deb build-deb
-	@ls build-deb/*.deb
 
 clean:
 	rm -rf build build-*
