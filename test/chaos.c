@@ -1,194 +1,292 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Agents killed, stopped and continued, couriers killed, the server emptied, and killed
- * and started without data, at random, while maps follow one another: all are right.
+ * All that faults.c tries by itself, at random, while maps follow one another: all are
+ * right, and what is left has a time to live.
  */
-#include "base/proc.h"
-#include "engine/agent.h"
-#include "engine/courier.h"
-#include "engine_use.h"
+#include "faults_use.h"
 #include "pool/pool.h"
 
-enum { HOSTS = 3, JOBS = 600, MOST_MS = 1900 };
+enum { JOBS = 400 };
 
-enum fault { KILL_AGENT, STOP_AGENT, KILL_COURIER, FLUSH, RESTART, FAULTS };
+static unsigned state; /* of rand_r(3) */
 
-static const char *const names[FAULTS] = { "agents killed", "agents stopped",
-					   "couriers killed", "servers emptied",
-					   "servers killed" };
+static unsigned below(unsigned n)
+{
+	return (unsigned)rand_r(&state) % n;
+}
 
-struct chaos {
-	struct server server;
-	char url[256];
-	tine_worker *hosts[HOSTS];
-	unsigned state; /* of rand_r(3) */
-	unsigned counts[FAULTS];
-	/* Of the caller's process; in the family's memory. */
-	struct tally {
-		_Atomic int stop, maps, courier;
-	} * tally;
-	pid_t caller;
+static void wait_a_while(unsigned least, unsigned most)
+{
+	test_sleep_us((least + below(most - least)) * 1000);
+}
+
+/* ---- what happens: whether it could ------------------------------------------------ */
+
+static bool kill_a_worker(void)
+{
+	pid_t nursery = child_of(child_of(hosts[below(HOSTS)]));
+	pid_t worker = nursery ? child_of(nursery) : 0;
+
+	return worker > 0 && kill(worker, SIGKILL) == 0;
+}
+
+static bool kill_an_agent(void)
+{
+	int i = (int)below(HOSTS);
+
+	if (!child_of(hosts[i]))
+		return false;
+	kill_agent(i);
+	start_host(i);
+	return true;
+}
+
+static bool kill_a_host(void)
+{
+	int i = (int)below(HOSTS);
+
+	kill_host(i);
+	start_host(i);
+	return true;
+}
+
+static bool kill_all_hosts(void)
+{
+	for (int i = 0; i < HOSTS; i++)
+		kill_host(i);
+	for (int i = 0; i < HOSTS; i++)
+		start_host(i);
+	return true;
+}
+
+/* Beyond its lease, and others' sweep. */
+static bool stop_an_agent(void)
+{
+	pid_t agent = child_of(hosts[below(HOSTS)]);
+
+	if (!agent || kill(agent, SIGSTOP) != 0)
+		return false;
+	wait_a_while(LEASE_MS, 2 * LEASE_MS);
+	return kill(agent, SIGCONT) == 0;
+}
+
+static bool cut_cable(int place)
+{
+	if (!apart)
+		return false;
+	set_cable(place, "down");
+	wait_a_while(500, 3000);
+	set_cable(place, "up");
+	return true;
+}
+
+static bool cut_off_a_host(void)
+{
+	return cut_cable((int)below(HOSTS));
+}
+
+static bool cut_off_the_caller(void)
+{
+	return cut_cable(CALLERS);
+}
+
+static bool cut_off_the_server(void)
+{
+	return cut_cable(SERVERS);
+}
+
+static bool restart_server(void)
+{
+	server_kill(&server);
+	wait_a_while(10, 500);
+	run_server(NULL);
+	return true;
+}
+
+static bool restart_from_old_data(void)
+{
+	tell_server("save");
+	wait_a_while(10, 500);
+	server_kill(&server);
+	run_server(NULL);
+	shell("rm %s/dump.rdb", server.folder);
+	return true;
+}
+
+static bool stop_server(void)
+{
+	CHECK_EQ(kill(server.pid, SIGSTOP), 0);
+	wait_a_while(500, 3000);
+	return kill(server.pid, SIGCONT) == 0;
+}
+
+static bool flush_server(void)
+{
+	tell_server("flushall");
+	return true;
+}
+
+static bool delete_keys(void)
+{
+	static const char *const keys[] = { "q:", "o:", "r:", "w", "i", "c", "m", "x" };
+
+	return run_on_keys(keys[below(sizeof(keys) / sizeof(*keys))],
+			   "n=n+call('DEL',k)") > 0;
+}
+
+static bool make_read_only(void)
+{
+	tell_server("replicaof 127.0.0.1 1");
+	CHECK(server_says("READONLY", "set x y"));
+	wait_a_while(100, 2000);
+	tell_server("replicaof no one");
+	return true;
+}
+
+static bool fill_memory(void)
+{
+	tell_server("config set maxmemory 1");
+	CHECK(server_says("OOM", "set x y"));
+	wait_a_while(100, 2000);
+	tell_server("config set maxmemory 0");
+	return true;
+}
+
+static bool evict_keys(void)
+{
+	tell_server("config set maxmemory-policy allkeys-lru");
+	fill_memory();
+	tell_server("config set maxmemory-policy noeviction");
+	return server_says("evicted_keys:[1-9]", "info stats");
+}
+
+static bool kill_connections(void)
+{
+	bool killed = false;
+
+	for (unsigned i = 0, n = 1 + below(8); i < n; i++) {
+		killed |= server_says("[1-9]", "client kill type normal");
+		wait_a_while(1, 100);
+	}
+	return killed;
+}
+
+static tine_pool *pool;
+static bool without_courier; /* in this map: of more than one the map would tell */
+
+static bool kill_the_courier(void)
+{
+	if (without_courier)
+		return false;
+	without_courier = true;
+	return kill(pool->nursery.pid, SIGKILL) == 0;
+}
+
+static bool write_strange(void)
+{
+	return run_on_keys("", "local t=call('TYPE',k).ok "
+			       "if t=='stream' then call('XADD',k,'*','s','1','l','') "
+			       "n=n+1 elseif t=='hash' then call('HSET',k,'','x') n=n+1 "
+			       "elseif t=='zset' then call('ZADD',k,'1e18','x') n=n+1 "
+			       "end") > 0;
+}
+
+static const struct fault {
+	const char *name;
+	bool (*happens)(void);
+} faults[] = {
+	{ "workers killed", kill_a_worker },
+	{ "agents killed", kill_an_agent },
+	{ "hosts killed", kill_a_host },
+	{ "times all hosts killed", kill_all_hosts },
+	{ "agents stopped", stop_an_agent },
+	{ "times a host cut off", cut_off_a_host },
+	{ "times the caller cut off", cut_off_the_caller },
+	{ "times the server cut off", cut_off_the_server },
+	{ "servers killed", restart_server },
+	{ "servers killed, with old data", restart_from_old_data },
+	{ "servers stopped", stop_server },
+	{ "servers emptied", flush_server },
+	{ "keys deleted", delete_keys },
+	{ "servers read-only", make_read_only },
+	{ "servers out of memory", fill_memory },
+	{ "times all keys evicted", evict_keys },
+	{ "times connections killed", kill_connections },
+	{ "couriers killed", kill_the_courier },
+	{ "times strangers wrote", write_strange },
 };
+enum { FAULTS = sizeof(faults) / sizeof(*faults) };
 
-static int thrice(const void *in, void *out)
+/* ---- while maps follow one another ------------------------------------------------- */
+
+static unsigned counts[FAULTS], wanted, happened;
+
+/* Each of them once, in an order that is drawn, and then as it comes. */
+static unsigned draw_fault(void)
 {
-	test_sleep_us(2000);
-	*(uint64_t *)out = *(const uint64_t *)in * 3 + 1;
-	return 0;
-}
+	static unsigned order[FAULTS];
 
-static const tine_task thrice_task = TINE_TASK(thrice, uint64_t, uint64_t);
+	if (happened >= FAULTS)
+		return below(FAULTS);
+	for (unsigned i = 0; happened == 0 && i < FAULTS; i++) {
+		unsigned k = below(i + 1);
 
-static unsigned below(struct chaos *chaos, unsigned n)
-{
-	return (unsigned)rand_r(&chaos->state) % n;
-}
-
-static void start_host(struct chaos *chaos, int i)
-{
-	char name[8];
-	tine_worker_opts opts = { .workers = 2, .name = name, .lease_ms = 1000 };
-	int err;
-
-	snprintf(name, sizeof(name), "h%d", i);
-	/* The server may have been killed just now. */
-	do
-		err = tine_worker_start(&chaos->hosts[i], chaos->url, &thrice_task, 1,
-					&opts);
-	while (err == -ECONNREFUSED || err == -EAGAIN || err == -ECONNRESET);
-	CHECK_EQ(err, 0);
-}
-
-/* The agent, which is the first that a worker knows. */
-static pid_t agent_of(const struct chaos *chaos, int i)
-{
-	return ((const struct child *)chaos->hosts[i])->pid;
-}
-
-static void call_maps(struct chaos *chaos)
-{
-	static uint64_t in[JOBS], out[JOBS];
-	tine_pool *pool;
-
-	CHECK_EQ(courier_pool_new(&pool, chaos->url, 30000, NULL), 0);
-	for (uint64_t map = 0; !atomic_load(&chaos->tally->stop); map++) {
-		tine_map_opts opts = { .chunk = map % 3 };
-		int err;
-
-		atomic_store(&chaos->tally->courier, pool->nursery.pid);
-		for (uint64_t i = 0; i < JOBS; i++)
-			in[i] = map * JOBS + i;
-		memset(out, 0, sizeof(out));
-		err = tine_pool_map(pool, &thrice_task, in, out, JOBS, &opts,
-				    tine_after(90000));
-		CHECK_EQ(err, 0);
-		for (uint64_t i = 0; i < JOBS; i++)
-			CHECK_EQ(out[i], in[i] * 3 + 1);
-		atomic_fetch_add(&chaos->tally->maps, 1);
+		order[i] = order[k];
+		order[k] = i;
 	}
-	tine_pool_free(pool);
-	fflush(stdout);
-	_exit(0);
+	return order[happened];
 }
 
-static void flush_server(struct chaos *chaos)
+static void wreak(unsigned times, size_t done)
 {
-	struct engine *engine = open_pool(&chaos->server, "p");
-	struct engine_answer answer = ASK_RAW(engine, "s", "FLUSHALL");
+	static int64_t next;
+	unsigned which;
 
-	CHECK_EQ(answer.err, 0);
-	engine_free(engine);
+	(void)times;
+	(void)done;
+	if (happened >= wanted || tine_now() < next)
+		return;
+	which = draw_fault();
+	if (faults[which].happens())
+		counts[which]++;
+	else if (apart && happened < FAULTS)
+		/* It could not just now: again, with the next look. */
+		return;
+	happened++;
+	next = tine_after(below(1000));
 }
 
-static void do_fault(struct chaos *chaos, enum fault fault)
+static void map_amid(unsigned seed, unsigned n)
 {
-	int host = (int)below(chaos, HOSTS);
-	pid_t agent = agent_of(chaos, host), courier;
+	unsigned maps = 0;
 
-	switch (fault) {
-	case KILL_AGENT:
-		CHECK_EQ(kill(agent, SIGKILL), 0);
-		CHECK_EQ(tine_worker_wait(chaos->hosts[host], tine_after(20000)),
-			 -TINE_ECRASH);
-		tine_worker_free(chaos->hosts[host]);
-		start_host(chaos, host);
-		break;
-	case STOP_AGENT:
-		CHECK_EQ(kill(agent, SIGSTOP), 0);
-		while (!process_stopped(agent))
-			test_sleep_us(1000);
-		/* Beyond its lease, and others' sweep. */
-		test_sleep_us((1000 + below(chaos, 900)) * 1000);
-		CHECK_EQ(kill(agent, SIGCONT), 0);
-		break;
-	case KILL_COURIER:
-		courier = atomic_load(&chaos->tally->courier);
-		/* One in a map: of more the map would tell. */
-		if (courier == 0 || kill(courier, SIGKILL) != 0)
-			return;
-		while (atomic_load(&chaos->tally->courier) == courier &&
-		       !atomic_load(&chaos->tally->stop))
-			test_sleep_us(10000);
-		break;
-	case FLUSH:
-		flush_server(chaos);
-		break;
-	case RESTART:
-	default:
-		server_kill(&chaos->server);
-		test_sleep_us(200000);
-		server_run(&chaos->server, NULL);
-		break;
+	state = seed;
+	wanted = n;
+	begin();
+	while (happened < wanted) {
+		pool = make_pool();
+		without_courier = false;
+		map_on(pool, JOBS, 5000, 10, wreak);
+		tine_pool_free(pool);
+		maps++;
 	}
-	chaos->counts[fault]++;
-}
-
-static void wreak(unsigned seed, unsigned faults)
-{
-	static struct chaos chaos;
-	int maps;
-
-	chaos = (struct chaos){ .state = seed };
-	chaos.tally = tine_shared_new(1, sizeof(*chaos.tally));
-	server_start(&chaos.server, NULL);
-	snprintf(chaos.url, sizeof(chaos.url), "%s&pool=p", chaos.server.local);
-	for (int i = 0; i < HOSTS; i++)
-		start_host(&chaos, i);
+	/* All is well again. */
+	await_hosts(HOSTS);
+	for (unsigned i = 0; i < FAULTS; i++)
+		printf("# %u %s\n", counts[i], faults[i].name);
+	printf("# seed %u: %u maps, all right\n", seed, maps);
 	fflush(stdout);
-	chaos.caller = fork();
-	CHECK(chaos.caller >= 0);
-	if (chaos.caller == 0)
-		call_maps(&chaos);
-	for (unsigned i = 0; i < faults; i++) {
-		test_sleep_us((100 + below(&chaos, MOST_MS - 100)) * 1000);
-		/* Each of them once, and then as it comes. */
-		do_fault(&chaos, i < FAULTS ? i : below(&chaos, FAULTS));
-		CHECK_EQ(waitpid(chaos.caller, NULL, WNOHANG), 0);
-	}
-	atomic_store(&chaos.tally->stop, 1);
-	CHECK_EQ(test_reap(chaos.caller), 0);
-	maps = atomic_load(&chaos.tally->maps);
-	for (int i = 0; i < FAULTS; i++)
-		printf("# %u %s\n", chaos.counts[i], names[i]);
-	printf("# seed %u: %d maps, all right\n", seed, maps);
-	fflush(stdout);
-	for (int i = 0; i < FAULTS; i++)
-		CHECK(chaos.counts[i] > 0);
-	CHECK(maps > 0);
-	for (int i = 0; i < HOSTS; i++)
-		tine_worker_free(chaos.hosts[i]);
-	server_stop(&chaos.server);
-	tine_shared_free(chaos.tally);
-	/* The pools of agents that were killed. */
-	test_grows_no_further();
+	for (unsigned i = 0; i < FAULTS && i < wanted; i++)
+		CHECK(counts[i] > 0 || wanted < FAULTS || !apart);
+	end();
 }
 
 TEST_LIMIT(a_seed_that_is_known, 240)
 {
-	wreak(7, test_soak() ? 100 : 10);
+	map_amid(7, test_soak() ? 100 : FAULTS);
 }
 
 TEST_LIMIT(and_a_fresh_one, 240)
 {
-	wreak((unsigned)test_seed(), test_soak() ? 100 : 8);
+	map_amid((unsigned)test_seed(), test_soak() ? 100 : FAULTS / 2);
 }

@@ -81,13 +81,14 @@ static inline bool first_message(struct engine_answer *answer,
 	       engine_next_message(&entries, message);
 }
 
-/* Keys of the pool without a time to live. */
+/* Keys of the pool without a time to live, or with more than a minute of it. */
 static inline unsigned keys_for_ever(struct engine *engine)
 {
 	struct engine_answer answer;
 	static const char script[] =
 		"local n=0 for _,k in ipairs(redis.call('KEYS',ARGV[1])) do "
-		"if redis.call('PTTL',k)==-1 then n=n+1 end end return n";
+		"local ms=redis.call('PTTL',k) if ms==-1 or ms>60000 then n=n+1 end end "
+		"return n";
 	char pattern[ENGINE_TAG_MAX + 1];
 
 	snprintf(pattern, sizeof(pattern), "%s*", engine_tag(engine));

@@ -7,6 +7,7 @@
 #include "faults_tasks.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <sys/prctl.h>
 
 static tine_worker *worker;
@@ -32,6 +33,16 @@ static int call(const char *url)
 	return err ? 1 : 0;
 }
 
+/* A cable was just laid or is cut, or the server is just killed. */
+static bool is_away(int err)
+{
+	const struct timespec nap = { 0, 50000000 };
+
+	nanosleep(&nap, NULL);
+	return err == -ETIMEDOUT || err == -ECONNREFUSED || err == -ECONNRESET ||
+	       err == -EHOSTUNREACH || err == -EAGAIN || err == -TINE_EHOST;
+}
+
 int main(int argc, char **argv)
 {
 	tine_worker_opts opts = { 0 };
@@ -47,8 +58,7 @@ int main(int argc, char **argv)
 	opts.name = argv[2];
 	opts.workers = (unsigned)atoi(argv[3]);
 	opts.lease_ms = (unsigned)atoi(argv[4]);
-	/* A cable that was just laid may lose what comes first. */
-	for (int tries = 0; tries < 20 && err == -ETIMEDOUT; tries++)
+	for (int tries = 0; tries < 200 && is_away(err); tries++)
 		err = tine_worker_start(&worker, argv[1], &work_task, 1, &opts);
 	if (err)
 		return 3;

@@ -48,7 +48,8 @@ static inline void note_run(uint64_t n)
 struct order {
 	uint64_t n;
 	uint32_t us;
-	uint32_t poison; /* the job ends its host */
+	uint16_t poison;   /* the job ends its host */
+	uint16_t crash_on; /* 1 + number of the host where it crashes */
 };
 
 /* The process, its nursery, its agent and who started that. */
@@ -83,6 +84,8 @@ static inline int do_work(const void *in, void *out)
 	note_run(order->n);
 	if (order->poison)
 		end_host();
+	if (order->crash_on == own_host + 1)
+		abort();
 	if (order->us)
 		nanosleep(&nap, NULL);
 	*(uint64_t *)out = order->n * 3 + 1;

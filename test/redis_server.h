@@ -48,7 +48,7 @@ static inline int free_port(void)
 }
 
 /* With words of configuration more, or NULL; the folder and the port are chosen. */
-static inline void server_run(struct server *server, const char *const *more)
+static inline void server_spawn(struct server *server, const char *const *more)
 {
 	char port[16];
 	/* clang-format off */
@@ -60,7 +60,6 @@ static inline void server_run(struct server *server, const char *const *more)
 	};
 	/* clang-format on */
 	int n = 0;
-	tine_store *store;
 
 	snprintf(port, sizeof(port), "%d", server->port);
 	while (words[n])
@@ -81,6 +80,13 @@ static inline void server_run(struct server *server, const char *const *more)
 		execvp(words[0], (char **)words);
 		_exit(127);
 	}
+}
+
+/* Until it answers, and has loaded its data. */
+static inline void server_await(struct server *server)
+{
+	tine_store *store;
+
 	for (int i = 0; i < 4000; i++) {
 		int err = tine_store_open(&store, server->local, NULL), how = 0;
 
@@ -97,6 +103,12 @@ static inline void server_run(struct server *server, const char *const *more)
 		test_sleep_us(5000);
 	}
 	test_fail(__FILE__, __LINE__, "redis-server does not start");
+}
+
+static inline void server_run(struct server *server, const char *const *more)
+{
+	server_spawn(server, more);
+	server_await(server);
 }
 
 static inline void server_start(struct server *server, const char *const *more)

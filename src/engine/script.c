@@ -10,6 +10,11 @@
 	"local now=time[1]*1000+math.floor(time[2]/1000) "                               \
 	"local w,i,m=T..'w',T..'i',T..'m' "
 
+/* The lease in milliseconds, if what is there can be one: others may have written it. */
+#define LEASE                                                                            \
+	"local function agreed() local l=tonumber(call('HGET',m,'lease')) "              \
+	"return l and l>=100 and l<=600000 and l end "
+
 /* Takes a caller's chunk out of its stream, and tells the caller. */
 #define TELL                                                                             \
 	"local function tell(q,id,mark,by,ttl) "                                         \
@@ -44,11 +49,12 @@
 
 const char *const engine_scripts[SCRIPTS] = {
 	/* T H info lease layout ttl old n task.. (task sid).. */
-	[SCRIPT_JOIN] = HEAD
+	[SCRIPT_JOIN] = HEAD LEASE
 	"call('HSETNX',m,'layout',ARGV[5]) local layout=call('HGET',m,'layout') "
 	"if layout~=ARGV[5] then return tonumber(layout) or 0 end "
-	"call('HSETNX',m,'lease',ARGV[4]) local host,ttl,old=ARGV[2],ARGV[6],ARGV[7] "
-	"call('PEXPIRE',m,ttl) local out={tonumber(call('HGET',m,'lease')) or 0} "
+	"local lease,host,ttl,old=agreed(),ARGV[2],ARGV[6],ARGV[7] "
+	"if not lease then lease=tonumber(ARGV[4]) call('HSET',m,'lease',lease) end "
+	"call('PEXPIRE',m,ttl) local out={lease} "
 	"local last=8+tonumber(ARGV[8]) for k=9,last do local q=T..'q:'..ARGV[k] "
 	"try('XGROUP','CREATE',q,'g','0','MKSTREAM') call('PEXPIRE',q,ttl) end "
 	"if old~='' then call('ZREM',w,old) call('HDEL',i,old) end "
@@ -106,7 +112,7 @@ const char *const engine_scripts[SCRIPTS] = {
 	"for k=4,#ARGV do sweep(T..'q:'..ARGV[k],ARGV[2],ARGV[3]) end return n",
 
 	/* T C ttl (task sid seq blob).. */
-	[SCRIPT_CALL] = HEAD LIST_HOSTS
+	[SCRIPT_CALL] = HEAD LEASE LIST_HOSTS
 	"local c,ttl=ARGV[2],ARGV[3] local o,r,new=T..'o:'..c,T..'r:'..c,0 "
 	"if not call('ZSCORE',T..'c',c) then new=1 end call('ZADD',T..'c',now,c) "
 	"call('PEXPIRE',T..'c',ttl) call('PEXPIRE',o,ttl) call('PEXPIRE',r,ttl) "
@@ -119,7 +125,7 @@ const char *const engine_scripts[SCRIPTS] = {
 	"local last=try('XREVRANGE',r,'+','-','COUNT',1)[1] "
 	"local out=try('HLEN',o) if type(out)~='number' then out=0 end "
 	"return {out,new,last and last[1] or '0-0',gone,hosts(),"
-	"tonumber(call('HGET',m,'lease') or 0) or 0}",
+	"agreed() or 0}",
 
 	/* T C (task sid seq).. */
 	[SCRIPT_TAKE_BACK] = HEAD
