@@ -23,6 +23,22 @@ static int twice(const void *in, void *out)
 
 static const tine_task twice_task = TINE_TASK(twice, int, int);
 
+static _Atomic int *ended; /* jobs */
+
+/* One waits for all others but one, which may be next to it in its host's pool. */
+static int wait_for_others(const void *in, void *out)
+{
+	int n = *(const int *)in;
+
+	(void)out;
+	while (n > 0 && atomic_load(ended) < n - 1 && !tine_cancelled())
+		test_sleep_us(1000);
+	atomic_fetch_add(ended, 1);
+	return 0;
+}
+
+static const tine_task wait_task = TINE_TASK(wait_for_others, int, int);
+
 static void start_server(void)
 {
 	server_start(&server, NULL);
@@ -73,6 +89,37 @@ TEST(a_map)
 	server_stop(&server);
 	free(in);
 	free(out);
+}
+
+/* Jobs that were brief wait at hand; behind one that is not they go to others. */
+TEST(a_long_job_after_many_short_ones)
+{
+	enum { N = 60 };
+	const tine_map_opts opts = { .chunk = 1 };
+	int in[N + 1] = { N }, out[N + 1];
+	tine_worker *hosts[2];
+	tine_pool *pool;
+
+	start_server();
+	ended = tine_shared_new(1, sizeof(*ended));
+	for (int i = 0; i < 2; i++)
+		CHECK_EQ(tine_worker_start(&hosts[i], url, &wait_task, 1,
+					   &(tine_worker_opts){ .workers = 1 }),
+			 0);
+	pool = make(NULL);
+	CHECK_EQ(
+		tine_pool_map(pool, &wait_task, in + 1, out, N, &opts, tine_after(60000)),
+		0);
+	atomic_store(ended, 0);
+	CHECK_EQ(
+		tine_pool_map(pool, &wait_task, in, out, N + 1, &opts, tine_after(60000)),
+		0);
+	CHECK_EQ(atomic_load(ended), N + 1);
+	tine_pool_free(pool);
+	tine_worker_free(hosts[0]);
+	tine_worker_free(hosts[1]);
+	tine_shared_free(ended);
+	server_stop(&server);
 }
 
 struct killing {

@@ -135,10 +135,9 @@ static bool take(struct engine *engine, const char *host, char sid[static ENGINE
 static int64_t done(struct engine *engine, const char *host, const char *sid,
 		    const char *caller, const char *seq, const void *out, size_t len)
 {
-	const struct engine_done one = { { TASK, sid }, caller, seq, "head",
-					 out,		4,	len, false };
+	const struct engine_done one = { sid, seq, "head", out, 4, len, false };
 
-	engine_add_done(engine, 5, 0, host, &one, 1);
+	engine_add_done(engine, 5, 0, host, TASK, caller, &one, 1);
 	return ask_number(engine);
 }
 
@@ -301,6 +300,54 @@ TEST(a_host_that_joins_again_keeps_what_it_held)
 	CHECK_EQ(done(engine, "new", sid[1], "C", "2", inputs, sizeof(inputs)), 0);
 	CHECK_EQ(done(engine, "other", sid[2], "C", "3", inputs, sizeof(inputs)), 1);
 	CHECK_EQ(done(engine, "new", sid[0], "C", "1", inputs, sizeof(inputs)), 1);
+	engine_free(engine);
+	server_stop(&server);
+}
+
+/* One was never read, of one the entry is gone, one the caller has forgotten. */
+TEST(of_many_results_each_is_looked_at)
+{
+	enum { MANY = 6 };
+	static const char *const seq[MANY] = { "1", "2", "3", "4", "5", "6" };
+	char sid[MANY][ENGINE_SID_MAX], back[ENGINE_SID_MAX], key[ENGINE_KEY_MAX];
+	struct engine_done list[MANY];
+	struct engine_answer answer;
+	struct engine_message message;
+	struct engine *engine;
+	unsigned n = 0;
+
+	server_start(&server, NULL);
+	engine = open_pool(&server, "p");
+	join(engine, "H", 5000);
+	call(engine, "C");
+	for (int i = 0; i < MANY; i++) {
+		put(engine, "C", seq[i], inputs, sizeof(inputs), sid[i]);
+		if (i < MANY - 1)
+			CHECK(take(engine, "H", back));
+		list[i] = (struct engine_done){ sid[i], seq[i],		"head", inputs,
+						4,	sizeof(inputs), false };
+	}
+	ASK_RAW(engine, "sss", "XDEL", engine_key(engine, key, "q:%s", TASK), sid[1]);
+	engine_add_forget(engine, 5, "C", &seq[2], 1);
+	CHECK_EQ(ask_number(engine), 1);
+	engine_add_done(engine, 5, 0, "H", TASK, "C", list, 4);
+	CHECK_EQ(ask_number(engine), 3);
+	engine_add_done(engine, 5, 0, "H", TASK, "C", list, MANY);
+	CHECK_EQ(ask_number(engine), 2);
+	/* In two entries, which say of each chunk what it has. */
+	engine_add_results(engine, 6, "C", "0", 1, 1);
+	answer = ask_on(engine, ENGINE_READ);
+	CHECK(first_message(&answer, &message));
+	do
+		n += message.data.len == sizeof(inputs) && message.header.len == 4;
+	while (engine_next_chunk(&message));
+	CHECK_EQ(n, 3);
+	CHECK_EQ(
+		ASK_RAW(engine, "ss", "HLEN", engine_key(engine, key, "o:C")).resp.number,
+		0);
+	CHECK_EQ(ASK_RAW(engine, "ss", "XLEN", engine_key(engine, key, "q:%s", TASK))
+			 .resp.number,
+		 0);
 	engine_free(engine);
 	server_stop(&server);
 }

@@ -199,7 +199,9 @@ static inline void read_results(struct caller *caller, int64_t ms)
 	if (!engine_next_stream(&answer.resp, &key, &entries))
 		return;
 	while (caller->engine && engine_next_message(&entries, &message))
-		take_result(caller, &message);
+		do
+			take_result(caller, &message);
+		while (caller->engine && engine_next_chunk(&message));
 }
 
 /* What is out and unknown to the server, once all results are read, is sent again. */

@@ -38,14 +38,13 @@
 #define BLOCK_MS      20000 /* of a read */
 #define LEASE_LEAST   100   /* milliseconds */
 #define LEASE_MOST    600000
-#define MOST_AT_ONCE  32    /* results */
-#define HASTY_US      1000  /* of which many are taken, and answered, at once */
-#define HASTY_DEPTH   16    /* for each worker */
-#define HASTY_MOST    64    /* more than two for each */
-#define BRIEF_US      20000 /* chunks that are to wait at hand */
-#define CANCELS	      64    /* that are remembered */
-#define CRASHES	      3	    /* chunks, before the host pauses */
-#define LONGEST_PAUSE 60000 /* milliseconds */
+#define MOST_AT_ONCE  ENGINE_DONE_MOST
+#define MOST_BYTES    ((size_t)128 << 10) /* of results in one step, and one more */
+#define HASTY_MOST    64		  /* more than two for each */
+#define BRIEF_US      20000		  /* chunks that are to wait at hand */
+#define CANCELS	      64		  /* that are remembered */
+#define CRASHES	      3			  /* chunks, before the host pauses */
+#define LONGEST_PAUSE 60000		  /* milliseconds */
 #define INFO_MAX      4096
 
 enum agent_asks { JOINED, BEATEN, TAKEN_IN, HEARD, FETCHED, ACCEPTED, GIVEN, LEFT };
@@ -380,13 +379,12 @@ static unsigned hasty_depth(unsigned workers)
 {
 	unsigned most = 2 * workers + HASTY_MOST;
 
-	return HASTY_DEPTH * workers < most ? HASTY_DEPTH * workers : most;
+	return WIRE_BRIEF * workers < most ? WIRE_BRIEF * workers : most;
 }
 
-/* Chunks so short that to take and to answer them one by one would cost more. */
 static bool is_hasty(const struct agent *agent)
 {
-	return agent->hold.ran_us < HASTY_US && agent->hold.jobs > 0;
+	return agent->hold.ran_us < WIRE_BRIEF_US && agent->hold.jobs > 0;
 }
 
 /* As many as it would like to have at work. */
@@ -415,6 +413,23 @@ static void give_surplus(struct agent *agent)
 		hand_back(agent, held->stream, held->sid, false);
 		held_forget(&agent->hold, held);
 	}
+}
+
+/* When chunks that seemed brief are not, and others are to have what waits behind. */
+static int64_t end_of_haste(const struct agent *agent)
+{
+	if (agent->hold.ran_us >= BRIEF_US || hold_count(&agent->hold, HELD_RUNNING) == 0)
+		return TINE_FOREVER;
+	return agent->hold.moved + BRIEF_US * INT64_C(1000);
+}
+
+static void mind_haste(struct agent *agent, int64_t now)
+{
+	if (now < end_of_haste(agent))
+		return;
+	agent->hold.ran_us = BRIEF_US;
+	if (agent->engine)
+		give_surplus(agent);
 }
 
 static void take_in(struct agent *agent, struct resp *answer)
@@ -549,31 +564,38 @@ static void receive_all(struct agent *agent)
 
 /* ---- what is sent ------------------------------------------------------------------ */
 
-static void send_results(struct agent *agent)
+/* Of one task and one caller; false: there is none. */
+static bool send_some_results(struct agent *agent)
 {
 	struct engine_done list[MOST_AT_ONCE];
 	struct hold *hold = &agent->hold;
-	uint64_t number = ++hold->arrivals;
-	size_t n = 0;
+	const struct held *first = NULL;
+	size_t n = 0, bytes = 0;
 
-	for (unsigned i = 0; i < hold->most && n < MOST_AT_ONCE; i++) {
+	for (unsigned i = 0; i < hold->most && n < MOST_AT_ONCE && bytes < MOST_BYTES;
+	     i++) {
 		struct held *held = &hold->all[i];
 
 		if (held->state != HELD_DONE || held->doomed)
 			continue;
-		list[n++] = (struct engine_done){ { held->stream->name, held->sid },
-						  held->caller,
-						  held->seq,
-						  held->header,
-						  held->out,
-						  held->header_len,
-						  held->out_len,
+		first = first ? first : held;
+		if (held->stream != first->stream ||
+		    strcmp(held->caller, first->caller) != 0)
+			continue;
+		list[n++] = (struct engine_done){ held->sid,	    held->seq,
+						  held->header,	    held->out,
+						  held->header_len, held->out_len,
 						  held->in_blob };
+		bytes += held->header_len +
+			 (held->out_len < WIRE_BLOB ? held->out_len : 0);
 		held->state = HELD_SENT;
-		held->order = number;
+		held->order = hold->arrivals + 1;
 	}
-	if (n > 0)
-		engine_add_done(agent->engine, ACCEPTED, number, agent->id, list, n);
+	if (!first)
+		return false;
+	engine_add_done(agent->engine, ACCEPTED, ++hold->arrivals, agent->id,
+			first->stream->name, first->caller, list, n);
+	return true;
 }
 
 static void send_beat(struct agent *agent, int64_t now)
@@ -628,7 +650,8 @@ static int send_all(struct agent *agent)
 	int err = 0;
 
 	if (results_are_due(agent, now))
-		send_results(agent);
+		while (send_some_results(agent))
+			;
 	if (!agent->beating && now >= agent->beat)
 		send_beat(agent, now);
 	ask_for_more(agent);
@@ -684,6 +707,7 @@ static int64_t wake_time(const struct agent *agent, int64_t limits)
 		until = earliest(until, agent->beat);
 	if (agent->due)
 		until = earliest(until, agent->due);
+	until = earliest(until, end_of_haste(agent));
 	if (agent->hold.crashed >= CRASHES && agent->paused_until > now)
 		until = earliest(until, agent->paused_until);
 	return until;
@@ -742,6 +766,7 @@ static bool go_round(struct agent *agent)
 		return false;
 	}
 	mind_crashes(agent);
+	mind_haste(agent, now);
 	if (is_drained(agent))
 		return false;
 	if (!agent->engine && now >= agent->retry && (err = reach_server(agent)))

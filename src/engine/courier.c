@@ -41,11 +41,12 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
-#define SILENT	 INT64_C(4000000000) /* without an answer: another connection */
-#define OPEN_FOR INT64_C(900000000)
-#define SEND_FOR INT64_C(8000000000)
-#define PATIENCE INT64_C(20000000000)
-#define LOOK	 50 /* milliseconds, while something is out */
+#define SILENT	     INT64_C(4000000000) /* without an answer: another connection */
+#define OPEN_FOR     INT64_C(900000000)
+#define SEND_FOR     INT64_C(8000000000)
+#define PATIENCE     INT64_C(20000000000)
+#define LOOK	     50 /* milliseconds, while something is out */
+#define READ_AT_ONCE 16 /* entries, each of a chunk or more */
 
 /* ---- answers ----------------------------------------------------------------------- */
 
@@ -204,8 +205,8 @@ static void note_fetched(struct courier *courier, struct engine_answer *answer)
 	engine_add_read(courier->engine, OTHER, courier->id, &one, 1);
 }
 
-/* False: it stays in the stream until its outputs have come. */
-static bool take_entry(struct courier *courier, const struct engine_message *message)
+/* False: the entry stays in the stream until its outputs have come. */
+static bool take_chunk_of(struct courier *courier, const struct engine_message *message)
 {
 	struct trip *trip = trip_of(courier, message->seq);
 
@@ -237,18 +238,29 @@ static bool take_entry(struct courier *courier, const struct engine_message *mes
 	return false;
 }
 
-/* How many results there were. */
+/* False: it stays. */
+static bool take_entry(struct courier *courier, struct engine_message *message)
+{
+	bool read = true;
+
+	do
+		read &= take_chunk_of(courier, message);
+	while (engine_next_chunk(message));
+	return read;
+}
+
+/* How many entries there were. */
 static size_t note_results(struct courier *courier, struct engine_answer *answer)
 {
 	struct resp key, entries;
-	char sids[AT_ONCE][ENGINE_SID_MAX];
-	const char *read[AT_ONCE];
+	char sids[READ_AT_ONCE][ENGINE_SID_MAX];
+	const char *read[READ_AT_ONCE];
 	size_t n = 0, all = 0;
 
 	while (!answer->err && engine_next_stream(&answer->resp, &key, &entries)) {
 		struct engine_message message;
 
-		while (n < AT_ONCE && engine_next_message(&entries, &message)) {
+		while (n < READ_AT_ONCE && engine_next_message(&entries, &message)) {
 			if (!engine_copy_word(sids[n], sizeof(sids[n]), message.sid))
 				continue;
 			strcpy(courier->last, sids[n]);
@@ -350,8 +362,8 @@ static int reconcile(struct courier *courier)
 	}
 	strcpy(courier->last, "0-0");
 	do {
-		engine_add_results(engine, RESULTS, courier->id, courier->last, AT_ONCE,
-				   1);
+		engine_add_results(engine, RESULTS, courier->id, courier->last,
+				   READ_AT_ONCE, 1);
 		err = engine_send(engine, ENGINE_READ, deadline);
 		err = err ? err : engine_await(engine, ENGINE_READ, &answer, deadline);
 		if (err || answer.err)
@@ -416,8 +428,8 @@ static int exchange(struct courier *courier, int64_t now)
 		courier_beat(courier, now);
 	courier_send(courier, now);
 	if (!courier->reading) {
-		engine_add_results(engine, RESULTS, courier->id, courier->last, AT_ONCE,
-				   60000);
+		engine_add_results(engine, RESULTS, courier->id, courier->last,
+				   READ_AT_ONCE, 60000);
 		courier->reading = true;
 	}
 	/* Bound: so long. */

@@ -509,23 +509,24 @@ void engine_add_beat(struct engine *engine, int what, const char *host, const ch
 }
 
 void engine_add_done(struct engine *engine, int what, uint64_t number, const char *host,
-		     const struct engine_done *done, size_t n)
+		     const char *task, const char *caller, const struct engine_done *done,
+		     size_t n)
 {
 	struct request *request;
 
 	for (size_t i = 0; i < n; i++)
 		if (done[i].out_len >= WIRE_BLOB)
-			add_blob(engine, 'B', done[i].caller, done[i].seq, done[i].out,
+			add_blob(engine, 'B', caller, done[i].seq, done[i].out,
 				 done[i].out_len);
-	request = add_script(engine, SCRIPT_DONE, what, number, 2 + 7 * n);
+	request = add_script(engine, SCRIPT_DONE, what, number, 4 + 5 * n);
 	add_text(request, host);
 	add_number_text(request, KEYS_MS);
+	add_text(request, task);
+	add_text(request, caller);
 	for (size_t i = 0; i < n; i++) {
 		bool large = done[i].out_len >= WIRE_BLOB;
 
-		add_text(request, done[i].entry.task);
-		add_text(request, done[i].entry.sid);
-		add_text(request, done[i].caller);
+		add_text(request, done[i].sid);
 		add_text(request, done[i].seq);
 		request_word(request, done[i].header, done[i].header_len);
 		request_word(request, large ? "" : done[i].out,
@@ -770,13 +771,40 @@ static struct engine_word *word_called(struct engine_message *message,
 	return NULL;
 }
 
+static const struct engine_word no_word = { NULL, SIZE_MAX };
+
+/* Up to the next chunk's seq, or the end. */
+static void read_words(struct engine_message *message)
+{
+	struct resp name, value;
+
+	while (resp_next(&message->rest, &name) && resp_next(&message->rest, &value)) {
+		struct engine_word *word = word_called(message, &name);
+
+		if (!word || value.kind != RESP_STRING)
+			continue;
+		if (word == &message->seq && word->len != SIZE_MAX) {
+			message->next = (struct engine_word){ value.text, value.len };
+			return;
+		}
+		*word = (struct engine_word){ value.text, value.len };
+	}
+}
+
 bool engine_next_message(struct resp *entries, struct engine_message *out)
 {
-	static const struct engine_word none = { NULL, SIZE_MAX };
-	struct resp entry, sid, fields, name, value;
+	struct resp entry, sid;
 
-	*out = (struct engine_message){ none, none, none, none, none,
-					none, none, none, none };
+	*out = (struct engine_message){ .sid = no_word,
+					.caller = no_word,
+					.seq = no_word,
+					.header = no_word,
+					.data = no_word,
+					.blob = no_word,
+					.lost = no_word,
+					.given = no_word,
+					.map = no_word,
+					.next = no_word };
 	if (!resp_next(entries, &entry))
 		return false;
 	if (entry.kind != RESP_ARRAY || !resp_next(&entry, &sid) ||
@@ -784,14 +812,19 @@ bool engine_next_message(struct resp *entries, struct engine_message *out)
 		return true;
 	out->sid = (struct engine_word){ sid.text, sid.len };
 	/* Nil: it was deleted before it was read again. */
-	if (!resp_next(&entry, &fields) || fields.kind != RESP_ARRAY)
-		return true;
-	while (resp_next(&fields, &name) && resp_next(&fields, &value)) {
-		struct engine_word *word = word_called(out, &name);
+	if (resp_next(&entry, &out->rest) && out->rest.kind == RESP_ARRAY)
+		read_words(out);
+	return true;
+}
 
-		if (word && value.kind == RESP_STRING)
-			*word = (struct engine_word){ value.text, value.len };
-	}
+bool engine_next_chunk(struct engine_message *message)
+{
+	if (message->next.len == SIZE_MAX)
+		return false;
+	message->seq = message->next;
+	message->header = message->data = message->blob = message->lost = message->given =
+		message->next = no_word;
+	read_words(message);
 	return true;
 }
 

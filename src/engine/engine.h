@@ -9,8 +9,9 @@
  *
  *	T q:TASK	stream, group "g": chunks. c=C s=seq h=header, and a=inputs, or
  *			b="" where they are in b:C:seq
- *	T r:C		stream: s=seq h=header a=outputs, or b="" for B:C:seq; or s=seq
- *			l=H: lost with its host; or s=seq g=H: H has not begun it
+ *	T r:C		stream: of each chunk that was done at once s=seq h=header, and
+ *			a=outputs, or b="" for B:C:seq; or s=seq l=H: lost with its host;
+ *			or s=seq g=H: H has not begun it
  *	T o:C		hash seq -> "": chunks that are outstanding
  *	T b:C:seq, B:C:seq	inputs and outputs of WIRE_BLOB and more
  *	T w		sorted set: hosts by the server's time of their last beat
@@ -23,9 +24,10 @@
  * Each key ends KEYS_MS after the last beat of anybody who needs it. What is promised, by
  * what:
  *
- *	one result a job	done needs the entry to be the host's (XACK) and the seq
- *				to be outstanding (HDEL): the first wins, all later are
- *				dropped, also that of a host that has lost its lease
+ *	one result a job	done needs the entry to be pending (XACK), or there, and
+ *				the seq to be outstanding (HDEL): the first wins, all
+ *				later are dropped, also that of a host that has lost its
+ *				lease
  *	none is forgotten	a chunk is unread in q, or pending with a member, or in r;
  *				what is pending with anybody else is told lost by the
  *				next beat of any host. What none of this finds (a key was
@@ -154,16 +156,21 @@ void engine_add_beat(struct engine *, int what, const char *host, const char *in
 
 /* A chunk that is done. */
 struct engine_done {
-	struct engine_entry entry;
-	const char *caller, *seq;
+	const char *sid, *seq;
 	const void *header, *out;
 	size_t header_len, out_len; /* from WIRE_BLOB on beside the stream */
 	bool in_blob;		    /* its inputs were */
 };
 
-/* Answer: a number: how many were accepted; -1: not a member. */
+#define ENGINE_DONE_MOST 64
+
+/*
+ * Up to ENGINE_DONE_MOST of one task and one caller. Answer: a number: how many were
+ * accepted; -1: not a member.
+ */
 void engine_add_done(struct engine *, int what, uint64_t number, const char *host,
-		     const struct engine_done *, size_t n);
+		     const char *task, const char *caller, const struct engine_done *,
+		     size_t n);
 /*
  * What is not to be done here, lost: its inputs are gone; else: it was not begun. Answer:
  * a number: how many.
@@ -247,15 +254,22 @@ void engine_add_hosts(struct engine *, int what);
 /* Of XREAD and XREADGROUP; false: no more. The names are keys, with T. */
 bool engine_next_stream(struct resp *answer, struct resp *key, struct resp *entries);
 
-/* An entry of a stream, whoever wrote it: what is not there has a length of SIZE_MAX. */
+/*
+ * What an entry of a stream says of a chunk, whoever wrote it: what is not there has a
+ * length of SIZE_MAX.
+ */
 struct engine_message {
 	struct engine_word {
 		const char *text;
 		size_t len;
 	} sid, caller, seq, header, data, blob, lost, given, map;
+	struct resp rest;	 /* of the entry */
+	struct engine_word next; /* seq */
 };
 
 bool engine_next_message(struct resp *entries, struct engine_message *);
+/* What the same entry says of another chunk. */
+bool engine_next_chunk(struct engine_message *);
 /* As a string of its own; false: it is not there, too long, or has a NUL. */
 bool engine_copy_word(char *out, size_t size, struct engine_word);
 

@@ -242,6 +242,7 @@ static void settle_held(struct hold *hold, struct held *held)
 	held->lent = true;
 	hold->jobs += done->n;
 	hold->ran_us = (done->ended - done->begun) / 1000;
+	hold->moved = tine_now();
 	count_crashes(hold, done);
 	if (held->doomed) {
 		held_forget(hold, held);
@@ -344,6 +345,8 @@ int hold_run(struct hold *hold, unsigned most)
 {
 	struct held *held;
 
+	if (hold_count(hold, HELD_RUNNING) == 0)
+		hold->moved = tine_now();
 	while (hold_count(hold, HELD_RUNNING) < most && (held = first_waiting(hold))) {
 		int err = run_held(hold, held);
 

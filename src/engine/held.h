@@ -50,7 +50,8 @@ struct hold {
 	unsigned most;
 	uint64_t arrivals, jobs; /* jobs: that were done */
 	unsigned crashed;	 /* chunks in a row of which each job crashed */
-	int64_t ran_us;		 /* the last chunk */
+	int64_t ran_us;		 /* the last chunk; or one that runs, and is longer */
+	int64_t moved;		 /* when the last chunk was done, or the first began */
 	bool starved;		 /* memory was wanting, and a chunk has no result */
 };
 

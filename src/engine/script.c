@@ -2,6 +2,19 @@
 /*
  * KEYS[1] is T w, for the slot of a cluster; ARGV[1] is T, from which the other keys are
  * made. For Redis 6.0 and later, and Valkey.
+ *
+ * A script is one step: nobody dies within, and a server's log has all of it or nothing.
+ * So a chunk, if somebody dies, is
+ *
+ *	before put		known to its caller alone
+ *	before it is taken	unread, any host's
+ *	before done		pending; told lost, when its host is no member
+ *	before the answer	done: the host sends it again under its new name, and has
+ *	to done comes		nothing outstanding
+ *	before its result	in r: the courier's next connection reads all of r, and
+ *	is read, or deleted	takes what is of a trip still
+ *	of a server that has	what its caller says it is: what the server has neither in
+ *	lost its last writes	o nor in r is put again
  */
 #include "engine/script.h"
 
@@ -85,21 +98,31 @@ const char *const engine_scripts[SCRIPTS] = {
 	"for _,c in ipairs(call('ZRANGEBYSCORE',T..'c','-inf',now-tonumber(ARGV[7]),"
 	"'LIMIT',0,16)) do bury(c) buried=buried+1 end return {1,lost,buried}",
 
-	/* T H ttl (task sid caller seq header out blobs)..; of outputs 1, inputs 2 */
+	/*
+	 * T H ttl task C (sid seq header out blobs)..; of outputs 1, inputs 2. Where not
+	 * all are pending, those count whose entries are there, and say so.
+	 */
 	[SCRIPT_DONE] =
 		"local call,try,T=redis.call,redis.pcall,ARGV[1] "
-		"if not call('ZSCORE',KEYS[1],ARGV[2]) then return -1 end local "
-		"n,seen=0,{} "
-		"for k=4,#ARGV,7 do local q,id,c,s=T..'q:'..ARGV[k],ARGV[k+1],ARGV[k+2],"
-		"ARGV[k+3] local at,ok,r=c..':'..s,false,T..'r:'..c "
-		"local large=ARGV[k+6]=='1' or ARGV[k+6]=='3' "
-		"if try('XACK',q,'g',id)==1 then try('XDEL',q,id) "
-		"if ARGV[k+6]>='2' then try('DEL',T..'b:'..at) end "
-		"if try('HDEL',T..'o:'..c,s)==1 then ok=true n=n+1 "
-		"try('XADD',r,'*','s',s,'h',ARGV[k+4],large and 'b' or 'a',ARGV[k+5]) "
-		"if not seen[r] and try('PTTL',r)==-1 then try('PEXPIRE',r,ARGV[3]) end "
-		"seen[r]=1 end end if large and not ok then try('DEL',T..'B:'..at) end "
-		"end return n",
+		"if not call('ZSCORE',KEYS[1],ARGV[2]) then return -1 end "
+		"local q,c,ids=T..'q:'..ARGV[4],ARGV[5],{} local "
+		"o,r=T..'o:'..c,T..'r:'..c "
+		"for k=6,#ARGV,5 do ids[#ids+1]=ARGV[k] end "
+		"local all=try('XACK',q,'g',unpack(ids))==#ids local gone,said={},{} "
+		"for i,id in ipairs(ids) do local k=1+5*i local "
+		"s,blobs=ARGV[k+1],ARGV[k+4] "
+		"local at,ours,n,large=c..':'..s,all,#said,blobs=='1' or blobs=='3' "
+		"if not all then local e=try('XRANGE',q,id,id)[1] local f=e and e[2] "
+		"ours=f and f[1]=='c' and f[2]==c and f[3]=='s' and f[4]==s end "
+		"if ours then gone[#gone+1]=id "
+		"if blobs>='2' then try('DEL',T..'b:'..at) end end "
+		"if ours and try('HDEL',o,s)==1 then said[n+1]='s' said[n+2]=s "
+		"said[n+3]='h' said[n+4]=ARGV[k+2] said[n+5]=large and 'b' or 'a' "
+		"said[n+6]=ARGV[k+3] elseif large then try('DEL',T..'B:'..at) end end "
+		"if #gone>0 then try('XDEL',q,unpack(gone)) end "
+		"if #said>0 then try('XADD',r,'*',unpack(said)) "
+		"if try('PTTL',r)==-1 then try('PEXPIRE',r,ARGV[3]) end end "
+		"return #said/6",
 
 	/* T H ttl mark (task sid).. */
 	[SCRIPT_GIVE] = HEAD TELL

@@ -319,7 +319,8 @@ unsigned courier_trips(const struct courier *courier)
 
 static unsigned window_of(const struct courier *courier)
 {
-	unsigned most = 2 * (courier->slots + courier->hosts);
+	unsigned each = courier->brief ? WIRE_BRIEF : 2;
+	unsigned most = each * courier->slots + 2 * courier->hosts;
 
 	return most < 4 ? 4 : most < DESKS ? most : DESKS;
 }

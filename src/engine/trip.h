@@ -72,6 +72,7 @@ struct courier {
 	int64_t gone; /* since when no server answers, or 0 */
 	int gone_by;
 	unsigned slots, hosts;
+	bool brief;   /* the last chunk was */
 	size_t bytes; /* that are out */
 	/* Of the map. */
 	uint32_t deal; /* the deal that the rest is of */

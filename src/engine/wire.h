@@ -15,6 +15,9 @@
 #define WIRE_BLOB ((size_t)64 << 10)
 #define WIRE_MOST ((size_t)64 << 20) /* bytes of all inputs, or outputs, of a chunk */
 #define WIRE_JOBS ((uint32_t)1 << 14)
+/* Chunks so short that to take and to answer them one by one would cost more. */
+#define WIRE_BRIEF_US 1000
+#define WIRE_BRIEF    16 /* of them at once, for each worker */
 
 /* How the jobs of a task are called; a part of the task's identity. */
 enum wire_kind {
