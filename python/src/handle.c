@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define FORKS	 64
@@ -245,13 +246,21 @@ uint64_t handle_forks(void)
 	return forks;
 }
 
+/* Also one that has ended and was not waited for. */
+static bool has_children(void)
+{
+	siginfo_t info;
+
+	return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
+}
+
 static bool all_kept(void)
 {
 	if (!kept)
 		return true;
 	for (uint64_t n = forks; n > 0 && n + FORKS > forks; n--)
 		if (atomic_load(&kept[n % FORKS]) != n)
-			return false;
+			return !has_children();
 	return true;
 }
 
@@ -286,14 +295,16 @@ static struct handle *alloc_handle(PyTypeObject *type)
 	return (struct handle *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
 }
 
-struct handle *handle_new(PyTypeObject *type, size_t size)
+int handle_init(PyObject *self, size_t size)
 {
-	struct handle *handle = alloc_handle(type);
+	struct handle *handle = (struct handle *)self;
 	struct header *header;
 	int err;
 
-	if (!handle)
-		return NULL;
+	if (handle->mem) { /* others may use it */
+		PyErr_SetString(PyExc_RuntimeError, "__init__() was called before");
+		return -1;
+	}
 	drop_graves();
 	header = tine_shared_new(1, sizeof(*header) + size);
 	err = header ? tine_shared_keep(header) : -ENOMEM;
@@ -305,10 +316,9 @@ struct handle *handle_new(PyTypeObject *type, size_t size)
 		tine_shared_free(header);
 	}
 	if (err == 0)
-		return handle;
-	Py_DECREF(handle);
+		return 0;
 	raise_error(err);
-	return NULL;
+	return -1;
 }
 
 /* Keeps what has this name. It may be freed meanwhile, and its memory be another's. */
@@ -387,7 +397,9 @@ void *handle_mem(PyObject *self)
 
 	if (!handle->mem)
 		PyErr_SetString(PyExc_RuntimeError,
-				"the object is gone: no process has kept it");
+				handle->name[0] ? "the object is gone: no process "
+						  "has kept it"
+						: "__init__() was not called");
 	return handle->mem;
 }
 
@@ -543,17 +555,17 @@ struct block {
 	Py_ssize_t len;
 };
 
-static PyObject *new_block(PyTypeObject *type, PyObject *args, PyObject *words)
+static int init_block(PyObject *self, PyObject *args, PyObject *words)
 {
 	Py_ssize_t size;
 
 	if (words || !PyArg_ParseTuple(args, "n", &size))
-		return NULL;
+		return -1;
 	if (size < 0) {
 		PyErr_SetString(PyExc_ValueError, "a negative size");
-		return NULL;
+		return -1;
 	}
-	return (PyObject *)handle_new(type, size ? (size_t)size : 1);
+	return handle_init(self, size ? (size_t)size : 1);
 }
 
 static int get_buffer(PyObject *self, Py_buffer *view, int flags)
@@ -583,7 +595,7 @@ static PyMethodDef block_methods[] = {
 };
 
 static PyType_Slot block_slots[] = {
-	{ Py_tp_new, new_block },
+	{ Py_tp_init, init_block },
 	{ Py_tp_dealloc, handle_dealloc },
 	{ Py_bf_getbuffer, get_buffer },
 	{ Py_tp_methods, block_methods },

@@ -8,7 +8,8 @@
  *	fork	a child keeps nothing yet. Before anything else it keeps what its copies
  *		of handles are of, and notes in its parent's memory that it has. Until
  *		then its parent puts off what it would drop. A child that was killed
- *		before never notes it, and what it holds up is dropped FORKS forks later
+ *		before never notes it, and what it holds up is dropped when the parent
+ *		has no child any more, or FORKS forks later
  *	nursery	a pool's worker is a child of the snapshot, perhaps an hour later: what
  *		the owner has dropped meanwhile is gone by its name, and a use of it
  *		raises
@@ -41,8 +42,11 @@ struct handle {
 	bool closed, owner_died;
 };
 
-/* A new object of a type over zeroed memory. NULL with an exception. */
-struct handle *handle_new(PyTypeObject *type, size_t size);
+/*
+ * Of a type's tp_init, so that classes of a program's own may take what arguments they
+ * want: gives the object zeroed memory. 0 or -1 with an exception.
+ */
+int handle_init(PyObject *self, size_t size);
 /* The object of that name, of a type. NULL with an exception. */
 struct handle *handle_attach(PyTypeObject *type, PyObject *name);
 /* Of a type's tp_dealloc. */

@@ -111,20 +111,18 @@ static PyObject *load_taken(PyObject *self, struct box *box, const void *bytes,
 
 /* ---- queue ------------------------------------------------------------------------- */
 
-static PyObject *new_queue(PyTypeObject *type, PyObject *args, PyObject *words)
+static int init_queue(PyObject *self, PyObject *args, PyObject *words)
 {
 	static char *names[] = { "maxsize", "joinable", "simple", NULL };
+	struct handle *handle = (struct handle *)self;
 	int joinable = 0, simple = 0, err;
-	struct handle *handle;
 	Py_ssize_t maximum = 0;
 	struct box *box;
 
 	if (!PyArg_ParseTupleAndKeywords(args, words, "|npp", names, &maximum, &joinable,
-					 &simple))
-		return NULL;
-	handle = handle_new(type, sizeof(*box));
-	if (!handle)
-		return NULL;
+					 &simple) ||
+	    handle_init(self, sizeof(*box)) != 0)
+		return -1;
 	box = handle->mem;
 	box->maximum = maximum > 0 && maximum <= LARGEST_MAXIMUM ? (uint64_t)maximum : 0;
 	box->joinable = joinable;
@@ -139,10 +137,11 @@ static PyObject *new_queue(PyTypeObject *type, PyObject *args, PyObject *words)
 		box->estate = handle->estate;
 	}
 	if (err == 0)
-		return (PyObject *)handle;
+		return 0;
 	tine_queue_free(box->queue);
-	Py_DECREF(handle);
-	return raise_error(err);
+	box->queue = NULL;
+	raise_error(err);
+	return -1;
 }
 
 static PyObject *attach_queue(PyObject *type, PyObject *name)
@@ -515,8 +514,8 @@ static PyMethodDef queue_methods[] = {
 	{ "empty", is_empty, METH_NOARGS, "empty()" },
 	{ "full", is_full, METH_NOARGS, "full()" },
 	{ "close", close_queue, METH_NOARGS, "close(): this process uses it no more" },
-	{ "task_done", task_done, METH_NOARGS, "task_done(): of what get() returned" },
-	{ "join", join_queue, METH_NOARGS, "join(): waits until all tasks are done" },
+	{ "_task_done", task_done, METH_NOARGS, "of what get() returned" },
+	{ "_join", join_queue, METH_NOARGS, "waits until all tasks are done" },
 	{ 0 },
 };
 
@@ -526,7 +525,7 @@ static PyGetSetDef queue_members[] = {
 };
 
 static PyType_Slot queue_slots[] = {
-	{ Py_tp_new, new_queue },
+	{ Py_tp_init, init_queue },
 	{ Py_tp_dealloc, drop_queue },
 	{ Py_tp_methods, queue_methods },
 	{ Py_tp_getset, queue_members },

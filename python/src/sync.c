@@ -56,27 +56,24 @@ static int init_padlock(struct padlock *padlock, int kind, unsigned value)
 	}
 }
 
-static PyObject *new_padlock(PyTypeObject *type, PyObject *args, PyObject *words)
+static int open_padlock(PyObject *self, PyObject *args, PyObject *words)
 {
-	struct handle *handle;
 	long long value = 0;
 	int kind, err;
 
 	if (words || !PyArg_ParseTuple(args, "i|L", &kind, &value))
-		return NULL;
+		return -1;
 	if (value < 0 || value > INT_MAX) {
 		PyErr_SetString(PyExc_ValueError,
 				"the value of a semaphore is 0 or more");
-		return NULL;
+		return -1;
 	}
-	handle = handle_new(type, sizeof(struct padlock));
-	if (!handle)
-		return NULL;
-	err = init_padlock(handle->mem, kind, (unsigned)value);
-	if (err == 0)
-		return (PyObject *)handle;
-	Py_DECREF(handle);
-	return raise_error(err);
+	if (handle_init(self, sizeof(struct padlock)) != 0)
+		return -1;
+	err = init_padlock(handle_mem(self), kind, (unsigned)value);
+	if (err != 0)
+		raise_error(err);
+	return err ? -1 : 0;
 }
 
 static ssize_t try_padlock(void *arg, int64_t deadline)
@@ -239,7 +236,7 @@ static PyGetSetDef padlock_members[] = {
 };
 
 static PyType_Slot padlock_slots[] = {
-	{ Py_tp_new, new_padlock },	      { Py_tp_dealloc, handle_dealloc },
+	{ Py_tp_init, open_padlock },	      { Py_tp_dealloc, handle_dealloc },
 	{ Py_tp_methods, padlock_methods },   { Py_tp_getset, padlock_members },
 	{ Py_tp_doc, "Lock(kind, value=0)" }, { 0, NULL },
 };
@@ -253,11 +250,11 @@ static PyType_Spec padlock_spec = {
 
 /* ---- event ------------------------------------------------------------------------- */
 
-static PyObject *new_event(PyTypeObject *type, PyObject *args, PyObject *words)
+static int init_event(PyObject *self, PyObject *args, PyObject *words)
 {
-	if (words || !PyArg_ParseTuple(args, ""))
-		return NULL;
-	return (PyObject *)handle_new(type, sizeof(tine_event));
+	return words || !PyArg_ParseTuple(args, "")
+		       ? -1
+		       : handle_init(self, sizeof(tine_event));
 }
 
 static PyObject *is_set(PyObject *self, PyObject *none)
@@ -332,7 +329,7 @@ static PyMethodDef event_methods[] = {
 };
 
 static PyType_Slot event_slots[] = {
-	{ Py_tp_new, new_event },
+	{ Py_tp_init, init_event },
 	{ Py_tp_dealloc, handle_dealloc },
 	{ Py_tp_methods, event_methods },
 	{ Py_tp_doc, "Event()" },
@@ -355,11 +352,11 @@ struct gate {
 	uint64_t drawn, last; /* last: that passes are for */
 };
 
-static PyObject *new_gate(PyTypeObject *type, PyObject *args, PyObject *words)
+static int init_gate(PyObject *self, PyObject *args, PyObject *words)
 {
-	if (words || !PyArg_ParseTuple(args, ""))
-		return NULL;
-	return (PyObject *)handle_new(type, sizeof(struct gate));
+	return words || !PyArg_ParseTuple(args, "")
+		       ? -1
+		       : handle_init(self, sizeof(struct gate));
 }
 
 static ssize_t lock_gate(void *arg, int64_t deadline)
@@ -497,7 +494,7 @@ static PyMethodDef gate_methods[] = {
 };
 
 static PyType_Slot gate_slots[] = {
-	{ Py_tp_new, new_gate },
+	{ Py_tp_init, init_gate },
 	{ Py_tp_dealloc, handle_dealloc },
 	{ Py_tp_methods, gate_methods },
 	{ Py_tp_doc, "Gate(): a condition, without its lock" },
@@ -526,24 +523,20 @@ struct cell {
 	char bytes[MESSAGE_SHORT];
 };
 
-static PyObject *new_cell(PyTypeObject *type, PyObject *args, PyObject *words)
+static int init_cell(PyObject *self, PyObject *args, PyObject *words)
 {
-	struct handle *handle;
+	struct handle *handle = (struct handle *)self;
 	struct cell *cell;
 	int err;
 
-	if (words || !PyArg_ParseTuple(args, ""))
-		return NULL;
-	handle = handle_new(type, sizeof(*cell));
-	if (!handle)
-		return NULL;
+	if (words || !PyArg_ParseTuple(args, "") || handle_init(self, sizeof(*cell)) != 0)
+		return -1;
 	cell = handle->mem;
 	err = estate_new(handle, ESTATE_BLOCK, NULL);
 	cell->estate = handle->estate;
-	if (err == 0)
-		return (PyObject *)handle;
-	Py_DECREF(handle);
-	return raise_error(err);
+	if (err != 0)
+		raise_error(err);
+	return err ? -1 : 0;
 }
 
 static PyObject *attach_cell(PyObject *type, PyObject *name)
@@ -643,7 +636,7 @@ static PyMethodDef cell_methods[] = {
 };
 
 static PyType_Slot cell_slots[] = {
-	{ Py_tp_new, new_cell },
+	{ Py_tp_init, init_cell },
 	{ Py_tp_dealloc, handle_dealloc },
 	{ Py_tp_methods, cell_methods },
 	{ Py_tp_doc, "Cell(): any object" },

@@ -185,6 +185,26 @@ class Queues(unittest.TestCase):
         # The family keeps 64 MiB of what was freed.
         self.assertLess(memory() - before, 200 * 10 ** 6)
 
+    def test_it_goes_though_a_child_died_as_it_began(self) -> None:
+        text = ("import os\n"
+                "dies = False\n"
+                "os.register_at_fork(after_in_child=lambda: dies and os._exit(9))\n"
+                "import tine.multiprocessing as mp\n"
+                "from tine import _core\n"
+                "q, dies = mp.Queue(), True\n"
+                "p = mp.Process(target=print)\n"
+                "p.start()\n"
+                "p.join()\n"
+                "for _ in range(50):\n"
+                "    q = mp.Queue()\n"
+                "    q.put(bytes(10 ** 7))\n"
+                "print(p.exitcode, os.fstat(_core.family_fd()).st_blocks * 512)")
+        done = subprocess.run([sys.executable, "-c", text], capture_output=True,
+                              text=True)
+        code, bytes_ = map(int, done.stdout.split())
+        self.assertEqual(code, 9)
+        self.assertLess(bytes_, 200 * 10 ** 6)
+
     def test_it_goes_with_its_last_process(self) -> None:
         def hold(ready) -> None:
             held.append(mp.Queue())

@@ -83,6 +83,7 @@ class Hooks:
                  make: Callable[[], process.BaseProcess] = _WorkerProcess) -> None:
         """make: what current_process() is in a worker."""
         self.make = make
+        self.numbers: list[int] = []  # of the workers, among the program's processes
         self.initializer, self.initargs = initializer, tuple(initargs)
         self.failure: Exception | None = None
         self.funcs: dict[bytes, Callable[..., Any]] = {}
@@ -91,12 +92,13 @@ class Hooks:
     def begin(self) -> None:
         """As BaseProcess._bootstrap() in a child of fork()."""
         parent: Any = process.current_process()
-        process._process_counter = itertools.count(  # type: ignore[attr-defined]
-            _core.worker_index() + 1)
+        number = self.numbers[_core.worker_index()]
+        process._process_counter = itertools.count(number)  # type: ignore[attr-defined]
         process._children = set()  # type: ignore[attr-defined]
         child: Any = self.make()
+        process._process_counter = itertools.count(1)  # type: ignore[attr-defined]
         child.daemon = True
-        child._name = f"ForkPoolWorker-{_core.worker_index() + 1}"
+        child._name = f"ForkPoolWorker-{number}"
         child._parent_pid, child._parent_name = self.owner, parent.name
         process._current_process = child  # type: ignore[attr-defined]
         try:
@@ -250,6 +252,8 @@ class Engine:
     def __init__(self, workers: int, hooks: Hooks, max_tasks: int | None = None,
                  timeout: float | None = None, retries: int = 0, memory: int = 0) -> None:
         limit = _milliseconds(timeout)
+        counter = process._process_counter  # type: ignore[attr-defined]
+        hooks.numbers = [next(counter) for _ in range(workers)]
         util._flush_std_streams()  # type: ignore[attr-defined]
         with _quiet_logs():
             self.core = _core.Pool(workers, hooks.begin, hooks.run, hooks.end,
@@ -351,7 +355,8 @@ class Engine:
         head, body = b"", None
         if type(func) in _NAMED:
             head = self.heads.get(func) or self._head_of(func)
-            if not kwds and len(args) == 1 and type(args[0]) in _PLAIN:
+            if (not kwds and type(args) is tuple and len(args) == 1
+                    and type(args[0]) in _PLAIN):
                 body = pickle.dumps((args, kwds), 5)
         if body is None:
             body = dump((args, kwds) if head else (func, args, kwds))

@@ -52,7 +52,7 @@ def join(passed: Any) -> None:
 
 def attach(kind: Any, name: str, passed: Any, state: dict[str, Any] | None) -> Any:
     join(passed)
-    made = kind.attach(name)
+    made = super(Handle, kind).attach(name)
     if state:
         made.__dict__.update(state)
     return made
@@ -63,10 +63,13 @@ _sent: collections.deque[Any] = collections.deque(maxlen=64)
 
 
 class Handle:
-    """Pickles at any time, for processes of the same family. Beside a class of _core."""
+    """Pickles at any time, for processes of the same family. Beside a class of _core.
+
+    A class of a program's own may have a name, or an attach(), of another kind.
+    """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        name = self.name()  # type: ignore[attr-defined]
+        name = super().name()  # type: ignore[misc]
         if _context.get_spawning_popen() is None:
             _sent.append(self)
         return attach, (type(self), name, token(), self.__dict__)

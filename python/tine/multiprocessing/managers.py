@@ -24,11 +24,10 @@ def __getattr__(name: str) -> Any:
 class Value(Handle, _core.Cell):
     """A manager's Value: any object that pickles."""
 
-    def __new__(cls, typecode: Any, value: Any, lock: bool = True) -> Any:
-        self = _core.Cell.__new__(cls)
+    def __init__(self, typecode: Any, value: Any, lock: bool = True) -> None:
+        _core.Cell.__init__(self)
         self.set(value)
         self._typecode = typecode
-        return self
 
     @property
     def value(self) -> Any:
@@ -85,8 +84,9 @@ class SyncManager(_managers.SyncManager):
     def _debug_info(self) -> str:
         return super()._debug_info() if self._process is not None else ""
 
-    def Queue(self, maxsize: int = 0) -> queues.Queue:
-        return queues.Queue(maxsize)
+    def Queue(self, maxsize: int = 0) -> queues.JoinableQueue:
+        # That of a server is queue.Queue, which can be joined.
+        return queues.JoinableQueue(maxsize)
 
     def JoinableQueue(self, maxsize: int = 0) -> queues.JoinableQueue:
         return queues.JoinableQueue(maxsize)

@@ -24,7 +24,7 @@ class _Reader:
         self._queue = queue
 
     def fileno(self) -> int:
-        return self._queue.arm()
+        return _core.Queue.arm(self._queue)
 
     def poll(self, timeout: float | None = 0.0) -> bool:
         from multiprocessing.connection import wait
@@ -73,10 +73,10 @@ class _Queue(Handle, _core.Queue):
 class Queue(_Queue):
     """multiprocessing.Queue. put() copies at once, and no thread feeds a pipe."""
 
-    def __new__(cls, maxsize: int = 0, *args: Any, ctx: Any = None, **words: Any) -> Any:
-        return _core.Queue.__new__(cls, maxsize)
+    _joinable = False
 
     def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
+        _core.Queue.__init__(self, maxsize, self._joinable)
         self._maxsize = maxsize
 
     def put_nowait(self, obj: object) -> None:
@@ -98,12 +98,14 @@ class Queue(_Queue):
 
 
 class JoinableQueue(Queue):
-    def __new__(cls, maxsize: int = 0, *args: Any, ctx: Any = None, **words: Any) -> Any:
-        return _core.Queue.__new__(cls, maxsize, True)
+    _joinable = True
+    # What logging's listener does depends on whether a queue has this.
+    task_done = _core.Queue._task_done
+    join = _core.Queue._join
 
 
 class SimpleQueue(_Queue):
-    def __new__(cls, *, ctx: Any = None) -> Any:
-        return _core.Queue.__new__(cls, 0, False, True)
+    def __init__(self, *, ctx: Any = None) -> None:
+        _core.Queue.__init__(self, 0, False, True)
 
 

@@ -21,10 +21,9 @@ def __getattr__(name: str) -> Any:
 
 
 class _Memory(Handle, _core.Block):
-    def __new__(cls, size: int) -> Any:
-        self = _core.Block.__new__(cls, size)
+    def __init__(self, size: int) -> None:
+        _core.Block.__init__(self, size)
         self.size = size
-        return self
 
     def create_memoryview(self) -> memoryview:
         return self.view(self.size)

@@ -31,8 +31,8 @@ class _Base(Handle, _core.Lock):
 
 
 class Lock(_Base):
-    def __new__(cls, *, ctx: Any = None) -> Any:
-        return _core.Lock.__new__(cls, _core.MUTEX)
+    def __init__(self, *, ctx: Any = None) -> None:
+        _core.Lock.__init__(self, _core.MUTEX)
 
     def __repr__(self) -> str:
         owner = None if self.get_value() else self._owner()
@@ -40,8 +40,8 @@ class Lock(_Base):
 
 
 class RLock(_Base):
-    def __new__(cls, *, ctx: Any = None) -> Any:
-        return _core.Lock.__new__(cls, _core.RECURSIVE)
+    def __init__(self, *, ctx: Any = None) -> None:
+        _core.Lock.__init__(self, _core.RECURSIVE)
 
     def __repr__(self) -> str:
         owner, count = "None", 0
@@ -55,18 +55,17 @@ class RLock(_Base):
 
 
 class Semaphore(_Base):
-    def __new__(cls, value: int = 1, *, ctx: Any = None) -> Any:
-        return _core.Lock.__new__(cls, _core.SEMAPHORE, value)
+    def __init__(self, value: int = 1, *, ctx: Any = None) -> None:
+        _core.Lock.__init__(self, _core.SEMAPHORE, value)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}(value={self.get_value()})>"
 
 
 class BoundedSemaphore(Semaphore):
-    def __new__(cls, value: int = 1, *, ctx: Any = None) -> Any:
-        self = _core.Lock.__new__(cls, _core.BOUNDED, value)
+    def __init__(self, value: int = 1, *, ctx: Any = None) -> None:
+        _core.Lock.__init__(self, _core.BOUNDED, value)
         self._maxvalue = value
-        return self
 
     def __repr__(self) -> str:
         return (f"<{type(self).__name__}(value={self.get_value()}, "
@@ -74,8 +73,8 @@ class BoundedSemaphore(Semaphore):
 
 
 class Event(Handle, _core.Event):
-    def __new__(cls, *, ctx: Any = None) -> Any:
-        return _core.Event.__new__(cls)
+    def __init__(self, *, ctx: Any = None) -> None:
+        _core.Event.__init__(self)
 
     def __repr__(self) -> str:
         state = "set" if self.is_set() else "unset"
