@@ -610,6 +610,61 @@ static PyType_Spec block_spec = {
 	.slots = block_slots,
 };
 
+/* ---- methods of classes in Python -------------------------------------------------- */
+
+/* Whether a class has a method of C, and not one in Python in its place: or -1. */
+static int inherits(PyObject *class, PyTypeObject *base, const char *name)
+{
+	PyObject *one = PyObject_GetAttrString(class, name);
+	PyObject *other = one ? PyObject_GetAttrString((PyObject *)base, name) : NULL;
+	int same = other ? Py_TYPE(one) == Py_TYPE(other) : -1;
+
+	Py_XDECREF(one);
+	Py_XDECREF(other);
+	return same;
+}
+
+static int own_method(PyObject *class, PyTypeObject *base, PyMethodDef *method)
+{
+	int err = inherits(class, base, method->ml_name);
+	PyObject *own;
+
+	if (err <= 0)
+		return err;
+	own = PyDescr_NewMethod((PyTypeObject *)class, method);
+	err = own ? PyObject_SetAttrString(class, method->ml_name, own) : -1;
+	Py_XDECREF(own);
+	return err;
+}
+
+/*
+ * The interpreter calls a method at once only on what is exactly of the class that the
+ * method was made for. So a class that is derived gets what it inherits made for itself.
+ */
+static PyObject *own_methods(PyObject *module, PyObject *class)
+{
+	PyTypeObject *base = (PyTypeObject *)class;
+	PyMethodDef *method = NULL;
+
+	(void)module;
+	while (base && !method) {
+		base = PyType_GetSlot(base, Py_tp_base);
+		method = base ? PyType_GetSlot(base, Py_tp_methods) : NULL;
+	}
+	for (; method && method->ml_name; method++)
+		if (!(method->ml_flags & METH_CLASS) &&
+		    own_method(class, base, method) != 0)
+			return NULL;
+	return Py_NewRef(class);
+}
+
+static PyMethodDef handle_functions[] = {
+	{ "own_methods", own_methods, METH_O,
+	  "own_methods(class): gives a class what it inherits from one of C; returns "
+	  "it" },
+	{ 0 },
+};
+
 static PyMethodDef hooks[] = {
 	{ "before_fork", before_fork, METH_NOARGS, "" },
 	{ "after_fork", after_fork, METH_NOARGS, "" },
@@ -640,5 +695,7 @@ int add_handle(PyObject *module)
 	Py_XDECREF(none);
 	Py_XDECREF(reg);
 	Py_XDECREF(done);
-	return done ? add_type(module, &block_spec, "Block") : -1;
+	if (!done || PyModule_AddFunctions(module, handle_functions) != 0)
+		return -1;
+	return add_type(module, &block_spec, "Block");
 }

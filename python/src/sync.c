@@ -123,10 +123,10 @@ static PyObject *acquire(PyObject *self, PyObject *const *args, Py_ssize_t n,
 {
 	static const char *const names[] = { "block", "timeout", NULL };
 	PyObject *given[] = { Py_True, Py_None };
-	int64_t deadline;
+	int64_t deadline = TINE_FOREVER;
 
-	if (read_args(names, 0, args, n, words, given) != 0 ||
-	    read_deadline(given[0], given[1], &deadline) != 0)
+	if ((n > 0 || words) && (read_args(names, 0, args, n, words, given) != 0 ||
+				 read_deadline(given[0], given[1], &deadline) != 0))
 		return NULL;
 	return take_padlock(self, deadline);
 }

@@ -8,6 +8,8 @@ import time
 import unittest
 
 import tine.multiprocessing as mp
+from tine import _core
+from tine.multiprocessing import queues, synchronize
 
 TIMES = 1000 if os.environ.get("TEST_SOAK") else 15
 
@@ -54,6 +56,28 @@ class Locks(unittest.TestCase):
         with lock:
             self.assertEqual(repr(lock), "<Lock(owner=MainProcess)>")
         self.assertEqual(repr(lock), "<Lock(owner=None)>")
+
+    def test_methods_are_of_the_class_itself(self) -> None:
+        """Else the interpreter makes a detour for each call."""
+        for kind, name in ((synchronize.Lock, "acquire"),
+                           (synchronize.BoundedSemaphore, "release"),
+                           (synchronize.Event, "is_set"), (queues.JoinableQueue, "put")):
+            self.assertIs(getattr(kind, name).__objclass__, kind)
+
+    def test_a_class_of_the_program_has_its_own_methods(self) -> None:
+        @_core.own_methods
+        class Counted(synchronize.Lock):
+            count = 0
+
+            def acquire(self, *args, **kwargs):
+                self.count += 1
+                return super().acquire(*args, **kwargs)
+
+        lock = Counted()
+        self.assertTrue(lock.acquire(timeout=1))
+        self.assertFalse(lock.acquire(False))
+        lock.release()
+        self.assertEqual(lock.count, 2)
 
     def test_lock_is_released_elsewhere(self) -> None:
         lock = mp.Lock()

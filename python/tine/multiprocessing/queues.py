@@ -70,6 +70,7 @@ class _Queue(Handle, _core.Queue):
         return types.GenericAlias(cls, item)
 
 
+@_core.own_methods
 class Queue(_Queue):
     """multiprocessing.Queue. put() copies at once, and no thread feeds a pipe."""
 
@@ -97,6 +98,7 @@ class Queue(_Queue):
         traceback.print_exception(e, file=sys.stderr)
 
 
+@_core.own_methods
 class JoinableQueue(Queue):
     _joinable = True
     # What logging's listener does depends on whether a queue has this.
@@ -104,6 +106,7 @@ class JoinableQueue(Queue):
     join = _core.Queue._join
 
 
+@_core.own_methods
 class SimpleQueue(_Queue):
     def __init__(self, *, ctx: Any = None) -> None:
         _core.Queue.__init__(self, 0, False, True)

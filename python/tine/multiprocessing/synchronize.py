@@ -30,6 +30,7 @@ class _Base(Handle, _core.Lock):
         return "SomeOtherThread" if self._count() else "SomeOtherProcess"
 
 
+@_core.own_methods
 class Lock(_Base):
     def __init__(self, *, ctx: Any = None) -> None:
         _core.Lock.__init__(self, _core.MUTEX)
@@ -39,6 +40,7 @@ class Lock(_Base):
         return f"<{type(self).__name__}(owner={owner})>"
 
 
+@_core.own_methods
 class RLock(_Base):
     def __init__(self, *, ctx: Any = None) -> None:
         _core.Lock.__init__(self, _core.RECURSIVE)
@@ -54,6 +56,7 @@ class RLock(_Base):
         return f"<{type(self).__name__}({owner}, {count})>"
 
 
+@_core.own_methods
 class Semaphore(_Base):
     def __init__(self, value: int = 1, *, ctx: Any = None) -> None:
         _core.Lock.__init__(self, _core.SEMAPHORE, value)
@@ -62,6 +65,7 @@ class Semaphore(_Base):
         return f"<{type(self).__name__}(value={self.get_value()})>"
 
 
+@_core.own_methods
 class BoundedSemaphore(Semaphore):
     def __init__(self, value: int = 1, *, ctx: Any = None) -> None:
         _core.Lock.__init__(self, _core.BOUNDED, value)
@@ -72,6 +76,7 @@ class BoundedSemaphore(Semaphore):
                 f"maxvalue={self._maxvalue})>")
 
 
+@_core.own_methods
 class Event(Handle, _core.Event):
     def __init__(self, *, ctx: Any = None) -> None:
         _core.Event.__init__(self)
@@ -81,6 +86,7 @@ class Event(Handle, _core.Event):
         return f"<{type(self).__name__} at {id(self):#x} {state}>"
 
 
+@_core.own_methods
 class _Gate(Handle, _core.Gate):
     pass
 
