@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* What members hold of semaphores and of locks to read: the values of their ties. */
+/*
+ * What members hold of semaphores and of locks to read: the values of their ties. Of a
+ * mutex and of a lock to write the object says who has it; where somebody sleeps at one,
+ * it begins so many bytes before the word.
+ */
 #include "inspect/parts.h"
 
 #include "inspect/process.h"
-#include "sync/member.h"
+#include "sync/rwlock.h"
+#include "sync/sem.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,4 +76,71 @@ bool look_holders(const struct look *look, const char *word, json_t *wait)
 	}
 	json_object_set_new(wait, "holders", all);
 	return true;
+}
+
+/* The process of a member's id; 0: it has ended, or this is none. */
+static pid_t process_of_id(const struct look *look, uint64_t id)
+{
+	struct member member;
+
+	return look_read_member(look, member_index(id), &member) &&
+			       atomic_load(&member.life) == id / MEMBERS &&
+			       id / MEMBERS % 2 == 1
+		       ? atomic_load(&member.pid)
+		       : 0;
+}
+
+/* Of all that a mutex does not use, nothing was ever written. */
+static pid_t taker_of(const struct look *look, const char *at)
+{
+	static const tine_lock unused;
+	struct sem sem;
+
+	if (!memory_read(look->memory, at, &sem, sizeof(sem)) || !sem.mutex || sem.held ||
+	    sem.max || sem.total || sem.available || sem.told || atomic_load(&sem.bond) ||
+	    memcmp(&sem.lock, &unused, sizeof(unused)) != 0)
+		return 0;
+	return process_of_id(look, atomic_load(&sem.taker));
+}
+
+static pid_t writer_of(const struct look *look, const char *at)
+{
+	struct rwlock rwlock;
+	uint64_t writer;
+
+	if (!memory_read(look->memory, at, &rwlock, sizeof(rwlock)) ||
+	    atomic_load(&rwlock.broken) > 1 || atomic_load(&rwlock.turn) > 1)
+		return 0;
+	writer = atomic_load(&rwlock.writer);
+	return writer & RWLOCK_HOLDS ? process_of_id(look, writer >> 1) : 0;
+}
+
+bool look_owner(const struct look *look, const char *word, json_t *wait)
+{
+	static const struct {
+		pid_t (*owner)(const struct look *, const char *at);
+		size_t word;
+		const char *what;
+	} kinds[] = {
+		{ taker_of, offsetof(struct sem, sleepers), "a mutex" },
+		{ writer_of, offsetof(struct rwlock, readers), "a lock to read" },
+		{ writer_of, offsetof(struct rwlock, writers), "a lock to write" },
+	};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		const char *at = word - kinds[i].word;
+		pid_t pid = (uintptr_t)at % _Alignof(struct sem) == 0
+				    ? kinds[i].owner(look, at)
+				    : 0;
+
+		if (!pid)
+			continue;
+		json_object_set_new(wait, "for", json_string(kinds[i].what));
+		json_object_set_new(wait, "object", address_of(at));
+		json_object_set_new(wait, "holder", json_integer(pid));
+		json_object_set_new(wait, "holder_state",
+				    json_string(process_state(pid)));
+		return true;
+	}
+	return false;
 }

@@ -202,7 +202,8 @@ void look_wait(struct look *look, pid_t pid, pid_t thread, const char *word)
 			 (json_int_t)thread, "for", what, "object", address_of(object));
 	if (lock)
 		name_holder(look, wait, word);
-	else if (!known && look_holders(look, word, wait))
+	else if (!known && !look_owner(look, word, wait) &&
+		 look_holders(look, word, wait))
 		json_object_set_new(wait, "for",
 				    json_string("a permit, or a lock to read or write"));
 	json_array_append_new(look->waits, wait);

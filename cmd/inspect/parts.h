@@ -49,6 +49,8 @@ bool look_read_member(const struct look *, unsigned index, struct member *);
 void look_holds(struct look *, unsigned index);
 /* Who holds something of the object that the word is in; false: nobody is known to. */
 bool look_holders(const struct look *, const char *word, json_t *wait);
+/* The same of a mutex, or of a lock that a writer has: who, of what, and where it is. */
+bool look_owner(const struct look *, const char *word, json_t *wait);
 /* What somebody waits for who sleeps on that word. */
 void look_wait(struct look *, pid_t, pid_t thread, const char *word);
 

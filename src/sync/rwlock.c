@@ -4,14 +4,14 @@
  *
  *	tie's value	in each process's own tie to the bond (member.h): its read holds
  *	writer		0; the id of the process that claims it, shifted by one; with
- *			HOLDS, that it has it
- *	broken		a process ended with HOLDS, and no writer was told yet
+ *			RWLOCK_HOLDS, that it has it
+ *	broken		a process ended with that, and no writer was told yet
  *	turn		it is the readers', until one has come in
  *	told		the bond's deaths, as the last writer was told of them
  *
  *	read	value + 1; if the writer's word is not 0, value - 1 again, and wait
  *	write	writer: compare-and-swap from 0 to the claim; wait until the sum of all
- *		values is 0; writer = claim and HOLDS
+ *		values is 0; writer = claim and RWLOCK_HOLDS
  *	release	value - 1; or writer = 0
  *
  * Each of the two first says that it comes and only then looks for the other, so that one
@@ -23,9 +23,9 @@
  *					next writer is told: the bond has more deaths
  *	dies between + 1 and - 1	the same
  *	a writer dies with a claim	who waits looks at it, and puts 0 in its place
- *	dies with HOLDS			the same, but first says broken: each reader is
+ *	dies with RWLOCK_HOLDS		the same, but first says broken: each reader is
  *					told, until a writer was, who clears it
- *	dies where it clears that	it has HOLDS: broken again
+ *	dies where it clears that	it holds the lock: broken again
  *	who ends a dead writer dies	the next does it; a writer may be told twice
  *	dies before it wakes others	sleepers look again by themselves (sleepers.h)
  *	dies when the turn is theirs	a nap of the next writer
@@ -33,24 +33,14 @@
  *	claim
  *
  * A process that ends in order has cut its ties: its read holds are gone, and not told.
- * With HOLDS it counts as dead.
+ * A writer that holds it counts as dead.
  */
+#include "sync/rwlock.h"
 #include "base/deadline.h"
 #include "base/family.h"
 #include "base/interrupt.h"
 #include "sync/member.h"
 #include "trace/trace.h"
-#include "wait/sleepers.h"
-
-#define HOLDS UINT64_C(1)
-
-struct rwlock {
-	member_bond bond;
-	_Atomic uint64_t writer;
-	struct sleepers readers, writers; /* who waits for the writer's word */
-	struct sleepers leaving;	  /* the writer, for the readers */
-	_Atomic uint32_t told, broken, turn;
-};
 
 _Static_assert(sizeof(struct rwlock) <= sizeof(tine_rwlock), "tine_rwlock is too small");
 
@@ -115,7 +105,7 @@ static bool end_dead_writer(struct rwlock *rwlock, uint64_t writer)
 	/* It may have released it before it ended. */
 	if (atomic_load(&rwlock->writer) != writer)
 		return true;
-	if (writer & HOLDS)
+	if (writer & RWLOCK_HOLDS)
 		atomic_store(&rwlock->broken, 1);
 	if (atomic_compare_exchange_strong(&rwlock->writer, &writer, 0))
 		wake_sides(rwlock);
@@ -268,7 +258,7 @@ int tine_rwlock_write(tine_rwlock *room, int64_t deadline)
 		leave_word(rwlock);
 		return err;
 	}
-	atomic_store(&rwlock->writer, claim | HOLDS);
+	atomic_store(&rwlock->writer, claim | RWLOCK_HOLDS);
 	deaths = bond_deaths(&rwlock->bond);
 	if (atomic_load(&rwlock->broken) || atomic_load(&rwlock->told) != deaths)
 		err = -EOWNERDEAD;
@@ -304,7 +294,7 @@ int tine_rwlock_release(tine_rwlock *room)
 	id = atomic_load_explicit(&member_own_id, memory_order_relaxed);
 	if (!id)
 		return -EPERM;
-	if (atomic_load(&rwlock->writer) == (id << 1 | HOLDS)) {
+	if (atomic_load(&rwlock->writer) == (id << 1 | RWLOCK_HOLDS)) {
 		leave_word(rwlock);
 		return 0;
 	}

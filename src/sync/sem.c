@@ -42,6 +42,7 @@
  *
  * A process that ends in order has cut its ties: the same, but no death is counted.
  */
+#include "sync/sem.h"
 #include "base/cpus.h"
 #include "base/deadline.h"
 #include "base/family.h"
@@ -50,25 +51,9 @@
 #include "sync/member.h"
 #include "trace/trace.h"
 #include "wait/lock.h"
-#include "wait/sleepers.h"
 
 #define SPINS	40
 #define LOCK_MS 20 /* of who posts, or before it looks whether a signal came */
-
-struct sem {
-	tine_lock lock; /* guards what is derived, and the making of ties */
-	member_bond bond;
-	struct sleepers sleepers;
-	_Atomic uint64_t taker; /* of a mutex */
-	_Atomic uint32_t total; /* truth, of the others */
-	/* With held. */
-	uint32_t available; /* derived; the difference, or less */
-	uint32_t told;	    /* the deaths when a waiter was told last */
-	/* Constant. */
-	uint32_t max; /* of total; 0: INT_MAX */
-	bool held, mutex;
-	bool spins; /* before it sleeps for a mutex */
-};
 
 _Static_assert(sizeof(struct sem) <= sizeof(tine_sem), "tine_sem is too small");
 

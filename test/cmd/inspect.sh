@@ -105,6 +105,13 @@ if seen["waits"] is not None:
     assert (wait["for"], wait["object"]) == ("a message", scene.empty), wait
     seen = scene.await_look(lambda seen: [each for each in waits_of(seen, scene.patient)
                                           if each.get("holders") == [scene.holder]])
+    for pid, what, where in ((scene.contender, "a mutex", scene.mutex),
+                             (scene.reader, "a lock to read", scene.rwlock),
+                             (scene.writer, "a lock to write", scene.rwlock)):
+        seen = scene.await_look(lambda seen: waits_of(seen, pid) and
+                                             waits_of(seen, pid)[0]["for"] == what)
+        wait, = waits_of(seen, pid)
+        assert (wait["object"], wait["holder"]) == (where, scene.holder), wait
 hold, = seen["holds"]
 assert hold["pid"] == scene.holder and hold["count"] == 1, hold
 assert 0 <= int(hold["object"], 16) - int(scene.sem, 16) < 128, hold
