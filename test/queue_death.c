@@ -517,6 +517,7 @@ TEST(a_lease_comes_back_once_for_each_death)
 	struct holder *holder = make_holder(4, 2);
 	tine_queue *queue = holder->queue;
 	tine_lease id = 0, old;
+	int came_back = 0;
 
 	CHECK_EQ(put(queue, 1, TINE_NOWAIT), 0);
 	for (int death = 0; death < 10; death++) {
@@ -536,13 +537,19 @@ TEST(a_lease_comes_back_once_for_each_death)
 	CHECK_EQ(tine_queue_ack(queue, id), 0);
 	not_ended(queue);
 
-	/* Others overtake it, and the next to come is it; to get it is the end of it. */
+	/* Others may overtake it, in their order; to get it is the end of it. */
 	for (int i = 1; i <= 3; i++)
 		CHECK_EQ(put(queue, i, TINE_NOWAIT), 0);
 	test_kill(start_holder(holder, hold_and_stay));
-	CHECK_EQ(get(queue, SOON), 2);
-	CHECK_EQ(get(queue, SOON), 3);
-	CHECK_EQ(get(queue, SOON), 1);
+	for (int i = 0, next = 2; i < 3; i++) {
+		int64_t got = get(queue, SOON);
+
+		if (got == 1)
+			came_back++;
+		else
+			CHECK_EQ(got, next++);
+	}
+	CHECK_EQ(came_back, 1);
 	not_ended(queue);
 	free_holder(holder);
 }
