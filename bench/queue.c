@@ -256,7 +256,16 @@ static void plain_pause(int64_t until)
 	while (tine_now() < until);
 }
 
-static bool plain_stay_awake(struct pace *pace, struct patience *patience)
+/* Of what is waited for: messages, or room. */
+static bool plain_has_plenty(const struct sleepers *sleepers)
+{
+	uint64_t used = atomic_load(&plain->tail) - atomic_load(&plain->head);
+
+	return (sleepers == &plain->items ? used : CAPACITY - used) >= CAPACITY / 2;
+}
+
+static bool plain_stay_awake(const struct sleepers *sleepers, struct pace *pace,
+			     struct patience *patience)
 {
 	unsigned pause = pace->n > 1 ? pace->pause * 2 : pace->pause / 2;
 	int64_t now = tine_now();
@@ -267,6 +276,8 @@ static bool plain_stay_awake(struct pace *pace, struct patience *patience)
 		pace->pause = pause < MOST_PAUSE ? pause : MOST_PAUSE;
 		pace->n = 0;
 		plain_pause(now + pace->pause);
+		if (plain_has_plenty(sleepers))
+			pace->pause /= 4;
 	} else if (now - patience->begun >= AWAKE) {
 		return false;
 	} else if (now - patience->yielded < YIELD_EVERY) {
@@ -281,7 +292,7 @@ static bool plain_stay_awake(struct pace *pace, struct patience *patience)
 static __attribute__((noinline)) void
 plain_wait(struct sleepers *sleepers, struct pace *pace, struct patience *patience)
 {
-	if (plain_stay_awake(pace, patience))
+	if (plain_stay_awake(sleepers, pace, patience))
 		return;
 	if (patience->yields++ < YIELDS) {
 		sched_yield();

@@ -21,12 +21,25 @@ static void pause_until(int64_t until)
 	while (tine_now() < until);
 }
 
+/* Whether half of the ring, or more, is what is waited for. */
+static bool has_plenty(tine_queue *queue, const struct sleepers *sleepers)
+{
+	uint64_t used = atomic_load(&queue->tail) - atomic_load(&queue->head);
+
+	if (queue->grows)
+		return false;
+	return (sleepers == &queue->items ? used : queue->capacity - used) >=
+	       (queue->capacity + 1) / 2;
+}
+
 /* False: that has lasted long enough. */
-static bool stay_awake(struct waiting *patience, int64_t now, int64_t deadline)
+static bool stay_awake(tine_queue *queue, const struct sleepers *sleepers,
+		       struct waiting *patience, int64_t now, int64_t deadline)
 {
 	if (!patience->begun) {
 		patience->begun = patience->yielded = now;
 		pause_until(earlier(now + patience->first, deadline));
+		patience->overslept = has_plenty(queue, sleepers);
 		return true;
 	}
 	if (now - patience->begun >= AWAKE)
@@ -118,7 +131,7 @@ int queue_wait_a_little(tine_queue *queue, struct sleepers *sleepers,
 		patience->last = true;
 		return 0;
 	}
-	if (queue->spins && stay_awake(patience, now, deadline))
+	if (queue->spins && stay_awake(queue, sleepers, patience, now, deadline))
 		return 0;
 	if (interrupt_take())
 		return -EINTR;

@@ -15,11 +15,13 @@
  * each message, and take the line that it lies in away from the other side; so it does
  * not look during its first pause. That is longer the next time while several messages
  * went through between two waits, and shorter where it was one, as of a question that
- * waits for its answer. No yield before a time in which the other side would have come
- * from another processor: whoever else is on this one takes a whole turn.
+ * waits for its answer, and where half of the ring went by in it: the other side would
+ * soon wait in turn. No yield before a time in which the other side would have come from
+ * another processor: whoever else is on this one takes a whole turn.
  */
 struct waiting {
 	uint32_t first; /* pause; 0: not chosen yet */
+	bool overslept; /* in it: half of the ring was waiting then */
 	unsigned yields;
 	int64_t begun, yielded; /* 0: not yet */
 	uint32_t seen;		/* the sleepers' turn, once it has joined them */
@@ -37,6 +39,11 @@ static inline void keep_pace(struct pace *pace, struct waiting *patience, bool g
 
 	if (got) {
 		pace->n++;
+		if (patience && patience->overslept) {
+			/* Half as long, for the next is doubled. */
+			pace->pause /= 4;
+			patience->overslept = false;
+		}
 	} else if (patience && !patience->first) {
 		pause = pause < LEAST_PAUSE ? LEAST_PAUSE : pause;
 		pace->pause = pause < MOST_PAUSE ? pause : MOST_PAUSE;

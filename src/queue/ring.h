@@ -25,11 +25,19 @@ static inline bool claim(_Atomic uint64_t *end, _Atomic uint64_t *claims, uint64
 	return false;
 }
 
-/* Where head is, and its ring. */
+/*
+ * Where head is, and its ring. What a call has written to stays in memory; a copy of it
+ * may be in registers while cells are written.
+ */
 static inline uint64_t front_of(tine_queue *queue, bool grows, struct ring *ring)
 {
-	if (grows)
-		return queue_front(queue, ring);
+	if (grows) {
+		struct ring front;
+		uint64_t head = queue_front(queue, &front);
+
+		*ring = front;
+		return head;
+	}
 	*ring = queue->ring;
 	return atomic_load_explicit(&queue->head, memory_order_relaxed);
 }
@@ -38,8 +46,15 @@ static inline uint64_t front_of(tine_queue *queue, bool grows, struct ring *ring
 static inline bool back_of(const tine_queue *queue, bool grows, struct ring *ring,
 			   uint64_t *tail)
 {
-	if (grows)
-		return queue_back(queue, ring, tail);
+	if (grows) {
+		struct ring back;
+		uint64_t end;
+		bool open = queue_back(queue, &back, &end);
+
+		*ring = back;
+		*tail = end;
+		return open;
+	}
 	*ring = queue->ring;
 	*tail = atomic_load_explicit(&queue->tail, memory_order_relaxed);
 	return true;
