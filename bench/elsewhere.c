@@ -5,10 +5,15 @@
  *
  *	rate CHUNK	empty jobs of 8 bytes and 8 back a second, in chunks of so many
  *	cpu CHUNK	the server's CPU for a chunk, in microseconds
+ *	cpu-long N	the same for a chunk that comes alone: N jobs of 5 ms, 16 workers
  *	bare-cpu CHUNK	the same for the bare commands, 64 in a batch
  *	one N		microseconds for a job, one at a time, median of N
  *	bare-one N	the same for the bare commands, between two processes
+ *	many N		microseconds for a job, N in a map, in chunks of the pool's choice
  *	find N		from the hit to the return of the call, two hosts, median of N
+ *	publish N	from a PUBLISH to who waits for it in another process, median of N
+ *	idle SECONDS	requests a second of a host that has nothing to do
+ *	idle-cpu SECONDS	the server's microseconds for them, a second
  */
 #include "bench.h"
 
@@ -31,6 +36,15 @@ static int empty(const void *in, void *out)
 	return 0;
 }
 
+/* 5 ms. */
+static int doze(const void *in, void *out)
+{
+	const struct timespec nap = { 0, 5000000 };
+
+	nanosleep(&nap, NULL);
+	return empty(in, out);
+}
+
 static uint64_t *hit_at; /* in the family's memory: when */
 
 /* One of them hits after a while; the others wait until they are cancelled. */
@@ -51,23 +65,31 @@ static int seek(const void *in, void *out)
 }
 
 static const tine_task tasks[] = { TINE_TASK(empty, uint64_t, uint64_t),
-				   TINE_TASK(seek, uint64_t, uint64_t) };
+				   TINE_TASK(seek, uint64_t, uint64_t),
+				   TINE_TASK(doze, uint64_t, uint64_t) };
+enum { EMPTY, SEEK, DOZE, TASKS };
 
 static tine_manager *manager;
 static tine_worker *hosts[2];
 static tine_pool *pool;
 
-static void begin(unsigned n)
+/* So many, with so many workers in all. */
+static void begin_hosts(unsigned n, unsigned workers)
+{
+	if (tine_manager_start(&manager, NULL) != 0)
+		die(SKIP, "there is no redis-server");
+	for (unsigned i = 0; i < n; i++)
+		if (tine_worker_start(&hosts[i], tine_manager_url(manager), tasks, TASKS,
+				      &(tine_worker_opts){ .workers = workers / n }) != 0)
+			die(1, "no host");
+}
+
+static void begin(unsigned n, unsigned workers)
 {
 	tine_pool_opts opts = { 0 };
 
-	if (tine_manager_start(&manager, NULL) != 0)
-		die(SKIP, "there is no redis-server");
+	begin_hosts(n, workers);
 	opts.engine = tine_manager_url(manager);
-	for (unsigned i = 0; i < n; i++)
-		if (tine_worker_start(&hosts[i], opts.engine, tasks, 2,
-				      &(tine_worker_opts){ .workers = 2 / n }) != 0)
-			die(1, "no host");
 	if (tine_pool_new(&pool, &opts) != 0)
 		die(1, "no pool");
 }
@@ -98,7 +120,7 @@ static double server_cpu(void)
 	return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
 }
 
-static double map_all(size_t n, size_t chunk)
+static double map_all(const tine_task *task, size_t n, size_t chunk)
 {
 	const tine_map_opts opts = { .chunk = chunk };
 	uint64_t *in = calloc(n, sizeof(*in)), *out = calloc(n, sizeof(*out));
@@ -109,7 +131,7 @@ static double map_all(size_t n, size_t chunk)
 	for (size_t i = 0; i < n; i++)
 		in[i] = i;
 	begun = seconds_now();
-	if (tine_pool_map(pool, &tasks[0], in, out, n, &opts, TINE_FOREVER) != 0 ||
+	if (tine_pool_map(pool, task, in, out, n, &opts, TINE_FOREVER) != 0 ||
 	    memcmp(in, out, n * sizeof(*in)) != 0)
 		die(1, "the map failed");
 	begun = seconds_now() - begun;
@@ -126,9 +148,10 @@ static size_t jobs_of(size_t chunk)
 
 static void rate(size_t chunk)
 {
-	begin(1);
-	map_all(jobs_of(chunk) / 10, chunk);
-	printf("%.0f\n", (double)jobs_of(chunk) / map_all(jobs_of(chunk), chunk));
+	begin(1, 2);
+	map_all(&tasks[EMPTY], jobs_of(chunk) / 10, chunk);
+	printf("%.0f\n",
+	       (double)jobs_of(chunk) / map_all(&tasks[EMPTY], jobs_of(chunk), chunk));
 	end();
 }
 
@@ -136,12 +159,24 @@ static void cpu(size_t chunk)
 {
 	double before;
 
-	begin(1);
-	map_all(jobs_of(chunk) / 10, chunk);
+	begin(1, 2);
+	map_all(&tasks[EMPTY], jobs_of(chunk) / 10, chunk);
 	before = server_cpu();
-	map_all(jobs_of(chunk), chunk);
+	map_all(&tasks[EMPTY], jobs_of(chunk), chunk);
 	printf("%.2f\n",
 	       (server_cpu() - before) * 1e6 / (double)(jobs_of(chunk) / chunk));
+	end();
+}
+
+static void cpu_long(size_t n)
+{
+	double before;
+
+	begin(1, 16);
+	map_all(&tasks[DOZE], 200, 1);
+	before = server_cpu();
+	map_all(&tasks[DOZE], n, 1);
+	printf("%.2f\n", (server_cpu() - before) * 1e6 / (double)n);
 	end();
 }
 
@@ -149,12 +184,25 @@ static void one(size_t n)
 {
 	double *times = calloc(n, sizeof(*times));
 
-	begin(1);
+	begin(1, 2);
 	for (size_t i = 0; i < n; i++)
-		times[i] = map_all(1, 1) * 1e6;
+		times[i] = map_all(&tasks[EMPTY], 1, 1) * 1e6;
 	printf("%.1f\n", median(times, n));
 	end();
 	free(times);
+}
+
+static void many(size_t n)
+{
+	enum { MAPS = 21 };
+	double times[MAPS];
+
+	begin(1, 2);
+	map_all(&tasks[EMPTY], n, 0);
+	for (int i = 0; i < MAPS; i++)
+		times[i] = map_all(&tasks[EMPTY], n, 0) * 1e6 / (double)n;
+	printf("%.3f\n", median(times, MAPS));
+	end();
 }
 
 static void find(size_t n)
@@ -162,11 +210,11 @@ static void find(size_t n)
 	double *times = calloc(n, sizeof(*times));
 
 	hit_at = tine_shared_new(1, sizeof(*hit_at));
-	begin(2);
+	begin(2, 2);
 	for (size_t i = 0; i < n; i++) {
 		uint64_t in[2] = { 0, 1 }, out[2];
 
-		if (tine_pool_find(pool, &tasks[1], in, out, 2, NULL, NULL,
+		if (tine_pool_find(pool, &tasks[SEEK], in, out, 2, NULL, NULL,
 				   TINE_FOREVER) != 1)
 			die(1, "the search failed");
 		times[i] = (double)((uint64_t)tine_now() - *hit_at) / 1000;
@@ -309,12 +357,113 @@ static void bare_one(size_t n)
 	free(times);
 }
 
+static void publish_bare(int ready, size_t n)
+{
+	redisContext *context = open_bare();
+	const struct timespec nap = { 0, 2000000 };
+	char byte;
+
+	if (read(ready, &byte, 1) != 1)
+		_exit(1);
+	for (size_t i = 0; i < n; i++) {
+		nanosleep(&nap, NULL);
+		freeReplyObject(
+			redisCommand(context, "PUBLISH p %lld", (long long)tine_now()));
+	}
+	_exit(0);
+}
+
+static void bare_publish(size_t n)
+{
+	double *times = calloc(n, sizeof(*times));
+	redisContext *context = begin_bare();
+	int ready[2];
+	pid_t pid;
+
+	if (pipe(ready) != 0)
+		die(1, "no pipe");
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		publish_bare(ready[0], n);
+	}
+	freeReplyObject(redisCommand(context, "SUBSCRIBE p"));
+	if (write(ready[1], "", 1) != 1)
+		die(1, "no pipe");
+	for (size_t i = 0; i < n; i++) {
+		redisReply *reply;
+
+		if (redisGetReply(context, (void **)&reply) != REDIS_OK ||
+		    reply->elements != 3)
+			die(1, "no message");
+		times[i] = (double)(tine_now() - atoll(reply->element[2]->str)) / 1000;
+		freeReplyObject(reply);
+	}
+	printf("%.1f\n", median(times, n));
+	waitpid(pid, NULL, 0);
+	end_bare(context);
+	free(times);
+}
+
+/* What clients sent, and the microseconds that it took: scripts call none of these. */
+static void count_requests(redisContext *context, uint64_t counts[static 2])
+{
+	static const char *const sent[] = { "evalsha", "xread", "xreadgroup", "exec",
+					    "ping" };
+	redisReply *reply = redisCommand(context, "INFO commandstats");
+
+	if (!reply || reply->type != REDIS_REPLY_STRING)
+		die(1, "no statistics");
+	for (size_t i = 0; i < sizeof(sent) / sizeof(*sent); i++) {
+		unsigned long long calls, usec;
+		char name[64];
+		const char *at;
+
+		snprintf(name, sizeof(name), "cmdstat_%s:", sent[i]);
+		at = strstr(reply->str, name);
+		if (!at ||
+		    sscanf(at + strlen(name), "calls=%llu,usec=%llu", &calls, &usec) != 2)
+			continue;
+		counts[0] += calls;
+		counts[1] += usec;
+	}
+	freeReplyObject(reply);
+}
+
+static void rest(size_t seconds, int which)
+{
+	uint64_t before[2] = { 0 }, after[2] = { 0 };
+	redisContext *context;
+
+	begin_hosts(1, 2);
+	context = open_bare();
+	sleep(1);
+	count_requests(context, before);
+	sleep((unsigned)seconds);
+	count_requests(context, after);
+	printf("%.2f\n", (double)(after[which] - before[which]) / (double)seconds);
+	redisFree(context);
+	end();
+}
+
+static void idle(size_t seconds)
+{
+	rest(seconds, 0);
+}
+
+static void idle_cpu(size_t seconds)
+{
+	rest(seconds, 1);
+}
+
 static const struct mode {
 	const char *name;
 	void (*run)(size_t);
 } modes[] = {
-	{ "rate", rate }, { "cpu", cpu },	    { "bare-cpu", bare_cpu },
-	{ "one", one },	  { "bare-one", bare_one }, { "find", find },
+	{ "rate", rate },	  { "cpu", cpu },	    { "cpu-long", cpu_long },
+	{ "bare-cpu", bare_cpu }, { "one", one },	    { "bare-one", bare_one },
+	{ "many", many },	  { "find", find },	    { "publish", bare_publish },
+	{ "idle", idle },	  { "idle-cpu", idle_cpu },
 };
 
 int main(int argc, char **argv)
@@ -324,5 +473,6 @@ int main(int argc, char **argv)
 			modes[i].run(number(argv[2]));
 			return 0;
 		}
-	die(2, "usage: elsewhere rate|cpu|bare-cpu|one|bare-one|find N");
+	die(2,
+	    "usage: elsewhere rate|cpu|bare-cpu|one|bare-one|many|find|publish|idle N");
 }

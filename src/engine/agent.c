@@ -630,9 +630,10 @@ static bool results_are_due(struct agent *agent, int64_t now)
 {
 	unsigned done = hold_count(&agent->hold, HELD_DONE);
 
-	if (done == 0 || !is_hasty(agent) ||
+	if (done == 0 || agent->hold.urgent || !is_hasty(agent) ||
 	    hold_count(&agent->hold, HELD_RUNNING) == 0 ||
 	    done >= hasty_depth(agent->setup->pool.workers) / 2) {
+		agent->hold.urgent = false;
 		agent->due = 0;
 		return done > 0;
 	}

@@ -235,6 +235,14 @@ static void count_crashes(struct hold *hold, const struct chunk_done *done)
 	hold->crashed++;
 }
 
+static bool holds_hit(const struct chunk_done *done)
+{
+	for (uint32_t i = 0; i < done->n; i++)
+		if (done->status[i] == 1)
+			return true;
+	return false;
+}
+
 static void settle_held(struct hold *hold, struct held *held)
 {
 	const struct chunk_done *done = &held->done;
@@ -244,6 +252,7 @@ static void settle_held(struct hold *hold, struct held *held)
 	hold->ran_us = (done->ended - done->begun) / 1000;
 	hold->moved = tine_now();
 	count_crashes(hold, done);
+	hold->urgent |= held->chunk.flags & WIRE_SEARCH && holds_hit(done);
 	if (held->doomed) {
 		held_forget(hold, held);
 		return;

@@ -53,6 +53,7 @@ struct hold {
 	int64_t ran_us;		 /* the last chunk; or one that runs, and is longer */
 	int64_t moved;		 /* when the last chunk was done, or the first began */
 	bool starved;		 /* memory was wanting, and a chunk has no result */
+	bool urgent;		 /* a search has its hit: somebody waits for it */
 };
 
 int hold_new(struct hold *, tine_pool *, unsigned most);
