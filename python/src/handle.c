@@ -12,9 +12,17 @@
 #include <unistd.h>
 
 #define FORKS	 64
-#define SLICE_MS 30000 /* a signal just before a sleep may remain unnoticed so long */
-#define PATIENCE 1000  /* milliseconds, for a lock that a stopped process may have */
+#define PATIENCE 1000 /* milliseconds, for a lock that a stopped process may have */
 #define ESTATES	 63
+
+/*
+ * Milliseconds of the sleeps of a wait. A signal just before a sleep is noticed after it:
+ * the main thread, which runs the handlers, begins with a short one. There are few of
+ * them, as the library looks more often when one begins.
+ */
+#define FIRST_MS   50
+#define GROWTH	   10
+#define LONGEST_MS 30000
 
 /* ---- estates ----------------------------------------------------------------------- */
 
@@ -227,6 +235,8 @@ void *estate_thing(const struct estate *estate)
 }
 
 /* ---- handles, and forks ------------------------------------------------------------ */
+
+static _Thread_local enum { UNKNOWN, MAIN, OTHER } this_thread;
 
 static struct handle *handles;
 /* What was dropped while a child that was forked before might still keep it. */
@@ -456,6 +466,7 @@ static PyObject *after_fork(PyObject *module, PyObject *none)
 		atomic_store(&kept_of_parent[forks % FORKS], forks);
 	kept = NULL;
 	forks = 0;
+	this_thread = MAIN;
 	tine_interruptible(true);
 	Py_RETURN_NONE;
 }
@@ -489,13 +500,32 @@ int read_deadline(PyObject *block, PyObject *timeout, int64_t *deadline)
 	return 0;
 }
 
+/* In milliseconds: how long to sleep first. */
+static int64_t first_sleep(void)
+{
+	if (this_thread == UNKNOWN) {
+		this_thread = gettid() == getpid() ? MAIN : OTHER;
+		if (this_thread == MAIN) /* another may have imported this */
+			tine_interruptible(true);
+	}
+	return this_thread == MAIN ? FIRST_MS : LONGEST_MS;
+}
+
 ssize_t attempt_until(attempt_fn *attempt, void *arg, int64_t deadline)
 {
 	ssize_t result = attempt(arg, TINE_NOWAIT);
+	int64_t sleep_ms = 0;
 
 	while ((result == -ETIMEDOUT || result == -EINTR) && deadline != TINE_NOWAIT) {
-		int64_t until = tine_after(SLICE_MS);
+		int64_t until;
 
+		if (sleep_ms == 0)
+			sleep_ms = first_sleep();
+		else if (sleep_ms < LONGEST_MS / GROWTH)
+			sleep_ms *= GROWTH;
+		else
+			sleep_ms = LONGEST_MS;
+		until = tine_after(sleep_ms);
 		if (until > deadline)
 			until = deadline;
 		Py_BEGIN_ALLOW_THREADS

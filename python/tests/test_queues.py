@@ -300,27 +300,6 @@ class Deaths(unittest.TestCase):
     def test_reader(self) -> None:
         self.kill_some(get_for_ever, self.put_one)
 
-    def test_interrupt(self) -> None:
-        q, event, lock = mp.JoinableQueue(), mp.Event(), mp.Lock()
-        full = mp.Queue(1)
-        full.put(1)
-        q.put(1)
-        empty = mp.Queue()
-        lock.acquire()
-        condition = mp.Condition()
-        condition.acquire()
-
-        def raise_it(*_):
-            raise KeyboardInterrupt
-        before = signal.signal(signal.SIGALRM, raise_it)
-        try:
-            for wait in (empty.get, lambda: full.put(2), q.join, event.wait, lock.acquire,
-                         mp.Semaphore(0).acquire, condition.wait):
-                signal.setitimer(signal.ITIMER_REAL, 0.02)
-                self.assertRaises(KeyboardInterrupt, wait)
-        finally:
-            signal.signal(signal.SIGALRM, before)
-
     def test_fork_with_threads(self) -> None:
         """They are in all kinds of calls meanwhile, and one has the lock of imports."""
         import _imp
