@@ -3,23 +3,37 @@
 #include "command.h"
 
 #include <errno.h>
+#include <string.h>
 #include <tine.h>
+
+static bool has_scheme(const char *url)
+{
+	return strncmp(url, "redis://", 8) == 0 || strncmp(url, "rediss://", 9) == 0 ||
+	       strncmp(url, "unix:", 5) == 0;
+}
 
 int complain_of_engine(const char *command, const char *url, int err)
 {
+	char version[24];
+
 	switch (err) {
 	case -EINVAL:
-		return complain(
-			USAGE,
-			"%s: '%s' is no redis:, rediss: or unix: URL of a server, "
-			"or its pool= is empty or has braces",
-			command, url);
+		return complain(USAGE,
+				has_scheme(url)
+					? "%s: '%s': pool= is empty, there twice or has "
+					  "braces, or another part of the URL is wrong"
+					: "%s: '%s' is no redis:, rediss: or unix: URL "
+					  "of a server",
+				command, url);
 	case -ENAMETOOLONG:
 		return complain(USAGE, "%s: '%s': a path or the pool's name is too long",
 				command, url);
 	case -EOPNOTSUPP:
-		return complain(BROKEN, "%s: '%s': the server is older than Redis 6.0",
-				command, url);
+		if (tine_engine_version(url, version, sizeof(version)) != 0)
+			strcpy(version, "older");
+		return complain(BROKEN,
+				"%s: '%s': the server is Redis %s, not 6.0 or later",
+				command, url, version);
 	case -EBADMSG:
 		return complain(BROKEN, "%s: '%s': that is no Redis server", command,
 				url);

@@ -1324,6 +1324,7 @@ typedef struct tine_worker_opts {
  *                  0 or above 4096; a task has no name or no function; an option is out
  *                  of range
  *   -EEXIST        two tasks have one name, version and sizes
+ *   -EMSGSIZE      an input or a result of a task has more than 64 MiB
  *   -ENAMETOOLONG  of a task above 200 bytes, of its file above 100, of the host above
  *                  63, of the pool above 200, or a path
  *   -EAGAIN        the server can do nothing yet: it loads, is read-only or out of memory
@@ -1382,6 +1383,14 @@ typedef struct tine_host {
  */
 TINE_MUST int tine_hosts(const char *url, int (*each)(void *arg, const tine_host *),
 			 void *arg);
+
+/*
+ * The version of the server at url, as it says, e.g. "7.0.15", also of one that is too
+ * old for a pool; 24 bytes are enough. Blocks for 6 seconds at most. Returns 0; -EINVAL;
+ * -ENOSPC: version has room for less than that; -EACCES: the server does not say; or as
+ * tine_worker_start().
+ */
+TINE_MUST int tine_engine_version(const char *url, char *version, size_t size);
 
 /* ---- cache: results of calls, on disk ---------------------------------------------- */
 

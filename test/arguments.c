@@ -258,6 +258,8 @@ TEST(no_object)
 	REFUSED(tine_worker_drain(NULL));
 	REFUSED(tine_hosts(NULL, each_host, NULL));
 	REFUSED(tine_hosts("redis://h", NULL, NULL));
+	REFUSED(tine_engine_version(NULL, (char[24]){ 0 }, 24));
+	REFUSED(tine_engine_version("redis://h", NULL, 24));
 	tine_worker_free(NULL);
 }
 

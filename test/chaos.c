@@ -281,12 +281,12 @@ static void map_amid(unsigned seed, unsigned n)
 	end();
 }
 
-TEST_LIMIT(a_seed_that_is_known, 240)
+TEST_LIMIT(a_seed_that_is_known, 600)
 {
 	map_amid(7, test_soak() ? 100 : FAULTS);
 }
 
-TEST_LIMIT(and_a_fresh_one, 240)
+TEST_LIMIT(and_a_fresh_one, 600)
 {
 	map_amid((unsigned)test_seed(), test_soak() ? 100 : FAULTS / 2);
 }

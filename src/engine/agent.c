@@ -671,7 +671,6 @@ static void tell_starter(const struct agent *agent, uint32_t state)
 
 	if (state == AGENT_OVER)
 		atomic_store(&words->result, agent->err);
-	memcpy(words->version, agent->url.version, sizeof(words->version));
 	atomic_store(&words->state, state);
 	futex_wake(&words->state, INT_MAX);
 }

@@ -17,7 +17,6 @@ struct agent_words {
 	_Atomic uint32_t state; /* futex: 0: it starts; 1: it has joined; 2: it is over */
 	_Atomic int32_t result; /* once it is over */
 	_Atomic uint32_t drain; /* 1: it takes no more; 2: it ends at once */
-	char version[24];	/* of a server that is too old */
 };
 
 enum { AGENT_STARTS, AGENT_JOINED, AGENT_OVER };

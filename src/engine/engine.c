@@ -319,25 +319,30 @@ static int major_of(const struct resp *resp, char version[static 24])
 	return atoi(version);
 }
 
-/* One that knows no HELLO is older than 6.0; INFO, if that is allowed, has its name. */
-static int check_version(struct engine *engine, struct engine_url *url, int64_t deadline)
+/* What it is, and of which layout the pool: whoever may not ask, or not yet, goes on. */
+static int check_server(struct engine *engine, struct engine_url *url, int64_t deadline)
 {
 	struct engine_answer answer;
-	char version[24] = "";
+	char key[ENGINE_KEY_MAX], layout[16];
 	int err;
 
 	request_add(engine_add(engine, ENGINE_TALK, 0, 0), "ss", "INFO", "server");
+	request_add(engine_add(engine, ENGINE_TALK, 0, 0), "sss", "HGET",
+		    engine_key(engine, key, "m"), "layout");
 	err = engine_send(engine, ENGINE_TALK, deadline);
 	err = err ? err : engine_await(engine, ENGINE_TALK, &answer, deadline);
 	if (err)
 		return err;
-	if (answer.resp.kind == RESP_STRING && major_of(&answer.resp, version) > 0 &&
-	    atoi(version) < 6) {
-		strcpy(url->version, version);
+	if (major_of(&answer.resp, url->version) > 0 && atoi(url->version) < 6)
 		return -EOPNOTSUPP;
-	}
-	/* Whoever may not ask, or asks while it loads, goes on. */
-	return 0;
+	err = engine_await(engine, ENGINE_TALK, &answer, deadline);
+	if (err || answer.err == -EREMOTE || answer.err == -EACCES)
+		return err ? err : answer.err;
+	snprintf(layout, sizeof(layout), "%d", WIRE_LAYOUT);
+	return answer.resp.kind == RESP_STRING &&
+			       !resp_is_text(&answer.resp, RESP_STRING, layout)
+		       ? -EPROTO
+		       : 0;
 }
 
 static int load_scripts(struct engine *engine, int64_t deadline)
@@ -374,7 +379,7 @@ static int open_ways(struct engine *engine, struct engine_url *url, int64_t dead
 		if (i > 0)
 			err = session_open_line(engine->session, lines[i], deadline);
 	}
-	err = err ? err : check_version(engine, url, deadline);
+	err = err ? err : check_server(engine, url, deadline);
 	return err ? err : load_scripts(engine, deadline);
 }
 

@@ -57,7 +57,7 @@
 /* ---- addresses --------------------------------------------------------------------- */
 
 struct engine_url {
-	char version[24]; /* what a server said that was too old for engine_open() */
+	char version[24]; /* what the server said that it is, to engine_open() */
 	char *text;	  /* freed by engine_url_free() */
 	char pool[3 * POOL_NAME_MAX + 1]; /* coded */
 };
@@ -80,7 +80,8 @@ struct engine;
 /*
  * Connects on all ways and loads the scripts. 0; -EAGAIN: the server is there, and can do
  * nothing yet (it loads, is busy, or no master): ask again. As tine_store_open(); and:
- * -EOPNOTSUPP: it is older than Redis 6.0, and the URL's version says what it is.
+ * -EOPNOTSUPP: it is older than Redis 6.0; -EPROTO: the pool there has another layout;
+ * -EREMOTE, -EACCES: its keys lie elsewhere, or are others'. The URL has its version.
  * The deadline bounds all of it.
  */
 int engine_open(struct engine **, struct engine_url *, int64_t deadline);

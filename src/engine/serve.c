@@ -39,6 +39,8 @@ static int check_serve(const char *url, const tine_task *tasks, size_t n,
 	for (size_t i = 0; i < n; i++)
 		if (!ROOM_IS_ZERO(&tasks[i]) || !tasks[i].name)
 			return -EINVAL;
+		else if (tasks[i].in_size > WIRE_MOST || tasks[i].out_size > WIRE_MOST)
+			return -EMSGSIZE;
 	err = engine_url_parse(&parsed, url);
 	if (!err)
 		engine_url_free(&parsed);
@@ -263,4 +265,28 @@ int tine_hosts(const char *url, int (*each)(void *arg, const tine_host *), void 
 	}
 	engine_url_free(&parsed);
 	return err;
+}
+
+int tine_engine_version(const char *url, char *version, size_t size)
+{
+	struct engine_url parsed;
+	struct engine *engine = NULL;
+	size_t len;
+	int err;
+
+	if (!url || !version)
+		return -EINVAL;
+	err = engine_url_parse(&parsed, url);
+	if (err)
+		return err;
+	err = engine_open(&engine, &parsed, tine_after(ANSWER_MS));
+	engine_free(engine);
+	engine_url_free(&parsed);
+	len = strlen(parsed.version);
+	if (len == 0)
+		return err ? err : -EACCES;
+	if (len >= size)
+		return -ENOSPC;
+	memcpy(version, parsed.version, len + 1);
+	return 0;
 }

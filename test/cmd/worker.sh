@@ -8,6 +8,9 @@ complains "URL" worker || bad=1
 complains "'file:/x'" worker file:/x || bad=1
 complains "'redis://h?pool='" worker 'redis://h?pool=' || bad=1
 complains "'redis://h?pool={}'" workers 'redis://h?pool={}' || bad=1
+complains "empty" isprime 1000000016000000063 --engine 'redis://h?pool=' || bad=1
+complains "no redis:" pi -n 10 --engine 'http://h?pool=p' || bad=1
+complains "too long" pi -n 10 --engine "redis://h?pool=$(printf '%0201d' 0)" || bad=1
 complains "--lease" worker redis://h --lease 99 || bad=1
 complains "--name" worker redis://h --name= || bad=1
 complains "too long" worker "unix:/$(printf '%0120d' 0)" || bad=1
@@ -16,6 +19,36 @@ result $bad "bad input is named, with exit code 2"
 
 runs 3 worker "unix:$work/none" && grep -q "none" "$work/err"
 result $? "no server"
+
+# refused KIND WHAT: a server of that kind is named by what uses one, with exit code 3.
+refused() {
+    "$BUILD/test/false-redis" "$1" "$work/$1" &
+    false_redis=$!
+    until [ -S "$work/$1" ]; do sleep 0.01; done
+    sleep 0.1
+    bad=0
+    for words in worker workers "pi -n 10 --engine" "primes 1 10 --via map --engine" \
+        "isprime 1000000016000000063 --engine"; do
+        # shellcheck disable=SC2086
+        if ! runs 3 $words "unix:$work/$1?pool=p" || ! grep -qF -- "$2" "$work/err" ||
+            ! grep -qF "unix:$work/$1?pool=p" "$work/err"; then
+            echo "# $words: $(cat "$work/err")"
+            bad=1
+        fi
+    done
+    kill "$false_redis"
+    wait "$false_redis" 2>/dev/null
+    return $bad
+}
+
+refused old "Redis 5.0.14"
+result $? "an old server's version is named"
+refused moved "another part of the cluster has this pool"
+result $? "a node of a cluster that has not the pool"
+refused layout "another version of tine"
+result $? "a pool of another layout"
+refused http "no Redis server"
+result $? "a server that is no Redis"
 
 if ! command -v redis-server >/dev/null; then
     skip "a host that serves" "no redis-server"
