@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What travels between callers and hosts: it comes as it was sent, or not at all. */
-#include "engine/wire.h"
+#include "engine/held.h"
 #include "test.h"
 
 static const struct wire_chunk calls = {
@@ -226,4 +226,66 @@ TEST(what_a_host_says_comes_as_it_was_sent)
 	CHECK_EQ(wire_get_host(&host, text, strlen(text), &tasks, &len), -EPROTO);
 	strcpy(text, "a 4294967296 0 0 0 0 ");
 	CHECK_EQ(wire_get_host(&host, text, strlen(text), &tasks, &len), -EPROTO);
+}
+
+/* A chunk of one call, whose inputs lie beside the stream. */
+static void hold_large(struct hold *hold, size_t len)
+{
+	const struct engine_word none = { NULL, SIZE_MAX }, word = { "1", 1 };
+	const struct wire_chunk chunk = {
+		.kind = WIRE_BYTES, .n = 1, .map = 1, .in_size = len
+	};
+	static const struct stream stream = { .kind = WIRE_BYTES };
+	unsigned char header[WIRE_CHUNK_LEN];
+	struct held *held;
+
+	wire_put_chunk(header, &chunk);
+	CHECK_EQ(hold_take(hold, &stream,
+			   &(struct engine_message){
+				   .sid = word,
+				   .caller = word,
+				   .seq = word,
+				   .header = { (const char *)header, sizeof(header) },
+				   .data = none,
+				   .blob = { "", 0 },
+				   .lost = none,
+				   .given = none,
+				   .map = none },
+			   &held),
+		 0);
+}
+
+/* How many more are to be fetched. */
+static unsigned fetch_all(struct hold *hold, unsigned workers)
+{
+	struct held *held;
+	unsigned n = 0;
+
+	for (; (held = hold_next_afar(hold, workers)); n++)
+		held->state = HELD_FETCHED;
+	return n;
+}
+
+TEST(a_host_fetches_what_it_works_on_and_64_mib_more)
+{
+	struct hold hold;
+
+	CHECK_EQ(hold_new(&hold, NULL, 16), 0);
+	for (int i = 0; i < 16; i++)
+		hold_large(&hold, WIRE_MOST / 4);
+	CHECK_EQ(fetch_all(&hold, 2), 4);
+	/* In turn. */
+	CHECK(hold.all[0].state == HELD_FETCHED && hold.all[4].state == HELD_AFAR);
+	hold.all[0].state = hold.all[1].state = HELD_RUNNING;
+	CHECK_EQ(fetch_all(&hold, 2), 2);
+	/* Results count, until the server has them. */
+	hold.all[0].state = HELD_DONE;
+	hold.all[0].out_len = WIRE_MOST / 2;
+	CHECK_EQ(fetch_all(&hold, 2), 0);
+	held_forget(&hold, &hold.all[0]);
+	hold.all[2].state = HELD_RUNNING;
+	CHECK_EQ(fetch_all(&hold, 2), 1);
+	/* No worker waits for it. */
+	CHECK_EQ(fetch_all(&hold, 9), 3);
+	hold_free(&hold);
 }

@@ -136,7 +136,8 @@ static void describe_host(const struct agent *agent, char info[static INFO_MAX])
 	struct wire_host host = {
 		.workers = agent->setup->pool.workers,
 		.busy = hold_count(hold, HELD_RUNNING),
-		.queued = hold_count(hold, HELD_WAITING) + hold_count(hold, HELD_FETCHED),
+		.queued = hold_count(hold, HELD_WAITING) +
+			  hold_count(hold, HELD_FETCHED) + hold_count(hold, HELD_AFAR),
 		.crashing = agent->paused_until > tine_now() ? (uint32_t)agent->pause : 0,
 		.done = hold->jobs,
 	};
@@ -194,8 +195,9 @@ static void lose_line(struct agent *agent, int err)
 							   : LAST_RETRY;
 }
 
-static void fetch_inputs(struct agent *agent, const struct held *held)
+static void fetch_inputs(struct agent *agent, struct held *held)
 {
+	held->state = HELD_FETCHED;
 	engine_add_fetch(agent->engine, FETCHED, held->order, 'b', held->caller,
 			 held->seq);
 }
@@ -351,8 +353,6 @@ static void take_chunk(struct agent *agent, const struct stream *stream,
 			hand_back(agent, stream, sid, err == -EPROTO);
 		return;
 	}
-	if (held->state == HELD_FETCHED)
-		fetch_inputs(agent, held);
 	if (is_cancelled(agent, held))
 		held_cancel(hold, held, false);
 }
@@ -360,7 +360,8 @@ static void take_chunk(struct agent *agent, const struct stream *stream,
 /* How many chunks are not done. */
 static unsigned at_work(const struct agent *agent)
 {
-	return hold_count(&agent->hold, HELD_FETCHED) +
+	return hold_count(&agent->hold, HELD_AFAR) +
+	       hold_count(&agent->hold, HELD_FETCHED) +
 	       hold_count(&agent->hold, HELD_WAITING) +
 	       hold_count(&agent->hold, HELD_RUNNING);
 }
@@ -648,8 +649,11 @@ static bool results_are_due(struct agent *agent, int64_t now)
 static int send_all(struct agent *agent)
 {
 	int64_t now = tine_now(), deadline = fence_of(agent);
+	struct held *held;
 	int err = 0;
 
+	while ((held = hold_next_afar(&agent->hold, agent->setup->pool.workers)))
+		fetch_inputs(agent, held);
 	if (results_are_due(agent, now))
 		while (send_some_results(agent))
 			;

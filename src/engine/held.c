@@ -87,7 +87,7 @@ static int read_message(struct held *held, const struct engine_message *message)
 	held->in_blob = message->blob.len != SIZE_MAX;
 	if (!held->in_blob && message->data.len == SIZE_MAX)
 		return -EPROTO;
-	held->state = HELD_FETCHED;
+	held->state = HELD_AFAR;
 	return held->in_blob ? 0
 			     : copy_inputs(held, message->data.text, message->data.len);
 }
@@ -112,6 +112,41 @@ int hold_take(struct hold *hold, const struct stream *stream,
 	}
 	*out = held;
 	return 0;
+}
+
+/* Bytes of what does not run. */
+static size_t load_of(const struct held *held)
+{
+	size_t in = wire_in_len(&held->chunk), out = wire_out_len(&held->chunk);
+
+	switch (held->state) {
+	case HELD_FETCHED:
+	case HELD_WAITING:
+		return in > out ? in : out;
+	case HELD_DONE:
+	case HELD_SENT:
+		return held->out_len;
+	default:
+		return 0;
+	}
+}
+
+struct held *hold_next_afar(struct hold *hold, unsigned workers)
+{
+	struct held *next = NULL;
+	unsigned at_hand = 0;
+	size_t bytes = 0;
+
+	for (struct held *held = hold->all; held < hold->all + hold->most; held++) {
+		bytes += load_of(held);
+		at_hand += held->state >= HELD_FETCHED && held->state <= HELD_RUNNING;
+		if (held->state == HELD_AFAR && (!next || held->order < next->order))
+			next = held;
+	}
+	return next && (at_hand < workers ||
+			bytes + wire_in_len(&next->chunk) <= WIRE_MOST)
+		       ? next
+		       : NULL;
 }
 
 int held_feed(struct held *held, const struct resp *resp)
@@ -331,13 +366,19 @@ static struct held *first_waiting(struct hold *hold)
 	return oldest;
 }
 
+/* It has not begun. */
+static bool has_not_begun(const struct held *held)
+{
+	return held->state >= HELD_AFAR && held->state <= HELD_WAITING;
+}
+
 struct held *hold_youngest(struct hold *hold)
 {
 	struct held *youngest = NULL;
 
 	for (struct held *held = hold->all; held < hold->all + hold->most; held++)
-		if ((held->state == HELD_WAITING || held->state == HELD_FETCHED) &&
-		    !held->doomed && (!youngest || held->order > youngest->order))
+		if (has_not_begun(held) && !held->doomed &&
+		    (!youngest || held->order > youngest->order))
 			youngest = held;
 	return youngest;
 }
@@ -391,7 +432,7 @@ void held_cancel(struct hold *hold, struct held *held, bool end)
 		pool_cancel_chunk(hold->pool, held->job, end);
 	held->cancelled = held->cancelled ? held->cancelled : tine_now();
 	held->ended |= end;
-	if (held->state == HELD_FETCHED || held->state == HELD_WAITING)
+	if (has_not_begun(held))
 		refuse_held(hold, held, -ECANCELED);
 }
 
@@ -400,7 +441,7 @@ static int64_t end_of_held(const struct held *held)
 	const struct wire_chunk *chunk = &held->chunk;
 	int64_t end = TINE_FOREVER, at;
 
-	if (held->ended || held->state < HELD_FETCHED || held->state > HELD_RUNNING)
+	if (held->ended || held->state < HELD_AFAR || held->state > HELD_RUNNING)
 		return end;
 	/* A year is as good as for ever. */
 	if (chunk->left_ms && chunk->left_ms < INT64_C(31536000000))

@@ -18,6 +18,7 @@ struct stream {
 
 enum held_state {
 	HELD_NOT,     /* a free place */
+	HELD_AFAR,    /* its inputs lie at the server */
 	HELD_FETCHED, /* its inputs are on their way */
 	HELD_WAITING, /* for a worker */
 	HELD_RUNNING, /* the pool has it */
@@ -67,6 +68,11 @@ unsigned hold_room(const struct hold *);
  */
 int hold_take(struct hold *, const struct stream *, const struct engine_message *,
 	      struct held **);
+/*
+ * The one whose inputs are to be fetched next; NULL: none. What waits for no worker fits
+ * into WIRE_MOST bytes with its results that wait to be sent.
+ */
+struct held *hold_next_afar(struct hold *, unsigned workers);
 /* The inputs, or nil: -ENOENT: it is to be given up. -EPROTO, -ENOMEM. */
 int held_feed(struct held *, const struct resp *);
 /*
