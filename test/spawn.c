@@ -287,7 +287,7 @@ TEST(others_are_left_alone)
 TEST(a_stray_that_is_younger_than_another_program)
 {
 	char go[] = "/tmp/tine-spawn-XXXXXX", script[256];
-	tine_process *first, *second;
+	tine_process *first, *second, *third;
 
 	start_keeper_before();
 	CHECK(mkdtemp(go));
@@ -296,15 +296,15 @@ TEST(a_stray_that_is_younger_than_another_program)
 		 go);
 	first = spawn_shell(script);
 	second = spawn((const char *const[]){ "sleep", nap, NULL });
+	third = spawn((const char *const[]){ "sleep", nap, NULL });
 	CHECK_EQ(rmdir(go), 0);
 	/* Of the first the shell, and two that sleep. */
-	await_napping(4);
+	await_napping(5);
 	tine_process_free(second);
-	CHECK_EQ(napping(), 3);
-	second = spawn((const char *const[]){ "sleep", nap, NULL });
+	CHECK_EQ(napping(), 4);
 	tine_process_free(first);
 	CHECK_EQ(napping(), 1);
-	tine_process_free(second);
+	tine_process_free(third);
 }
 
 /* SIGTTIN stops who reads from it in the background. */
