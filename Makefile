@@ -41,16 +41,18 @@ $(BUILD)/build.ninja:
 quietly = if [ -t 1 ]; then NINJA_STATUS='[%f/%t] ' ninja -C $1 $2; else \
 	ninja -C $1 $2 >$1/ninja.log 2>&1 || { cat $1/ninja.log; exit 1; }; fi
 
+# The package for Python, where it can be built of what is there.
+try_python = if [ -z "$$(NO_INSTALL=1 tools/deps python 2>&1)" ]; then \
+	echo 'building the package for Python'; $(MAKE) -s --no-print-directory python; fi
+
 .PHONY: build
 build: $(BUILD)/build.ninja
 	@$(call quietly,$(BUILD),all)
 
-# The package for Python, where it can be built of what is there.
 run: $(BUILD)/build.ninja
 	@echo 'building the library and the command'
 	@$(call quietly,$(BUILD),cmd/tine examples/example-pictures)
-	@if [ -z "$$(NO_INSTALL=1 tools/deps python 2>&1)" ]; then echo 'building the package for Python'; \
-		$(MAKE) -s --no-print-directory python; fi
+	@$(try_python)
 	@echo
 	@tools/doors $(BUILD) build-python/site
 
@@ -75,6 +77,7 @@ bench:
 	@tools/deps bench
 	@$(MAKE) --no-print-directory build
 	@ninja -C $(BUILD) benches >/dev/null
+	@$(try_python)
 	@bench/run --build $(BUILD)
 
 lint:
