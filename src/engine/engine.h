@@ -106,6 +106,8 @@ bool engine_has_unsent(const struct engine *, enum engine_way);
 /* How many answers are owed. */
 unsigned engine_owed(const struct engine *, enum engine_way);
 
+#define ENGINE_QUIET (-1) /* what: nobody has the answer, but for an error of it */
+
 struct engine_answer {
 	int what;
 	uint64_t number;

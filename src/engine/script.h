@@ -21,4 +21,8 @@ enum script {
 
 extern const char *const engine_scripts[SCRIPTS];
 
+/* The name that the server has for it. */
+struct engine;
+const char *engine_sha(const struct engine *, enum script);
+
 #endif
