@@ -6,6 +6,8 @@
  */
 #include "command.h"
 
+#include "base/isa.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -38,15 +40,9 @@ static tine_cache *cache;
 /* In the family's memory, where there is a cache; blocks of which the job ran. */
 static uint64_t *computed;
 
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) &&       \
-	!defined(__SANITIZE_THREAD__)
-#define EACH_ISA __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define EACH_ISA
-#endif
-
-/* Made for each instruction set; without fused operations, so that all count the same. */
-EACH_ISA static uint64_t count_batch(const double *x, const double *y)
+/* Without fused operations, so that all instruction sets count the same. */
+static inline __attribute__((always_inline)) uint64_t count(const double *x,
+							    const double *y)
 {
 	uint64_t inside = 0;
 
@@ -55,6 +51,26 @@ EACH_ISA static uint64_t count_batch(const double *x, const double *y)
 	return inside;
 }
 
+#define COUNT_BATCH(name, target)                                                        \
+	target static uint64_t count_##name(const double *x, const double *y)            \
+	{                                                                                \
+		return count(x, y);                                                      \
+	}
+
+COUNT_BATCH(generic, )
+#ifdef __x86_64__
+COUNT_BATCH(avx2, __attribute__((target("avx2"))))
+COUNT_BATCH(avx512, __attribute__((target("avx512f,avx512dq"))))
+#endif
+
+static uint64_t (*const count_batch[ISAS])(const double *x, const double *y) = {
+	[ISA_GENERIC] = count_generic,
+#ifdef __x86_64__
+	[ISA_AVX2] = count_avx2,
+	[ISA_AVX512] = count_avx512,
+#endif
+};
+
 /* A batch is so many x, and then as many y; of the last one a part may be wanted. */
 static int count_block(const void *in, void *out)
 {
@@ -62,6 +78,7 @@ static int count_block(const void *in, void *out)
 	uint64_t inside = 0, left = block->trials;
 	_Alignas(64) double points[2 * BATCH];
 	double *x = points, *y = points + BATCH;
+	enum isa isa = isa_chosen();
 	tine_rng rng;
 
 	tine_rng_init(&rng, block->seed, block->stream);
@@ -70,7 +87,7 @@ static int count_block(const void *in, void *out)
 		/* Points that are not wanted lie outside. */
 		for (uint64_t i = left; i < BATCH; i++)
 			x[i] = 2;
-		inside += count_batch(x, y);
+		inside += count_batch[isa](x, y);
 	}
 	*(uint64_t *)out = inside;
 	/* Relaxed: read once the map has ended. */

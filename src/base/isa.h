@@ -6,6 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*
+ * The loader has asked the processor. The compiler's way asks it again at the start of
+ * each program, 13 times, and each is a trap in a virtual machine.
+ */
+#if defined(__x86_64__) && __has_include(<sys/platform/x86.h>)
+#include <sys/platform/x86.h>
+#define HAS_AVX2   CPU_FEATURE_ACTIVE(AVX2)
+#define HAS_AVX512 (CPU_FEATURE_ACTIVE(AVX512F) && CPU_FEATURE_ACTIVE(AVX512DQ))
+#elif defined(__x86_64__)
+#define HAS_AVX2 __builtin_cpu_supports("avx2")
+#define HAS_AVX512                                                                       \
+	(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
+#else
+#define HAS_AVX2   false
+#define HAS_AVX512 false
+#endif
+
 /* The instruction sets that vector bodies are for, the widest first. */
 enum isa { ISA_AVX512, ISA_AVX2, ISA_GENERIC, ISAS };
 static const char *const isa_names[ISAS] = { "avx512", "avx2", "generic" };
@@ -22,14 +39,9 @@ static inline enum isa isa_named(const char *name)
 
 static inline bool isa_is_here(enum isa isa)
 {
-#ifdef __x86_64__
-	if (isa == ISA_AVX512)
-		return __builtin_cpu_supports("avx512f") &&
-		       __builtin_cpu_supports("avx512dq");
-	if (isa == ISA_AVX2)
-		return __builtin_cpu_supports("avx2");
-#endif
-	return isa == ISA_GENERIC;
+	return isa == ISA_AVX512 ? HAS_AVX512
+	       : isa == ISA_AVX2 ? HAS_AVX2
+				 : isa == ISA_GENERIC;
 }
 
 /* The widest that is here, from the one on that the environment names, if it is one. */

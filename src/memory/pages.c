@@ -2,6 +2,7 @@
 #include "memory/pages.h"
 
 #include "base/cgroup.h"
+#include "base/isa.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -102,7 +103,7 @@ void pages_zero(void *mem, size_t len)
 	size_t done = 0;
 
 #ifdef __x86_64__
-	if (__builtin_cpu_supports("avx2"))
+	if (isa_is_here(ISA_AVX2))
 		done = zero_by_vectors(mem, len);
 #endif
 	memset((char *)mem + done, 0, len - done);
