@@ -436,7 +436,7 @@ static int note_host(void *arg, const tine_host *it)
 	(void)arg;
 	seen.n++;
 	seen.workers = it->workers;
-	seen.paused = it->paused_ms;
+	seen.paused |= it->paused_ms;
 	seen.done = it->done;
 	seen.triples = strstr(it->tasks, "host%2ec:triple.0.c.8.8.") != NULL;
 	snprintf(seen.name, sizeof(seen.name), "%s", it->name);
@@ -460,12 +460,15 @@ TEST(hosts_are_listed)
 	end();
 }
 
-/* A host where all crashes is not faster than one where nothing does. */
+/* Of two hosts where all crashes one pauses, since the other does not. */
 TEST(a_host_where_all_crashes_pauses)
 {
+	const tine_worker_opts opts = { .workers = 1, .name = "another" };
 	struct caller caller;
+	tine_worker *other;
 
 	begin(1, 500);
+	CHECK_EQ(tine_worker_start(&other, url, served, SERVED, &opts), 0);
 	number_inputs();
 	caller_begin(&caller, url, &served[CRASH], WIRE_CALLS, in, out, 20, 1);
 	memset(&seen, 0, sizeof(seen));
@@ -474,7 +477,26 @@ TEST(a_host_where_all_crashes_pauses)
 		caller_step(&caller);
 		CHECK_EQ(tine_hosts(url, note_host, NULL), 0);
 	}
-	CHECK(caller.merged < 20);
+	caller_run(&caller);
+	caller_end(&caller);
+	tine_worker_free(other);
+	end();
+}
+
+/* Pauses would take minutes. */
+TEST(but_not_where_there_is_no_other)
+{
+	struct caller caller;
+
+	begin(1, 500);
+	number_inputs();
+	caller_begin(&caller, url, &served[CRASH], WIRE_CALLS, in, out, 20, 1);
+	memset(&seen, 0, sizeof(seen));
+	caller_run(&caller);
+	CHECK_EQ(tine_hosts(url, note_host, NULL), 0);
+	CHECK_EQ(seen.paused, 0);
+	for (size_t i = 0; i < 20; i++)
+		CHECK_EQ(caller.status[i], -TINE_ECRASH);
 	caller_end(&caller);
 	end();
 }

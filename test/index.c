@@ -60,10 +60,11 @@ static int notes_all(size_t low, size_t high, const void *arg, void *out)
 static const tine_task each = TINE_TASK_EACH(notes, struct arg),
 		       ranges = TINE_TASK_RANGE(notes_all, struct arg);
 
-static void all_once(void)
+/* All below n. */
+static void all_once(size_t n)
 {
-	for (int i = 0; i < N; i++)
-		CHECK_EQ(board->done[i], 1);
+	for (size_t i = 0; i < N; i++)
+		CHECK_EQ(board->done[i], i < n);
 	memset((void *)board->done, 0, sizeof(board->done));
 }
 
@@ -77,14 +78,15 @@ TEST(each_index_once)
 
 		for (int i = 0; i < 4; i++) {
 			tine_map_opts opts = { .chunk = chunks[i] };
+			size_t n = test_is_away() && i > 0 && i < 3 ? 1000 : N;
 
-			CHECK_EQ(tine_pool_for(pool, &ranges, &arg, N, &opts,
+			CHECK_EQ(tine_pool_for(pool, &ranges, &arg, n, &opts,
 					       TINE_FOREVER),
 				 0);
-			all_once();
-			CHECK_EQ(tine_pool_for(pool, &each, &arg, N, &opts, TINE_FOREVER),
+			all_once(n);
+			CHECK_EQ(tine_pool_for(pool, &each, &arg, n, &opts, TINE_FOREVER),
 				 -EDOM);
-			all_once();
+			all_once(n);
 		}
 		/* Few calls, though there are many indices. */
 		board->ranges = 0;

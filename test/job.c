@@ -23,9 +23,14 @@ static void unmake(tine_pool *pool)
 	tine_shared_free(board);
 }
 
+static tine_task task_of(tine_fn *fn)
+{
+	return (tine_task){ .fn = fn, .in_size = sizeof(long), .out_size = sizeof(long) };
+}
+
 static uint64_t submit(tine_pool *pool, tine_fn *fn, long in, const tine_job_opts *opts)
 {
-	tine_task task = { .fn = fn, .in_size = sizeof(long), .out_size = sizeof(long) };
+	tine_task task = task_of(fn);
 	uint64_t job = 0;
 
 	CHECK_EQ(tine_pool_submit_job(pool, &task, &in, sizeof(in), (uint64_t)in, opts,
@@ -116,9 +121,12 @@ TEST(waited_for_out_of_turn)
 TEST(cancelled_while_it_waits)
 {
 	tine_pool *pool = make(1, false);
-	uint64_t first = submit(pool, holds, 2, NULL), second;
+	uint64_t first, second;
+	tine_task squares = task_of(square);
 	tine_done done;
 
+	test_will_call(pool, &squares);
+	first = submit(pool, holds, 2, NULL);
 	await_begun();
 	second = submit(pool, square, 3, NULL);
 	CHECK_EQ(tine_pool_wait(pool, second, NULL, 0, &done, tine_after(20)),

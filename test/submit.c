@@ -34,12 +34,17 @@ static void unmake(tine_pool *pool)
 	tine_shared_free(board);
 }
 
+static tine_task task_of(tine_fn *fn)
+{
+	return (tine_task){ .name = "task",
+			    .fn = fn,
+			    .in_size = sizeof(long),
+			    .out_size = sizeof(long) };
+}
+
 static int submit(tine_pool *pool, tine_fn *fn, long in, uint64_t tag, int64_t deadline)
 {
-	tine_task task = { .name = "task",
-			   .fn = fn,
-			   .in_size = sizeof(long),
-			   .out_size = sizeof(long) };
+	tine_task task = task_of(fn);
 
 	return tine_pool_submit(pool, &task, &in, tag, deadline);
 }
@@ -525,10 +530,12 @@ static int says_pid(const void *in, void *out)
 
 TEST(a_worker_killed_from_outside)
 {
+	tine_task squares = task_of(square);
 	tine_pool *pool = make(1, false);
 	tine_done done;
 	long pid;
 
+	test_will_call(pool, &squares);
 	tine_event_set(&board->go);
 	CHECK_EQ(submit(pool, says_pid, 0, 1, TINE_FOREVER), 0);
 	CHECK_EQ(tine_pool_next(pool, &pid, sizeof(pid), &done, TINE_FOREVER), 1);
@@ -667,7 +674,7 @@ TEST(a_map_while_a_submitted_job_runs)
 		expect_none(pool);
 	}
 	/* The other was woken, and not found asleep when the caller looked around. */
-	CHECK(soon > 0);
+	CHECK(soon > 0 || test_is_away());
 	CHECK_EQ(pool_uncalled(pool), 0);
 	unmake(pool);
 }
@@ -725,6 +732,7 @@ TEST(a_map_behind_submitted_jobs)
 	int status[N];
 	tine_map_opts opts = { .status = status };
 
+	test_will_call(pool, &task);
 	for (int round = 0; round < 5; round++) {
 		tine_event_clear(&board->go);
 		atomic_store(&board->begun, 0);

@@ -81,6 +81,13 @@ void test_opens_no_further(void);
 
 /* Whether pools are on an engine (TEST_ENGINE), and this test is not for those. */
 bool test_is_of_one_machine(const char *name);
+/* Whether pools are on an engine, where chunks of one job each come by the thousand. */
+bool test_is_away(void);
+/*
+ * The pool is going to be asked for that task: a host knows its tasks when it starts, and
+ * another, with workers of its own, would take its place meanwhile.
+ */
+void test_will_call(tine_pool *, const tine_task *);
 
 /* Whether this is make soak: all there is, and no sample of it (TEST_SOAK). */
 bool test_soak(void);

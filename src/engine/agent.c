@@ -14,7 +14,9 @@
  *	its starter dies	it is killed
  *
  * A host where all jobs crash is faster than all others: after three chunks in a row in
- * which every job crashed it takes one at a time, after a pause that doubles.
+ * which every job crashed it takes one at a time, after a pause that doubles, as long as
+ * another that does not pause has one of its tasks. It asks that after each such chunk,
+ * and takes none meanwhile. Where there is no other, pauses would only take time.
  */
 #include "engine/agent.h"
 
@@ -47,7 +49,17 @@
 #define LONGEST_PAUSE 60000		  /* milliseconds */
 #define INFO_MAX      4096
 
-enum agent_asks { JOINED, BEATEN, TAKEN_IN, HEARD, FETCHED, ACCEPTED, GIVEN, LEFT };
+enum agent_asks {
+	JOINED,
+	BEATEN,
+	TAKEN_IN,
+	HEARD,
+	FETCHED,
+	ACCEPTED,
+	GIVEN,
+	LEFT,
+	COMPARED
+};
 
 struct agent {
 	const struct agent_setup *setup;
@@ -74,7 +86,8 @@ struct agent {
 	} cancels[CANCELS];
 	unsigned n_cancels;
 	int64_t pause, paused_until; /* milliseconds; a moment */
-	unsigned crashed;	     /* of the hold, when it last paused */
+	unsigned crashed;	     /* of the hold, when it last asked for others */
+	bool comparing;		     /* and has no answer */
 	bool draining;
 	int err;
 };
@@ -169,7 +182,8 @@ static void hang_up(struct agent *agent)
 {
 	engine_free(agent->engine);
 	agent->engine = NULL;
-	agent->beating = false;
+	agent->beating = agent->comparing = false;
+	agent->crashed = 0;
 }
 
 /* What it holds is others' now, or soon. */
@@ -393,7 +407,9 @@ static unsigned appetite(const struct agent *agent)
 {
 	if (agent->draining)
 		return 0;
-	if (agent->hold.crashed >= CRASHES)
+	if (agent->comparing)
+		return 0;
+	if (agent->pause)
 		return tine_now() >= agent->paused_until ? 1 : 0;
 	return is_hasty(agent) ? hasty_depth(agent->setup->pool.workers)
 			       : depth_of(agent);
@@ -517,6 +533,48 @@ static void hear_beat(struct agent *agent, struct resp *answer)
 		agent->heard = agent->sent;
 }
 
+/* Whether it has a task of the agent's, and does not pause. */
+static bool is_rival(const struct agent *agent, const struct resp *info)
+{
+	struct wire_host host;
+	const char *tasks;
+	size_t len;
+
+	if (info->kind != RESP_STRING ||
+	    wire_get_host(&host, info->text, info->len, &tasks, &len) != 0 ||
+	    host.crashing)
+		return false;
+	for (size_t i = 0; i < agent->n; i++)
+		if (wire_has_task(tasks, len, agent->names[i]))
+			return true;
+	return false;
+}
+
+static void compare(struct agent *agent, struct resp *hosts)
+{
+	struct resp name, silent, info;
+	bool rivals = false;
+
+	agent->comparing = false;
+	if (agent->hold.crashed < CRASHES || hosts->kind != RESP_ARRAY)
+		return;
+	while (resp_next(hosts, &name) && resp_next(hosts, &silent) &&
+	       resp_next(hosts, &info)) {
+		bool self = name.kind == RESP_STRING && name.len == strlen(agent->id) &&
+			    memcmp(name.text, agent->id, name.len) == 0;
+
+		rivals |= !self && silent.number <= agent->lease &&
+			  is_rival(agent, &info);
+	}
+	if (!rivals) {
+		agent->pause = 0;
+		return;
+	}
+	agent->pause = agent->pause ? 2 * agent->pause : 1000;
+	agent->pause = agent->pause < LONGEST_PAUSE ? agent->pause : LONGEST_PAUSE;
+	agent->paused_until = tine_now() + agent->pause * MILLION;
+}
+
 /* -ESTALE: it is no member any more. */
 static int act_on(struct agent *agent, struct engine_answer *answer)
 {
@@ -540,6 +598,9 @@ static int act_on(struct agent *agent, struct engine_answer *answer)
 		if (answer->resp.kind != RESP_NUMBER || answer->resp.number < 0)
 			return -ESTALE;
 		forget_sent(agent, answer->number);
+		break;
+	case COMPARED:
+		compare(agent, &answer->resp);
 		break;
 	case JOINED:
 	case GIVEN:
@@ -686,12 +747,11 @@ static void mind_crashes(struct agent *agent)
 		agent->crashed = 0;
 		return;
 	}
-	if (agent->hold.crashed == agent->crashed)
+	if (agent->hold.crashed == agent->crashed || agent->comparing || !agent->engine)
 		return;
 	agent->crashed = agent->hold.crashed;
-	agent->pause = agent->pause ? 2 * agent->pause : 1000;
-	agent->pause = agent->pause < LONGEST_PAUSE ? agent->pause : LONGEST_PAUSE;
-	agent->paused_until = tine_now() + agent->pause * MILLION;
+	agent->comparing = true;
+	engine_add_hosts(agent->engine, COMPARED);
 }
 
 static int64_t earliest(int64_t a, int64_t b)
@@ -712,7 +772,7 @@ static int64_t wake_time(const struct agent *agent, int64_t limits)
 	if (agent->due)
 		until = earliest(until, agent->due);
 	until = earliest(until, end_of_haste(agent));
-	if (agent->hold.crashed >= CRASHES && agent->paused_until > now)
+	if (agent->pause && agent->paused_until > now)
 		until = earliest(until, agent->paused_until);
 	return until;
 }

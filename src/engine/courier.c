@@ -88,25 +88,6 @@ static bool is_later(const char *one, const char *other)
 	return a[0] != b[0] ? a[0] > b[0] : a[1] > b[1];
 }
 
-/* Whether the host has that task. */
-static bool serves(const char *tasks, size_t len, const char *task)
-{
-	size_t n = strlen(task);
-
-	while (len >= n) {
-		const char *blank = memchr(tasks, ' ', len);
-		size_t word = blank ? (size_t)(blank - tasks) : len;
-
-		if (word == n && memcmp(tasks, task, n) == 0)
-			return true;
-		if (!blank)
-			break;
-		len -= word + 1;
-		tasks = blank + 1;
-	}
-	return false;
-}
-
 static void look_at_hosts(struct courier *courier, struct resp *hosts, int64_t lease,
 			  int64_t now)
 {
@@ -127,7 +108,7 @@ static void look_at_hosts(struct courier *courier, struct resp *hosts, int64_t l
 		courier->slots += host.workers < DESKS ? host.workers : DESKS;
 		for (int i = 0; i < DESKS; i++)
 			served[i] |= courier->trips[i].state != GROUNDED &&
-				     serves(tasks, len, courier->trips[i].task);
+				     wire_has_task(tasks, len, courier->trips[i].task);
 	}
 	for (int i = 0; i < DESKS; i++) {
 		struct trip *trip = &courier->trips[i];

@@ -469,9 +469,9 @@ static void drop_tickets(struct courier *courier)
 void courier_mind(struct courier *courier, int64_t now)
 {
 	bool suspect = suspect_is_out(courier);
+	/* Looked at before the map is: that is cancelled first, also for hosts. */
+	bool dropped = atomic_load(&courier->ledger->dropped);
 
-	if (atomic_load(&courier->ledger->dropped))
-		drop_tickets(courier);
 	for (int i = 0; i < DESKS; i++) {
 		struct trip *trip = &courier->trips[i];
 		int err;
@@ -504,4 +504,6 @@ void courier_mind(struct courier *courier, int64_t now)
 			suspect = true;
 		}
 	}
+	if (dropped)
+		drop_tickets(courier);
 }

@@ -170,6 +170,8 @@ static void finish_ticket(struct courier *courier, struct trip *trip,
 	struct ticket *ticket = trip->ticket;
 	int status = wire_status(result, 0), err = 0;
 
+	if (status == -TINE_ECRASH && atomic_load(&ticket->unwanted))
+		status = -ECANCELED;
 	if ((status == -TINE_ECRASH ||
 	     (status < 0 && status != -TINE_ELIMIT && ticket->retry_failures)) &&
 	    ticket_has_tries(courier->ledger, ticket)) {

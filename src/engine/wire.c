@@ -377,3 +377,21 @@ int wire_get_host(struct wire_host *out, const char *text, size_t len, const cha
 	*tasks_len = len;
 	return 0;
 }
+
+bool wire_has_task(const char *tasks, size_t len, const char *task)
+{
+	size_t n = strlen(task);
+
+	while (len >= n) {
+		const char *blank = memchr(tasks, ' ', len);
+		size_t word = blank ? (size_t)(blank - tasks) : len;
+
+		if (word == n && memcmp(tasks, task, n) == 0)
+			return true;
+		if (!blank)
+			break;
+		len -= word + 1;
+		tasks = blank + 1;
+	}
+	return false;
+}

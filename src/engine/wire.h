@@ -117,5 +117,6 @@ int wire_put_host(char out[static WIRE_HOST_MAX], const struct wire_host *);
 /* tasks: what follows, lent, not ended by NUL. -EPROTO. */
 int wire_get_host(struct wire_host *, const char *text, size_t len, const char **tasks,
 		  size_t *tasks_len);
+bool wire_has_task(const char *tasks, size_t len, const char *task);
 
 #endif

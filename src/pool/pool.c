@@ -174,15 +174,16 @@ int tine_pool_cancel(tine_pool *pool)
 {
 	if (!pool)
 		return -EINVAL;
-	if (atomic_load(&pool->submitted) != atomic_load(&pool->delivered)) {
-		atomic_store(&pool->ledger->dropped, 1);
-		/* All may sleep, until a job is due that is to be tried again. */
-		ledger_wake_one(pool->ledger, 0);
-	}
+	/* The map first: who is told in a submitted job would begin one of the map. */
 	if (atomic_load(&pool->mapping)) {
 		atomic_store(&pool->called_off, true);
 		atomic_store(&pool->ledger->cancelled, 1);
 		ledger_call(pool->ledger);
+	}
+	if (atomic_load(&pool->submitted) != atomic_load(&pool->delivered)) {
+		atomic_store(&pool->ledger->dropped, 1);
+		/* All may sleep, until a job is due that is to be tried again. */
+		ledger_wake_one(pool->ledger, 0);
 	}
 	pool_tell(pool);
 	return 0;
