@@ -23,17 +23,6 @@ def echo(incoming, outgoing):
         outgoing.put(value)
 
 
-def put_for_ever(q):
-    while True:
-        q.put(b"x" * 200)
-
-
-def get_for_ever(q):
-    while True:
-        q.get()
-
-
-
 class Unpicklable:
     def __reduce__(self):
         raise ValueError("not this")
@@ -262,44 +251,6 @@ class Queues(unittest.TestCase):
 
 
 class Deaths(unittest.TestCase):
-    def kill_some(self, target, act, times: int = TIMES) -> None:
-        """Kills, and stops, a peer in the middle of its calls; then this process acts."""
-        for i in range(times):
-            q = mp.Queue(50)
-            process = mp.Process(target=target, args=(q,))
-            process.start()
-            for _ in range(10):
-                act(q)
-            time.sleep(i % 7 / 5000)
-            if i % 3 == 0:
-                os.kill(process.pid, signal.SIGSTOP)
-                for _ in range(10):
-                    act(q)
-            process.kill()
-            process.join()
-            for _ in range(100):
-                act(q)
-
-    @staticmethod
-    def get_one(q) -> None:
-        try:
-            q.get(timeout=0.01)
-        except queue.Empty:
-            pass
-
-    @staticmethod
-    def put_one(q) -> None:
-        try:
-            q.put(b"y" * 300, timeout=0.01)
-        except queue.Full:
-            q.get(timeout=10)
-
-    def test_writer(self) -> None:
-        self.kill_some(put_for_ever, self.get_one)
-
-    def test_reader(self) -> None:
-        self.kill_some(get_for_ever, self.put_one)
-
     def test_fork_with_threads(self) -> None:
         """They are in all kinds of calls meanwhile, and one has the lock of imports."""
         import _imp
