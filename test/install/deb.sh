@@ -23,7 +23,7 @@ result $code "packages are built"
 # A new system, in make soak and where one can be made, while they are built again.
 root=$work/root
 if [ "${TEST_SOAK-}" ] && [ "$(id -u)" -eq 0 ] && command -v mmdebstrap >/dev/null; then
-    timeout 300 mmdebstrap --variant=apt --mode=root --include=gcc,libc6-dev,pkg-config \
+    timeout 1800 mmdebstrap --variant=apt --mode=root --include=gcc,libc6-dev,pkg-config \
         bookworm "$root" >"$work/root.log" 2>&1 &
     making=$!
 fi
@@ -84,15 +84,15 @@ cmp two.png two.webp
 cc program.c $(pkg-config --cflags --libs tine) -o program
 [ "$(./program)" = "1 4 9 16" ]
 tine doctor >/dev/null || [ $? -eq 1 ]
-cat >many.py <<'PYTHON'
-from tine.multiprocessing import Pool
+cat >script.py <<'PYTHON'
+from multiprocessing import Pool
 def square(x):
     return x * x
 if __name__ == "__main__":
     with Pool(2) as pool:
-        print(pool.map(square, range(4)))
+        print(pool.__module__.split(".")[0], pool.map(square, range(4)))
 PYTHON
-[ "$(/usr/bin/python3 many.py)" = "[0, 1, 4, 9]" ]
+[ "$(/usr/bin/python3 -m tine script.py)" = "tine [0, 1, 4, 9]" ]
 END
 
 if [ -n "${making-}" ] && wait "$making"; then
@@ -107,6 +107,12 @@ if [ -n "${making-}" ] && wait "$making"; then
             sh /tmp/screen/go"' "$root" >"$work/log" 2>&1
     where="a new Debian system"
 else
+    # A folder is less, which has to be said.
+    if [ -n "${TEST_SOAK-}" ]; then
+        tail -n 5 "$work/root.log" 2>/dev/null | sed 's/^/# /'
+        skip "a new Debian system is made" "it needs root, mmdebstrap and a mirror"
+        rm -rf "$root"
+    fi
     # Without dependencies: those of this machine are used.
     mkdir -p "$root/var/lib/dpkg/updates" "$root/var/lib/dpkg/info"
     : >"$root/var/lib/dpkg/status"
