@@ -59,6 +59,11 @@ extern const struct command *const commands[]; /* ends in NULL */
 extern const struct tine_task pi_task, primes_task, isprime_task;
 /* What is wrong with the URL of an engine, or its server: an exit code. */
 int complain_of_engine(const char *command, const char *url, int err);
+/*
+ * Where it names no pool, that of this command: of whatever build, as its tasks have
+ * versions. NULL of NULL. Lent until the next call.
+ */
+const char *pool_of_tine(const char *url);
 /* Of all its hosts; 0 also where nobody says. */
 unsigned workers_of_engine(const char *url);
 #define ENGINE_ROW(into)                                                                 \

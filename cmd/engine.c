@@ -3,6 +3,7 @@
 #include "command.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <tine.h>
 
@@ -29,7 +30,7 @@ int complain_of_engine(const char *command, const char *url, int err)
 		return complain(USAGE, "%s: '%s': a path or the pool's name is too long",
 				command, url);
 	case -EOPNOTSUPP:
-		if (tine_engine_version(url, version, sizeof(version)) != 0)
+		if (tine_engine_version(pool_of_tine(url), version, sizeof(version)) != 0)
 			strcpy(version, "older");
 		return complain(BROKEN,
 				"%s: '%s': the server is Redis %s, not 6.0 or later",
@@ -53,6 +54,20 @@ int complain_of_engine(const char *command, const char *url, int err)
 	}
 }
 
+const char *pool_of_tine(const char *url)
+{
+	static char text[4096];
+	const char *at = url ? strchr(url, '?') : NULL;
+
+	while (at && strncmp(at + 1, "pool=", 5) != 0)
+		at = strchr(at + 1, '&');
+	if (!url || at ||
+	    snprintf(text, sizeof(text), "%s%cpool=tine", url,
+		     strchr(url, '?') ? '&' : '?') >= (int)sizeof(text))
+		return url;
+	return text;
+}
+
 static int add_workers(void *arg, const tine_host *host)
 {
 	*(unsigned *)arg += host->workers;
@@ -63,5 +78,5 @@ unsigned workers_of_engine(const char *url)
 {
 	unsigned n = 0;
 
-	return tine_hosts(url, add_workers, &n) == 0 ? n : 0;
+	return tine_hosts(pool_of_tine(url), add_workers, &n) == 0 ? n : 0;
 }

@@ -177,7 +177,8 @@ static int prepare_cache(void)
 
 static int measure(unsigned workers, struct result *result)
 {
-	tine_pool_opts opts = { .workers = workers, .engine = options.engine };
+	tine_pool_opts opts = { .workers = workers,
+				.engine = pool_of_tine(options.engine) };
 	int64_t begun = tine_now();
 	tine_pool *pool;
 	int err = tine_pool_new(&pool, &opts);

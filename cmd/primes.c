@@ -538,7 +538,8 @@ static int search_all(struct search *search)
 static int measure(enum way way, unsigned workers, struct result *result)
 {
 	struct search search = { .result = result };
-	tine_pool_opts opts = { .workers = workers, .engine = options.engine };
+	tine_pool_opts opts = { .workers = workers,
+				.engine = pool_of_tine(options.engine) };
 	int64_t begun = tine_now();
 	int err = 0;
 

@@ -61,7 +61,7 @@ static int run_worker(int argc, char **argv)
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
-	err = tine_worker_start(&worker, options.url, tasks,
+	err = tine_worker_start(&worker, pool_of_tine(options.url), tasks,
 				sizeof(tasks) / sizeof(*tasks), &opts);
 	if (err)
 		return complain_of_engine("worker", options.url, err);

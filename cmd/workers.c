@@ -77,7 +77,8 @@ static int run_workers(int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
-	err = tine_hosts(options.url, options.json ? print_json_host : print_host, NULL);
+	err = tine_hosts(pool_of_tine(options.url),
+			 options.json ? print_json_host : print_host, NULL);
 	if (err)
 		return complain_of_engine("workers", options.url, err);
 	if (options.json)

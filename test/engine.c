@@ -25,12 +25,17 @@ static void take_url(const char *text, const char *rest, const char *pool)
 TEST(a_url_names_a_server_and_a_pool)
 {
 	char text[600] = "redis://h?pool=";
+	struct engine_url url;
 
 	take_url("redis://h/1?pool=a", "redis://h/1", "a");
 	take_url("redis://h?pool=a%20b.c", "redis://h", "a%20b%2ec");
 	take_url("unix:/s?db=1&pool=p&password=x", "unix:/s?db=1&password=x", "p");
 	take_url("unix:/s?pool=p&db=1", "unix:/s?db=1", "p");
-	take_url("redis://h", "redis://h", "test-engine");
+	CHECK_EQ(engine_url_parse(&url, "redis://h"), 0);
+	CHECK(strncmp(url.pool, "test-engine-", 12) == 0);
+	CHECK_EQ(strspn(url.pool + 12, "0123456789abcdef"), 16);
+	CHECK_EQ(strlen(url.pool), 28);
+	engine_url_free(&url);
 	refuse_url("redis://h?pool=", -EINVAL);
 	refuse_url("redis://h?pool=a{b}", -EINVAL);
 	refuse_url("redis://h?pool=a%7b", -EINVAL);

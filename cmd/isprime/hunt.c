@@ -149,7 +149,7 @@ static void search_here(struct pieces *all)
 /* The pool, if there is none. That workers are killed while they start is no reason. */
 static int hire_workers(unsigned workers)
 {
-	tine_pool_opts opts = { .workers = workers, .engine = hunt_engine };
+	tine_pool_opts opts = { .workers = workers, .engine = pool_of_tine(hunt_engine) };
 	int err = pool ? 0 : -TINE_ECRASH;
 
 	for (int i = 0; i <= RETRIES && err == -TINE_ECRASH; i++)

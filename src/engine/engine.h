@@ -64,8 +64,9 @@ struct engine_url {
 
 /*
  * A URL of a store on a server, and with ?pool=NAME or &pool=NAME the pool's name;
- * without it, the base name of the running program. -EINVAL: no URL, no server's, or an
- * empty name or one with braces; -ENAMETOOLONG; -ENOMEM.
+ * without it, the base name of the running program, and which build of it that is, so
+ * that programs that are not the same never meet by chance. -EINVAL: no URL, no server's,
+ * or an empty name or one with braces; -ENAMETOOLONG; -ENOMEM.
  */
 int engine_url_parse(struct engine_url *, const char *url);
 void engine_url_free(struct engine_url *);

@@ -50,6 +50,18 @@ result $? "a pool of another layout"
 refused http "no Redis server"
 result $? "a server that is no Redis"
 
+# Programs of one name, in folders of their own: copies meet, others do not.
+mkdir "$work/one" "$work/copy" "$work/other"
+cp "$BUILD/test/pool-name-one" "$work/one/prog"
+cp "$BUILD/test/pool-name-one" "$work/copy/prog"
+strip "$work/copy/prog"
+cp "$BUILD/test/pool-name-other" "$work/other/prog"
+one=$("$work/one/prog" 2>"$work/err")
+case $one in prog-????????????????) ;; *) false ;; esac &&
+    [ "$one" = "$("$work/copy/prog" 2>"$work/err")" ] &&
+    [ "$one" != "$("$work/other/prog" 2>"$work/err")" ]
+result $? "programs of one name meet only where they are the same"
+
 if ! command -v redis-server >/dev/null; then
     skip "a host that serves" "no redis-server"
     plan
