@@ -60,6 +60,8 @@ grep -q '^#define TINE_VERSION[[:space:]]*"7\.0\.0"$' include/tine.h &&
     ! grep -E "^ *version: '" meson.build python/meson.build &&
     [ "$(git describe)" = v7.0.0 ] && [ -z "$(git status --porcelain)" ]
 result $? "the version is where it belongs, and tagged"
+[ "$(git log -1 --format=%ct)" -ge "$(git log -1 --format=%ct HEAD~1)" ]
+result $? "its commit is not older than what it releases"
 (cd build-release && sha256sum -c --quiet SHA256SUMS) &&
     tar xzmf build-release/tine-7.0.0.tar.gz -C "$work" &&
     diff -r --no-dereference --exclude=.git --exclude=build-release . "$work/tine-7.0.0"
