@@ -254,7 +254,7 @@ MEASURES = {
     "idle": idle_switches,
     "apply": lambda: in_pool(apply, 2000),
     "map-1": lambda: in_pool(map_one, 20000),
-    "start": lambda: starts(5),
+    "start": lambda: starts(20),
     "parallel": lambda: parallel(10000),
     "parallel-again": lambda: parallel_again(10000),
     "hit": lambda: hits(1000),

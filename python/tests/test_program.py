@@ -114,6 +114,54 @@ class Program(unittest.TestCase):
             """)
         self.assertEqual((code, out, error), (0, b"", b""))
 
+    def test_whichever_is_imported_first(self) -> None:
+        """Names are replaced when a program imports their module."""
+        for first in ("", "import tine.multiprocessing.managers",
+                      "from tine import WorkerDied",
+                      "import tine.multiprocessing.pool", "import tine.futures",
+                      "import multiprocessing.managers", "import multiprocessing.pool",
+                      "from multiprocessing import sharedctypes"):
+            with self.subTest(first=first):
+                code, out, error = self.run_it("-m", "tine", "-c", f"""if True:
+                    {first}
+                    from multiprocessing.managers import SyncManager
+                    from multiprocessing.sharedctypes import Array
+                    from multiprocessing.synchronize import Lock
+                    from multiprocessing.queues import Queue
+                    from multiprocessing.pool import Pool
+                    for each in SyncManager, Array, Lock, Queue, Pool:
+                        assert each.__module__.startswith("tine."), each
+                    import tine, multiprocessing.pool, multiprocessing.sharedctypes
+                    tine.unpatch()
+                    assert multiprocessing.pool.Pool is not Pool
+                    assert multiprocessing.sharedctypes.Array is not Array
+                    """)
+                self.assertEqual((code, out, error), (0, b"", b""))
+
+    def test_a_module_that_fails_is_replaced_when_it_can_be_imported(self) -> None:
+        code, out, error = self.run_it("-m", "tine", "-c", """if True:
+            import sys
+            sys.modules["_ctypes"] = None
+            try:
+                import multiprocessing.sharedctypes
+                raise SystemExit("it was imported")
+            except ImportError:
+                del sys.modules["_ctypes"]
+            from multiprocessing.sharedctypes import Array
+            assert Array.__module__.startswith("tine."), Array
+            """)
+        self.assertEqual((code, out, error), (0, b"", b""))
+
+    def test_what_a_program_does_not_import_is_not(self) -> None:
+        code, out, error = self.run_it("-m", "tine", "-c", """if True:
+            import sys
+            from multiprocessing import Process, Queue
+            Queue().put(1)
+            print({"ctypes", "typing", "pathlib", "logging", "multiprocessing.managers",
+                   "multiprocessing.pool", "tine._engine"} & set(sys.modules))
+            """)
+        self.assertEqual((code, out, error), (0, b"set()\n", b""))
+
     def test_names(self) -> None:
         code, out, error = self.run_it("-c", """if True:
             import importlib, multiprocessing, pkgutil

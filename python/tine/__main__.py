@@ -10,7 +10,10 @@ import importlib.util
 import os
 import sys
 from types import CodeType, ModuleType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def fail(text: str, code: int) -> None:

@@ -26,15 +26,17 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import process, util
-from multiprocessing.pool import ExceptionWithTraceback, MaybeEncodingError
-from typing import Any
 
 from tine import _core
 from tine._pickle import dump
 
-Task = tuple[Any, int, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
-Outcome = tuple[bool, Any]
-Bytes = bytes | memoryview
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Task = tuple[Any, int, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+    Outcome = tuple[bool, Any]
+    Bytes = bytes | memoryview
 
 _CRASH, _LIMIT = 5001, 5004
 _LIMITS = {1: "time", 2: "memory"}
@@ -76,8 +78,9 @@ class Hooks:
     """What a worker calls. It is a fork, and nothing of this is pickled."""
 
     failures: type[BaseException] = Exception  # of a task; others end the worker
-    traced = staticmethod(ExceptionWithTraceback)
-    unsent = staticmethod(MaybeEncodingError)
+    # An exception, and one in the place of a result that does not pickle, to be sent.
+    traced: Callable[..., Any]
+    unsent: Callable[..., Any]
 
     def __init__(self, initializer: Callable[..., Any] | None, initargs: Iterable[Any],
                  make: Callable[[], process.BaseProcess] = _WorkerProcess) -> None:
@@ -397,7 +400,7 @@ class Engine:
             self.pump()
 
     def _serve(self) -> None:
-        error: BaseException = cancelled()
+        error: BaseException | None = None
         try:
             while self._take():
                 pass
@@ -408,7 +411,7 @@ class Engine:
                 self.closing = self.ended = True
             self.core.end()
             for entry in list(self.running.values()):
-                entry[0]._fail(error)
+                entry[0]._fail(error or cancelled())
             self.running.clear()
 
     def _take(self) -> bool:

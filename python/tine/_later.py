@@ -1,19 +1,25 @@
-"""While multiprocessing is patched, joblib too is tine's when a program imports it."""
+"""What is done when a program imports a module, so that until then it costs nothing."""
 
 from __future__ import annotations
 
-import importlib.abc
 import importlib.util
 import sys
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
+_awaited: dict[str, Callable[[], object]] = {}
 
 
-class _Loader(importlib.abc.Loader):
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
+class _Loader:
+    """That of the module, and then what was waited for it."""
+
+    def __init__(self, loader: Any, name: str, action: Callable[[], object]) -> None:
+        self._loader, self._name, self._action = loader, name, action
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
@@ -22,44 +28,43 @@ class _Loader(importlib.abc.Loader):
         return self._loader.create_module(spec)  # type: ignore[no-any-return]
 
     def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
+        try:
+            self._loader.exec_module(module)
+        except BaseException:
+            _awaited[self._name] = self._action
+            raise
         module.__loader__ = self._loader
         module.__spec__.loader = self._loader  # type: ignore[union-attr]
-        _make_default(True)
+        self._action()
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:
     def find_spec(self, name: str, path: Sequence[str] | None,
                   target: ModuleType | None = None) -> ModuleSpec | None:
-        if name != "joblib":
+        action = _awaited.pop(name, None)
+        if action is None:
             return None
-        sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
+            spec.loader = _Loader(spec.loader, name, action)  # type: ignore[assignment]
         return spec
 
 
 _finder = _Finder()
 
 
-def _make_default(ours: bool) -> None:
-    try:
-        from tine import joblib
-    except ImportError:
-        return  # one that is too old, or broken: the program sees for itself
-    joblib.make_default(ours)
-
-
-def begin() -> None:
-    if "joblib" in sys.modules:
-        _make_default(True)
-    elif _finder not in sys.meta_path:
+def when_imported(name: str, action: Callable[[], object]) -> None:
+    """Calls action when the module has been loaded; at once if it is there."""
+    if name in sys.modules:
+        action()
+        return
+    _awaited[name] = action
+    if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
 
 
-def end() -> None:
+def forget() -> None:
+    """All that is waited for."""
+    _awaited.clear()
     if _finder in sys.meta_path:
         sys.meta_path.remove(_finder)
-    elif "joblib" in sys.modules:
-        _make_default(False)

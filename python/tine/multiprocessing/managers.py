@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from multiprocessing import managers as _managers
 from multiprocessing.managers import State
-from typing import Any
 
 from tine import _core
 from tine.multiprocessing import queues, sharedctypes, synchronize
 from tine.multiprocessing._family import Handle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["BaseManager", "SyncManager", "BaseProxy", "Token", "SharedMemoryManager"]
 

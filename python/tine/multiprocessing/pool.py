@@ -7,11 +7,15 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import pool as _pool, util
-from multiprocessing.pool import (CLOSE, INIT, RUN, TERMINATE, MaybeEncodingError,
-                                  RemoteTraceback, ThreadPool, mapstar, starmapstar)
-from typing import Any
+from multiprocessing.pool import (CLOSE, INIT, RUN, TERMINATE, ExceptionWithTraceback,
+                                  MaybeEncodingError, RemoteTraceback, ThreadPool,
+                                  mapstar, starmapstar)
 
 from tine._engine import Engine, Hooks, WorkerDied, cancelled
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _Standard = _pool.Pool
 
@@ -165,6 +169,11 @@ class _Worker:
             return False
 
 
+class _Hooks(Hooks):
+    traced = staticmethod(ExceptionWithTraceback)
+    unsent = staticmethod(MaybeEncodingError)
+
+
 class Pool(_Standard):
     """multiprocessing.Pool. A task that ends its worker fails alone, with WorkerDied.
 
@@ -196,7 +205,7 @@ class Pool(_Standard):
             raise TypeError("initializer must be a callable")
         self._ctx, self._processes = context, processes
         self._cache: dict[int, Any] = {}
-        hooks = Hooks(initializer, initargs)
+        hooks = _Hooks(initializer, initargs)
         if context is not None:
             hooks.make = functools.partial(type(self).Process, context)
         self._engine = Engine(processes, hooks, maxtasksperchild, timeout, retries, memory)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 import traceback
 from multiprocessing import queues as _queues
-from typing import Any
 
 from tine import _core
 from tine.multiprocessing._family import Handle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Queue", "SimpleQueue", "JoinableQueue"]
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import ctypes
 from multiprocessing import sharedctypes as _sharedctypes
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
 
 from tine import _core
 from tine.multiprocessing._family import Handle
 from tine.multiprocessing.synchronize import RLock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["RawValue", "RawArray", "Value", "Array", "copy", "synchronized"]
 

@@ -7,10 +7,13 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing import process, synchronize as _synchronize
-from typing import Any
 
 from tine import _core
 from tine.multiprocessing._family import Handle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition", "Event"]
 
