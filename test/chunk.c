@@ -131,7 +131,7 @@ TEST(nothing_begins_after_a_hit)
 	struct chunk_wish wish = of_items(in, 4);
 	struct chunk_done done;
 
-	wish.search = true;
+	wish.search = 1;
 	submit(pool, &wish);
 	done = await(pool);
 	CHECK_EQ(done.status[0], 0);
@@ -139,6 +139,29 @@ TEST(nothing_begins_after_a_hit)
 	CHECK_EQ(done.status[2], -ECANCELED);
 	CHECK_EQ(done.status[3], -ECANCELED);
 	pool_end_chunk(pool, &done);
+	tine_pool_free(pool);
+}
+
+TEST(nor_in_another_chunk_of_the_search)
+{
+	tine_pool *pool = make(1);
+	int in[2] = { 7, 3 };
+	struct chunk_wish wish = of_items(in, 2);
+
+	for (uint64_t search = 1; search <= 2; search++) {
+		wish.search = search;
+		for (int i = 0; i < 2; i++) {
+			wish.tag = i;
+			submit(pool, &wish);
+		}
+		for (int i = 0; i < 2; i++) {
+			struct chunk_done done = await(pool);
+
+			CHECK_EQ(done.status[0], done.tag == 0 ? 1 : -ECANCELED);
+			CHECK_EQ(done.status[1], -ECANCELED);
+			pool_end_chunk(pool, &done);
+		}
+	}
 	tine_pool_free(pool);
 }
 

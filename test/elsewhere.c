@@ -29,9 +29,6 @@ static const char *const of_one_machine[] = {
 	"want_of_memory",
 	/* What is joined is joined by the caller. */
 	"deaths_in_a_reduction",
-	/* A host may begin one more before it hears of a hit. */
-	"the_first_hit_ends_the_others",
-	"or_is_killed_after_its_grace_and_replaced",
 	/* The caller keeps more, so that hosts do not wait for it. */
 	"no_source_is_read_far_ahead",
 	/* Two callers do not know of each other's jobs. */

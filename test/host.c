@@ -378,6 +378,22 @@ TEST(a_hit_ends_its_chunk)
 	end();
 }
 
+/* Though nobody has told the host. */
+TEST(or_its_search)
+{
+	struct caller caller;
+
+	begin(1, 5000);
+	number_inputs();
+	caller_begin(&caller, url, &served[HIT], WIRE_CALLS, in, out, 40, 1);
+	caller.like.flags = WIRE_SEARCH | WIRE_FIRST;
+	caller_run(&caller);
+	for (size_t i = 0; i < 40; i++)
+		CHECK_EQ(caller.status[i], i < 5 ? 0 : i == 5 ? 1 : -ECANCELED);
+	caller_end(&caller);
+	end();
+}
+
 TEST(a_host_that_drains_ends_what_runs)
 {
 	struct caller caller;

@@ -278,6 +278,27 @@ static bool holds_hit(const struct chunk_done *done)
 	return false;
 }
 
+static bool are_of_one_map(const struct held *one, const struct held *other)
+{
+	return one->chunk.map == other->chunk.map &&
+	       strcmp(one->caller, other->caller) == 0;
+}
+
+/* Its caller need not say so first: no job of the map begins, and who runs is told. */
+static void end_search(struct hold *hold, const struct held *hit)
+{
+	hold->found.map = hit->chunk.map;
+	strcpy(hold->found.caller, hit->caller);
+	for (struct held *held = hold->all; held < hold->all + hold->most; held++) {
+		if (held == hit || held->doomed || !are_of_one_map(held, hit))
+			continue;
+		if (held->state == HELD_RUNNING)
+			pool_cancel_chunk(hold->pool, held->job, false);
+		if (held->state == HELD_FETCHED || held->state == HELD_WAITING)
+			refuse_held(hold, held, -ECANCELED);
+	}
+}
+
 static void settle_held(struct hold *hold, struct held *held)
 {
 	const struct chunk_done *done = &held->done;
@@ -287,7 +308,11 @@ static void settle_held(struct hold *hold, struct held *held)
 	hold->ran_us = (done->ended - done->begun) / 1000;
 	hold->moved = tine_now();
 	count_crashes(hold, done);
-	hold->urgent |= held->chunk.flags & WIRE_SEARCH && holds_hit(done);
+	if (held->chunk.flags & WIRE_SEARCH && holds_hit(done)) {
+		hold->urgent = true;
+		if (held->chunk.flags & WIRE_FIRST && !held->doomed)
+			end_search(hold, held);
+	}
 	if (held->doomed) {
 		held_forget(hold, held);
 		return;
@@ -326,6 +351,19 @@ static enum work work_of(enum wire_kind kind)
 	return CALLS;
 }
 
+/* By which the pool's workers know that one has found what another looks for. */
+static uint64_t search_of(struct hold *hold, const struct held *held)
+{
+	if (!(held->chunk.flags & WIRE_SEARCH))
+		return 0;
+	for (const struct held *other = hold->all; other < hold->all + hold->most;
+	     other++)
+		if (held->chunk.flags & WIRE_FIRST && other->search &&
+		    are_of_one_map(other, held))
+			return other->search;
+	return ++hold->searches;
+}
+
 static int run_held(struct hold *hold, struct held *held)
 {
 	const struct chunk_wish wish = {
@@ -337,12 +375,18 @@ static int run_held(struct hold *hold, struct held *held)
 		.first = held->chunk.first,
 		.total = held->chunk.total,
 		.leaves = held->chunk.leaves,
-		.search = held->chunk.flags & WIRE_SEARCH,
+		.search = search_of(hold, held),
 		.job_ms = held->chunk.job_ms,
 		.tag = (uint64_t)(held - hold->all),
 	};
-	int err = pool_submit_chunk(hold->pool, &wish, &held->job, TINE_NOWAIT);
+	int err;
 
+	if (held->chunk.map == hold->found.map &&
+	    strcmp(held->caller, hold->found.caller) == 0) {
+		refuse_held(hold, held, -ECANCELED);
+		return 0;
+	}
+	err = pool_submit_chunk(hold->pool, &wish, &held->job, TINE_NOWAIT);
 	if (err == -EINVAL || err == -EMSGSIZE) {
 		refuse_held(hold, held, -EPROTO);
 		return 0;
@@ -351,6 +395,7 @@ static int run_held(struct hold *hold, struct held *held)
 		return err;
 	free(held->in);
 	held->in = NULL;
+	held->search = wish.search;
 	held->state = HELD_RUNNING;
 	return 0;
 }
@@ -471,6 +516,12 @@ int64_t hold_mind(struct hold *hold, int64_t now)
 
 void held_doom(struct hold *hold, struct held *held)
 {
+	/* The hit may be what is lost, and looked for anew. */
+	if (held->chunk.map == hold->found.map) {
+		hold->found.map = 0;
+		for (unsigned i = 0; i < hold->most; i++)
+			hold->all[i].search = 0;
+	}
 	if (held->state != HELD_RUNNING) {
 		held_forget(hold, held);
 		return;

@@ -39,6 +39,7 @@ struct held {
 	void *in;
 	size_t in_len;
 	uint64_t job;		/* of the pool */
+	uint64_t search;	/* number of its search there, or 0 */
 	struct chunk_done done; /* while lent */
 	unsigned char *header;	/* of its result */
 	size_t header_len, out_len;
@@ -54,7 +55,12 @@ struct hold {
 	int64_t ran_us;		 /* the last chunk; or one that runs, and is longer */
 	int64_t moved;		 /* when the last chunk was done, or the first began */
 	bool starved;		 /* memory was wanting, and a chunk has no result */
-	bool urgent;		 /* a search has its hit: somebody waits for it */
+	uint64_t searches;	 /* counts them */
+	struct {
+		char caller[ENGINE_ID_MAX];
+		uint64_t map;
+	} found;     /* the search that a hit of this host's ended last; map 0: none */
+	bool urgent; /* a search has its hit: somebody waits for it */
 };
 
 int hold_new(struct hold *, tine_pool *, unsigned most);

@@ -156,7 +156,8 @@ static int write_part(struct courier *courier, struct trip *trip)
 
 	trip->chunk = (struct wire_chunk){
 		.kind = wire_kind_of(map->work),
-		.flags = map->search ? WIRE_SEARCH : 0,
+		.flags = (map->search ? WIRE_SEARCH : 0) |
+			 (map->search && !map->least ? WIRE_FIRST : 0),
 		.n = trip->n,
 		.map = 2 * (uint64_t)courier->deal + 2,
 		.in_size = map->label->in_size,

@@ -89,7 +89,8 @@ static bool chunk_is_sound(const struct wire_chunk *chunk)
 	uint32_t most = chunk->kind == WIRE_RANGE ? UINT32_MAX : WIRE_JOBS;
 
 	return chunk->n > 0 && chunk->n <= most && chunk->map != 0 &&
-	       chunk->flags <= WIRE_SEARCH && (!chunk->flags || items) &&
+	       chunk->flags <= (WIRE_SEARCH | WIRE_FIRST) && chunk->flags != WIRE_FIRST &&
+	       (!chunk->flags || items) &&
 	       is_little(items ? chunk->n : 1, chunk->in_size) &&
 	       is_little(slots ? chunk->n : 1, chunk->out_size) &&
 	       (slots || !chunk->out_size) &&

@@ -29,6 +29,7 @@ enum wire_kind {
 };
 
 #define WIRE_SEARCH 1u /* a status of 1 is a hit: no later job of the chunk begins */
+#define WIRE_FIRST  2u /* nor one of its map: the first hit is enough */
 
 /*
  * in: of WIRE_CALLS n items of in_size bytes; of WIRE_BYTES one of in_size; of the others

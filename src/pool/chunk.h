@@ -31,7 +31,8 @@ struct chunk_wish {
 	size_t first;  /* index of EACH, RANGES; of LEAVES: leaf */
 	size_t total;  /* of LEAVES: indexes */
 	size_t leaves; /* of LEAVES: all of them */
-	bool search;   /* no item begins after one that has returned 1 */
+	/* Not 0: no item of a chunk of that number begins after one that has returned 1. */
+	uint64_t search;
 	int64_t job_ms;
 	uint64_t tag;
 };
@@ -82,7 +83,7 @@ struct chunk {
 	tine_range_fn *range;
 	uint32_t n, indexes;
 	size_t in_size, out_size, first, total, leaves;
-	bool search;
+	uint64_t search;
 	_Atomic uint64_t at;	    /* at_of(item, 0, whether it runs); the worker */
 	_Atomic uint32_t cancelled; /* the owner: tine_cancelled() reads it */
 	uint32_t deaths;	    /* whoever mends */

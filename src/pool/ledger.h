@@ -270,7 +270,8 @@ struct ledger {
 	_Atomic uint32_t cancelled; /* the map: tine_cancelled() reads it */
 	_Atomic uint32_t dropped;   /* the tickets: the same; the caller */
 	_Atomic uint64_t
-		found; /* index + 1 of the first hit, or the least; the workers */
+		found;	      /* index + 1 of the first hit, or the least; the workers */
+	_Atomic uint64_t hit; /* in a chunk of that search, the last; the workers */
 	_Atomic uint32_t watched;	  /* the nursery looks at the clock */
 	_Atomic uint32_t parting;	  /* workers are to end in order; the caller */
 	_Atomic(struct ticket *) tickets; /* the caller, once; three for each worker */

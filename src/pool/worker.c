@@ -373,11 +373,13 @@ static int call_item(struct worker *worker, struct ticket *ticket, uint32_t item
 	}
 }
 
-/* A hit among the items that another worker did before it died. */
-static bool has_hit(const struct chunk *chunk)
+/* Also a hit among the items that another worker did before it died. */
+static bool has_hit(const struct ledger *ledger, const struct chunk *chunk)
 {
 	uint32_t done = index_of(atomic_load(&chunk->at));
 
+	if (chunk->search && atomic_load(&ledger->hit) == chunk->search)
+		return true;
 	for (uint32_t i = 0; chunk->search && i < done; i++)
 		if (chunk->status[i] == 1)
 			return true;
@@ -388,8 +390,8 @@ static bool has_hit(const struct chunk *chunk)
 static bool do_items(struct worker *worker, struct ticket *ticket)
 {
 	struct chunk *chunk = ticket->chunk;
-	const struct ledger *ledger = worker->ledger;
-	bool mapped = is_mapped(worker, ticket->fn), hit = has_hit(chunk);
+	struct ledger *ledger = worker->ledger;
+	bool mapped = is_mapped(worker, ticket->fn), hit = has_hit(ledger, chunk);
 	uint32_t i = index_of(atomic_load(&chunk->at));
 
 	tine_cancel_word_ = (const uint32_t *)&chunk->cancelled;
@@ -406,7 +408,11 @@ static bool do_items(struct worker *worker, struct ticket *ticket)
 		atomic_store_explicit(&chunk->at, at_of(i, 0, true),
 				      memory_order_release);
 		chunk->status[i] = mapped ? call_item(worker, ticket, i) : -EFAULT;
-		hit = chunk->search && chunk->status[i] == 1;
+		if (chunk->search) {
+			if (chunk->status[i] == 1)
+				atomic_store(&ledger->hit, chunk->search);
+			hit = atomic_load(&ledger->hit) == chunk->search;
+		}
 		if (ledger->jobs_per_worker)
 			worker->jobs_left--;
 		mind_memory(worker);
