@@ -285,7 +285,7 @@ static bool are_of_one_map(const struct held *one, const struct held *other)
 }
 
 /* Its caller need not say so first: no job of the map begins, and who runs is told. */
-static void end_search(struct hold *hold, const struct held *hit)
+static void conclude_search(struct hold *hold, const struct held *hit)
 {
 	hold->found.map = hit->chunk.map;
 	strcpy(hold->found.caller, hit->caller);
@@ -311,7 +311,7 @@ static void settle_held(struct hold *hold, struct held *held)
 	if (held->chunk.flags & WIRE_SEARCH && holds_hit(done)) {
 		hold->urgent = true;
 		if (held->chunk.flags & WIRE_FIRST && !held->doomed)
-			end_search(hold, held);
+			conclude_search(hold, held);
 	}
 	if (held->doomed) {
 		held_forget(hold, held);

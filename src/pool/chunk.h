@@ -31,7 +31,7 @@ struct chunk_wish {
 	size_t first;  /* index of EACH, RANGES; of LEAVES: leaf */
 	size_t total;  /* of LEAVES: indexes */
 	size_t leaves; /* of LEAVES: all of them */
-	/* Not 0: no item of a chunk of that number begins after one that has returned 1. */
+	/* Not 0: no item of a chunk of that number begins after a status of 1. */
 	uint64_t search;
 	int64_t job_ms;
 	uint64_t tag;
