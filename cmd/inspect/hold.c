@@ -90,14 +90,24 @@ static pid_t process_of_id(const struct look *look, uint64_t id)
 		       : 0;
 }
 
+/* What is no semaphore may have any byte there, which a bool must not be read as. */
+static unsigned byte_of(const bool *flag)
+{
+	unsigned char byte;
+
+	memcpy(&byte, flag, sizeof(byte));
+	return byte;
+}
+
 /* Of all that a mutex does not use, nothing was ever written. */
 static pid_t taker_of(const struct look *look, const char *at)
 {
 	static const tine_lock unused;
 	struct sem sem;
 
-	if (!memory_read(look->memory, at, &sem, sizeof(sem)) || !sem.mutex || sem.held ||
-	    sem.max || sem.total || sem.available || sem.told || atomic_load(&sem.bond) ||
+	if (!memory_read(look->memory, at, &sem, sizeof(sem)) ||
+	    byte_of(&sem.mutex) != 1 || byte_of(&sem.held) || sem.max || sem.total ||
+	    sem.available || sem.told || atomic_load(&sem.bond) ||
 	    memcmp(&sem.lock, &unused, sizeof(unused)) != 0)
 		return 0;
 	return process_of_id(look, atomic_load(&sem.taker));

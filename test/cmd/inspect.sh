@@ -141,8 +141,12 @@ scene.end()
 
 scene "a look writes nothing, and commits no page" '
 scene = Scene()
-for pid in scene.main, scene.holder, scene.waiter, scene.consumer:
+still = {scene.main, scene.holder, scene.waiter, scene.consumer, scene.patient,
+         scene.contender, scene.reader, scene.writer}
+for pid in still:
     os.kill(pid, signal.SIGSTOP)
+scene.await_look(lambda seen: still <= {each["pid"] for each in seen["processes"]
+                                        if each["state"] == "stopped"})
 # Workers and nursery are idle, and write no more than when they last looked at the time.
 def state():
     with open(memory_of(scene.main), "rb") as file:
