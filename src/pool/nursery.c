@@ -354,11 +354,20 @@ static void bury_all(struct nursery *nursery)
 
 static void seat_vacant(struct nursery *nursery)
 {
+	bool wanting = false;
+
 	nursery->vacant = false;
-	for (unsigned id = 0; id < nursery->ledger->workers; id++)
-		if (atomic_load(&nursery->ledger->desks[id].seat) == SEAT_EMPTY)
+	for (unsigned id = 0; id < nursery->ledger->workers; id++) {
+		struct pool_desk *desk = &nursery->ledger->desks[id];
+
+		if (atomic_load(&desk->seat) == SEAT_EMPTY)
 			seat(nursery, id);
-	ledger_wake_all(nursery->ledger);
+		wanting |= atomic_load(&desk->seat) == SEAT_EMPTY ||
+			   atomic_load(&desk->seat) == SEAT_ABANDONED;
+	}
+	/* The caller has to know, and the others have that one's jobs to do. */
+	if (wanting)
+		ledger_wake_all(nursery->ledger);
 }
 
 /* False: it has ended, or does not stop, for the moment. */

@@ -37,6 +37,7 @@ struct worker {
 	uint32_t jobs_left; /* until it retires */
 	uint32_t turn;	    /* the deal it has looked at */
 	bool roused;	    /* has had no work until now */
+	bool worked;	    /* has done jobs, and not looked whether all are done */
 	uint32_t batch;	    /* chunks to take from the pile next */
 	int64_t stocked;    /* when it took the last, or 0 */
 	tine_fn *mapped;    /* known to be there */
@@ -531,6 +532,7 @@ static bool do_chunk(struct worker *worker)
 	if (worker->roused)
 		ledger_wake_one(ledger, worker->id);
 	worker->roused = false;
+	worker->worked = true;
 	begun = adaptive ? tine_now() : 0;
 	TRACE(jobs_begin, worker->log, TRACE_JOBS, ledger->map.name, ledger->map.number,
 	      first, begun);
@@ -621,6 +623,16 @@ static void call_fini(struct worker *worker)
 		_exit(1);
 }
 
+/* Of all that start the last one tells the caller. */
+static void call_if_all_are_ready(struct ledger *ledger)
+{
+	/* From the last on, which is forked last. */
+	for (unsigned id = ledger->workers; id-- > 0;)
+		if (atomic_load(&ledger->desks[id].seat) != SEAT_READY)
+			return;
+	ledger_call(ledger);
+}
+
 int worker_main(struct ledger *ledger, unsigned id)
 {
 	struct worker worker = {
@@ -650,7 +662,7 @@ int worker_main(struct ledger *ledger, unsigned id)
 	}
 	tine_cancel_word_ = (const uint32_t *)&ledger->cancelled;
 	atomic_store(&worker.desk->seat, SEAT_READY);
-	ledger_call(ledger);
+	call_if_all_are_ready(ledger);
 	for (;;) {
 		worker.turn = atomic_load(&ledger->turn);
 		if (worker.jobs_left == 0 || is_set(&ledger->parting))
@@ -661,8 +673,10 @@ int worker_main(struct ledger *ledger, unsigned id)
 			while (do_chunk(&worker) || do_ticket(&worker))
 				;
 		} while (worker.jobs_left > 0 && restock(&worker));
-		if (ledger_done(ledger) >= atomic_load(&ledger->jobs))
+		/* Whoever has done none has another that looks after it. */
+		if (worker.worked && ledger_done(ledger) >= atomic_load(&ledger->jobs))
 			ledger_call(ledger);
+		worker.worked = false;
 		if (worker.jobs_left > 0)
 			rest(&worker);
 	}
