@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Pools whose jobs hosts do: the caller's side, with hosts of this program. */
 #include "engine/courier.h"
+#include "cache_use.h"
 #include "engine/agent.h"
 #include "pool/pool.h"
 #include "redis_server.h"
@@ -161,6 +162,28 @@ TEST(a_courier_that_is_killed)
 	server_stop(&server);
 }
 
+/* The same, where nobody can read along. */
+TEST(a_map_by_tls)
+{
+	int in[100], out[100];
+	tine_worker *host;
+	tine_pool *pool;
+
+	tls_server_start(&server, "server", "no");
+	snprintf(url, sizeof(url), "%s&pool=test", server.tls);
+	host = start_host("host");
+	pool = make(NULL);
+	for (int i = 0; i < 100; i++)
+		in[i] = i;
+	CHECK_EQ(tine_pool_map(pool, &twice_task, in, out, 100, NULL, tine_after(60000)),
+		 0);
+	for (int i = 0; i < 100; i++)
+		CHECK_EQ(out[i], 2 * i);
+	tine_pool_free(pool);
+	tine_worker_free(host);
+	tls_server_stop(&server);
+}
+
 /* ---- without a host ---------------------------------------------------------------- */
 
 static void make_away(tine_pool **pool, int64_t away_ms)
@@ -280,4 +303,80 @@ TEST(what_cannot_be_done_elsewhere)
 	CHECK_EQ(tine_pool_map(pool, &task, &in, &out, 1, NULL, TINE_FOREVER), -EMSGSIZE);
 	tine_pool_free(pool);
 	server_stop(&server);
+}
+
+/* ---- what waits for a server that is away ------------------------------------------ */
+
+enum { LARGE = 1 << 20, FEW = 8 };
+
+static int first_of(const void *in, void *out)
+{
+	*(int *)out = *(const int *)in;
+	return 0;
+}
+
+static const tine_task first_task = TINE_TASK(first_of, char[LARGE], int);
+
+/* Kilobytes of its own that the courier has. */
+static long own_memory(pid_t courier)
+{
+	char path[64], line[256];
+	FILE *file;
+	long kb = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", courier);
+	file = fopen(path, "re");
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "RssAnon: %ld", &kb) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return kb;
+}
+
+static struct watched {
+	tine_pool *pool;
+	unsigned calls;
+	long first, last;
+} watched;
+
+static void watch_memory(void *arg, size_t done, size_t total)
+{
+	(void)arg;
+	(void)done;
+	(void)total;
+	watched.calls++;
+	if (watched.calls == 5)
+		watched.first = own_memory(watched.pool->nursery.pid);
+	if (watched.calls != 25)
+		return;
+	watched.last = own_memory(watched.pool->nursery.pid);
+	CHECK_EQ(tine_pool_cancel(watched.pool), 0);
+}
+
+/* Inputs that do not lie together are copied to be sent: once, however long they wait. */
+TEST(what_waits_is_gathered_once)
+{
+	char(*in)[LARGE] = calloc(FEW, LARGE);
+	tine_cache *cache = opened(0);
+	tine_map_opts opts = { .progress = watch_memory, .cache = cache };
+	int out[FEW], ran;
+
+	for (int i = 0; i < FEW; i++)
+		in[i][0] = (char)i;
+	/* One is there: the others do not follow each other. */
+	CHECK_EQ(tine_cache_call(cache, &first_task, in[2], out, &ran, TINE_FOREVER), 0);
+	start_server();
+	make_away(&watched.pool, 600000);
+	server_kill(&server);
+	CHECK_EQ(tine_pool_map(watched.pool, &first_task, in, out, FEW, &opts,
+			       tine_after(test_patience(60000))),
+		 -ECANCELED);
+	CHECK(watched.first > 0 && watched.last > 0);
+	CHECK(watched.last - watched.first < 40000);
+	tine_pool_free(watched.pool);
+	server_remove(&server);
+	tine_cache_free(cache);
+	free(in);
+	clean();
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The tests of pools, with hosts that do the jobs: TEST_ENGINE, see test/elsewhere.c, which
+# The tests of pools, with hosts that do the jobs: TEST_ENGINE, see test/elsewhere.c. It
 # lists the exceptions.
 # shellcheck source=test/cmd/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -17,9 +17,16 @@ for _ in $(seq 500); do
     [ -S "$work/redis" ] && break
     sleep 0.01
 done
+# As a user that has what tine-engines(7) says, but the keys of all pools.
+rules=$(sed -n '/^ACL SETUSER/,/^\.Ed/{ /^\.Ed/d; s/{p}/{*}/; p; }' man/tine-engines.7)
+set -f
+# shellcheck disable=SC2086
+[ "$(redis-cli -s "$work/redis" $rules)" = OK ]
+result $? "the rules of the page"
+set +f
 for program in pool find index submit job bytes limits progress cache-pool pool-fd; do
-    TEST_SCALE=100 TEST_ENGINE=unix:$work/redis "$BUILD/test/test-$program" \
-        >"$work/out" 2>&1
+    TEST_SCALE=100 TEST_ENGINE="unix:$work/redis?user=worker&password=password" \
+        "$BUILD/test/test-$program" >"$work/out" 2>&1
     code=$?
     [ $code -eq 0 ] || grep -v '^ok' "$work/out" | sed 's/^/# /'
     result $code "test-$program with hosts"
