@@ -84,6 +84,28 @@ TEST(errors_are_waited_out_or_not)
 	CHECK_EQ(meaning_of("WRONGTYPE Operation against a key"), -TINE_EKIND);
 }
 
+TEST(the_best_look_at_a_clock_counts_for_a_while)
+{
+	struct engine_clock clock = { 0 };
+	int64_t ms = 1000000;
+
+	engine_clock_note(&clock, 10 * ms, 14 * ms, 0);
+	CHECK(!clock.known);
+	engine_clock_note(&clock, 10 * ms, 14 * ms, 1012000);
+	CHECK(clock.known);
+	CHECK_EQ(clock.offset_us, 1000000);
+	CHECK_EQ(clock.error_us, 2000);
+	engine_clock_note(&clock, 20 * ms, 21 * ms, 1020600);
+	CHECK_EQ(clock.offset_us, 1000100);
+	CHECK_EQ(clock.error_us, 500);
+	/* One that says less. */
+	engine_clock_note(&clock, 30 * ms, 32 * ms, 1031500);
+	CHECK_EQ(clock.offset_us, 1000100);
+	for (int i = 0; i < 10; i++)
+		engine_clock_note(&clock, 30 * ms, 32 * ms, 1031500);
+	CHECK_EQ(clock.offset_us, 1000500);
+}
+
 /* ---- with a server ----------------------------------------------------------------- */
 
 static struct server server;

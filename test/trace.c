@@ -4,6 +4,7 @@
 
 #include "pool/ledger.h"
 #include "pool/pool.h"
+#include "redis_server.h"
 #include "step.h"
 
 #include <fcntl.h>
@@ -17,6 +18,7 @@ static char path[64];
 /* An event, as a line of the file; absent members are -1. */
 struct event {
 	char name[32], phase;
+	char line[48]; /* of thread_name: the name that it gives */
 	long long pid, tid, map, first, count, died_in, signal, replaces, dur, events;
 };
 
@@ -42,6 +44,10 @@ static void read_line(const char *line)
 	CHECK_EQ(sscanf(line, "{\"name\":\"%31[^\"]\"", event->name), 1);
 	CHECK(phase);
 	event->phase = phase[6];
+	*event->line = '\0';
+	if (strstr(line, "\"args\":{\"name\":\""))
+		sscanf(strstr(line, "\"args\":{\"name\":\""),
+		       "\"args\":{\"name\":\"%47[^\"]", event->line);
 	event->pid = member(line, "pid");
 	event->tid = member(line, "tid");
 	event->map = member(line, "map");
@@ -732,5 +738,97 @@ TEST(a_percent_sign_and_p_is_the_process)
 	snprintf(path, sizeof(path), "/tmp/tine-trace-%s%%.json", number);
 	read_trace();
 	covers(1, 200, 0);
+	untrace();
+}
+
+/* ---- hosts ------------------------------------------------------------------------- */
+
+enum { HOST_JOBS = 40, HOST_DIES_IN = 7 };
+
+static int nap(const void *in, void *out)
+{
+	if (*(const int *)in == HOST_DIES_IN)
+		abort();
+	test_sleep_us(5000);
+	*(int *)out = 1;
+	return 0;
+}
+
+static const tine_task nap_task = TINE_TASK(nap, int, int);
+
+static void use_hosts(void *arg)
+{
+	const tine_map_opts opts = { .chunk = 1 };
+	int in[HOST_JOBS], out[HOST_JOBS];
+	char url[512];
+	static const char *const names[] = { "north", "south" };
+	tine_worker *hosts[2];
+	struct server server;
+	tine_pool *pool;
+	tine_done done;
+
+	(void)arg;
+	server_start(&server, NULL);
+	snprintf(url, sizeof(url), "%s&pool=test", server.local);
+	for (int i = 0; i < 2; i++)
+		CHECK_EQ(tine_worker_start(
+				 &hosts[i], url, &nap_task, 1,
+				 &(tine_worker_opts){ .workers = 2, .name = names[i] }),
+			 0);
+	CHECK_EQ(tine_pool_new(&pool, &(tine_pool_opts){ .engine = url }), 0);
+	for (int i = 0; i < HOST_JOBS; i++)
+		in[i] = i;
+	CHECK_EQ(tine_pool_map(pool, &nap_task, in, out, HOST_JOBS, &opts,
+			       tine_after(60000)),
+		 -TINE_ECRASH);
+	CHECK_EQ(tine_pool_submit(pool, &nap_task, in, 1, tine_after(60000)), 0);
+	CHECK_EQ(tine_pool_next(pool, out, sizeof(*out), &done, tine_after(60000)), 1);
+	tine_pool_free(pool);
+	for (int i = 0; i < 2; i++)
+		tine_worker_free(hosts[i]);
+	server_stop(&server);
+}
+
+static const char *line_of(const struct event *event)
+{
+	for (int i = 0; i < n_events; i++)
+		if (strcmp(events[i].name, "thread_name") == 0 &&
+		    events[i].pid == event->pid && events[i].tid == event->tid)
+			return events[i].line;
+	return "";
+}
+
+TEST(jobs_of_hosts_are_on_the_lines_of_their_slots)
+{
+	int jobs = 0, died = 0;
+	long long pool = -1;
+
+	trace(use_hosts, NULL);
+	read_trace();
+	/* Hosts have pools of their own, in the same file. */
+	for (int i = 0; i < n_events; i++)
+		if (strcmp(events[i].line, "tine-hosts") == 0)
+			pool = events[i].pid;
+	for (int i = 0; i < n_events; i++) {
+		const struct event *event = &events[i];
+		const char *line;
+
+		if (event->phase != 'X' || event->first < 0 || event->pid != pool)
+			continue;
+		line = line_of(event);
+		CHECK(strcmp(line, "north 0") == 0 || strcmp(line, "north 1") == 0 ||
+		      strcmp(line, "south 0") == 0 || strcmp(line, "south 1") == 0);
+		if (event->died_in >= 0) {
+			CHECK_EQ(event->died_in, HOST_DIES_IN);
+			CHECK_EQ(event->count, 0);
+			died++;
+			continue;
+		}
+		CHECK_EQ(event->count, 1);
+		CHECK(event->dur >= 4900);
+		jobs++;
+	}
+	CHECK_EQ(jobs, HOST_JOBS);
+	CHECK_EQ(died, 1);
 	untrace();
 }

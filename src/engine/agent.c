@@ -296,6 +296,7 @@ static int join_pool(struct agent *agent, int64_t deadline)
 	agent->member = true;
 	agent->heard = now;
 	agent->beat = now + agent->lease * MILLION / 5;
+	agent->hold.clock = *engine_clock(agent->engine);
 
 free_list:
 	free(list.entries);
@@ -523,14 +524,20 @@ static void forget_sent(struct agent *agent, uint64_t number)
 
 static void hear_beat(struct agent *agent, struct resp *answer)
 {
-	struct resp element;
+	struct resp element, lost, buried, time;
 
 	agent->beating = false;
 	if (answer->kind != RESP_ARRAY || !resp_next(answer, &element) ||
-	    element.kind != RESP_NUMBER || element.number != 1)
+	    element.kind != RESP_NUMBER || element.number != 1) {
 		lose_lease(agent);
-	else
-		agent->heard = agent->sent;
+		return;
+	}
+	agent->heard = agent->sent;
+	if (resp_next(answer, &lost) && resp_next(answer, &buried) &&
+	    resp_next(answer, &time) && time.kind == RESP_NUMBER)
+		engine_clock_note(engine_clock(agent->engine), agent->sent, tine_now(),
+				  time.number);
+	agent->hold.clock = *engine_clock(agent->engine);
 }
 
 /* Whether it has a task of the agent's, and does not pause. */

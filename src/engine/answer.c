@@ -4,6 +4,26 @@
 
 #include <string.h>
 
+#define DRIFT_US 100 /* of two clocks from one beat to the next */
+
+void engine_clock_note(struct engine_clock *clock, int64_t sent, int64_t came,
+		       int64_t server_us)
+{
+	int64_t error = (came - sent) / 2000;
+
+	if (server_us <= 0 || server_us > INT64_C(1) << 53)
+		return;
+	if (clock->known && error > clock->error_us + DRIFT_US) {
+		clock->error_us += DRIFT_US;
+		return;
+	}
+	*clock = (struct engine_clock){
+		.known = true,
+		.offset_us = server_us - (sent / 2 + came / 2) / 1000,
+		.error_us = error,
+	};
+}
+
 bool engine_next_stream(struct resp *answer, struct resp *key, struct resp *entries)
 {
 	struct resp pair;
@@ -36,6 +56,8 @@ static struct engine_word *word_called(struct engine_message *message,
 		return &message->given;
 	case 'm':
 		return &message->map;
+	case 'f':
+		return &message->from;
 	}
 	return NULL;
 }
@@ -73,6 +95,7 @@ bool engine_next_message(struct resp *entries, struct engine_message *out)
 					.lost = no_word,
 					.given = no_word,
 					.map = no_word,
+					.from = no_word,
 					.next = no_word };
 	if (!resp_next(entries, &entry))
 		return false;

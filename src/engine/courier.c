@@ -105,6 +105,7 @@ static void look_at_hosts(struct courier *courier, struct resp *hosts, int64_t l
 		    wire_get_host(&host, info.text, info.len, &tasks, &len) != 0)
 			continue;
 		courier->hosts++;
+		lanes_learn(courier, &name, &host);
 		courier->slots += host.workers < DESKS ? host.workers : DESKS;
 		for (int i = 0; i < DESKS; i++)
 			served[i] |= courier->trips[i].state != GROUNDED &&
@@ -123,7 +124,7 @@ static void look_at_hosts(struct courier *courier, struct resp *hosts, int64_t l
 /* False: the server has lost what it had. */
 static bool note_call(struct courier *courier, struct engine_answer *answer, int64_t now)
 {
-	struct resp out, unknown, last, gone, hosts, lease, seq;
+	struct resp out, unknown, last, gone, hosts, lease, time, seq;
 	char text[ENGINE_SID_MAX] = "";
 
 	courier->beating = false;
@@ -133,12 +134,14 @@ static bool note_call(struct courier *courier, struct engine_answer *answer, int
 	    !resp_next(&answer->resp, &out) || !resp_next(&answer->resp, &unknown) ||
 	    !resp_next(&answer->resp, &last) || !resp_next(&answer->resp, &gone) ||
 	    !resp_next(&answer->resp, &hosts) || !resp_next(&answer->resp, &lease) ||
-	    last.len >= sizeof(text) || gone.kind != RESP_ARRAY ||
-	    hosts.kind != RESP_ARRAY)
+	    !resp_next(&answer->resp, &time) || last.len >= sizeof(text) ||
+	    gone.kind != RESP_ARRAY || hosts.kind != RESP_ARRAY)
 		return false;
 	if (unknown.number && courier->known)
 		return false;
 	courier->known = true;
+	engine_clock_note(engine_clock(courier->engine), courier->beat_sent, now,
+			  time.number);
 	memcpy(text, last.text, last.len);
 	text[last.len] = '\0';
 	while (resp_next(&gone, &seq)) {
@@ -201,6 +204,8 @@ static bool take_chunk_of(struct courier *courier, const struct engine_message *
 		trip_lose(courier, trip);
 		return true;
 	}
+	if (!engine_copy_word(trip->host, sizeof(trip->host), message->from))
+		*trip->host = '\0';
 	if (message->blob.len == SIZE_MAX) {
 		if (message->data.len == SIZE_MAX ||
 		    !trip_take(courier, trip, message->header.text, message->header.len,

@@ -15,6 +15,7 @@
 #define ANSWER	     5000
 #define MOST_SAID    (WIRE_MOST + ((size_t)16 << 20)) /* bytes of an answer */
 #define SHA_LEN	     40
+#define LOOKS	     5 /* at a clock */
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
 struct asked {
@@ -34,6 +35,7 @@ struct engine {
 	struct session *session;
 	struct line read, listen;
 	struct way ways[ENGINE_WAYS];
+	struct engine_clock clock;
 	char tag[ENGINE_TAG_MAX];
 	char shas[SCRIPTS][SHA_LEN + 1];
 	char *strings; /* of the session's address */
@@ -44,6 +46,11 @@ struct engine {
 const char *engine_tag(const struct engine *engine)
 {
 	return engine->tag;
+}
+
+struct engine_clock *engine_clock(struct engine *engine)
+{
+	return &engine->clock;
 }
 
 const char *engine_sha(const struct engine *engine, enum script script)
@@ -260,6 +267,42 @@ static int load_scripts(struct engine *engine, int64_t deadline)
 	return err;
 }
 
+/* A number of seconds, or of microseconds; 0: it is none. */
+static int64_t small_number(const struct resp *resp)
+{
+	char text[16];
+
+	return resp->kind == RESP_STRING &&
+			       engine_copy_word(
+				       text, sizeof(text),
+				       (struct engine_word){ resp->text, resp->len })
+		       ? strtoll(text, NULL, 10) % (INT64_C(1) << 40)
+		       : 0;
+}
+
+/* The best of some. Whoever may not ask has no clock. */
+static int read_clock(struct engine *engine, int64_t deadline)
+{
+	for (int i = 0; i < LOOKS; i++) {
+		int64_t sent = tine_now();
+		struct engine_answer answer;
+		struct resp seconds, us;
+		int err;
+
+		request_add(engine_add(engine, ENGINE_TALK, 0, 0), "s", "TIME");
+		err = engine_send(engine, ENGINE_TALK, deadline);
+		err = err ? err : engine_await(engine, ENGINE_TALK, &answer, deadline);
+		if (err)
+			return err;
+		if (answer.resp.kind == RESP_ARRAY && resp_next(&answer.resp, &seconds) &&
+		    resp_next(&answer.resp, &us))
+			engine_clock_note(&engine->clock, sent, tine_now(),
+					  small_number(&seconds) * 1000000 +
+						  small_number(&us));
+	}
+	return 0;
+}
+
 static int open_ways(struct engine *engine, struct engine_url *url, int64_t deadline)
 {
 	struct line *const lines[ENGINE_WAYS] = { &engine->session->main, &engine->read,
@@ -273,7 +316,8 @@ static int open_ways(struct engine *engine, struct engine_url *url, int64_t dead
 			err = session_open_line(engine->session, lines[i], deadline);
 	}
 	err = err ? err : check_server(engine, url, deadline);
-	return err ? err : load_scripts(engine, deadline);
+	err = err ? err : load_scripts(engine, deadline);
+	return err ? err : read_clock(engine, deadline);
 }
 
 int engine_open(struct engine **out, struct engine_url *url, int64_t deadline)

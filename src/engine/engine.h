@@ -9,9 +9,9 @@
  *
  *	T q:TASK	stream, group "g": chunks. c=C s=seq h=header, and a=inputs, or
  *			b="" where they are in b:C:seq
- *	T r:C		stream: of each chunk that was done at once s=seq h=header, and
- *			a=outputs, or b="" for B:C:seq; or s=seq l=H: lost with its host;
- *			or s=seq g=H: H has not begun it
+ *	T r:C		stream: f=H, and of each chunk that was done at once s=seq,
+ *			h=header, and a=outputs, or b="" for B:C:seq; or s=seq l=H: lost
+ *			with its host; or s=seq g=H: H has not begun it
  *	T o:C		hash seq -> "": chunks that are outstanding
  *	T b:C:seq, B:C:seq	inputs and outputs of WIRE_BLOB and more
  *	T w		sorted set: hosts by the server's time of their last beat
@@ -255,6 +255,19 @@ void engine_add_hosts(struct engine *, int what);
 
 /* ---- what is answered -------------------------------------------------------------- */
 
+/* How far the server's clock is from this machine's, as an answer with its time shows. */
+struct engine_clock {
+	bool known;
+	int64_t offset_us; /* to be added to this one's */
+	int64_t error_us;  /* at most */
+};
+
+/* Keeps the better of what it knows, which gets worse, and this. In nanoseconds. */
+void engine_clock_note(struct engine_clock *, int64_t sent, int64_t came,
+		       int64_t server_us);
+/* That of this connection, which is first known when it is open. */
+struct engine_clock *engine_clock(struct engine *);
+
 /* Of XREAD and XREADGROUP; false: no more. The names are keys, with T. */
 bool engine_next_stream(struct resp *answer, struct resp *key, struct resp *entries);
 
@@ -266,7 +279,7 @@ struct engine_message {
 	struct engine_word {
 		const char *text;
 		size_t len;
-	} sid, caller, seq, header, data, blob, lost, given, map;
+	} sid, caller, seq, header, data, blob, lost, given, map, from;
 	struct resp rest;	 /* of the entry */
 	struct engine_word next; /* seq */
 };

@@ -231,7 +231,7 @@ static bool all_zero(const struct chunk_done *done)
 }
 
 /* Small outputs are copied, so that the pool has its place again. */
-static bool fill_result(struct held *held)
+static bool fill_result(const struct hold *hold, struct held *held)
 {
 	const struct chunk_done *done = &held->done;
 	uint32_t statuses = all_zero(done) ? 0 : done->n, n = list_endings(done, NULL);
@@ -240,6 +240,10 @@ static bool fill_result(struct held *held)
 	int64_t ran = done->ended - done->begun;
 	struct wire_result result = { .n = held->chunk.n,
 				      .ran_us = ran > 0 ? ran / 1000 : 0,
+				      .begun_us = hold->clock.known
+							  ? done->begun / 1000 +
+								    hold->clock.offset_us
+							  : 0,
 				      .lane = done->worker,
 				      .out_len = done->out_len };
 	bool made;
@@ -323,7 +327,7 @@ static void settle_held(struct hold *hold, struct held *held)
 		refuse_held(hold, held, -EMSGSIZE);
 		return;
 	}
-	if (!fill_result(held)) {
+	if (!fill_result(hold, held)) {
 		starve(hold, held);
 		return;
 	}

@@ -54,8 +54,9 @@ struct hold {
 	unsigned crashed;	 /* chunks in a row of which each job crashed */
 	int64_t ran_us;		 /* the last chunk; or one that runs, and is longer */
 	int64_t moved;		 /* when the last chunk was done, or the first began */
-	bool starved;		 /* memory was wanting, and a chunk has no result */
-	uint64_t searches;	 /* counts them */
+	struct engine_clock clock;
+	bool starved;	   /* memory was wanting, and a chunk has no result */
+	uint64_t searches; /* counts them */
 	struct {
 		char caller[ENGINE_ID_MAX];
 		uint64_t map;

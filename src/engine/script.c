@@ -96,7 +96,8 @@ const char *const engine_scripts[SCRIPTS] = {
 	"for _,x in ipairs(list) do if not call('ZSCORE',w,x[2]) then "
 	"lost=lost+sweep(q,x[2],ttl) end end end "
 	"for _,c in ipairs(call('ZRANGEBYSCORE',T..'c','-inf',now-tonumber(ARGV[7]),"
-	"'LIMIT',0,16)) do bury(c) buried=buried+1 end return {1,lost,buried}",
+	"'LIMIT',0,16)) do bury(c) buried=buried+1 end return "
+	"{1,lost,buried,time[1]*1000000+time[2]}",
 
 	/*
 	 * T H ttl task C (sid seq header out blobs)..; of outputs 1, inputs 2. Where not
@@ -108,7 +109,8 @@ const char *const engine_scripts[SCRIPTS] = {
 		"local q,c,ids=T..'q:'..ARGV[4],ARGV[5],{} local "
 		"o,r=T..'o:'..c,T..'r:'..c "
 		"for k=6,#ARGV,5 do ids[#ids+1]=ARGV[k] end "
-		"local all=try('XACK',q,'g',unpack(ids))==#ids local gone,said={},{} "
+		"local all=try('XACK',q,'g',unpack(ids))==#ids local "
+		"gone,said={},{'f',ARGV[2]} "
 		"for i,id in ipairs(ids) do local k=1+5*i local "
 		"s,blobs=ARGV[k+1],ARGV[k+4] "
 		"local at,ours,n,large=c..':'..s,all,#said,blobs=='1' or blobs=='3' "
@@ -120,9 +122,9 @@ const char *const engine_scripts[SCRIPTS] = {
 		"said[n+3]='h' said[n+4]=ARGV[k+2] said[n+5]=large and 'b' or 'a' "
 		"said[n+6]=ARGV[k+3] elseif large then try('DEL',T..'B:'..at) end end "
 		"if #gone>0 then try('XDEL',q,unpack(gone)) end "
-		"if #said>0 then try('XADD',r,'*',unpack(said)) "
+		"if #said>2 then try('XADD',r,'*',unpack(said)) "
 		"if try('PTTL',r)==-1 then try('PEXPIRE',r,ARGV[3]) end end "
-		"return #said/6",
+		"return (#said-2)/6",
 
 	/* T H ttl mark (task sid).. */
 	[SCRIPT_GIVE] = HEAD TELL
@@ -148,7 +150,7 @@ const char *const engine_scripts[SCRIPTS] = {
 	"local last=try('XREVRANGE',r,'+','-','COUNT',1)[1] "
 	"local out=try('HLEN',o) if type(out)~='number' then out=0 end "
 	"return {out,new,last and last[1] or '0-0',gone,hosts(),"
-	"agreed() or 0}",
+	"agreed() or 0,time[1]*1000000+time[2]}",
 
 	/* T C (task sid seq).. */
 	[SCRIPT_TAKE_BACK] = HEAD

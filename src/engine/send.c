@@ -74,6 +74,7 @@ void courier_beat(struct courier *courier, int64_t now)
 	engine_add_call(courier->engine, CALL, courier->id, asked, n);
 	courier->beating = true;
 	courier->next_beat = now + BEAT;
+	courier->beat_sent = now;
 }
 
 void courier_send(struct courier *courier, int64_t now)

@@ -317,6 +317,8 @@ bool trip_take(struct courier *courier, struct trip *trip, const void *header, s
 	if (wire_get_result(&result, &trip->chunk, header, len, out_len) != 0)
 		return false;
 	courier->brief = result.ran_us < WIRE_BRIEF_US;
+	if (courier->ledger->logs && (trip->ticket || trip_is_of_deal(courier, trip)))
+		lane_note(courier, trip, &result);
 	if (trip->ticket)
 		finish_ticket(courier, trip, &result, out);
 	else if (trip_is_of_deal(courier, trip))

@@ -17,6 +17,12 @@ struct away {
 		state; /* 1: the server has not answered; 0: it has; < 0: it will not */
 	_Atomic uint32_t sleeps;
 	char caller[ENGINE_ID_MAX]; /* of the last courier */
+	/* Lines of a trace; the courier's. */
+	struct {
+		char host[ENGINE_ID_MAX];
+		uint32_t slot;
+	} lanes[DESKS];
+	unsigned n_lanes;
 	char url[];
 };
 
@@ -43,7 +49,7 @@ struct trip {
 	unsigned lost;	       /* of the part */
 	uint64_t seq;
 	char text[24], sid[ENGINE_SID_MAX], task[WIRE_TASK_MAX];
-	char done_sid[ENGINE_SID_MAX];
+	char done_sid[ENGINE_SID_MAX], host[ENGINE_ID_MAX];
 	struct wire_chunk chunk;
 	unsigned char header[WIRE_CHUNK_LEN];
 	const void *in;
@@ -68,7 +74,7 @@ struct courier {
 	char id[ENGINE_ID_MAX], last[ENGINE_SID_MAX];
 	uint64_t seq;
 	bool reading, beating, known; /* known: to the server, since it was opened */
-	int64_t next_beat, heard, next_open;
+	int64_t next_beat, beat_sent, heard, next_open;
 	int64_t gone; /* since when no server answers, or 0 */
 	int gone_by;
 	unsigned slots, hosts;
@@ -113,6 +119,13 @@ void trip_lose(struct courier *, struct trip *);
 /* The one that is at the server under that number; NULL: none. */
 struct trip *trip_find(struct courier *, uint64_t seq);
 struct trip *trip_of(struct courier *, struct engine_word);
+
+/* ---- lane.c: where and when it ran, in a trace ----------------------------------- */
+
+/* The slots of a host that the server has named. */
+void lanes_learn(struct courier *, const struct resp *id, const struct wire_host *);
+/* Only where there is a trace. */
+void lane_note(struct courier *, const struct trip *, const struct wire_result *);
 
 /* ---- send.c: what goes out, and what the caller wants otherwise ------------------ */
 

@@ -149,6 +149,7 @@ void wire_put_result(unsigned char *header, const struct wire_result *result,
 	put_little(header + 20, result->lane, 4);
 	put_little(header + 24, (uint64_t)result->ran_us, 8);
 	put_little(header + 32, result->out_len, 8);
+	put_little(header + 40, (uint64_t)result->begun_us, 8);
 	for (uint32_t i = 0; i < statuses; i++, at += 4)
 		put_little(at, (uint32_t)status[i], 4);
 	for (uint32_t i = 0; i < n_endings; i++, at += WIRE_ENDING_LEN) {
@@ -158,6 +159,12 @@ void wire_put_result(unsigned char *header, const struct wire_result *result,
 		put_little(at + 12, (uint32_t)endings[i].how.signal, 4);
 		put_little(at + 16, endings[i].how.address, 8);
 	}
+}
+
+/* Microseconds, of which as many nanoseconds can be told. */
+static bool is_a_time(int64_t us)
+{
+	return us >= 0 && us <= INT64_C(1) << 53;
 }
 
 int wire_get_result(struct wire_result *out, const struct wire_chunk *chunk,
@@ -177,10 +184,12 @@ int wire_get_result(struct wire_result *out, const struct wire_chunk *chunk,
 		.lane = (uint32_t)get_little(at + 20, 4),
 		.ran_us = (int64_t)get_little(at + 24, 8),
 		.out_len = get_little(at + 32, 8),
+		.begun_us = (int64_t)get_little(at + 40, 8),
 		.status_at = at + WIRE_RESULT_LEN,
 	};
 	if (result.n != chunk->n || (result.statuses && result.statuses != jobs) ||
-	    result.endings > jobs || result.ran_us < 0 ||
+	    result.endings > jobs || !is_a_time(result.ran_us) ||
+	    !is_a_time(result.begun_us) ||
 	    len != wire_result_len(result.statuses, result.endings) ||
 	    result.out_len != out_len || out_len > WIRE_MOST ||
 	    (chunk->kind != WIRE_BYTES && out_len != wire_out_len(chunk)))

@@ -72,18 +72,19 @@ struct wire_result {
 	uint32_t n;	   /* as the chunk's; of WIRE_RANGE too, with one status */
 	uint32_t statuses; /* that are there: n, 1 of WIRE_RANGE, or 0: all are 0 */
 	uint32_t endings;
-	int64_t ran_us; /* from its first job's beginning to its last one's end */
-	uint32_t lane;	/* the worker of its host */
+	int64_t ran_us;	  /* from its first job's beginning to its last one's end */
+	int64_t begun_us; /* by the server's clock; 0: its host did not know that */
+	uint32_t lane;	  /* the worker of its host */
 	uint64_t out_len;
 	const unsigned char *status_at, *ending_at; /* lent, for the two below */
 };
 
-#define WIRE_RESULT_LEN 40 /* then the statuses, then the endings */
+#define WIRE_RESULT_LEN 48 /* then the statuses, then the endings */
 #define WIRE_ENDING_LEN 24
 
 /* Bytes of the header with all that follows in it. */
 size_t wire_result_len(uint32_t statuses, uint32_t endings);
-/* n, ran_us, lane and out_len from the result; status may be NULL: all are 0. */
+/* n, times, lane and out_len from the result; status may be NULL: all are 0. */
 void wire_put_result(unsigned char *header, const struct wire_result *, const int *status,
 		     uint32_t statuses, const struct wire_ending *endings,
 		     uint32_t n_endings);

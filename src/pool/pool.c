@@ -125,7 +125,8 @@ int pool_new(tine_pool **out, const tine_pool_opts *opts, const struct crew *cre
 		err = child_start(&pool->nursery, crew->main, pool->ledger);
 		if (err)
 			goto free_bell;
-		trace_place(pool->trace, pool->nursery.pid, NULL);
+		trace_place(pool->trace, pool->nursery.pid,
+			    pool->elsewhere ? "tine-hosts" : NULL);
 		err = await_crew(pool);
 		if (err)
 			goto end_nursery;

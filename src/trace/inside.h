@@ -8,11 +8,6 @@
 #include <limits.h>
 #include <sys/types.h>
 
-/* ---- log --------------------------------------------------------------------------- */
-
-/* Closes the event that is open, and publishes this one. The owner's. */
-void trace_note(struct trace_log *, const struct trace_event *);
-
 /* ---- file -------------------------------------------------------------------------- */
 
 /* In a mapping that the family inherits. */

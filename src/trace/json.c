@@ -148,6 +148,9 @@ static void write_end(struct text *text, const struct trace_event *event, pid_t 
 void json_event(struct text *text, const struct trace_event *event, pid_t pid, pid_t tid)
 {
 	switch ((enum trace_kind)event->kind) {
+	case TRACE_LANE:
+		json_name(text, "thread_name", pid, tid, event->lane, event->other);
+		break;
 	case TRACE_JOBS:
 	case TRACE_TICKETS:
 		write_jobs(text, event, pid, tid);

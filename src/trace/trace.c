@@ -150,9 +150,8 @@ void trace_place(struct trace *trace, pid_t lane, const char *name)
 	json_name(&text, "process_name", trace->owner, trace->thread,
 		  program_invocation_short_name, -1);
 	json_name(&text, "thread_name", trace->owner, trace->thread, "caller", -1);
-	json_name(&text, "process_name", lane, lane, trace->workers ? "tine-pool" : name,
-		  -1);
-	for (unsigned i = 0; i < trace->workers; i++)
+	json_name(&text, "process_name", lane, lane, name ? name : "tine-pool", -1);
+	for (unsigned i = 0; !name && i < trace->workers; i++)
 		json_name(&text, "thread_name", lane, (pid_t)i + 1, "tine-worker",
 			  (int)i);
 	if (!trace->workers) {

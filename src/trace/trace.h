@@ -60,15 +60,22 @@ enum trace_kind {
 	TRACE_SLEEP,   /* of a process */
 	TRACE_MAP,     /* the caller's */
 	TRACE_MAP_END, /* of one that was seen to begin */
+	TRACE_LANE,    /* the name of this line, and a number */
 };
 
 struct trace_event {
-	int64_t begun, ended;
-	uint64_t first, count;
-	uint64_t died_in;    /* job + 1, or 0 */
+	union {
+		struct {
+			int64_t begun, ended;
+			uint64_t first, count;
+			uint64_t died_in; /* job + 1, or 0 */
+		};
+		char lane[40];
+	};
 	uint32_t kind, name; /* as trace_name() gave it */
 	uint32_t map;	     /* its number; of END: the status of the job */
-	int32_t other; /* process, desk that was stolen from, or result of the map */
+	/* Process, desk that was stolen from, result of the map, number of the line. */
+	int32_t other;
 	tine_exit how;
 };
 
@@ -102,7 +109,10 @@ struct trace {
 
 /* NULL: TINE_TRACE is not set, its file cannot be written, or no memory. */
 struct trace *trace_new(unsigned workers);
-/* The number of the process that stands for it in the picture, and its name. */
+/*
+ * The number of the process that stands for it in the picture, and its name. That of a
+ * pool is NULL, unless its lines have names of their own, by TRACE_LANE.
+ */
 void trace_place(struct trace *, pid_t, const char *name);
 /* A number for a task's name; only while there is a trace. */
 uint32_t trace_name(const char *);
@@ -139,6 +149,9 @@ static inline bool nap_logged(struct sleepers *sleepers, uint32_t turn, struct n
 }
 
 /* ---- the owner of a log ------------------------------------------------------------ */
+
+/* Closes the event that is open, and publishes this one. */
+void trace_note(struct trace_log *, const struct trace_event *);
 
 void trace_start(struct trace_log *);
 /* A chunk begins. now: if it is known, else 0. */
