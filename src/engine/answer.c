@@ -2,6 +2,7 @@
 /* What a server answers, whoever wrote it: words of streams, checked and lent. */
 #include "engine/engine.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define DRIFT_US 100 /* of two clocks from one beat to the next */
@@ -128,4 +129,24 @@ bool engine_copy_word(char *out, size_t size, struct engine_word word)
 	memcpy(out, word.text, word.len);
 	out[word.len] = '\0';
 	return true;
+}
+
+int engine_major(const struct resp *resp, char version[static 24])
+{
+	static const char mark[] = "redis_version:";
+	const char *at = resp->kind == RESP_STRING
+				 ? memmem(resp->text, resp->len, mark, sizeof(mark) - 1)
+				 : NULL;
+	size_t left, len = 0;
+
+	if (!at)
+		return 0;
+	at += sizeof(mark) - 1;
+	left = (size_t)(resp->text + resp->len - at);
+	while (len < left && len < 23 &&
+	       ((at[len] >= '0' && at[len] <= '9') || at[len] == '.'))
+		len++;
+	memcpy(version, at, len);
+	version[len] = '\0';
+	return atoi(version);
 }

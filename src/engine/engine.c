@@ -198,27 +198,6 @@ int engine_next(struct engine *engine, enum engine_way which,
 	return err == -ETIMEDOUT ? 0 : err ? err : 1;
 }
 
-/* "6" of 6.2.1; 0: that says nothing. */
-static int major_of(const struct resp *resp, char version[static 24])
-{
-	static const char mark[] = "redis_version:";
-	const char *at = resp->kind == RESP_STRING
-				 ? memmem(resp->text, resp->len, mark, sizeof(mark) - 1)
-				 : NULL;
-	size_t left, len = 0;
-
-	if (!at)
-		return 0;
-	at += sizeof(mark) - 1;
-	left = (size_t)(resp->text + resp->len - at);
-	while (len < left && len < 23 &&
-	       ((at[len] >= '0' && at[len] <= '9') || at[len] == '.'))
-		len++;
-	memcpy(version, at, len);
-	version[len] = '\0';
-	return atoi(version);
-}
-
 /* What it is, and of which layout the pool: whoever may not ask, or not yet, goes on. */
 static int check_server(struct engine *engine, struct engine_url *url, int64_t deadline)
 {
@@ -233,7 +212,7 @@ static int check_server(struct engine *engine, struct engine_url *url, int64_t d
 	err = err ? err : engine_await(engine, ENGINE_TALK, &answer, deadline);
 	if (err)
 		return err;
-	if (major_of(&answer.resp, url->version) > 0 && atoi(url->version) < 6)
+	if (engine_major(&answer.resp, url->version) > 0 && atoi(url->version) < 6)
 		return -EOPNOTSUPP;
 	err = engine_await(engine, ENGINE_TALK, &answer, deadline);
 	if (err || answer.err == -EREMOTE || answer.err == -EACCES)

@@ -289,5 +289,7 @@ bool engine_next_message(struct resp *entries, struct engine_message *);
 bool engine_next_chunk(struct engine_message *);
 /* As a string of its own; false: it is not there, too long, or has a NUL. */
 bool engine_copy_word(char *out, size_t size, struct engine_word);
+/* Of INFO: 6 of 6.2.1, and all of it; 0: that says nothing. */
+int engine_major(const struct resp *, char version[static 24]);
 
 #endif
