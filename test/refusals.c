@@ -29,16 +29,42 @@ static int any_host(void *arg, const tine_host *host)
 	return host == NULL;
 }
 
+static int make_pool(const char *url)
+{
+	const tine_pool_opts opts = { .engine = url };
+	tine_pool *pool;
+
+	return tine_pool_new(&pool, &opts);
+}
+
+static int make_host(const char *url)
+{
+	tine_worker *worker;
+
+	return tine_worker_start(&worker, url, &twice_task, 1, NULL);
+}
+
+static int list_hosts(const char *url)
+{
+	return tine_hosts(url, any_host, NULL);
+}
+
+/* A machine that is busy may take too long at first. */
+static int patiently(int (*call)(const char *), const char *url)
+{
+	int err = call(url);
+
+	for (int i = 0; i < 30 && (err == -ETIMEDOUT || err == -TINE_EHOST); i++)
+		err = call(url);
+	return err;
+}
+
 /* By all that speak with a server. */
 static void refuse(const char *url, int err)
 {
-	const tine_pool_opts opts = { .engine = url };
-	tine_worker *worker;
-	tine_pool *pool;
-
-	CHECK_EQ(tine_pool_new(&pool, &opts), err);
-	CHECK_EQ(tine_worker_start(&worker, url, &twice_task, 1, NULL), err);
-	CHECK_EQ(tine_hosts(url, any_host, NULL), err);
+	CHECK_EQ(patiently(make_pool, url), err);
+	CHECK_EQ(patiently(make_host, url), err);
+	CHECK_EQ(patiently(list_hosts, url), err);
 }
 
 /* ---- servers ----------------------------------------------------------------------- */
@@ -47,6 +73,7 @@ static void try_false(const char *kind, int err, const char *version)
 {
 	char folder[] = "/tmp/tine-test-XXXXXX", path[64], url[96], said[24] = "";
 	pid_t pid;
+	int got;
 
 	CHECK(mkdtemp(folder) != NULL);
 	snprintf(path, sizeof(path), "%s/peer", folder);
@@ -62,10 +89,13 @@ static void try_false(const char *kind, int err, const char *version)
 		test_sleep_us(1000);
 	}
 	/* It listens a moment later. */
-	while (tine_hosts(url, any_host, NULL) == -ECONNREFUSED)
+	while (patiently(list_hosts, url) == -ECONNREFUSED)
 		test_sleep_us(1000);
 	refuse(url, err);
-	CHECK_EQ(tine_engine_version(url, said, sizeof(said)), version ? 0 : err);
+	do
+		got = tine_engine_version(url, said, sizeof(said));
+	while (got == -ETIMEDOUT);
+	CHECK_EQ(got, version ? 0 : err);
 	CHECK(strcmp(said, version ? version : "") == 0);
 	if (version)
 		CHECK_EQ(tine_engine_version(url, said, strlen(version)), -ENOSPC);
@@ -109,14 +139,15 @@ TEST(a_server_that_is_none_of_these)
 	struct engine *engine;
 
 	start_server(url, sizeof(url));
-	CHECK_EQ(tine_engine_version(url, version, sizeof(version)), 0);
-	CHECK(atoi(version) >= 6);
 	engine = open_pool(&server, "p");
+	while (tine_engine_version(url, version, sizeof(version)) == -ETIMEDOUT)
+		;
+	CHECK(atoi(version) >= 6);
 	ASK_RAW(engine, "ssss", "HSET", "tine:{p}:m", "layout", "99");
 	refuse(url, -EPROTO);
 	ASK_RAW(engine, "ss", "DEL", "tine:{p}:m");
 	ASK_RAW(engine, "sss", "SET", "tine:{p}:w", "x");
-	CHECK_EQ(tine_hosts(url, any_host, NULL), -TINE_EKIND);
+	CHECK_EQ(patiently(list_hosts, url), -TINE_EKIND);
 	engine_free(engine);
 	server_stop(&server);
 	refuse(url, -ECONNREFUSED);
@@ -219,7 +250,10 @@ TEST(tasks_of_a_caller)
 	tine_task task = twice_task, each = each_task;
 
 	start_server(url, sizeof(url));
-	CHECK_EQ(tine_pool_new(&pool, &(tine_pool_opts){ .engine = url }), 0);
+	for (int i = 0; i < 30; i++)
+		if (tine_pool_new(&pool, &(tine_pool_opts){ .engine = url }) == 0)
+			break;
+	CHECK(pool != NULL);
 	task.name = NULL;
 	CHECK_EQ(map_of(&task, 4), -EINVAL);
 	CHECK_EQ(tine_pool_submit(pool, &task, in, 0, TINE_FOREVER), -EINVAL);
