@@ -14,6 +14,7 @@
  *	publish N	from a PUBLISH to who waits for it in another process, median of N
  *	idle SECONDS	requests a second of a host that has nothing to do
  *	idle-cpu SECONDS	the server's microseconds for them, a second
+ *	list N		the server's microseconds for a list of N hosts
  */
 #include "bench.h"
 
@@ -456,6 +457,44 @@ static void idle_cpu(size_t seconds)
 	rest(seconds, 1);
 }
 
+static int count_host(void *arg, const tine_host *host)
+{
+	(void)host;
+	++*(size_t *)arg;
+	return 0;
+}
+
+/* Hosts that nobody is, as their keys are: see tine-engines(7). */
+static void list(size_t n)
+{
+	enum { TIMES = 20 };
+	redisContext *context = begin_bare();
+	uint64_t before[2] = { 0 }, after[2] = { 0 };
+	char url[300];
+
+	for (size_t i = 0; i < n; i++) {
+		char id[40];
+
+		snprintf(id, sizeof(id), "%032zu", i);
+		redisAppendCommand(context, "ZADD tine:{p}:w %lld %s",
+				   (long long)time(NULL) * 1000, id);
+		redisAppendCommand(context, "HSET tine:{p}:i %s %s", id,
+				   "host 16 0 0 0 0 empty.0.c.8.8.le ");
+	}
+	take_replies(context, (int)(2 * n));
+	snprintf(url, sizeof(url), "%s&pool=p", tine_manager_url(manager));
+	count_requests(context, before);
+	for (int i = 0; i < TIMES; i++) {
+		size_t seen = 0;
+
+		if (tine_hosts(url, count_host, &seen) != 0 || seen != n)
+			die(1, "the hosts");
+	}
+	count_requests(context, after);
+	printf("%.1f\n", (double)(after[1] - before[1]) / TIMES);
+	end_bare(context);
+}
+
 static const struct mode {
 	const char *name;
 	void (*run)(size_t);
@@ -463,7 +502,7 @@ static const struct mode {
 	{ "rate", rate },	  { "cpu", cpu },	    { "cpu-long", cpu_long },
 	{ "bare-cpu", bare_cpu }, { "one", one },	    { "bare-one", bare_one },
 	{ "many", many },	  { "find", find },	    { "publish", bare_publish },
-	{ "idle", idle },	  { "idle-cpu", idle_cpu },
+	{ "idle", idle },	  { "idle-cpu", idle_cpu }, { "list", list },
 };
 
 int main(int argc, char **argv)
@@ -473,6 +512,5 @@ int main(int argc, char **argv)
 			modes[i].run(number(argv[2]));
 			return 0;
 		}
-	die(2,
-	    "usage: elsewhere rate|cpu|bare-cpu|one|bare-one|many|find|publish|idle N");
+	die(2, "usage: elsewhere MODE N, where its source begins with the modes");
 }

@@ -214,7 +214,7 @@ static bool call(struct engine *engine, const char *caller)
 {
 	int64_t numbers[2] = { 0 };
 
-	engine_add_call(engine, 7, caller, NULL, 0);
+	engine_add_call(engine, 7, caller, true, NULL, 0);
 	CHECK_EQ(ask_numbers(engine, numbers, 2), 2);
 	return numbers[1] == 0;
 }
@@ -327,6 +327,31 @@ TEST(a_host_that_joins_again_keeps_what_it_held)
 	CHECK_EQ(done(engine, "new", sid[1], "C", "2", inputs, sizeof(inputs)), 0);
 	CHECK_EQ(done(engine, "other", sid[2], "C", "3", inputs, sizeof(inputs)), 1);
 	CHECK_EQ(done(engine, "new", sid[0], "C", "1", inputs, sizeof(inputs)), 1);
+	engine_free(engine);
+	server_stop(&server);
+}
+
+TEST(hosts_are_listed_to_who_asks)
+{
+	struct engine_answer answer;
+	struct engine *engine;
+	struct resp element;
+
+	server_start(&server, NULL);
+	engine = open_pool(&server, "p");
+	join(engine, "H", 5000);
+	for (int list = 0; list < 2; list++) {
+		engine_add_call(engine, 7, "C", list, NULL, 0);
+		answer = ask(engine);
+		for (int i = 0; i < 5; i++)
+			CHECK(resp_next(&answer.resp, &element));
+		CHECK_EQ(element.kind, list ? RESP_ARRAY : RESP_NIL);
+		/* Lease and time follow. */
+		CHECK(resp_next(&answer.resp, &element));
+		CHECK_EQ(element.number, 5000);
+		CHECK(resp_next(&answer.resp, &element));
+		CHECK(element.number > INT64_C(1500000000000000));
+	}
 	engine_free(engine);
 	server_stop(&server);
 }
@@ -458,7 +483,7 @@ static unsigned ask_gone(struct engine *engine, const char *caller, const char *
 	struct resp element;
 	unsigned n = 0;
 
-	engine_add_call(engine, 7, caller, &asked, 1);
+	engine_add_call(engine, 7, caller, true, &asked, 1);
 	answer = ask(engine);
 	CHECK_EQ(answer.err, 0);
 	for (int i = 0; i < 4; i++) {

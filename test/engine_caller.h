@@ -251,7 +251,7 @@ static inline void call_server(struct caller *caller)
 						  true };
 		n++;
 	}
-	engine_add_call(caller->engine, 5, caller->id, asked, n);
+	engine_add_call(caller->engine, 5, caller->id, true, asked, n);
 	if (!talk(caller, &answer))
 		return;
 	caller->beat = tine_after(caller->lease / 5);

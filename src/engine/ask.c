@@ -211,13 +211,14 @@ void engine_add_put(struct engine *engine, int what, uint64_t number, const char
 	request_add(engine_add(engine, ENGINE_TALK, what, number), "s", "EXEC");
 }
 
-void engine_add_call(struct engine *engine, int what, const char *caller,
+void engine_add_call(struct engine *engine, int what, const char *caller, bool list,
 		     const struct engine_asked *asked, size_t n)
 {
-	struct request *request = add_script(engine, SCRIPT_CALL, what, 0, 2 + 4 * n);
+	struct request *request = add_script(engine, SCRIPT_CALL, what, 0, 3 + 4 * n);
 
 	add_text(request, caller);
 	add_number_text(request, KEYS_MS);
+	add_text(request, list ? "1" : "0");
 	for (size_t i = 0; i < n; i++) {
 		add_text(request, asked[i].entry.task);
 		add_text(request, asked[i].entry.sid);

@@ -135,7 +135,8 @@ static bool note_call(struct courier *courier, struct engine_answer *answer, int
 	    !resp_next(&answer->resp, &last) || !resp_next(&answer->resp, &gone) ||
 	    !resp_next(&answer->resp, &hosts) || !resp_next(&answer->resp, &lease) ||
 	    !resp_next(&answer->resp, &time) || last.len >= sizeof(text) ||
-	    gone.kind != RESP_ARRAY || hosts.kind != RESP_ARRAY)
+	    gone.kind != RESP_ARRAY ||
+	    (hosts.kind != RESP_ARRAY && hosts.kind != RESP_NIL))
 		return false;
 	if (unknown.number && courier->known)
 		return false;
@@ -152,7 +153,9 @@ static bool note_call(struct courier *courier, struct engine_answer *answer, int
 		if (trip && trip->state == OUT && !is_later(text, courier->last))
 			trip_come_back(courier, trip);
 	}
-	look_at_hosts(courier, &hosts, lease.number > 0 ? lease.number : 5000, now);
+	if (hosts.kind == RESP_ARRAY)
+		look_at_hosts(courier, &hosts, lease.number > 0 ? lease.number : 5000,
+			      now);
 	return true;
 }
 

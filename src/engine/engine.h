@@ -222,9 +222,10 @@ struct engine_asked {
  * was unknown (then the server has lost its data, or a host has buried it); the last id
  * in r:C ("0-0": none); an array of the seqs asked for that are not outstanding any more
  * (done and in r, or, where r has been read up to that id without them, forgotten); an
- * array as engine_add_hosts(); the lease of hosts in milliseconds, 0: there are none.
+ * array as engine_add_hosts(), or nil where no list is asked for; the lease of hosts in
+ * milliseconds, 0: there are none; the server's time in microseconds.
  */
-void engine_add_call(struct engine *, int what, const char *caller,
+void engine_add_call(struct engine *, int what, const char *caller, bool list,
 		     const struct engine_asked *, size_t n);
 /* ENGINE_READ: results after that id, as XREAD answers. Nil: none. */
 void engine_add_results(struct engine *, int what, const char *caller, const char *last,

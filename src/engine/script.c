@@ -136,12 +136,12 @@ const char *const engine_scripts[SCRIPTS] = {
 	"call('HDEL',i,ARGV[2]) local n=call('ZREM',w,ARGV[2]) "
 	"for k=4,#ARGV do sweep(T..'q:'..ARGV[k],ARGV[2],ARGV[3]) end return n",
 
-	/* T C ttl (task sid seq blob).. */
+	/* T C ttl list (task sid seq blob).. */
 	[SCRIPT_CALL] = HEAD LEASE LIST_HOSTS
 	"local c,ttl=ARGV[2],ARGV[3] local o,r,new=T..'o:'..c,T..'r:'..c,0 "
 	"if not call('ZSCORE',T..'c',c) then new=1 end call('ZADD',T..'c',now,c) "
 	"call('PEXPIRE',T..'c',ttl) call('PEXPIRE',o,ttl) call('PEXPIRE',r,ttl) "
-	"local gone={} for k=4,#ARGV,4 do local q,id,s=T..'q:'..ARGV[k],ARGV[k+1],"
+	"local gone={} for k=5,#ARGV,4 do local q,id,s=T..'q:'..ARGV[k],ARGV[k+1],"
 	"ARGV[k+2] call('PEXPIRE',q,ttl) "
 	"if try('HEXISTS',o,s)~=1 then gone[#gone+1]=s "
 	"elseif id~='' and not try('XRANGE',q,id,id)[1] then "
@@ -149,7 +149,7 @@ const char *const engine_scripts[SCRIPTS] = {
 	"elseif ARGV[k+3]=='1' then try('PEXPIRE',T..'b:'..c..':'..s,ttl) end end "
 	"local last=try('XREVRANGE',r,'+','-','COUNT',1)[1] "
 	"local out=try('HLEN',o) if type(out)~='number' then out=0 end "
-	"return {out,new,last and last[1] or '0-0',gone,hosts(),"
+	"return {out,new,last and last[1] or '0-0',gone,ARGV[4]=='1' and hosts(),"
 	"agreed() or 0,time[1]*1000000+time[2]}",
 
 	/* T C (task sid seq).. */

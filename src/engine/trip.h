@@ -77,7 +77,7 @@ struct courier {
 	int64_t next_beat, beat_sent, heard, next_open;
 	int64_t gone; /* since when no server answers, or 0 */
 	int gone_by;
-	unsigned slots, hosts;
+	unsigned slots, hosts, beats;
 	bool brief;   /* the last chunk was */
 	size_t bytes; /* that are out */
 	/* Of the map. */
