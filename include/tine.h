@@ -1053,13 +1053,14 @@ typedef struct tine_done {
  * travel as bytes; a pointer in them means nothing there. One process of the family,
  * tine-courier in ps(1), speaks to the server. The call blocks until the server answers,
  * .away_ms at most. A task needs a name; its functions may be NULL, except .bytes, .each,
- * .range and .join, which say how it is called. The functions that join are called in the
- * caller. .workers is ignored; .init, .init_arg, .fini, .jobs_per_worker and
- * .memory_per_worker are a host's own, and -EINVAL here. If a host is lost, other hosts
- * do its jobs: a job may so run twice, and has one result. A job whose host is lost
- * three times has status -TINE_ECRASH; a job whose task no host has for .away_ms, or
- * that no server answers for so long, has status -TINE_EHOST, or the error by which the
- * server was missing. Calls that take a task return also:
+ * .range and .join, which say how it is called. Results are joined in a process that is
+ * forked from the caller for it, and .job_ms is no limit to it. .workers is ignored;
+ * .init, .init_arg, .fini, .jobs_per_worker and .memory_per_worker are a host's own, and
+ * -EINVAL here. If a host is lost, other hosts do its jobs: a job may so run twice, and
+ * has one result. A job whose host is lost three times has status -TINE_ECRASH; a job
+ * whose task no host has for .away_ms, or that no server answers for so long, has status
+ * -TINE_EHOST, or the error by which the server was missing. Calls that take a task
+ * return also:
  *   -ENAMETOOLONG     the name of the task has more than 200 bytes
  *   -EMSGSIZE         an item has more than 64 MiB
  * and this one:

@@ -27,8 +27,6 @@ static const char *const of_one_machine[] = {
 	"a_function_that_is_not_in_the_workers",
 	/* Memory that is wanting here: this file's calls would meet it. */
 	"want_of_memory",
-	/* What is joined is joined by the caller. */
-	"deaths_in_a_reduction",
 	/* The caller keeps more, so that hosts do not wait for it. */
 	"no_source_is_read_far_ahead",
 	/* Two callers do not know of each other's jobs. */

@@ -256,9 +256,35 @@ TEST(deaths_in_a_reduction)
 		 0);
 	for (int i = 0; i < 1000; i++)
 		CHECK_EQ(out.at[i], 'a' + i % 26);
-	CHECK_EQ(tine_pool_reduce(pool, &bad_join, NULL, 1000, &out, NULL, TINE_FOREVER),
+	CHECK_EQ(tine_pool_reduce(pool, &bad_join, NULL, 1000, &out, &opts, TINE_FOREVER),
 		 -TINE_ECRASH);
 	CHECK_EQ(out.at[0], 'a');
+	CHECK_EQ(failure.status, -TINE_ECRASH);
+	CHECK_EQ(failure.how.signal, SIGKILL);
+	unmake(pool);
+}
+
+static void hangs_joining(void *into, const void *from)
+{
+	appends(into, from);
+	board->ranges = 1;
+	for (;;)
+		test_sleep_us(1000000);
+}
+
+TEST(a_join_ends_at_the_deadline)
+{
+	tine_task task = { .range = spells,
+			   .join = hangs_joining,
+			   .out_size = sizeof(struct letters) };
+	tine_pool *pool = make(2);
+	struct letters out = { "as it was" };
+
+	for (int ms = 500; !board->ranges; ms *= 2)
+		CHECK_EQ(tine_pool_reduce(pool, &task, NULL, 1000, &out, NULL,
+					  tine_after(ms)),
+			 -ETIMEDOUT);
+	CHECK(strcmp(out.at, "as it was") == 0);
 	unmake(pool);
 }
 

@@ -15,7 +15,9 @@
 #include "base/self.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #define MOST_LEAVES  4096
 #define LEAST_LEAVES 16
@@ -170,16 +172,85 @@ static int do_level(struct run *run, size_t jobs)
 	return err ? err : result_of(run, failure);
 }
 
-/* As jobs would, where the slots are: those who did the leaves are elsewhere. */
-static void join_here(const struct run *run, char *slots)
-{
-	size_t size = run->map.out_size, leaves = run->map.leaves;
+/* Where the slots are: those who did the leaves are elsewhere. */
+struct joining {
+	const struct run *run;
+	char *slots;
+};
 
+/* In a process of its own, as jobs would: all that dies of a join is that. */
+static int join_all(void *arg, int lifeline)
+{
+	const struct joining *joining = arg;
+	const struct run *run = joining->run;
+	size_t size = run->map.out_size, leaves = run->map.leaves;
+	char *slots = joining->slots;
+	sigset_t set;
+
+	child_tie(lifeline);
+	prctl(PR_SET_NAME, "tine-join");
+	/* What a terminal sends to all is the caller's to answer. */
+	sigfillset(&set);
+	sigprocmask(SIG_SETMASK, &set, NULL);
 	for (size_t step = 1; step < leaves; step *= FAN)
 		for (size_t first = 0; first < leaves; first += FAN * step)
 			for (size_t slot = first + step;
 			     slot < leaves && slot < first + FAN * step; slot += step)
 				run->map.join(slots + first * size, slots + slot * size);
+	atomic_store(&run->pool->ledger->joined, 1);
+	return 0;
+}
+
+static bool join_is_wanted(struct run *run)
+{
+	run->late = run->cut || tine_now() >= run->deadline;
+	return !run->late && !atomic_load(&run->pool->ledger->cancelled);
+}
+
+static void note_joins_death(struct run *run, tine_exit how)
+{
+	run->failure.deaths++;
+	if (run->failure.index != SIZE_MAX)
+		return;
+	run->failure.index = 0;
+	run->failure.status = -TINE_ECRASH;
+	run->failure.how = how;
+}
+
+/* Its death is told as that of a worker. */
+static int join_here(struct run *run, char *slots)
+{
+	struct joining joining = { run, slots };
+	tine_exit how = { .code = -1 };
+	struct child child;
+	int err;
+
+	atomic_store(&run->pool->ledger->joined, 0);
+	err = child_start(&child, join_all, &joining);
+	if (err)
+		return err;
+	atomic_store(&run->pool->mapping, true);
+	do {
+		int64_t glance = tine_now() + GLANCE;
+
+		/* Bound: a glance, or the deadline. */
+		err = child_await(&child, &how,
+				  glance < run->deadline ? glance : run->deadline);
+		run->cut = err == -EINTR;
+	} while ((err == -ETIMEDOUT || err == -EINTR) && join_is_wanted(run));
+	atomic_store(&run->pool->mapping, false);
+	if (err == -ETIMEDOUT || err == -EINTR) {
+		err = run->late ? run_late_error(run) : -ECANCELED;
+		kill(child.pid, SIGKILL);
+		/* Bound: a child that was just killed by SIGKILL. */
+		child_wait(&child, NULL, TINE_FOREVER);
+	} else {
+		err = atomic_load(&run->pool->ledger->joined) ? 0 : -TINE_ECRASH;
+	}
+	child_release(&child);
+	if (err == -TINE_ECRASH)
+		note_joins_death(run, how);
+	return err;
 }
 
 static int do_reduce(struct run *run, const tine_task *task, const void *arg, void *out)
@@ -209,7 +280,7 @@ static int do_reduce(struct run *run, const tine_task *task, const void *arg, vo
 	map->later = false;
 	map->status = NULL;
 	if (!err && run->pool->elsewhere)
-		join_here(run, slots);
+		err = join_here(run, slots);
 	for (map->step = run->pool->elsewhere ? map->leaves : 1;
 	     !err && map->step < map->leaves; map->step *= FAN) {
 		map->out = slots;

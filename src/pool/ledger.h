@@ -270,10 +270,11 @@ struct ledger {
 	_Atomic uint32_t cancelled; /* the map: tine_cancelled() reads it */
 	_Atomic uint32_t dropped;   /* the tickets: the same; the caller */
 	_Atomic uint64_t
-		found;	      /* index + 1 of the first hit, or the least; the workers */
-	_Atomic uint64_t hit; /* in a chunk of that search, the last; the workers */
-	_Atomic uint32_t watched;	  /* the nursery looks at the clock */
-	_Atomic uint32_t parting;	  /* workers are to end in order; the caller */
+		found; /* index + 1 of the first hit, or the least; the workers */
+	_Atomic uint32_t joined;  /* all slots of a reduction; the process for it */
+	_Atomic uint64_t hit;	  /* in a chunk of that search, the last; the workers */
+	_Atomic uint32_t watched; /* the nursery looks at the clock */
+	_Atomic uint32_t parting; /* workers are to end in order; the caller */
 	_Atomic(struct ticket *) tickets; /* the caller, once; three for each worker */
 	_Atomic uint32_t moments; /* tickets in a row that lasted a moment; the workers */
 	_Alignas(64) _Atomic uint32_t finished;	    /* counts tickets done */
