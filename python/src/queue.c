@@ -384,6 +384,14 @@ static PyObject *qsize(PyObject *self, PyObject *none)
 	return box ? PyLong_FromSize_t(tine_queue_len(box->queue)) : NULL;
 }
 
+/* The length counts also what a putter that died has left open. */
+static bool has_message(struct box *box)
+{
+	char none;
+
+	return tine_queue_get(box->queue, &none, 0, TINE_NOWAIT) == -EMSGSIZE;
+}
+
 static PyObject *is_empty(PyObject *self, PyObject *none)
 {
 	struct box *box = handle_mem(self);
@@ -395,7 +403,7 @@ static PyObject *is_empty(PyObject *self, PyObject *none)
 		PyErr_SetString(PyExc_OSError, "handle is closed");
 		return NULL;
 	}
-	return PyBool_FromLong(tine_queue_len(box->queue) == 0);
+	return PyBool_FromLong(tine_queue_len(box->queue) == 0 || !has_message(box));
 }
 
 static PyObject *is_full(PyObject *self, PyObject *none)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """CPython's tests of concurrent.futures, and joblib's of backends and stores."""
+import os
 import re
 import subprocess
 import sys
@@ -55,7 +56,10 @@ class Others(unittest.TestCase):
                          "ProcessPoolShutdown", "Initializer", "FailingInitializer")
 
     def futures_once(self, how, names):
-        text = self.run_others(how, *(f"ProcessPoolFork{name}Test" for name in names))
+        names = [f"ProcessPoolFork{name}Test" for name in names]
+        if how == "context" and os.environ.get("TEST_SOAK"):
+            names.append("ProcessPoolSpawnProcessPoolExecutorTest")
+        text = self.run_others(how, *names)
         return text, re.findall(r"^(?:ERROR|FAIL): (.*)", text, re.M)
 
     def run_futures(self, how, *names):

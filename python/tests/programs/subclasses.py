@@ -5,6 +5,7 @@ import multiprocessing.managers
 import multiprocessing.pool
 import multiprocessing.queues
 import multiprocessing.synchronize
+import threading
 
 
 class Named:
@@ -53,6 +54,40 @@ class Barrier(Named, multiprocessing.synchronize.Barrier):
     pass
 
 
+class Counting(multiprocessing.queues.Queue):
+    """A recipe that many use: what is to travel is added to the state."""
+
+    def __init__(self):
+        super().__init__(ctx=mp.get_context())
+        self.size = mp.Value("i", 0)
+        self.guard = threading.Lock()  # does not pickle, and stays
+
+    def __getstate__(self):
+        return {"state": super().__getstate__(), "size": self.size}
+
+    def __setstate__(self, state):
+        super().__setstate__(state["state"])
+        self.size = state["size"]
+
+    def put(self, *args, **words):
+        super().put(*args, **words)
+        with self.size.get_lock():
+            self.size.value += 1
+
+
+class Appending(multiprocessing.queues.SimpleQueue):
+    def __init__(self, extra):
+        super().__init__(ctx=mp.get_context())
+        self.extra = extra
+
+    def __getstate__(self):
+        return (*super().__getstate__(), self.extra)
+
+    def __setstate__(self, state):
+        super().__setstate__(state[:-1])
+        self.extra = state[-1]
+
+
 class Worker(mp.Process):
     def __init__(self, *objects):
         super().__init__(name="a worker")
@@ -97,6 +132,13 @@ BaseManager.register("Counter", Counter)
 SyncManager.register("Counter", Counter)
 
 
+def use_states(counting, appending, lock):
+    counting.put("counted")
+    with lock:
+        appending.put((appending.extra, isinstance(getattr(lock, "name", None), str),
+                       hasattr(counting, "guard")))
+
+
 def use():
     made = (Queue("queue", 3), JoinableQueue("tasks"), SimpleQueue("simple"),
             Lock("a lock"), Event("event"), Semaphore("semaphore", 2),
@@ -111,6 +153,11 @@ def use():
     worker.join()
     print(worker.exitcode, semaphore.get_value(), queue.join(), [x.name for x in made])
     print(queue.attach(), lock.attach())
+    counting, appending = Counting(), Appending("extra")
+    process = mp.Process(target=use_states, args=(counting, appending, lock))
+    process.start()
+    print(counting.get(), appending.get(), counting.size.value)
+    process.join()
 
 
 if __name__ == "__main__":

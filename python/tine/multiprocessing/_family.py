@@ -50,11 +50,10 @@ def join(passed: Any) -> None:
         os.close(fd)
 
 
-def attach(kind: Any, name: str, passed: Any, state: dict[str, Any] | None) -> Any:
+def attach(kind: Any, name: str, passed: Any, state: Any) -> Any:
     join(passed)
     made = super(Handle, kind).attach(name)
-    if state:
-        made.__dict__.update(state)
+    made.__setstate__(state)
     return made
 
 
@@ -65,14 +64,24 @@ _sent: collections.deque[Any] = collections.deque(maxlen=64)
 class Handle:
     """Pickles at any time, for processes of the same family. Beside a class of _core.
 
-    A class of a program's own may have a name, or an attach(), of another kind.
+    A class of a program's own may have a name, or an attach(), of another kind. Of its
+    attributes only what its __getstate__() adds to this one's arrives, as there.
     """
+
+    _kept: tuple[str, ...] = ()  # attributes that go with the name
+
+    def __getstate__(self) -> Any:
+        return tuple(getattr(self, name) for name in self._kept)
+
+    def __setstate__(self, state: Any) -> None:
+        for name, value in zip(self._kept, state):
+            setattr(self, name, value)
 
     def __reduce__(self) -> tuple[Any, ...]:
         name = super().name()  # type: ignore[misc]
         if _context.get_spawning_popen() is None:
             _sent.append(self)
-        return attach, (type(self), name, token(), self.__dict__)
+        return attach, (type(self), name, token(), self.__getstate__())
 
 
 class _FamilyName(str):

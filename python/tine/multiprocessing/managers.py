@@ -27,6 +27,8 @@ def __getattr__(name: str) -> Any:
 class Value(Handle, _core.Cell):
     """A manager's Value: any object that pickles."""
 
+    _kept = ("_typecode",)
+
     def __init__(self, typecode: Any, value: Any, lock: bool = True) -> None:
         _core.Cell.__init__(self)
         self.set(value)

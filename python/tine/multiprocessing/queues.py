@@ -78,6 +78,7 @@ class Queue(_Queue):
     """multiprocessing.Queue. put() copies at once, and no thread feeds a pipe."""
 
     _joinable = False
+    _kept = ("_maxsize",)
 
     def __init__(self, maxsize: int = 0, *, ctx: Any = None) -> None:
         _core.Queue.__init__(self, maxsize, self._joinable)

@@ -24,6 +24,8 @@ def __getattr__(name: str) -> Any:
 
 
 class _Memory(Handle, _core.Block):
+    _kept = ("size",)
+
     def __init__(self, size: int) -> None:
         _core.Block.__init__(self, size)
         self.size = size

@@ -70,6 +70,8 @@ class Semaphore(_Base):
 
 @_core.own_methods
 class BoundedSemaphore(Semaphore):
+    _kept = ("_maxvalue",)
+
     def __init__(self, value: int = 1, *, ctx: Any = None) -> None:
         _core.Lock.__init__(self, _core.BOUNDED, value)
         self._maxvalue = value
@@ -83,6 +85,13 @@ class BoundedSemaphore(Semaphore):
 class Event(Handle, _core.Event):
     def __init__(self, *, ctx: Any = None) -> None:
         _core.Event.__init__(self)
+
+    # There it is an object as any other, and has all of its attributes.
+    def __getstate__(self) -> Any:
+        return self.__dict__
+
+    def __setstate__(self, state: Any) -> None:
+        self.__dict__.update(state)
 
     def __repr__(self) -> str:
         state = "set" if self.is_set() else "unset"
