@@ -49,8 +49,9 @@ struct pool {
 	pid_t owner;
 };
 
-/* In a worker: the pool that it is of, and its thread between jobs. */
+/* In a worker: the pool that it is of, its process, and its thread between jobs. */
 static struct pool *mine;
+static uint32_t my_pid;
 static PyThreadState *asleep;
 
 static PyObject *loads;
@@ -123,7 +124,8 @@ static int begin_worker(void *arg)
 
 	PyOS_AfterFork_Child();
 	mine = pool;
-	atomic_store(&pool->notes[NOTES + tine_worker_index()], (uint32_t)getpid());
+	my_pid = (uint32_t)getpid();
+	atomic_store(&pool->notes[NOTES + tine_worker_index()], my_pid);
 	begun = call_hook(pool->begin);
 	asleep = PyEval_SaveThread();
 	return begun ? 0 : -ECHILD;
@@ -180,8 +182,7 @@ static int run_job(const void *in, size_t len)
 	PyObject *result;
 	int err = -EIO;
 
-	atomic_store(&mine->notes[blob->tag % NOTES],
-		     blob->tag << 32 | (uint32_t)getpid());
+	atomic_store(&mine->notes[blob->tag % NOTES], blob->tag << 32 | my_pid);
 	PyEval_RestoreThread(asleep);
 	result = call(blob->bytes, blob->head, blob->bytes + blob->head,
 		      len - sizeof(*blob) - blob->head);
