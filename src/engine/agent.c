@@ -461,7 +461,8 @@ static void take_in(struct agent *agent, struct resp *answer)
 		while (stream && engine_next_message(&entries, &message))
 			take_chunk(agent, stream, &message);
 	}
-	give_surplus(agent);
+	if (!is_hasty(agent) || agent->draining)
+		give_surplus(agent);
 }
 
 static void hear_cancel(struct agent *agent, const struct engine_message *message)
@@ -687,7 +688,10 @@ static void ask_for_more(struct agent *agent)
 	if (engine_owed(agent->engine, ENGINE_READ) > 0 || have >= wanted ||
 	    hold_room(&agent->hold) < agent->n)
 		return;
-	count = (wanted - have) / agent->n;
+	/* Brief ones by the batch, and soon done if each stream has so many. */
+	if (is_hasty(agent) && have > wanted / 2)
+		return;
+	count = is_hasty(agent) ? wanted - have : (wanted - have) / agent->n;
 	if (count * agent->n > hold_room(&agent->hold))
 		count = hold_room(&agent->hold) / agent->n;
 	engine_add_take(agent->engine, TAKEN_IN, agent->id, count ? count : 1, BLOCK_MS,

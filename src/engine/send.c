@@ -73,7 +73,7 @@ void courier_beat(struct courier *courier, int64_t now)
 						  oldest[i]->text,
 						  wire_in_len(&oldest[i]->chunk) >=
 							  WIRE_BLOB };
-	/* To list many hosts keeps the server busy, and a few more or less change little. */
+	/* A list of many keeps the server busy, and a few more or less change little. */
 	engine_add_call(courier->engine, CALL, courier->id,
 			courier->hosts < MANY_HOSTS || courier->beats % FEW_BEATS == 0,
 			asked, n);
