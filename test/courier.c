@@ -3,6 +3,7 @@
 #include "engine/courier.h"
 #include "cache_use.h"
 #include "engine/agent.h"
+#include "engine/wire.h"
 #include "pool/pool.h"
 #include "redis_server.h"
 
@@ -121,6 +122,62 @@ TEST(a_long_job_after_many_short_ones)
 	tine_worker_free(hosts[1]);
 	tine_shared_free(ended);
 	server_stop(&server);
+}
+
+static int reverse(const void *in, size_t len)
+{
+	const char *from = in;
+	char *out = malloc(len);
+
+	if (!out)
+		return -ENOMEM;
+	for (size_t i = 0; i < len; i++)
+		out[i] = from[len - 1 - i];
+	if (tine_job_result(out, len) != 0)
+		return -ENOMEM;
+	free(out);
+	return 7;
+}
+
+static const tine_task reverse_task = TINE_TASK_BYTES(reverse);
+
+TEST(large_inputs_and_results)
+{
+	enum { N = 4 };
+	size_t len = test_soak() ? WIRE_MOST : (size_t)3 << 20;
+	char *in = malloc(len), *out = malloc(len);
+	tine_worker *worker;
+	tine_pool *pool;
+	tine_done done;
+
+	for (size_t i = 0; i < len; i++)
+		in[i] = (char)(i * 7 + i / 251);
+	start_server();
+	CHECK_EQ(tine_worker_start(&worker, url, &reverse_task, 1,
+				   &(tine_worker_opts){ .workers = 2 }),
+		 0);
+	pool = make(NULL);
+	for (uint64_t i = 0; i < N; i++)
+		CHECK_EQ(tine_pool_submit_bytes(pool, &reverse_task, in, len, i,
+						tine_after(60000)),
+			 0);
+	for (int i = 0; i < N; i++) {
+		memset(out, 0, len);
+		CHECK_EQ(tine_pool_next(pool, out, len, &done, tine_after(60000)), 1);
+		CHECK_EQ(done.status, 7);
+		CHECK_EQ(done.len, len);
+		for (size_t k = 0; k < len; k++)
+			CHECK(out[k] == in[len - 1 - k]);
+	}
+	/* One byte more is nobody's. */
+	CHECK_EQ(tine_pool_submit_bytes(pool, &reverse_task, in, WIRE_MOST + 1, 0,
+					tine_after(60000)),
+		 -EMSGSIZE);
+	tine_pool_free(pool);
+	tine_worker_free(worker);
+	server_stop(&server);
+	free(in);
+	free(out);
 }
 
 struct killing {
