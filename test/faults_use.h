@@ -370,9 +370,13 @@ static inline size_t runs_of_all(size_t n)
 static inline size_t map_on(tine_pool *pool, size_t n, unsigned us, unsigned retries,
 			    void (*how)(unsigned, size_t))
 {
-	const tine_map_opts opts = {
-		.chunk = 2, .status = status, .progress = progress, .retries = retries
-	};
+	tine_failure failure = { 0 };
+	const tine_map_opts opts = { .chunk = 2,
+				     .status = status,
+				     .progress = progress,
+				     .retries = retries,
+				     .failure = &failure };
+	int err;
 	size_t before = runs_of_all(n);
 
 	for (size_t i = 0; i < n; i++)
@@ -380,9 +384,15 @@ static inline size_t map_on(tine_pool *pool, size_t n, unsigned us, unsigned ret
 	memset(out, 0, sizeof(out));
 	breaks = how;
 	breaks_called = 0;
-	CHECK_EQ(tine_pool_map(pool, &work_task, in, out, n, &opts,
-			       tine_after(test_patience(90000))),
-		 0);
+	err = tine_pool_map(pool, &work_task, in, out, n, &opts,
+			    tine_after(test_patience(90000)));
+	if (err) {
+		printf("# job %zu of %zu: status %d, code %d, signal %d, %u deaths\n",
+		       failure.index, n, failure.status, failure.how.code,
+		       failure.how.signal, (unsigned)failure.deaths);
+		fflush(stdout);
+	}
+	CHECK_EQ(err, 0);
 	for (size_t i = 0; i < n; i++) {
 		CHECK_EQ(out[i], i * 3 + 1);
 		CHECK_EQ(status[i], 0);
@@ -413,6 +423,21 @@ static inline size_t map_while(size_t n, unsigned us, void (*how)(unsigned, size
 	pool = make_pool();
 	again = map_on(pool, n, us, 3, how);
 	tine_pool_free(pool);
+	return again;
+}
+
+/* Once more where nothing ran that had to run again: that is left to chance. */
+static inline size_t map_until_again(size_t n, unsigned us, void (*how)(unsigned, size_t))
+{
+	size_t again = 0;
+
+	for (int tries = 0; tries < 5 && again == 0; tries++) {
+		for (int i = 0; i < HOSTS; i++)
+			if (!hosts[i])
+				start_host(i);
+		await_hosts(HOSTS);
+		again = map_while(n, us, how);
+	}
 	return again;
 }
 
