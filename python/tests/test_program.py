@@ -40,6 +40,12 @@ SAME = [
     ["script.py", "a"],
     ["fails.py"],
     ["folder"],
+    ["empty"],
+    ["syntax.py"],
+    ["coded.py"],
+    ["source.py"],
+    ["-m", "package.nothing"],
+    ["-m", "json.nothing"],
     ["-"],
 ]
 
@@ -55,7 +61,15 @@ class Program(unittest.TestCase):
                            ("package/__main__.py", "import sys\nprint(sys.argv, "
                             "__package__, __spec__.name)"),
                            ("method.py", SCRIPT),
-                           ("latin.py", b"x = '\xff'\n")):
+                           ("latin.py", b"x = '\xff'\n"),
+                           ("empty/other.py", ""),
+                           ("syntax.py", "print(1\n"),
+                           ("coded.py", b"# -*- coding: latin-1 -*-\n"
+                            b"print(ascii('\xe9'))\n"),
+                           ("source.py", "import dataclasses, inspect, pickle, typing\n"
+                            "@dataclasses.dataclass\nclass A:\n    x: 'int'\n"
+                            "print(inspect.getsource(A), typing.get_type_hints(A))\n"
+                            "print(type(pickle.loads(pickle.dumps(A(1)))) is A)")):
             path = os.path.join(self.folder.name, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "wb") as file:

@@ -32,7 +32,8 @@ def find_in(folder: str) -> tuple[CodeType, dict[str, Any]]:
     put_first(folder)
     spec = importlib.machinery.PathFinder.find_spec("__main__", [folder])
     if spec is None:
-        fail(f"{sys.executable}: can't find '__main__' module in {folder!r}", 1)
+        fail(f"{sys.executable}: can't find '__main__' module in "
+             f"{os.path.abspath(folder)!r}", 1)
     return load(spec)
 
 
@@ -97,6 +98,10 @@ def find(arguments: list[str]) -> tuple[CodeType, dict[str, Any]]:
     if kind == "-m":
         return find_module(arguments[1])
     put_first("")
+    if sys.version_info >= (3, 13):  # whose tracebacks show these lines too
+        import linecache
+        text = arguments[1]
+        linecache.cache["<string>"] = (len(text), None, text.splitlines(True), "<string>")
     return compile(arguments[1], "<string>", "exec"), {}
 
 
