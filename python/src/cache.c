@@ -176,6 +176,19 @@ static PyType_Spec flight_spec = {
 
 /* ---- the cache --------------------------------------------------------------------- */
 
+/* With the folder, as of open(). */
+static void raise_error_of(int err, PyObject *path)
+{
+	PyObject *name = PyUnicode_DecodeFSDefault(PyBytes_AsString(path));
+	PyObject *args = name ? Py_BuildValue("isO", -err, tine_strerror(err), name)
+			      : NULL;
+
+	if (args)
+		PyErr_SetObject(PyExc_OSError, args);
+	Py_XDECREF(args);
+	Py_XDECREF(name);
+}
+
 static PyObject *new_cache(PyTypeObject *type, PyObject *args, PyObject *words)
 {
 	static char *names[] = { "dir",	     "max_bytes", "max_age_ms",
@@ -202,11 +215,13 @@ static PyObject *new_cache(PyTypeObject *type, PyObject *args, PyObject *words)
 						  .existing = existing,
 						  .shared = shared });
 	Py_END_ALLOW_THREADS
+	if (err < 0) {
+		Py_DECREF((PyObject *)cache);
+		raise_error_of(err, dir);
+		cache = NULL;
+	}
 	Py_DECREF(dir);
-	if (err >= 0)
-		return (PyObject *)cache;
-	Py_DECREF((PyObject *)cache);
-	return raise_error(err);
+	return (PyObject *)cache;
 }
 
 static void drop_cache(PyObject *self)

@@ -130,7 +130,29 @@ class Cached(Folder):
     def test_bad_folder(self) -> None:
         with open(self.dir, "w", encoding="ascii"):
             pass
-        self.assertRaises(OSError, cached(dir=self.dir)(abs), 3)
+        with self.assertRaises(NotADirectoryError) as raised:
+            cached(dir=self.dir)(abs)(3)
+        self.assertEqual(raised.exception.filename, self.dir)
+
+    def test_folder_that_cannot_be_written(self) -> None:
+        """Of the same user, and of another."""
+        code = ("import os, sys\n"
+                "from tine import cached\n"
+                "cached(dir=sys.argv[1] + '/good')(abs)(3)  # imports what it needs\n"
+                "mine = sys.argv[1] + '/mine'\n"
+                "if os.getuid() == 0: os.setuid(65534)\n"
+                "if not os.access(sys.argv[1], os.W_OK): sys.exit(77)\n"
+                "os.mkdir(mine, 0o500)\n"
+                "for folder in mine, sys.argv[1] + '/other', mine + '/new':\n"
+                "    try: print(cached(dir=folder)(abs)(3))\n"
+                "    except PermissionError as e: print(e.filename == folder)\n")
+        os.chmod(self.folder.name, 0o777)
+        os.mkdir(self.folder.name + "/other", 0o500)
+        done = subprocess.run([sys.executable, "-c", code, self.folder.name], text=True,
+                              capture_output=True, check=False)
+        if done.returncode == 77:
+            self.skipTest("another user cannot write to " + self.folder.name)
+        self.assertEqual((done.stdout, done.stderr), ("True\n" * 3, ""))
 
     def test_pack(self) -> None:
         for value in None, [1, "a"], b"x" * 1000:
