@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-#define LINE 64
+#define LINE  64
+#define LOOKS 200 /* at objects, to see whether they need more than a plain pickle */
 
 enum { INT = 1, FLOAT, NONE, TRUE, FALSE, BYTES, STR, PICKLE, PARTS };
 
@@ -16,7 +17,7 @@ struct parts {
 	uint64_t len[];
 };
 
-static PyObject *dump, *loads, *buffers_word;
+static PyObject *dump, *dumps, *protocol, *loads, *buffers_word;
 
 static size_t lines(size_t n)
 {
@@ -108,11 +109,77 @@ static int be_buffers(struct message *message, PyObject *list)
 	return 0;
 }
 
+static bool are_bare(PyObject *container, unsigned *looks);
+
+/*
+ * Of a type that each pickler writes in the same way, whatever is registered. It looks so
+ * often and no more: one container may be in others again and again.
+ */
+static bool is_bare(PyObject *object, unsigned *looks)
+{
+	if (*looks == 0)
+		return false;
+	--*looks;
+	if (object == Py_None || PyLong_CheckExact(object) ||
+	    PyFloat_CheckExact(object) || PyUnicode_CheckExact(object) ||
+	    PyBytes_CheckExact(object) || PyBool_Check(object))
+		return true;
+	return are_bare(object, looks);
+}
+
+static bool are_bare(PyObject *container, unsigned *looks)
+{
+	PyObject *key, *value;
+	Py_ssize_t at = 0;
+	bool bare = true;
+
+	if (PyTuple_CheckExact(container)) {
+		for (; bare && at < PyTuple_Size(container); at++)
+			bare = is_bare(PyTuple_GetItem(container, at), looks);
+	} else if (PyList_CheckExact(container)) {
+		for (; bare && at < PyList_Size(container); at++)
+			bare = is_bare(PyList_GetItem(container, at), looks);
+	} else if (PyDict_CheckExact(container)) {
+		while (bare && PyDict_Next(container, &at, &key, &value))
+			bare = is_bare(key, looks) && is_bare(value, looks);
+	} else {
+		bare = false;
+	}
+	return bare;
+}
+
+/* Whether it is made of such alone, and small. */
+static bool is_simple(PyObject *object)
+{
+	unsigned looks = LOOKS;
+
+	return is_bare(object, &looks);
+}
+
+/* Without what the program may have registered, which takes longer. */
+static int be_bare(struct message *message, PyObject *object)
+{
+	Py_ssize_t len;
+	char *bytes;
+
+	message->owner = PyObject_CallFunctionObjArgs(dumps, object, protocol, NULL);
+	if (!message->owner || PyBytes_AsStringAndSize(message->owner, &bytes, &len) != 0)
+		return -1;
+	message->kind = PICKLE;
+	message->bytes = bytes;
+	message->len = (size_t)len;
+	message->size = 1 + message->len;
+	return 0;
+}
+
 /* dump(object) returns the pickle and None, or a list of buffers. */
 static int be_pickle(struct message *message, PyObject *object)
 {
-	PyObject *both = PyObject_CallFunctionObjArgs(dump, object, NULL), *list;
+	PyObject *both, *list;
 
+	if (is_simple(object))
+		return be_bare(message, object);
+	both = PyObject_CallFunctionObjArgs(dump, object, NULL);
 	if (!both)
 		return -1;
 	message->kind = PICKLE;
@@ -270,7 +337,18 @@ static PyObject *set_dump(PyObject *module, PyObject *function)
 	Py_RETURN_NONE;
 }
 
+static PyObject *dump_bare(PyObject *module, PyObject *object)
+{
+	(void)module;
+	if (!is_simple(object))
+		Py_RETURN_NONE;
+	return PyObject_CallFunctionObjArgs(dumps, object, protocol, NULL);
+}
+
 static PyMethodDef functions[] = {
+	{ "dump_bare", dump_bare, METH_O,
+	  "dump_bare(object): the pickle of some numbers, strings, and tuples, lists and "
+	  "dicts of them; None: it has something else" },
 	{ "set_dump", set_dump, METH_O,
 	  "set_dump(function): function(object) is a pickle, and None or its buffers" },
 	{ 0 },
@@ -283,10 +361,11 @@ int add_message(PyObject *module)
 	if (!pickle)
 		return -1;
 	loads = PyObject_GetAttrString(pickle, "loads");
-	dump = PyObject_GetAttrString(pickle, "dumps");
+	dumps = PyObject_GetAttrString(pickle, "dumps");
 	Py_DECREF(pickle);
+	protocol = PyLong_FromLong(5);
 	buffers_word = PyUnicode_InternFromString("buffers");
-	if (!loads || !dump || !buffers_word)
+	if (!loads || !dumps || !protocol || !buffers_word)
 		return -1;
 	return PyModule_AddFunctions(module, functions);
 }

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import unittest
+from multiprocessing.reduction import ForkingPickler
 
 import tine.multiprocessing as mp
 from tine import _core
@@ -28,6 +29,14 @@ class Unpicklable:
         raise ValueError("not this")
 
 
+class Registered:
+    def __init__(self, how="here"):
+        self.how = how
+
+    def __repr__(self):
+        return f"registered: {self.how}"
+
+
 class Queues(unittest.TestCase):
     def test_values_by_each_method(self) -> None:
         for method in ("fork", "spawn", "forkserver"):
@@ -43,6 +52,36 @@ class Queues(unittest.TestCase):
             a.put("end")
             process.join()
             self.assertEqual(process.exitcode, 0)
+
+    def test_containers(self) -> None:
+        q = mp.Queue()
+        itself = [1]
+        itself.append(itself)
+        again = [0] * 100
+        for _ in range(6):
+            again = [again] * 100
+        for value in ((1, "two", [3.0, {"four": (b"5", None, True)}], ()), [[]] * 3,
+                      list(range(1000)), {i: [i] for i in range(500)}, again):
+            q.put(value)
+            got = q.get()
+            if value is again:  # to compare all of it would take for ever
+                got, value = got[-1][-1][-1][-1], again[-1][-1][-1][-1]
+                self.assertIs(got[0], got[1])
+            self.assertEqual(got, value)
+            self.assertIs(type(got), type(value))
+        q.put(itself)
+        got = q.get()
+        self.assertIs(got[1], got)
+
+    def test_what_is_registered_is_used_in_containers(self) -> None:
+        ForkingPickler.register(Registered, lambda _: (Registered, ("sent",)))
+        q = mp.Queue()
+        for make in (lambda x: [x], lambda x: (1, [x]), lambda x: {"a": 1, "b": x},
+                     lambda x: {x: 1}, lambda x: [*range(1000), x]):
+            q.put(make(Registered()))
+            self.assertIn("registered: sent", repr(q.get()))
+        with mp.Pool(1) as pool:
+            self.assertEqual(pool.apply(repr, ([Registered()],)), "[registered: sent]")
 
     def test_array_of_many_bytes(self) -> None:
         try:

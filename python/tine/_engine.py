@@ -40,8 +40,7 @@ if TYPE_CHECKING:
 
 _CRASH, _LIMIT = 5001, 5004
 _LIMITS = {1: "time", 2: "memory"}
-# Values that every pickler writes in the same way, and functions that have a name.
-_PLAIN = frozenset((int, float, bool, str, bytes, type(None)))
+# Functions that have a name.
 _NAMED = frozenset((types.FunctionType, types.BuiltinFunctionType))
 _HEADS = 64  # functions whose pickles are kept
 
@@ -151,10 +150,7 @@ class Hooks:
             except self.failures as error:
                 outcome = False, self.traced(error, error.__traceback__)
             try:
-                if type(outcome[1]) in _PLAIN:
-                    answer: Bytes = pickle.dumps(outcome, 5)
-                else:
-                    answer = dump(outcome)
+                answer: Bytes = _core.dump_bare(outcome) or dump(outcome)
             except self.failures as error:
                 answer = dump((False, self.unsent(error, outcome[1])))
         except BaseException as error:
@@ -355,14 +351,12 @@ class Engine:
 
     def _pickle(self, task: Task) -> tuple[int, bytes, Bytes]:
         receiver, index, func, args, kwds = task
-        head, body = b"", None
+        head = b""
         if type(func) in _NAMED:
             head = self.heads.get(func) or self._head_of(func)
-            if (not kwds and type(args) is tuple and len(args) == 1
-                    and type(args[0]) in _PLAIN):
-                body = pickle.dumps((args, kwds), 5)
-        if body is None:
-            body = dump((args, kwds) if head else (func, args, kwds))
+            body: Bytes = _core.dump_bare((args, kwds)) or dump((args, kwds))
+        else:
+            body = dump((func, args, kwds))
         tag = next(self.tags)
         self.running[tag] = [receiver, index, 0]
         return tag, head, body
