@@ -245,7 +245,7 @@ static int open_folder(const char *path)
 static int print_commands(void)
 {
 	static struct bytes line;
-	struct job job = { 0 };
+	static struct job job;
 	int fd;
 
 	for (;;) {

@@ -83,9 +83,10 @@ struct job {
 	int error;	     /* negative errno, with WHY_REFUSED */
 	struct bytes detail; /* with WHY_MISSING: the name of the file */
 	tine_usage usage;
-	int64_t ns; /* of its last attempt; of a kept one, what it took then */
-	bool kept;  /* its result was there already */
-	void *keep; /* keep.c's own; NULL at the start */
+	uint64_t memory; /* with --memory: bytes of all its processes, when last seen */
+	int64_t ns;	 /* of its last attempt; of a kept one, what it took then */
+	bool kept;	 /* its result was there already */
+	void *keep;	 /* keep.c's own; NULL at the start */
 	struct job *next;
 };
 

@@ -13,8 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Calls fn for each child that a process's threads have made. */
-static void each_child_of(pid_t pid, void (*fn)(pid_t child, void *arg), void *arg)
+void each_child_of(pid_t pid, void (*fn)(pid_t child, void *arg), void *arg)
 {
 	char path[64];
 	struct dirent *thread;
@@ -57,29 +56,6 @@ void end_strays(void)
 			return;
 		nanosleep(&moment, NULL);
 	}
-}
-
-bool is_stopped(pid_t pid, int *signal)
-{
-	char path[64], text[1024] = "", *at;
-	FILE *file;
-
-	*signal = 0;
-	if (!process_stopped(pid))
-		return false;
-	/* The 52nd field is the signal, in wait(2)'s form; the 3rd is behind the name. */
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	file = fopen(path, "re");
-	if (!file)
-		return true;
-	if (fgets(text, sizeof(text), file) && (at = strrchr(text, ')'))) {
-		for (int field = 2; at && field < 52; field++)
-			at = strchr(at + 1, ' ');
-		if (at)
-			*signal = atoi(at + 1);
-	}
-	fclose(file);
-	return true;
 }
 
 static void add_memory(pid_t pid, void *sum)

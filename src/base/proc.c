@@ -83,6 +83,15 @@ bool process_stopped(pid_t pid)
 	return state == 'T' || state == 't';
 }
 
+int process_stop_signal(pid_t pid)
+{
+	char text[1024];
+
+	return read_proc(pid, "stat", text, sizeof(text))
+		       ? (int)strtol(stat_field(text, 52), NULL, 10)
+		       : 0;
+}
+
 bool process_alive(pid_t pid)
 {
 	return process_started(pid) != 0;
@@ -97,4 +106,41 @@ size_t own_memory(pid_t pid)
 	    sscanf(text, "%*s %lu %lu", &resident, &shared) != 2 || shared > resident)
 		return 0;
 	return (resident - shared) * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+bool process_variable(pid_t pid, const char *name, char *value, size_t size)
+{
+	size_t name_len = strlen(name), at = 0;
+	char path[64], text[4096];
+	bool found = false, matches = true;
+	ssize_t len;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/environ", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	/* Bound: a file of the kernel's own. */
+	while (!found && (len = read(fd, text, sizeof(text))) > 0)
+		for (ssize_t i = 0; i < len && !found; i++) {
+			if (text[i] == '\0') {
+				found = matches && at > name_len;
+				if (found)
+					value[at - name_len - 1] = '\0';
+				at = 0;
+				matches = true;
+				continue;
+			}
+			if (at < name_len)
+				matches = matches && text[i] == name[at];
+			else if (at == name_len)
+				matches = matches && text[i] == '=';
+			else if (at - name_len < size)
+				value[at - name_len - 1] = text[i];
+			else
+				matches = false;
+			at++;
+		}
+	close(fd);
+	return found;
 }

@@ -24,7 +24,14 @@ uint64_t process_look(pid_t, bool *exiting);
 pid_t process_parent(pid_t);
 /* Whether its first thread is stopped, by a signal or a tracer. */
 bool process_stopped(pid_t);
+/* The signal that it is stopped by; 0: the kernel does not tell. */
+int process_stop_signal(pid_t);
 /* Bytes that are resident and the process's own, not shared; 0: it is gone. */
 size_t own_memory(pid_t);
+/*
+ * The variable of that name in the environment of a process as it was executed, without
+ * its name; false: there is none, or it is not for us to see.
+ */
+bool process_variable(pid_t pid, const char *name, char *value, size_t size);
 
 #endif

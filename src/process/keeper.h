@@ -5,6 +5,10 @@
 #include "base/export.h"
 #include "process/passing.h"
 
+/* A variable, the first of each program's, by which what it starts is known. */
+#define SPAWN_MARK	"TINE_SPAWNED"
+#define SPAWN_MARK_SIZE 48
+
 struct keeper;
 
 /* What is said to a keeper. */

@@ -72,10 +72,6 @@ struct keeping {
 	uint64_t number; /* of the last that was spawned */
 };
 
-/* A variable, the first of each program's, by which what it starts is known. */
-#define MARK_NAME "TINE_SPAWNED"
-#define MARK_SIZE 48
-
 static void pause_us(long us)
 {
 	struct timespec moment = { 0, us * 1000 };
@@ -314,7 +310,7 @@ static int spawn_from(struct keeping *keeping, const struct keeper_request *requ
 	struct execution program = { .fds = fds,
 				     .family = request->family,
 				     .keeper = getpid() };
-	char mark[MARK_SIZE];
+	char mark[SPAWN_MARK_SIZE];
 	char **table;
 	int err;
 
@@ -326,7 +322,7 @@ static int spawn_from(struct keeping *keeping, const struct keeper_request *requ
 		return -ENOMEM;
 	program.argv = table;
 	program.env = table + request->argc + 1;
-	snprintf(mark, sizeof(mark), MARK_NAME "=%d.%llu", program.keeper,
+	snprintf(mark, sizeof(mark), SPAWN_MARK "=%d.%llu", program.keeper,
 		 (unsigned long long)++keeping->number);
 	fill_table(program.argv, &strings, request->argc);
 	program.env[0] = mark;
@@ -393,10 +389,10 @@ static const struct spawned *program_of(const struct keeping *keeping, pid_t pid
 static const struct spawned *marked_by(const struct keeping *keeping, pid_t pid)
 {
 	unsigned long long number;
-	char mark[MARK_SIZE];
+	char mark[SPAWN_MARK_SIZE];
 	int keeper;
 
-	if (!process_variable(pid, MARK_NAME, mark, sizeof(mark)) ||
+	if (!process_variable(pid, SPAWN_MARK, mark, sizeof(mark)) ||
 	    sscanf(mark, "%d.%llu", &keeper, &number) != 2 || keeper != getpid())
 		return NULL;
 	for (size_t i = 0; i < keeping->count; i++)

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -70,41 +69,4 @@ unsigned each_child(stray_fn *fn, void *arg)
 	count = each_number(fd, fn, arg);
 	close(fd);
 	return count;
-}
-
-bool process_variable(pid_t pid, const char *name, char *value, size_t size)
-{
-	size_t name_len = strlen(name), at = 0;
-	char path[64], text[4096];
-	bool found = false, matches = true;
-	ssize_t len;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/environ", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	/* Bound: a file of the kernel's own. */
-	while (!found && (len = read(fd, text, sizeof(text))) > 0)
-		for (ssize_t i = 0; i < len && !found; i++) {
-			if (text[i] == '\0') {
-				found = matches && at > name_len;
-				if (found)
-					value[at - name_len - 1] = '\0';
-				at = 0;
-				matches = true;
-				continue;
-			}
-			if (at < name_len)
-				matches = matches && text[i] == name[at];
-			else if (at == name_len)
-				matches = matches && text[i] == '=';
-			else if (at - name_len < size)
-				value[at - name_len - 1] = text[i];
-			else
-				matches = false;
-			at++;
-		}
-	close(fd);
-	return found;
 }

@@ -14,10 +14,4 @@
 typedef bool stray_fn(void *arg, pid_t child);
 unsigned each_child(stray_fn *fn, void *arg);
 
-/*
- * The variable of that name in the environment of a process as it was executed, without
- * its name; false: there is none, or it is not for us to see.
- */
-bool process_variable(pid_t pid, const char *name, char *value, size_t size);
-
 #endif

@@ -165,6 +165,10 @@ assert (code, out) == (1, "begun\nbegun\n") and err.endswith("\n9: over 0.3 s\n"
 assert not processes(f"sleep {nap}")
 code, out, err = run("--memory", "80M", "-c", "/usr/bin/python3 -c \"import time; x = bytearray($1 << 20); time.sleep($1 / 10)\"; exit 0", ":::", "2", "200")
 assert code == 1 and err.endswith("\n200: over 80M of memory\n"), (code, err)
+# Of the same group, and of one of its own.
+for start in "", "setsid":
+    code, out, err = run("--memory", "80M", "-c", "(" + start + " /usr/bin/python3 -c \"import time; x = bytearray(200 << 20); time.sleep(60)\" &); sleep 20", ":::", "a")
+    assert code == 1 and err.endswith("\na: over 80M of memory\n"), (start, code, err)
 '
 try "TINE_JOB, TINE_SLOT, TINE_SEED and TINE_WORKERS" '
 show = ["-c", "echo $1 $TINE_JOB $TINE_SLOT $TINE_WORKERS $TINE_SEED"]
