@@ -1012,6 +1012,7 @@ typedef struct tine_map_opts {
 	/*
 	 * If the cache has the result of a job, the job is not run. Other results are
 	 * computed, once if items are equal, and kept: tine_cache_call() in the workers.
+	 * With .engine hosts know nothing of the cache: what two maps lack, both compute.
 	 */
 	tine_cache *cache;
 	tine_ending *endings; /* receives the ending of each of the n jobs. NULL: none */
@@ -1148,8 +1149,8 @@ TINE_MUST int tine_pool_reduce(tine_pool *, const tine_task *, const void *arg, 
 
 /*
  * Adds one job, and copies task->in_size bytes. Blocks while twice as many jobs as there
- * are workers wait for a worker, so that an endless source is not read ahead, until the
- * deadline. Returns 0, or:
+ * are workers wait for a worker, or with .engine 256 in the caller, so that an endless
+ * source is not read ahead, until the deadline. Returns 0, or:
  *   -EPIPE        the pool was closed
  *   -ETIMEDOUT    the deadline has passed
  *   -TINE_ECRASH  no worker is left, and none can be started; or what .init returned

@@ -186,7 +186,7 @@ TEST(bad_arguments)
 	CHECK_EQ(tine_pool_submit_bytes(pool, &one, "", SIZE_MAX, 1, TINE_FOREVER),
 		 -EMSGSIZE);
 	CHECK_EQ(tine_pool_submit_bytes(pool, &one, "", (size_t)1 << 50, 1, TINE_FOREVER),
-		 -ENOMEM);
+		 test_is_away() ? -EMSGSIZE : -ENOMEM);
 	CHECK_EQ(tine_pool_next_bytes(pool, NULL, &done, TINE_NOWAIT), -EINVAL);
 	CHECK_EQ(tine_pool_next_bytes(pool, &out, NULL, TINE_NOWAIT), -EINVAL);
 	CHECK_EQ(tine_pool_release(pool, NULL), 0);

@@ -397,6 +397,8 @@ TEST(two_pools_at_once)
 		pids[i] = test_fork(map_in_child, NULL);
 	for (int i = 0; i < 2; i++)
 		CHECK_EQ(test_reap(pids[i]), 0);
-	CHECK_EQ(*runs, DISTINCT);
+	CHECK(*runs >= DISTINCT);
+	/* Hosts may do for one what they do for the other. */
+	CHECK(*runs <= (test_is_away() ? 2 * DISTINCT : DISTINCT));
 	end();
 }

@@ -13,24 +13,23 @@
 
 #define MOST_HOSTS 16
 
-/* The exceptions: tests of pool, find, index, submit, job, bytes, limits and the like. */
+/*
+ * The exceptions: tests of pool, find, index, submit, job, bytes, limits and the like. All
+ * others hold on both engines; what is promised otherwise, or takes long where each chunk
+ * travels, they ask of test_is_away().
+ */
 static const char *const of_one_machine[] = {
-	/* What .init says, or a refresh shows, is a host's business. */
+	/* Init: it is a host's business, as is when its workers are forked. */
 	"init_runs_first_in_each_worker",
 	"an_init_that_fails_is_told",
 	"a_pool_that_lost_all_its_workers_says_so",
 	"no_worker_is_left",
 	"a_refreshed_pool_sees_what_was_written",
 	"an_init_that_refuses_the_refreshed",
-	/* No function is needed here, nor looked for in workers. */
-	"bad_arguments",
+	/* Pointers: an address of code of the caller's. */
 	"a_function_that_is_not_in_the_workers",
-	/* Memory that is wanting here: this file's calls would meet it. */
+	/* Memory of the caller that is wanting: this file's calls would meet it. */
 	"want_of_memory",
-	/* The caller keeps more, so that hosts do not wait for it. */
-	"no_source_is_read_far_ahead",
-	/* Two callers do not know of each other's jobs. */
-	"two_pools_at_once",
 	NULL,
 };
 

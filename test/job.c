@@ -268,8 +268,11 @@ TEST(bad_arguments)
 				      TINE_FOREVER),
 		 -EINVAL);
 	task.fn = NULL;
-	CHECK_EQ(tine_pool_submit_job(pool, &task, &in, 8, 1, NULL, &job, TINE_FOREVER),
-		 -EINVAL);
+	/* Hosts have it. */
+	if (!test_is_away())
+		CHECK_EQ(tine_pool_submit_job(pool, &task, &in, 8, 1, NULL, &job,
+					      TINE_FOREVER),
+			 -EINVAL);
 	CHECK_EQ(tine_pool_wait(pool, 0, NULL, 0, &done, TINE_NOWAIT), -EINVAL);
 	CHECK_EQ(tine_pool_wait(pool, 1, NULL, 0, NULL, TINE_NOWAIT), -EINVAL);
 	CHECK_EQ(tine_pool_wait(pool, 1, NULL, 0, &done, TINE_FOREVER), -ENOENT);

@@ -542,13 +542,18 @@ TEST(bad_arguments)
 
 	CHECK_EQ(tine_pool_new(NULL, NULL), -EINVAL);
 	CHECK_EQ(tine_pool_new(&pool, &bad_opts), -EINVAL);
-	CHECK_EQ(tine_pool_new(&pool, &many), -EINVAL);
+	/* As with hosts it is their business. */
+	if (!test_is_away())
+		CHECK_EQ(tine_pool_new(&pool, &many), -EINVAL);
 	CHECK(pool == (void *)1);
 	pool = make(1);
 	CHECK_EQ(tine_pool_map(NULL, &squares, &in, &out, 1, NULL, TINE_FOREVER),
 		 -EINVAL);
 	CHECK_EQ(tine_pool_map(pool, NULL, &in, &out, 1, NULL, TINE_FOREVER), -EINVAL);
-	CHECK_EQ(tine_pool_map(pool, &no_fn, &in, &out, 1, NULL, TINE_FOREVER), -EINVAL);
+	/* Hosts have it. */
+	if (!test_is_away())
+		CHECK_EQ(tine_pool_map(pool, &no_fn, &in, &out, 1, NULL, TINE_FOREVER),
+			 -EINVAL);
 	CHECK_EQ(tine_pool_map(pool, &squares, NULL, &out, 1, NULL, TINE_FOREVER),
 		 -EINVAL);
 	CHECK_EQ(tine_pool_map(pool, &squares, &in, NULL, 1, NULL, TINE_FOREVER),

@@ -544,7 +544,7 @@ int run_label(struct run *run, const tine_task *task)
 static int check_map(const tine_pool *pool, const tine_task *task, const void *in,
 		     const void *out, size_t n, const tine_map_opts *opts)
 {
-	if (!pool || !task || (!task->fn && !pool->elsewhere) || !ROOM_IS_ZERO(task) ||
+	if (!pool || !task || !pool_can_call(pool, task) || !ROOM_IS_ZERO(task) ||
 	    (opts && !ROOM_IS_ZERO(opts)))
 		return -EINVAL;
 	if (opts && (opts->job_ms < 0 || opts->grace_ms < 0 || opts->retry_pause_ms < 0 ||

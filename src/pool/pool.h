@@ -81,6 +81,13 @@ static inline bool pool_is_ours(const tine_pool *pool)
 	       (!pool->serial || !worker_is_here(pool->ledger));
 }
 
+/* Whether it is a function of an item: where that is NULL, hosts have it. */
+static inline bool pool_can_call(const tine_pool *pool, const tine_task *task)
+{
+	return task->fn ||
+	       (pool->elsewhere && !task->bytes && !task->each && !task->range);
+}
+
 #define GLANCE INT64_C(100000000) /* nanoseconds between looks at what others do */
 /* The same where nobody is to be told how far it is: an idle caller wakes seldom. */
 static inline int64_t pool_glance(const tine_pool *pool, bool reports)

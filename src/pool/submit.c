@@ -423,7 +423,7 @@ int tine_pool_submit(tine_pool *pool, const tine_task *task, const void *in, uin
 {
 	struct wish wish = { .task = task, .in = in, .tag = tag };
 
-	if (!pool || !task || (!task->fn && !pool->elsewhere) || task->bytes ||
+	if (!pool || !task || !pool_can_call(pool, task) || task->bytes ||
 	    (pool->cache && !task->name))
 		return -EINVAL;
 	wish.len = task->in_size;
@@ -446,7 +446,7 @@ int tine_pool_submit_job(tine_pool *pool, const tine_task *task, const void *in,
 {
 	struct wish wish = { task, in, len, tag, opts, job, NULL };
 
-	if (!pool || !task || (!task->fn && !task->bytes && !pool->elsewhere) ||
+	if (!pool || !task || (!task->bytes && !pool_can_call(pool, task)) ||
 	    (!task->bytes && (len != task->in_size || (pool->cache && !task->name))) ||
 	    (opts &&
 	     (!ROOM_IS_ZERO(opts) || opts->job_ms < 0 || opts->retry_pause_ms < 0)))
