@@ -14,9 +14,9 @@
 #define MOST_HOSTS 16
 
 /*
- * The exceptions: tests of pool, find, index, submit, job, bytes, limits and the like. All
- * others hold on both engines; what is promised otherwise, or takes long where each chunk
- * travels, they ask of test_is_away().
+ * The exceptions among the tests of pool, find, index, submit, job, bytes, limits and the
+ * like. All others hold on both engines; where something else is promised, or takes long
+ * since each chunk travels, they ask test_is_away().
  */
 static const char *const of_one_machine[] = {
 	/* Init: it is a host's business, as is when its workers are forked. */
