@@ -293,6 +293,36 @@ TEST(what_nobody_holds_is_told_lost)
 	server_stop(&server);
 }
 
+/* A connection that is dead to the host is alive to the server: nothing ran there. */
+TEST(what_a_name_of_before_is_given_is_not_lost_with_a_host)
+{
+	char sid[ENGINE_SID_MAX], back[ENGINE_SID_MAX];
+	int64_t numbers[1], lost = 0;
+	struct engine *engine;
+
+	server_start(&server, NULL);
+	engine = open_pool(&server, "p");
+	join(engine, "old", 400);
+	call(engine, "C");
+	put(engine, "C", "1", inputs, sizeof(inputs), sid);
+	CHECK(take(engine, "old", back));
+	engine_add_join(engine, 1, "new", "h 1 0 0 0 0 ", 400, tasks, 2, "old", NULL, 0);
+	CHECK_EQ(ask_numbers(engine, numbers, 1), 1);
+	test_sleep_us(20000);
+	put(engine, "C", "2", inputs, sizeof(inputs), sid);
+	CHECK(take(engine, "old", back));
+	for (int i = 0; i < 400 && lost < 2; i++) {
+		CHECK(beat(engine, "new", 400, &lost));
+		test_sleep_us(10000);
+	}
+	CHECK_EQ(lost, 2);
+	CHECK_EQ(result(engine, "C", "0", back), 'l');
+	CHECK_EQ(result(engine, "C", back, sid), 'g');
+	CHECK_EQ(keys_for_ever(engine), 0);
+	engine_free(engine);
+	server_stop(&server);
+}
+
 TEST(a_host_that_joins_again_keeps_what_it_held)
 {
 	char sid[3][ENGINE_SID_MAX], taken[ENGINE_SID_MAX];

@@ -250,6 +250,31 @@ TEST(the_link_of_the_server_is_cut)
 	end();
 }
 
+/*
+ * Reads that were blocked when the link was cut are still to be served, to nobody: what
+ * they are given was on no host that died.
+ */
+TEST(one_job_after_a_link_was_cut)
+{
+	tine_pool *pool;
+
+	begin();
+	if (!apart) {
+		end();
+		test_skip("no namespaces of networks");
+	}
+	pool = make_pool();
+	for (int i = 0; i < 2; i++) {
+		set_cable(SERVERS, "down");
+		test_sleep_us(9 * LEASE_MS * 1000);
+		set_cable(SERVERS, "up");
+		await_hosts(HOSTS);
+		map_on(pool, 1, 1000, 0, NULL);
+	}
+	tine_pool_free(pool);
+	end();
+}
+
 /* ---- the server -------------------------------------------------------------------- */
 
 static const char *const *server_words;

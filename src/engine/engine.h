@@ -15,6 +15,7 @@
  *	T o:C		hash seq -> "": chunks that are outstanding
  *	T b:C:seq, B:C:seq	inputs and outputs of WIRE_BLOB and more
  *	T w		sorted set: hosts by the server's time of their last beat
+ *	T g		sorted set: hosts that are none any more, by since when
  *	T i		hash H -> what it says of itself, see wire_put_host()
  *	T c		sorted set: callers, as w
  *	T x		stream: cancels, c=C m=map

@@ -40,13 +40,23 @@
 	"try('XADD',r,'*','s',f[4],mark,by) "                                            \
 	"if try('PTTL',r)==-1 then try('PEXPIRE',r,ttl) end return 1 end "
 
-/* All that a host holds which is none; some of it, if that is much. */
+/*
+ * All that a host holds which is none; some of it, if that is much. What it was given
+ * when it was none already, by a read that was blocked before, nobody has begun.
+ */
 #define SWEEP                                                                            \
 	TELL "local function sweep(q,host,ttl) local n=0 "                               \
+	     "local gone=tonumber(try('ZSCORE',T..'g',host)) or now "                    \
 	     "local list=try('XPENDING',q,'g','-','+',100,host) "                        \
-	     "for _,e in ipairs(list) do n=n+tell(q,e[1],'l',host,ttl) end "             \
+	     "for _,e in ipairs(list) do local mark=now-e[3]>gone and 'g' or 'l' "       \
+	     "n=n+tell(q,e[1],mark,host,ttl) end "                                       \
 	     "if #list<100 then try('XGROUP','DELCONSUMER',q,'g',host) end "             \
 	     "return n end "
+
+/* A host is none from now on. */
+#define DROP                                                                             \
+	"local function drop(host,ttl) call('HDEL',i,host) try('ZADD',T..'g',now,host) " \
+	"try('PEXPIRE',T..'g',ttl) return call('ZREM',w,host) end "
 
 #define BURY                                                                             \
 	"local function bury(caller) local o=T..'o:'..caller "                           \
@@ -62,7 +72,7 @@
 
 const char *const engine_scripts[SCRIPTS] = {
 	/* T H info lease layout ttl old n task.. (task sid).. */
-	[SCRIPT_JOIN] = HEAD LEASE
+	[SCRIPT_JOIN] = HEAD LEASE DROP
 	"call('HSETNX',m,'layout',ARGV[5]) local layout=call('HGET',m,'layout') "
 	"if layout~=ARGV[5] then return tonumber(layout) or 0 end "
 	"local lease,host,ttl,old=agreed(),ARGV[2],ARGV[6],ARGV[7] "
@@ -70,7 +80,7 @@ const char *const engine_scripts[SCRIPTS] = {
 	"call('PEXPIRE',m,ttl) local out={lease} "
 	"local last=8+tonumber(ARGV[8]) for k=9,last do local q=T..'q:'..ARGV[k] "
 	"try('XGROUP','CREATE',q,'g','0','MKSTREAM') call('PEXPIRE',q,ttl) end "
-	"if old~='' then call('ZREM',w,old) call('HDEL',i,old) end "
+	"if old~='' then drop(old,ttl) end "
 	"call('ZADD',w,now,host) call('HSET',i,host,ARGV[3]) "
 	"call('PEXPIRE',w,ttl) call('PEXPIRE',i,ttl) "
 	"for k=last+1,#ARGV,2 do local q,id,ok=T..'q:'..ARGV[k],ARGV[k+1],0 "
@@ -79,7 +89,7 @@ const char *const engine_scripts[SCRIPTS] = {
 	"out[#out+1]=ok end return out",
 
 	/* T H info lease layout ttl most task.. */
-	[SCRIPT_BEAT] = HEAD SWEEP BURY
+	[SCRIPT_BEAT] = HEAD SWEEP DROP BURY
 	"local host,lease,ttl=ARGV[2],tonumber(ARGV[4]),ARGV[6] "
 	"if not call('ZSCORE',w,host) then return {0,0,0} end "
 	"for k=8,#ARGV do if call('PEXPIRE',T..'q:'..ARGV[k],ttl)==0 then "
@@ -90,7 +100,9 @@ const char *const engine_scripts[SCRIPTS] = {
 	"if not call('SET',T..'s','','NX','PX',math.floor(lease/4)+1) then "
 	"return {1,0,0} end "
 	"for _,h in ipairs(call('ZRANGEBYSCORE',w,'-inf',now-lease,'LIMIT',0,16)) do "
-	"call('ZREM',w,h) call('HDEL',i,h) end local lost,buried=0,0 "
+	"drop(h,ttl) end local lost,buried=0,0 "
+	"for _,h in ipairs(try('ZRANGEBYSCORE',T..'g','-inf',now-ttl,'LIMIT',0,16)) do "
+	"try('ZREM',T..'g',h) end "
 	"for k=8,#ARGV do local q=T..'q:'..ARGV[k] "
 	"local list=try('XINFO','CONSUMERS',q,'g') if list.err then return {0,0,0} end "
 	"for _,x in ipairs(list) do if not call('ZSCORE',w,x[2]) then "
@@ -133,8 +145,8 @@ const char *const engine_scripts[SCRIPTS] = {
 	"n=n+tell(T..'q:'..ARGV[k],ARGV[k+1],ARGV[4],ARGV[2],ARGV[3]) end return n",
 
 	/* T H ttl task.. */
-	[SCRIPT_LEAVE] = HEAD SWEEP
-	"call('HDEL',i,ARGV[2]) local n=call('ZREM',w,ARGV[2]) "
+	[SCRIPT_LEAVE] = HEAD SWEEP DROP
+	"local n=drop(ARGV[2],ARGV[3]) "
 	"for k=4,#ARGV do sweep(T..'q:'..ARGV[k],ARGV[2],ARGV[3]) end return n",
 
 	/* T C ttl list (task sid seq blob).. */
