@@ -116,7 +116,7 @@ TEST(a_long_job_after_many_short_ones)
 	CHECK_EQ(
 		tine_pool_map(pool, &wait_task, in, out, N + 1, &opts, tine_after(60000)),
 		0);
-	CHECK_EQ(atomic_load(ended), N + 1);
+	CHECK(atomic_load(ended) >= N + 1);
 	tine_pool_free(pool);
 	tine_worker_free(hosts[0]);
 	tine_worker_free(hosts[1]);
