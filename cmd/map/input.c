@@ -252,11 +252,11 @@ static int look_at_all(void)
 	while (input_next(&row, &unused) == NEXT_ROW)
 		input.total++;
 	free(input.rows.text.at);
+	input.rows = rows;
 	strings_free(&row);
 	if (input.code)
 		return input.code;
 	input.total_known = true;
-	input.rows = rows;
 	input.ended = false;
 	return lseek(STDIN_FILENO, at, SEEK_SET) < 0 ? complain(BROKEN,
 								"map: standard "
