@@ -6,6 +6,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing takes as long as all else
     from typing import Any
 
+    from tine._engine import WorkerDied as WorkerDied
+    from tine._patch import patch as patch, unpatch as unpatch
+    from tine.cache import cached as cached
+    from tine.futures import ProcessPoolExecutor as ProcessPoolExecutor
+
 _homes = {
     "patch": "tine._patch",
     "unpatch": "tine._patch",

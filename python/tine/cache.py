@@ -21,14 +21,15 @@ import os
 import pickle
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from tine import _core
 from tine._pack import pack, unpack
 
 __all__ = ["Cache", "cached"]
 
-F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
 Cache = _core.Cache
 _caches: dict[tuple[Any, ...], Any] = {}
 
@@ -51,12 +52,24 @@ def open_cache(dir: str | os.PathLike[str] | None, max_bytes: int = 0,
     return _caches[which]
 
 
+class Cached(Protocol[P, R]):
+    """A function whose results are kept."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def forget(self, *args: P.args, **kwargs: P.kwargs) -> bool: ...
+    def clear(self) -> None: ...
+
+
+class _Decorator(Protocol):
+    def __call__(self, func: Callable[P, R], /) -> Cached[P, R]: ...
+
+
 @overload
-def cached(func: F) -> F: ...
+def cached(func: Callable[P, R]) -> Cached[P, R]: ...
 @overload
 def cached(func: None = None, *, dir: str | os.PathLike[str] | None = None,
            version: object = 0, max_age: float | None = None, max_bytes: int = 0,
-           shared: bool = False, copy: bool = False) -> Callable[[F], F]: ...
+           shared: bool = False, copy: bool = False) -> _Decorator: ...
 
 
 def cached(func: Any = None, *, dir: Any = None, version: object = 0,

@@ -41,7 +41,7 @@ class _Hooks(Hooks):
             raise BrokenProcessPool("the initializer of a worker failed") from error
 
 
-class _Future(Future):
+class _Future(Future):  # type: ignore[type-arg]
     _engine: Engine
     _died = WorkerDied
 
@@ -113,7 +113,7 @@ class ProcessPoolExecutor(Executor):
         self._waiting: set[_Future] = set()
         self._shut = False
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future = _Future()
         with self._lock:
             if self._shut:
