@@ -408,8 +408,13 @@ static inline tine_pool *make_pool(void)
 	int own = go_to(CALLERS), err = -TINE_EHOST;
 
 	/* A cable that was just laid may lose what comes first. */
-	for (int tries = 0; tries < 20 && err == -TINE_EHOST; tries++)
+	for (int tries = 0; tries < 100 && err; tries++) {
+		CHECK_EQ(waitpid(server.pid, NULL, WNOHANG), 0);
 		err = courier_pool_new(&pool, url, 60000, NULL);
+		CHECK(err == 0 || err == -TINE_EHOST || err == -ECONNREFUSED);
+		if (err)
+			test_sleep_us(50000);
+	}
 	CHECK_EQ(err, 0);
 	come_back(own);
 	return pool;
