@@ -44,6 +44,13 @@ def closure(x):
     return lambda: x
 
 
+def deep(n):
+    value = []
+    for _ in range(n):
+        value = [value]
+    return value
+
+
 class Odd(Exception):
     """Pickles, and cannot be loaded."""
 
@@ -160,6 +167,8 @@ class Interface(unittest.TestCase):
             self.pool.apply(square, (threading.Lock(),))
         with self.assertRaises(MaybeEncodingError):
             self.pool.apply(closure, (3,))
+        with self.assertRaises(MaybeEncodingError):  # its repr() fails as well
+            self.pool.apply(deep, (100000,))
         with self.assertRaises(TypeError):
             self.pool.apply_async(odd).get(GUARD)
         with self.assertRaises(MemoryError):

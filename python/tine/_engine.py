@@ -152,11 +152,18 @@ class Hooks:
             try:
                 answer: Bytes = _core.dump_bare(outcome) or dump(outcome)
             except self.failures as error:
-                answer = dump((False, self.unsent(error, outcome[1])))
+                answer = dump((False, self.failed(error, outcome[1])))
         except BaseException as error:
             self.leave(error)
         flush()
         return answer
+
+    def failed(self, error: BaseException, value: Any) -> Any:
+        """For a value that could not be pickled, and perhaps not be shown either."""
+        try:
+            return self.unsent(error, value)
+        except self.failures:
+            return self.unsent(error, type(value))
 
     def end(self) -> None:
         """In a worker that ends in order."""
