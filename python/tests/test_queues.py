@@ -185,14 +185,27 @@ class Queues(unittest.TestCase):
         self.assertEqual(inner.get(), 5)
 
     def test_another_family(self) -> None:
-        bytes_ = pickle.dumps(mp.Queue())
-        text = ("import pickle, sys; import tine.multiprocessing as mp; mp.Lock()\n"
-                "try: pickle.loads(sys.stdin.buffer.read())\n"
-                "except RuntimeError as e: print(e)")
-        for first in "", "mp = None;":
+        made = [mp.Queue(), mp.JoinableQueue(), mp.SimpleQueue(), mp.Lock(), mp.RLock(),
+                mp.Semaphore(), mp.BoundedSemaphore(), mp.Condition(), mp.Event(),
+                mp.Barrier(2), mp.Value("i"), mp.Array("i", 2),
+                mp.Manager().Value("i", 1)]
+        bytes_ = pickle.dumps([pickle.dumps(one) for one in made])
+        text = ("import pickle, sys; import tine.multiprocessing as mp\n"
+                "for one in pickle.load(sys.stdin.buffer):\n"
+                "    try: pickle.loads(one)\n"
+                "    except RuntimeError as e: print(e)")
+        for first in "", "import tine.multiprocessing as mp; mp.Lock()\n":
             done = subprocess.run([sys.executable, "-c", first + text], input=bytes_,
                                   stdout=subprocess.PIPE)
-            self.assertIn(b"another family", done.stdout)
+            self.assertEqual(done.stdout.count(b"another family"), len(made))
+
+    def test_without_init(self) -> None:
+        q, lock, event = (kind.__new__(kind) for kind in (
+            mp.queues.Queue, mp.synchronize.Lock, mp.synchronize.Event))
+        for call in (q.get, q.qsize, q.empty, q.full, lock.acquire, lock.release,
+                     lock.get_value, event.wait, event.set, lambda: q.put(1),
+                     lambda: pickle.dumps(event)):
+            self.assertRaisesRegex(RuntimeError, "__init__", call)
 
     def test_what_is_gone(self) -> None:
         bytes_ = pickle.dumps(mp.Event())
