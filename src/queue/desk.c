@@ -53,6 +53,13 @@ int queue_find_desk(tine_queue *queue, struct desk **desk, int64_t deadline)
 	return err;
 }
 
+int queue_find_desk_soon(tine_queue *queue, struct desk **desk)
+{
+	if (!is_queue(queue))
+		return not_a_queue(queue);
+	return queue_find_desk(queue, desk, tine_after(DESK_MS));
+}
+
 void queue_wait_for_desk(struct desk *desk)
 {
 	while (atomic_exchange(&desk->busy, 2) != 0)
@@ -63,11 +70,8 @@ void queue_wait_for_desk(struct desk *desk)
 int tine_queue_join(tine_queue *queue)
 {
 	struct desk *desk;
-	int err;
+	int err = queue_find_desk_soon(queue, &desk);
 
-	if (!is_queue(queue))
-		return not_a_queue(queue);
-	err = queue_find_desk(queue, &desk, tine_after(DESK_MS));
 	if (err)
 		return err;
 	take_desk(desk);

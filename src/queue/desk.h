@@ -68,6 +68,8 @@ static inline struct desk *own_desk(tine_queue *queue)
 
 /* Sits down first, where this process has none. 0; -ENOMEM; -ETIMEDOUT; -EINTR. */
 int queue_find_desk(tine_queue *, struct desk **, int64_t deadline);
+/* The same, of a call that has no deadline. -EINVAL, -EXDEV: it is no queue. */
+int queue_find_desk_soon(tine_queue *, struct desk **);
 void queue_wait_for_desk(struct desk *);
 
 /* Threads of one process take turns: a desk has room for one claim. */

@@ -178,11 +178,8 @@ int tine_queue_drained(tine_queue *queue, int64_t deadline)
 int tine_queue_close(tine_queue *queue)
 {
 	struct desk *desk;
-	int err;
+	int err = queue_find_desk_soon(queue, &desk);
 
-	if (!is_queue(queue))
-		return not_a_queue(queue);
-	err = queue_find_desk(queue, &desk, tine_after(DESK_MS));
 	if (err)
 		return err;
 	/* Another thread's put is over before, or is told. */

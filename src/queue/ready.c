@@ -86,12 +86,10 @@ static int arm_at(tine_waiter *waiter, const struct waited *kind, tine_queue *qu
 	struct desk *desk;
 	int err;
 
-	if (!is_queue(queue))
-		return not_a_queue(queue);
 	if (!waiter)
 		return -EINVAL;
 	/* The waiter's thread looks after the dead, as whoever has a desk. */
-	err = queue_find_desk(queue, &desk, tine_after(DESK_MS));
+	err = queue_find_desk_soon(queue, &desk);
 	return err ? err : waiter_arm(waiter, kind, queue);
 }
 
