@@ -220,34 +220,49 @@ void test_will_call(tine_pool *pool, const tine_task *task)
 	have_served(pool, task);
 }
 
+/* The start of a host is no part of the call. */
+static int64_t postpone(int64_t deadline, int64_t since)
+{
+	return deadline <= since || deadline == TINE_FOREVER
+		       ? deadline
+		       : deadline + tine_now() - since;
+}
+
 /* clang-format off */
 #define SERVED(name, parameters, ...)                                                    \
 	int __real_##name parameters;                                                    \
 	int __wrap_##name parameters;                                                    \
-	int __wrap_##name parameters { return __real_##name(__VA_ARGS__); }
+	int __wrap_##name parameters                                                     \
+	{                                                                                \
+		const int64_t since = tine_now();                                        \
+		const tine_task *served = have_served(pool, task);                       \
+                                                                                         \
+		deadline = postpone(deadline, since);                                    \
+		return __real_##name(__VA_ARGS__);                                       \
+	}
 
 SERVED(tine_pool_map, (tine_pool *pool, const tine_task *task, const void *in, void *out,
 		       size_t n, const tine_map_opts *opts, int64_t deadline),
-       pool, have_served(pool, task), in, out, n, opts, deadline)
+       pool, served, in, out, n, opts, deadline)
 SERVED(tine_pool_find, (tine_pool *pool, const tine_task *task, const void *in, void *out,
 			size_t n, size_t *index, const tine_map_opts *opts,
 			int64_t deadline),
-       pool, have_served(pool, task), in, out, n, index, opts, deadline)
+       pool, served, in, out, n, index, opts, deadline)
 SERVED(tine_pool_for, (tine_pool *pool, const tine_task *task, const void *arg, size_t n,
 		       const tine_map_opts *opts, int64_t deadline),
-       pool, have_served(pool, task), arg, n, opts, deadline)
+       pool, served, arg, n, opts, deadline)
 SERVED(tine_pool_reduce, (tine_pool *pool, const tine_task *task, const void *arg,
 			  size_t n, void *out, const tine_map_opts *opts,
 			  int64_t deadline),
-       pool, have_served(pool, task), arg, n, out, opts, deadline)
+       pool, served, arg, n, out, opts, deadline)
 SERVED(tine_pool_submit, (tine_pool *pool, const tine_task *task, const void *in,
 			  uint64_t tag, int64_t deadline),
-       pool, have_served(pool, task), in, tag, deadline)
+       pool, served, in, tag, deadline)
 SERVED(tine_pool_submit_bytes, (tine_pool *pool, const tine_task *task, const void *in,
 				size_t len, uint64_t tag, int64_t deadline),
-       pool, have_served(pool, task), in, len, tag, deadline)
+       pool, served, in, len, tag, deadline)
 SERVED(tine_pool_submit_job, (tine_pool *pool, const tine_task *task, const void *in,
 			      size_t len, uint64_t tag, const tine_job_opts *opts,
 			      uint64_t *job, int64_t deadline),
-       pool, have_served(pool, task), in, len, tag, opts, job, deadline)
+       pool, served, in, len, tag, opts, job, deadline)
 /* clang-format on */
