@@ -18,7 +18,9 @@ copy() {
             [ ! -f "$file" ] || { mkdir -p "$tree/$(dirname "$file")" && cp "$file" "$tree/$file"; }
         } || return
     done
-    [ -f "$tree/build/build.ninja" ] || meson setup "$tree/build" "$tree"
+    # A mistake that has gone out of date would be another one, or none.
+    [ -f "$tree/build/build.ninja" ] ||
+        meson setup "$tree/build" "$tree" -Dc_args=-Werror=incompatible-pointer-types
 }
 
 # shellcheck disable=SC2086
