@@ -278,7 +278,7 @@ TEST(others_are_left_alone)
 	second = spawn_shell("(setsid sleep $1 &) ; exec sleep $1");
 	await_napping(7);
 	tine_process_free(first);
-	CHECK_EQ(napping(), 2);
+	await_napping(2);
 	CHECK_EQ(tine_process_wait(second, NULL, TINE_NOWAIT), -ETIMEDOUT);
 	tine_process_free(second);
 	CHECK_EQ(napping(), 0);
@@ -301,9 +301,9 @@ TEST(a_stray_that_is_younger_than_another_program)
 	/* Of the first the shell, and two that sleep. */
 	await_napping(5);
 	tine_process_free(second);
-	CHECK_EQ(napping(), 4);
+	await_napping(4);
 	tine_process_free(first);
-	CHECK_EQ(napping(), 1);
+	await_napping(1);
 	tine_process_free(third);
 }
 

@@ -44,7 +44,7 @@ sample() {
 }
 
 sample "queues" test_queues.Queues.test_values_by_each_method test_queues.Queues.test_maximum \
-    test_queues.Queues.test_a_child_keeps_what_its_parent_drops test_queues.Deaths.test_interrupt
+    test_queues.Queues.test_a_child_keeps_what_its_parent_drops test_signals.Signals.test_just_before_a_sleep
 sample "locks" test_sync.Locks test_sync.Deaths.test_one_that_is_killed_for_certain
 sample "programs" test_program.Program.test_each_method test_program.Program.test_patch_and_unpatch
 plan
