@@ -462,7 +462,7 @@ static long live_through(struct play *play, long least)
 			whole_life(play, true);
 	}
 	report(play, cpu_us() - since);
-	/* Some paths are longer: in each so many milliseconds a look at the dead is due. */
+	/* Some paths are longer: now and then a look at the dead is due. */
 	if ((size_t)play->count.ended > wanted / 2)
 		test_fail(__FILE__, __LINE__, "%ld of %zu steps were not reached",
 			  play->count.ended, wanted);
