@@ -69,8 +69,8 @@ extern "C" {
 /* The caller must check what such a call returns. */
 #define TINE_MUST	    __attribute__((__warn_unused_result__))
 
-#define TINE_VERSION	    "0.1.0"
-#define TINE_VERSION_NUMBER 100 /* 10,000 * major + 100 * minor + patch, for #if */
+#define TINE_VERSION	    "0.2.0"
+#define TINE_VERSION_NUMBER 200 /* 10,000 * major + 100 * minor + patch, for #if */
 /* The version of the library that runs; TINE_VERSION is that of this header. */
 const char *tine_version(void);
 
