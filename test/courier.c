@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Pools whose jobs hosts do: the caller's side, with hosts of this program. */
 #include "engine/courier.h"
+#include "base/proc.h"
 #include "cache_use.h"
 #include "engine/agent.h"
 #include "engine/wire.h"
@@ -375,20 +376,9 @@ static int first_of(const void *in, void *out)
 static const tine_task first_task = TINE_TASK(first_of, char[LARGE], int);
 
 /* Kilobytes of its own that the courier has. */
-static long own_memory(pid_t courier)
+static long courier_memory(const tine_pool *pool)
 {
-	char path[64], line[256];
-	FILE *file;
-	long kb = -1;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", courier);
-	file = fopen(path, "re");
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "RssAnon: %ld", &kb) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return kb;
+	return (long)(own_memory(pool->nursery.pid) / 1024);
 }
 
 static struct watched {
@@ -404,10 +394,10 @@ static void watch_memory(void *arg, size_t done, size_t total)
 	(void)total;
 	watched.calls++;
 	if (watched.calls == 5)
-		watched.first = own_memory(watched.pool->nursery.pid);
+		watched.first = courier_memory(watched.pool);
 	if (watched.calls != 25)
 		return;
-	watched.last = own_memory(watched.pool->nursery.pid);
+	watched.last = courier_memory(watched.pool);
 	CHECK_EQ(tine_pool_cancel(watched.pool), 0);
 }
 

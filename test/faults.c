@@ -201,15 +201,21 @@ static void cut_link(unsigned times, size_t done)
 	}
 }
 
+/* Where links can be cut; else the test is skipped. */
+static void begin_apart(void)
+{
+	begin();
+	if (apart)
+		return;
+	end();
+	test_skip("no namespaces of networks");
+}
+
 TEST(a_link_of_a_host_is_cut)
 {
 	size_t again;
 
-	begin();
-	if (!apart) {
-		end();
-		test_skip("no namespaces of networks");
-	}
+	begin_apart();
 	cut = 1;
 	length = 100;
 	again = map_until_again(4000, 16000, cut_link);
@@ -220,11 +226,7 @@ TEST(a_link_of_a_host_is_cut)
 
 TEST(the_link_of_the_caller_is_cut)
 {
-	begin();
-	if (!apart) {
-		end();
-		test_skip("no namespaces of networks");
-	}
+	begin_apart();
 	cut = CALLERS;
 	length = 100;
 	map_while(1800, 10000, cut_link);
@@ -236,11 +238,7 @@ TEST(the_link_of_the_caller_is_cut)
 
 TEST(the_link_of_the_server_is_cut)
 {
-	begin();
-	if (!apart) {
-		end();
-		test_skip("no namespaces of networks");
-	}
+	begin_apart();
 	cut = SERVERS;
 	length = 30;
 	map_while(1800, 10000, cut_link);
@@ -258,11 +256,7 @@ TEST(one_job_after_a_link_was_cut)
 {
 	tine_pool *pool;
 
-	begin();
-	if (!apart) {
-		end();
-		test_skip("no namespaces of networks");
-	}
+	begin_apart();
 	pool = make_pool();
 	for (int i = 0; i < 2; i++) {
 		set_cable(SERVERS, "down");

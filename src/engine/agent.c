@@ -149,8 +149,7 @@ static void describe_host(const struct agent *agent, char info[static INFO_MAX])
 	struct wire_host host = {
 		.workers = agent->setup->pool.workers,
 		.busy = hold_count(hold, HELD_RUNNING),
-		.queued = hold_count(hold, HELD_WAITING) +
-			  hold_count(hold, HELD_FETCHED) + hold_count(hold, HELD_AFAR),
+		.queued = hold_not_begun(hold),
 		.crashing = agent->paused_until > tine_now() ? (uint32_t)agent->pause : 0,
 		.done = hold->jobs,
 	};
@@ -375,10 +374,7 @@ static void take_chunk(struct agent *agent, const struct stream *stream,
 /* How many chunks are not done. */
 static unsigned at_work(const struct agent *agent)
 {
-	return hold_count(&agent->hold, HELD_AFAR) +
-	       hold_count(&agent->hold, HELD_FETCHED) +
-	       hold_count(&agent->hold, HELD_WAITING) +
-	       hold_count(&agent->hold, HELD_RUNNING);
+	return hold_not_begun(&agent->hold) + hold_count(&agent->hold, HELD_RUNNING);
 }
 
 /* Brief chunks wait at hand; long ones where any host can have them. */

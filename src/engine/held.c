@@ -33,6 +33,21 @@ unsigned hold_count(const struct hold *hold, enum held_state state)
 	return n;
 }
 
+/* It has not begun. */
+static bool has_not_begun(const struct held *held)
+{
+	return held->state >= HELD_AFAR && held->state <= HELD_WAITING;
+}
+
+unsigned hold_not_begun(const struct hold *hold)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < hold->most; i++)
+		n += has_not_begun(&hold->all[i]) && !hold->all[i].doomed;
+	return n;
+}
+
 unsigned hold_room(const struct hold *hold)
 {
 	return hold_count(hold, HELD_NOT);
@@ -298,7 +313,7 @@ static void conclude_search(struct hold *hold, const struct held *hit)
 			continue;
 		if (held->state == HELD_RUNNING)
 			pool_cancel_chunk(hold->pool, held->job, false);
-		if (held->state == HELD_FETCHED || held->state == HELD_WAITING)
+		if (has_not_begun(held))
 			refuse_held(hold, held, -ECANCELED);
 	}
 }
@@ -413,12 +428,6 @@ static struct held *first_waiting(struct hold *hold)
 		    (!oldest || held->order < oldest->order))
 			oldest = held;
 	return oldest;
-}
-
-/* It has not begun. */
-static bool has_not_begun(const struct held *held)
-{
-	return held->state >= HELD_AFAR && held->state <= HELD_WAITING;
 }
 
 struct held *hold_youngest(struct hold *hold)

@@ -68,6 +68,7 @@ int hold_new(struct hold *, tine_pool *, unsigned most);
 void hold_free(struct hold *);
 /* How many are in that state, the doomed left out. */
 unsigned hold_count(const struct hold *, enum held_state);
+unsigned hold_not_begun(const struct hold *);
 unsigned hold_room(const struct hold *);
 /*
  * Takes what has come: 0; -EPROTO: it is none of that stream, and goes back as lost;
