@@ -141,6 +141,7 @@ install: build-install/build.ninja
 	@echo 'building the library and the command'
 	@$(call quietly,build-install,all)
 	@DESTDIR=$(DESTDIR) $(MESON) install -C build-install --no-rebuild --quiet
+	@[ -n "$(DESTDIR)" ] || tools/installed build-install
 
 # What an install would put there, and no folder.
 uninstall: build-install/build.ninja

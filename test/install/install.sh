@@ -12,6 +12,19 @@ if ! make -s install PREFIX="$prefix" >"$work/log" 2>&1; then
     exit 1
 fi
 result 0 "make install"
+# What it says after it lets a shell find all of it.
+(
+    unset LD_LIBRARY_PATH PKG_CONFIG_PATH
+    sed -n 's/^    //p' "$work/log" >"$work/exports"
+    [ "$(grep -c '^export' "$work/exports")" -eq 3 ] || exit 1
+    # shellcheck source=/dev/null
+    . "$work/exports"
+    sed -n '/^```c$/,/^```$/p' README.md | grep -v '^```' >"$work/readme.c"
+    # shellcheck disable=SC2046
+    cc "$work/readme.c" -o "$work/readme" $(pkg-config --cflags --libs tine) &&
+        [ "$("$work/readme")" = "1 4 9 16" ] && [ "$(command -v tine)" = "$prefix/bin/tine" ]
+)
+result $? "it says how programs and shells find it"
 ! ninja -C build-install -t targets all | grep -qE '^(test|bench|examples)/'
 result $? "nothing is built that is not installed"
 
@@ -144,4 +157,22 @@ result $code "make uninstall leaves no file"
 make -s install PREFIX=/opt/tine DESTDIR="$work/stage" >"$work/log" 2>&1 &&
     [ -x "$work/stage/opt/tine/bin/tine" ] && [ ! -e /opt/tine/bin/tine ]
 result $? "DESTDIR"
+! grep -q export "$work/log"
+result $? "with DESTDIR it says nothing of this machine"
+
+# Where the loader looks anyway, it is told of the new file.
+if [ "$(id -u)" -eq 0 ] && unshare --mount true 2>/dev/null; then
+    mkdir "$work/etc"
+    # shellcheck disable=SC2016
+    unshare --mount sh -c 'cp -a /etc/. "$1" && mount --bind "$1" /etc &&
+        mount -t tmpfs tmpfs /usr/local && make -s install || exit 1
+        unset LD_LIBRARY_PATH PKG_CONFIG_PATH
+        cc "$2.c" -o "$2" $(PATH=/usr/bin:/bin pkg-config --cflags --libs tine) && "$2"' \
+        sh "$work/etc" "$work/readme" >"$work/log" 2>&1 && grep -q '^1 4 9 16$' "$work/log"
+    code=$?
+    [ $code -eq 0 ] || sed 's/^/# /' "$work/log"
+    result $code "a program runs after make install alone"
+else
+    skip "a program runs after make install alone" "it needs root and a mount of its own"
+fi
 plan
