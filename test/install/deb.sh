@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: MIT
 # The Debian packages: their bytes depend on no folder and no setting, lintian has nothing
 # to say, and the first screen of the README works where they are installed: in a new Debian
-# system, or without TEST_SOAK in a folder.
+# system; in a folder without TEST_SOAK or TEST_PACKAGES, which is this test alone in full.
 # shellcheck source=test/cmd/lib.sh
 . "$(dirname "$0")/../cmd/lib.sh"
 cd "$(dirname "$0")/../.." || exit 1
+full=${TEST_SOAK-}${TEST_PACKAGES-}
 
 for program in dh dpkg-buildpackage lintian; do
     command -v $program >/dev/null && continue
@@ -20,15 +21,24 @@ code=$?
 result $code "packages are built"
 [ $code -eq 0 ] || { plan && exit 1; }
 
-# A new system, in make soak and where one can be made, while they are built again.
+# Packages that ours depend on, or recommend.
+needed() {
+    for package in "$work"/first/*.deb; do
+        dpkg-deb -f "$package" Depends Recommends
+    done | sed 's/^[A-Z][A-Za-z]*: //' | tr ',' '\n' | sed 's/[ (|:].*//; s/^ *//' |
+        grep -v tine | sort -u | paste -sd ,
+}
+
+# A new system, where one can be made, while they are built again.
 root=$work/root
-if [ "${TEST_SOAK-}" ] && [ "$(id -u)" -eq 0 ] && command -v mmdebstrap >/dev/null; then
-    timeout 1800 mmdebstrap --variant=apt --mode=root --include=gcc,libc6-dev,pkg-config \
-        bookworm "$root" >"$work/root.log" 2>&1 &
+if [ "$full" ] && [ "$(id -u)" -eq 0 ] && command -v mmdebstrap >/dev/null &&
+    unshare --mount --pid --fork true 2>/dev/null; then
+    timeout 600 mmdebstrap --variant=apt --mode=root \
+        --include="gcc,libc6-dev,pkg-config,$(needed)" bookworm "$root" >"$work/root.log" 2>&1 &
     making=$!
 fi
 # Which takes as long again.
-if [ -n "${TEST_SOAK-}" ]; then
+if [ "$full" ]; then
     mkdir -p "$work/another/folder" "$work/home"
     (umask 077 && HOME=$work/home TZ=Asia/Kathmandu LC_ALL=C LANGUAGE=de \
         tools/deb "$work/another/folder/second") >"$work/log" 2>&1
@@ -39,7 +49,8 @@ if [ -n "${TEST_SOAK-}" ]; then
     done
     result $code "in another folder, umask, time zone and locale they have the same bytes"
 else
-    skip "in another folder, umask, time zone and locale they have the same bytes" "no TEST_SOAK"
+    skip "in another folder, umask, time zone and locale they have the same bytes" \
+        "no TEST_SOAK or TEST_PACKAGES"
 fi
 
 lintian --allow-root --fail-on error,warning "$work"/first/*.changes >"$work/log" 2>&1
@@ -99,18 +110,16 @@ if [ -n "${making-}" ] && wait "$making"; then
     cp "$work"/first/libtine0_*.deb "$work"/first/libtine-dev_*.deb "$work"/first/tine_*.deb \
         "$work"/first/python3-tine_*.deb "$root/tmp"
     cp -r "$work/screen" "$root/tmp/screen"
-    # Its own mounts end with it. What the packages need comes from Debian.
-    unshare --mount --pid --fork sh -c 'mount -t proc proc "$0/proc" &&
-        mount --rbind /dev "$0/dev" && cp /etc/resolv.conf "$0/etc/" &&
-        chroot "$0" sh -c "cd /tmp && apt-get -q update && dpkg --unpack *.deb &&
-            apt-get -q -y --no-install-recommends install -f && dpkg --configure -a &&
+    # Its own mounts end with it. There is no network inside, and none is needed.
+    unshare --mount --pid --net --fork sh -c 'mount -t proc proc "$0/proc" &&
+        mount --rbind /dev "$0/dev" && chroot "$0" sh -c "cd /tmp && dpkg -i *.deb &&
             sh /tmp/screen/go"' "$root" >"$work/log" 2>&1
     where="a new Debian system"
 else
     # A folder is less, which has to be said.
-    if [ -n "${TEST_SOAK-}" ]; then
+    if [ "$full" ]; then
         tail -n 5 "$work/root.log" 2>/dev/null | sed 's/^/# /'
-        skip "a new Debian system is made" "it needs root, mmdebstrap and a mirror"
+        skip "a new Debian system is made" "it needs root, namespaces, mmdebstrap and a mirror"
         rm -rf "$root"
     fi
     # Without dependencies: those of this machine are used.
