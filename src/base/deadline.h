@@ -4,6 +4,11 @@
 
 #include "base/export.h"
 
+static inline int64_t earlier(int64_t deadline, int64_t other)
+{
+	return deadline < other ? deadline : other;
+}
+
 /*
  * Whether it is a number of milliseconds, or such, that somebody took for a deadline: a
  * moment in the first second of the clock, which is past.

@@ -2,6 +2,7 @@
 /* The cache: looking and putting; the protocol is at the head of format.h. */
 #include "cache/cache.h"
 
+#include "base/deadline.h"
 #include "cache/hash.h"
 #include "cache/large.h"
 #include "cache/log.h"
@@ -179,7 +180,7 @@ int cache_find(tine_cache *cache, const struct cache_key *key, struct content *f
 	if (err != -EUCLEAN)
 		return err;
 	patience = tine_after(HELP_MS);
-	err = cache_lock(cache, deadline < patience ? deadline : patience);
+	err = cache_lock(cache, earlier(deadline, patience));
 	if (err)
 		return err;
 	err = look_up(cache, key, &slot, found);

@@ -5,6 +5,7 @@
 
 #include "cache/turn.h"
 
+#include "base/deadline.h"
 #include "cache/fs.h"
 #include "cache/hash.h"
 #include "cache/slots.h"
@@ -156,7 +157,7 @@ static int acquire_in_time(tine_cache *cache, int64_t deadline)
 	if (err == -ETIMEDOUT && deadline > TINE_NOWAIT && !atomic_load(&cache->stuck)) {
 		begun = tine_now();
 		until = begun + PATIENCE_MS * INT64_C(1000000);
-		until = deadline < until ? deadline : until;
+		until = earlier(until, deadline);
 		err = try_again(cache, until);
 		if (err == -ETIMEDOUT && until - begun >= HELP_MS * INT64_C(1000000))
 			atomic_store(&cache->stuck, true);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "engine/held.h"
 
+#include "base/deadline.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -507,7 +509,7 @@ static int64_t end_of_held(const struct held *held)
 	if (held->cancelled && chunk->grace_ms &&
 	    chunk->grace_ms < INT64_C(31536000000)) {
 		at = held->cancelled + chunk->grace_ms * MILLION;
-		end = at < end ? at : end;
+		end = earlier(end, at);
 	}
 	return end;
 }

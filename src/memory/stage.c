@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "memory/stage.h"
 
-#include "base/export.h"
+#include "base/deadline.h"
 #include "memory/heap.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@ int stage_reserve(struct stage *stage, size_t size, int64_t deadline)
 
 	if (size <= stage->size)
 		return 0;
-	err = shared_alloc(&mem, size, deadline < patience ? deadline : patience);
+	err = shared_alloc(&mem, size, earlier(deadline, patience));
 	if (err)
 		return err;
 	tine_shared_free(stage->mem);

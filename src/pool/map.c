@@ -454,7 +454,7 @@ static bool pause_before(struct run *run, unsigned tries)
 
 		if (until > run->deadline)
 			until = run->deadline;
-		if (pool_doze(run->pool, is_called_off, 0, until < end ? until : end))
+		if (pool_doze(run->pool, is_called_off, 0, earlier(until, end)))
 			return false;
 		mind_deadline(run);
 		run->err = pool_mind_nursery(run->pool, &run->nurseries);

@@ -140,7 +140,7 @@ static int make_tickets(tine_pool *pool, int64_t deadline)
 	if (atomic_load(&ledger->tickets))
 		return 0;
 	err = shared_alloc(&mem, ticket_count(ledger) * sizeof(struct ticket),
-			   deadline < patience ? deadline : patience);
+			   earlier(deadline, patience));
 	if (!err)
 		atomic_store(&ledger->tickets, mem);
 	return err;
@@ -184,7 +184,7 @@ static int await_ticket(tine_pool *pool, over_fn *over, uint32_t seen, int64_t d
 	}
 	if (interrupt_take())
 		return -EINTR;
-	if (pool_doze(pool, over, seen, until < deadline ? until : deadline))
+	if (pool_doze(pool, over, seen, earlier(until, deadline)))
 		return 0;
 	return pool_mind_nursery(pool, died);
 }

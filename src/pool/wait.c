@@ -5,6 +5,7 @@
  */
 #include "pool/serial.h"
 
+#include "base/deadline.h"
 #include "base/futex.h"
 #include "base/proc.h"
 
@@ -127,7 +128,7 @@ bool pool_doze(tine_pool *pool, over_fn *over, uint32_t seen, int64_t until)
 		if (serial_work(pool, over, seen, until))
 			return true;
 		due = ledger_due(ledger, tine_now() + MOMENT);
-		until = due < until ? due : until;
+		until = earlier(until, due);
 	}
 	for (unsigned i = 0; i < spins; i++) {
 		if (over(ledger, seen)) {
@@ -285,7 +286,7 @@ int pool_lock(tine_pool *pool, int64_t deadline, int *died)
 			return err;
 		slice = tine_now() + ROUSE_EVERY;
 		/* Bound: the deadline. */
-		err = ledger_lock(pool->ledger, slice < deadline ? slice : deadline);
+		err = ledger_lock(pool->ledger, earlier(slice, deadline));
 		if (err != -ETIMEDOUT || deadline <= slice)
 			return err;
 		err = pool_mind_nursery(pool, died);

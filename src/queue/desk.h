@@ -5,6 +5,7 @@
 
 #include "queue/words.h"
 
+#include "base/deadline.h"
 #include "base/family.h"
 #include "base/futex.h"
 
@@ -43,11 +44,6 @@ static inline bool is_plain(const tine_queue *queue)
 static inline int not_a_queue(const tine_queue *queue)
 {
 	return !queue || is_in_family(queue) ? -EINVAL : -EXDEV;
-}
-
-static inline int64_t earlier(int64_t deadline, int64_t other)
-{
-	return deadline < other ? deadline : other;
 }
 
 /*

@@ -4,6 +4,7 @@
 #include "queue/desk.h"
 #include "queue/growth.h"
 
+#include "base/deadline.h"
 #include "base/futex.h"
 #include "memory/heap.h"
 #include "memory/owned.h"
@@ -654,7 +655,7 @@ int queue_place(struct tine_queue *queue, _Atomic(void *) *place, size_t size,
 		return 0;
 	/* It is made once: then also who has no time has a moment. */
 	deadline = deadline < moment ? moment : deadline;
-	deadline = deadline < patience ? deadline : patience;
+	deadline = earlier(deadline, patience);
 	err = member_join(&self, deadline);
 	if (err)
 		return err;

@@ -225,7 +225,7 @@ static int wait_for_turn(tine_store *store, struct store_wait *wait, int64_t lef
 	if (left >= 0 && left < STORE_MOST_MS / 1000000)
 		until = now + left * 1000000;
 	/* Bound: the caller's deadline. */
-	err = store->engine->wait(store, wait, 1, until < deadline ? until : deadline);
+	err = store->engine->wait(store, wait, 1, earlier(until, deadline));
 	return err == -ETIMEDOUT ? 0 : err;
 }
 

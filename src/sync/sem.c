@@ -126,7 +126,7 @@ static int await_sem_lock(struct sem *sem, int64_t deadline)
 
 		if (interrupt_take())
 			return -EINTR;
-		err = lock_sem(sem, deadline < slice ? deadline : slice);
+		err = lock_sem(sem, earlier(deadline, slice));
 	}
 	return err;
 }

@@ -101,7 +101,7 @@ int tine_event_wait(tine_event *event, int64_t deadline)
 	for (;;) {
 		int64_t relook = tine_now() + RELOOK;
 
-		if (look_at_event(event, sets, relook < deadline ? relook : deadline))
+		if (look_at_event(event, sets, earlier(relook, deadline)))
 			return 0;
 		if ((err = interrupt_or_late(deadline)) != 0)
 			return err;

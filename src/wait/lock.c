@@ -281,7 +281,7 @@ static __attribute__((noinline)) int wait_for_lock(tine_lock *lock, int64_t dead
 
 		if (ends && interrupt_take())
 			return EINTR;
-		relook = relook < deadline ? relook : deadline;
+		relook = earlier(relook, deadline);
 		ts = timespec_of(relook);
 		/* Bound: RELOOK, and the deadline. */
 		err = interrupts.end_waits && !interrupts.came

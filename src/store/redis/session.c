@@ -2,6 +2,7 @@
 #include "store/redis/session.h"
 
 #include "base/atfork.h"
+#include "base/deadline.h"
 #include "base/futex.h"
 
 #include <stdlib.h>
@@ -127,7 +128,7 @@ int session_open_line(struct session *session, struct line *line, int64_t deadli
 	int64_t longest = tine_after(session->store.address.connect_ms);
 	int err;
 
-	deadline = deadline < longest ? deadline : longest;
+	deadline = earlier(deadline, longest);
 	err = line_open(line, &session->store.address, session->trust, deadline);
 	if (err)
 		return err;

@@ -2,6 +2,7 @@
 /* What the ear is told, and who waits for it. The protocol is at the head of engine.c. */
 #include "store/redis/wait.h"
 
+#include "base/deadline.h"
 #include "base/futex.h"
 
 #include <errno.h>
@@ -160,7 +161,7 @@ int wait_until_told(struct session *session, struct told_key *key, int64_t deadl
 
 	if (interrupt_take())
 		return -EINTR;
-	sleep_by_ear(session, key->expires < deadline ? key->expires : deadline);
+	sleep_by_ear(session, earlier(key->expires, deadline));
 	wait_hear(session);
 	return look_at_time(session, key, version);
 }
