@@ -28,7 +28,7 @@ struct tine_flight {
 
 /* All of this process, so that no thread waits for itself. */
 static pthread_mutex_t flights_mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct flight *flights;
+static LIST_HEAD(, flight) flights = LIST_HEAD_INITIALIZER(flights);
 
 static void hold_flights(void)
 {
@@ -44,9 +44,11 @@ static void let_flights_go(void)
 /* They are the parent's. */
 static void forget_flights(void)
 {
-	for (struct flight *flight = flights; flight; flight = flight->next)
+	struct flight *flight;
+
+	LIST_FOREACH (flight, &flights, others)
 		flight->listed = false;
-	flights = NULL;
+	LIST_INIT(&flights);
 	pthread_mutex_unlock(&flights_mutex);
 }
 
@@ -63,7 +65,7 @@ static bool is_own(const struct flight *wanted)
 
 	/* Bound: this process's threads, which hold it for no call that blocks. */
 	pthread_mutex_lock(&flights_mutex);
-	for (flight = flights; flight; flight = flight->next)
+	LIST_FOREACH (flight, &flights, others)
 		if (pthread_equal(flight->thread, wanted->thread) &&
 		    flight->inode == wanted->inode && flight->device == wanted->device &&
 		    flight->hash[0] == wanted->hash[0] &&
@@ -78,10 +80,7 @@ static void list_flight(struct flight *flight)
 	/* Bound: this process's threads, which hold it for no call that blocks. */
 	pthread_mutex_lock(&flights_mutex);
 	flight->listed = true;
-	flight->next = flights;
-	if (flights)
-		flights->prev = flight;
-	flights = flight;
+	LIST_INSERT_HEAD(&flights, flight, others);
 	pthread_mutex_unlock(&flights_mutex);
 }
 
@@ -117,14 +116,8 @@ void flight_end(struct flight *flight)
 {
 	/* Bound: this process's threads, which hold it for no call that blocks. */
 	pthread_mutex_lock(&flights_mutex);
-	if (flight->listed) {
-		if (flight->prev)
-			flight->prev->next = flight->next;
-		else
-			flights = flight->next;
-		if (flight->next)
-			flight->next->prev = flight->prev;
-	}
+	if (flight->listed)
+		LIST_REMOVE(flight, others);
 	pthread_mutex_unlock(&flights_mutex);
 	lockfd_close(&flight->turn);
 }

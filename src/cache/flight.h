@@ -6,6 +6,7 @@
 #include "cache/hash.h"
 
 #include <pthread.h>
+#include <sys/queue.h>
 
 /* What one thread computes while others, of any process, wait for it. */
 struct flight {
@@ -14,8 +15,8 @@ struct flight {
 	ino_t inode;
 	uint64_t hash[2];
 	pthread_t thread;
-	bool listed; /* and not inherited by a child */
-	struct flight *next, *prev;
+	bool listed;		   /* and not inherited by a child */
+	LIST_ENTRY(flight) others; /* of this process */
 };
 
 /*

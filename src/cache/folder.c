@@ -29,14 +29,16 @@
  * and opened when it is needed. These handlers run before lockfd's, whose lock is taken
  * inside ours.
  */
-static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct tine_cache *list;
+static pthread_mutex_t caches_lock = PTHREAD_MUTEX_INITIALIZER;
+static LIST_HEAD(, tine_cache) caches = LIST_HEAD_INITIALIZER(caches);
 
 static void hold_caches(void)
 {
+	tine_cache *cache;
+
 	/* Bound: this process's threads, which open, map and read regular files. */
-	pthread_mutex_lock(&list_lock);
-	for (tine_cache *cache = list; cache; cache = cache->next) {
+	pthread_mutex_lock(&caches_lock);
+	LIST_FOREACH (cache, &caches, others) {
 		/* Bound: as above. */
 		pthread_mutex_lock(&cache->maps_mutex);
 		pthread_mutex_lock(&cache->index.mutex);
@@ -46,18 +48,22 @@ static void hold_caches(void)
 
 static void release_caches(void)
 {
-	for (tine_cache *cache = list; cache; cache = cache->next) {
+	tine_cache *cache;
+
+	LIST_FOREACH (cache, &caches, others) {
 		pthread_mutex_unlock(&cache->data.mutex);
 		pthread_mutex_unlock(&cache->index.mutex);
 		pthread_mutex_unlock(&cache->maps_mutex);
 	}
-	pthread_mutex_unlock(&list_lock);
+	pthread_mutex_unlock(&caches_lock);
 }
 
 static void renew_caches(void)
 {
+	tine_cache *cache;
+
 	/* The parent brings these in. */
-	for (tine_cache *cache = list; cache; cache = cache->next) {
+	LIST_FOREACH (cache, &caches, others) {
 		atomic_store(&cache->hits, 0);
 		atomic_store(&cache->misses, 0);
 		cache->mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
@@ -75,25 +81,17 @@ FILL_ATFORK static void fill_cache(void)
 static void note_open(tine_cache *cache)
 {
 	/* Bound: this process's threads, which hold it for no call that blocks. */
-	pthread_mutex_lock(&list_lock);
-	cache->next = list;
-	if (list)
-		list->prev = cache;
-	list = cache;
-	pthread_mutex_unlock(&list_lock);
+	pthread_mutex_lock(&caches_lock);
+	LIST_INSERT_HEAD(&caches, cache, others);
+	pthread_mutex_unlock(&caches_lock);
 }
 
 static void note_closed(tine_cache *cache)
 {
 	/* Bound: this process's threads, which hold it for no call that blocks. */
-	pthread_mutex_lock(&list_lock);
-	if (cache->prev)
-		cache->prev->next = cache->next;
-	else
-		list = cache->next;
-	if (cache->next)
-		cache->next->prev = cache->prev;
-	pthread_mutex_unlock(&list_lock);
+	pthread_mutex_lock(&caches_lock);
+	LIST_REMOVE(cache, others);
+	pthread_mutex_unlock(&caches_lock);
 }
 
 /* ---- the folder -------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include "cache/area.h"
 #include "process/lockfd.h"
 
+#include <sys/queue.h>
 #include <sys/types.h>
 
 struct mapped;
@@ -32,7 +33,7 @@ struct tine_cache {
 	struct mapped *by_number[MAP_BUCKETS], *by_address[MAP_BUCKETS];
 	unsigned idle;	/* mapped, and not in use */
 	uint64_t clock; /* of the header, when those were last looked through */
-	struct tine_cache *next, *prev; /* of all in this process */
+	LIST_ENTRY(tine_cache) others; /* of this process */
 };
 
 static inline struct index_header *cache_header(tine_cache *cache)

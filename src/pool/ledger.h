@@ -116,6 +116,7 @@
 #include "trace/trace.h"
 
 #include <stdatomic.h>
+#include <sys/queue.h>
 
 #define MAX_JOBS ((uint32_t)1 << 30) /* of one deal: counts have 31 bits */
 
@@ -211,7 +212,7 @@ struct map {
  */
 struct reply {
 	size_t len;
-	struct reply *next, *prev; /* the caller: what it has been given */
+	LIST_ENTRY(reply) others; /* the caller: what it has been given */
 	_Alignas(64) char bytes[];
 };
 

@@ -51,9 +51,9 @@ struct tine_pool {
 	struct result
 		*results; /* brought home, but not yet asked for; the oldest first */
 	struct result **results_end;
-	bool picked;	     /* a result was taken out of turn */
-	bool has_bytes;	     /* a job of bytes was submitted */
-	struct reply *given; /* not yet released */
+	bool picked;		  /* a result was taken out of turn */
+	bool has_bytes;		  /* a job of bytes was submitted */
+	LIST_HEAD(, reply) given; /* not yet released */
 
 	pthread_mutex_t minding;
 	_Atomic bool to_ask;	/* the nursery is to look; whoever has minding asks it */

@@ -524,15 +524,6 @@ struct taker {
 	tine_done *done;
 };
 
-static void keep_answer(tine_pool *pool, struct reply *answer)
-{
-	answer->prev = NULL;
-	answer->next = pool->given;
-	if (answer->next)
-		answer->next->prev = answer;
-	pool->given = answer;
-}
-
 /* 1; -EMSGSIZE, -EINVAL: it stays. */
 static int hand_over(tine_pool *pool, const struct taker *to, const tine_done *done,
 		     const void *out, struct reply *answer)
@@ -547,7 +538,7 @@ static int hand_over(tine_pool *pool, const struct taker *to, const tine_done *d
 		*to->in_place = answer ? answer->bytes : NULL;
 	*to->done = *done;
 	if (answer && to->in_place)
-		keep_answer(pool, answer);
+		LIST_INSERT_HEAD(&pool->given, answer, others);
 	else if (answer)
 		tine_shared_free(answer);
 	return 1;
@@ -881,12 +872,7 @@ int tine_pool_release(tine_pool *pool, const void *out)
 		return -EPERM;
 	answer = (struct reply *)((char *)out - offsetof(struct reply, bytes));
 	take_hands(pool);
-	if (answer->prev)
-		answer->prev->next = answer->next;
-	else
-		pool->given = answer->next;
-	if (answer->next)
-		answer->next->prev = answer->prev;
+	LIST_REMOVE(answer, others);
 	free_hands(pool);
 	tine_shared_free(answer);
 	return 0;
@@ -928,6 +914,7 @@ bool pool_has_tickets(const tine_pool *pool)
 void pool_drop_tickets(tine_pool *pool)
 {
 	struct ticket *tickets = atomic_load(&pool->ledger->tickets);
+	struct reply *answer;
 
 	for (unsigned i = 0; tickets && i < ticket_count(pool->ledger); i++) {
 		/* An empty one was taken, and its answer is elsewhere. */
@@ -943,11 +930,9 @@ void pool_drop_tickets(tine_pool *pool)
 	 */
 	if (pool->has_bytes)
 		members_sweep();
-	while (pool->given) {
-		struct reply *next_given = pool->given->next;
-
-		tine_shared_free(pool->given);
-		pool->given = next_given;
+	while ((answer = LIST_FIRST(&pool->given))) {
+		LIST_REMOVE(answer, others);
+		tine_shared_free(answer);
 	}
 }
 

@@ -43,7 +43,7 @@
 #include <sys/wait.h>
 
 static pthread_mutex_t children_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct child *children;
+static LIST_HEAD(, child) children = LIST_HEAD_INITIALIZER(children);
 static int own_lifeline = -1; /* our end of the line to our parent, when tied */
 static struct own_end own_end;
 static _Thread_local struct child *starting;
@@ -118,14 +118,16 @@ static void close_handle(const struct child *child)
 
 static void forget_children(void)
 {
-	for (struct child *child = children; child; child = child->next) {
+	struct child *child;
+
+	LIST_FOREACH (child, &children, others) {
 		close_handle(child);
 		close_end(child->lifeline, child->was);
 		if (child != starting)
 			close_end(child->far_end, child->far_was);
 		child->lifeline = child->handle = -1;
 	}
-	children = NULL;
+	LIST_INIT(&children);
 	close_end(own_lifeline, own_end);
 	own_lifeline = -1;
 	pthread_mutex_init(&children_lock, NULL);
@@ -164,11 +166,7 @@ static void list(struct child *child)
 {
 	/* Bound: this process's own threads, which hold it for no call that blocks. */
 	pthread_mutex_lock(&children_lock);
-	child->prev = NULL;
-	child->next = children;
-	if (children)
-		children->prev = child;
-	children = child;
+	LIST_INSERT_HEAD(&children, child, others);
 	pthread_mutex_unlock(&children_lock);
 }
 
@@ -176,13 +174,7 @@ static void unlist(struct child *child)
 {
 	/* Bound: as before a fork. */
 	pthread_mutex_lock(&children_lock);
-	if (child->prev)
-		child->prev->next = child->next;
-	else if (children == child)
-		children = child->next;
-	if (child->next)
-		child->next->prev = child->prev;
-	child->next = child->prev = NULL;
+	LIST_REMOVE(child, others);
 	pthread_mutex_unlock(&children_lock);
 }
 

@@ -5,6 +5,7 @@
 #include "base/export.h"
 
 #include <signal.h>
+#include <sys/queue.h>
 
 /*
  * A descriptor and what it was: a program may close it, by closefrom(3), and have another
@@ -24,7 +25,7 @@ struct child {
 	struct own_end was, handle_was, far_was;
 	int ended; /* 1: and how is known; -ECHILD: and nobody knows how */
 	tine_exit how;
-	struct child *next, *prev;
+	LIST_ENTRY(child) others; /* of this process */
 };
 
 /*

@@ -37,20 +37,20 @@
 #define USUAL_NAP    INT64_C(1000000)
 #define LONGEST_NAP  INT64_C(200000000)
 
-static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct lockfd *list;
+static pthread_mutex_t files_lock = PTHREAD_MUTEX_INITIALIZER;
+static LIST_HEAD(, lockfd) files = LIST_HEAD_INITIALIZER(files);
 
 /* ---- forks ------------------------------------------------------------------------- */
 
-static void hold_list(void)
+static void hold_files(void)
 {
 	/* Bound: this process's own threads, which hold it while they open a file. */
-	pthread_mutex_lock(&list_lock);
+	pthread_mutex_lock(&files_lock);
 }
 
-static void let_list_go(void)
+static void let_files_go(void)
 {
-	pthread_mutex_unlock(&list_lock);
+	pthread_mutex_unlock(&files_lock);
 }
 
 static void close_own(struct lockfd *file)
@@ -62,21 +62,23 @@ static void close_own(struct lockfd *file)
 		close(file->fd);
 }
 
-static void close_list(void)
+static void close_inherited(void)
 {
-	for (struct lockfd *file = list; file; file = file->next) {
+	struct lockfd *file;
+
+	LIST_FOREACH (file, &files, others) {
 		close_own(file);
 		file->fd = -1;
 	}
-	list = NULL;
-	pthread_mutex_unlock(&list_lock);
+	LIST_INIT(&files);
+	pthread_mutex_unlock(&files_lock);
 }
 
 FILL_ATFORK static void fill_lockfd(void)
 {
-	atfork_fill(ATFORK_LOCKFD, &(struct atfork){ .before = hold_list,
-						     .in_parent = let_list_go,
-						     .in_child = close_list });
+	atfork_fill(ATFORK_LOCKFD, &(struct atfork){ .before = hold_files,
+						     .in_parent = let_files_go,
+						     .in_child = close_inherited });
 }
 
 /* ---- open and close ---------------------------------------------------------------- */
@@ -138,19 +140,16 @@ static int list_opened(struct lockfd *file, int dirfd, const char *path, bool sh
 	if (atfork_error())
 		return atfork_error();
 	/* Bound: this process's own threads, which hold it while they open a file. */
-	pthread_mutex_lock(&list_lock);
+	pthread_mutex_lock(&files_lock);
 	fd = open_regular(dirfd, path, &shared_only);
 	if (fd >= 0 && fstat(fd, &is) == 0) {
 		*file = (struct lockfd){ .fd = fd,
 					 .device = is.st_dev,
 					 .inode = is.st_ino,
-					 .shared_only = shared_only,
-					 .next = list };
-		if (list)
-			list->prev = file;
-		list = file;
+					 .shared_only = shared_only };
+		LIST_INSERT_HEAD(&files, file, others);
 	}
-	pthread_mutex_unlock(&list_lock);
+	pthread_mutex_unlock(&files_lock);
 	return fd < 0 ? fd : 0;
 }
 
@@ -169,16 +168,11 @@ void lockfd_close(struct lockfd *file)
 	if (file->fd < 0)
 		return;
 	/* Bound: this process's own threads, which hold it while they open a file. */
-	pthread_mutex_lock(&list_lock);
-	if (file->prev)
-		file->prev->next = file->next;
-	else
-		list = file->next;
-	if (file->next)
-		file->next->prev = file->prev;
+	pthread_mutex_lock(&files_lock);
+	LIST_REMOVE(file, others);
 	close_own(file);
 	*file = (struct lockfd){ .fd = -1 };
-	pthread_mutex_unlock(&list_lock);
+	pthread_mutex_unlock(&files_lock);
 }
 
 /* ---- lock -------------------------------------------------------------------------- */

@@ -8,6 +8,8 @@
 
 #include "base/export.h"
 
+#include <sys/queue.h>
+
 /*
  * An open file, whose locks are its own: whatever else this process opens and closes, and
  * whatever it forks. Used by one thread at a time; stays where it is while it is open.
@@ -16,8 +18,8 @@ struct lockfd {
 	int fd;	      /* -1: not open, or inherited from the process that opened it */
 	dev_t device; /* what it was: the program may have closed it */
 	ino_t inode;
-	bool shared_only; /* it may only be read */
-	struct lockfd *next, *prev;
+	bool shared_only;	   /* it may only be read */
+	LIST_ENTRY(lockfd) others; /* of this process */
 };
 
 /*
