@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "sync/member.h"
+
+#include "base/proc.h"
 #include "test.h"
 
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 struct scene {
@@ -13,6 +16,7 @@ struct scene {
 	member_bond bond, other;
 	tine_event entered, go;
 	uint32_t value;
+	pid_t pid;
 };
 
 static void enter(struct scene *scene)
@@ -209,6 +213,90 @@ TEST(of_many_without_a_first_thread_a_few_are_looked_at)
 	CHECK_EQ(buried, N);
 	tine_shared_free(scene);
 }
+
+/* ---- no descriptor is left --------------------------------------------------------- */
+
+static struct rlimit descriptors;
+
+static void take_descriptors_away(void)
+{
+	struct rlimit none;
+
+	CHECK_EQ(getrlimit(RLIMIT_NOFILE, &descriptors), 0);
+	none = descriptors;
+	none.rlim_cur = 0;
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+	CHECK(open("/proc/self/stat", O_RDONLY) < 0 && errno == EMFILE);
+}
+
+static void give_descriptors_back(void)
+{
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &descriptors), 0);
+}
+
+static void enter_without_descriptors(void *arg)
+{
+	take_descriptors_away();
+	live_on_without_the_thread_that_entered(arg);
+}
+
+static void enter_and_be_reaped_by_nobody(void *arg)
+{
+	struct scene *scene = arg;
+
+	if (fork() == 0) {
+		scene->pid = getpid();
+		enter_and_stay(scene);
+	}
+	pause();
+}
+
+/* Until it is a zombie, which nobody reaps. */
+static void kill_and_leave(pid_t pid)
+{
+	CHECK_EQ(kill(pid, SIGKILL), 0);
+	while (process_alive(pid))
+		test_sleep_us(1000);
+	CHECK_EQ(kill(pid, 0), 0);
+}
+
+TEST(a_death_is_seen_without_descriptors)
+{
+	struct scene *scene = tine_shared_new(1, sizeof(*scene));
+	pid_t child = start(scene, enter_and_stay), parent;
+	uint64_t childs = scene->id;
+
+	parent = start(scene, enter_and_be_reaped_by_nobody);
+	kill_and_leave(child);
+	kill_and_leave(scene->pid);
+	take_descriptors_away();
+	CHECK_EQ(members_sweep(), 2);
+	CHECK(member_gone(childs) && member_gone(scene->id));
+	give_descriptors_back();
+	test_reap(child);
+	test_kill(parent);
+	tine_shared_free(scene);
+}
+
+TEST(who_enters_without_descriptors_lives)
+{
+	struct scene *scene = tine_shared_new(1, sizeof(*scene));
+	pid_t pid = start(scene, enter_without_descriptors);
+
+	CHECK_EQ(tine_event_wait(&scene->go, TINE_FOREVER), 0);
+	CHECK_EQ(members_sweep(), 0);
+	test_sleep_us(200000); /* looks at /proc have their time */
+	take_descriptors_away();
+	CHECK_EQ(members_sweep(), 0);
+	give_descriptors_back();
+	test_kill(pid);
+	for (int turn = 0; members_sweep() == 0 && turn < 2000; turn++)
+		test_sleep_us(10000);
+	CHECK(member_gone(scene->id));
+	tine_shared_free(scene);
+}
+
+/* ------------------------------------------------------------------------------------ */
 
 static void enter_and_execute(void *arg)
 {

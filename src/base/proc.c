@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/proc.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#define IS_EXITING 4 /* the kernel's PF_EXITING, in the flags of /proc/PID/stat */
+#define IS_EXITING   4 /* the kernel's PF_EXITING, in the flags of /proc/PID/stat */
+#define FOLDER_LINKS 2 /* of a folder; that of the threads has one more for each thread */
 
 /* A file of /proc/PID, up to size - 1 bytes of it; false: there is none. */
 static bool read_proc(pid_t pid, const char *name, char *text, size_t size)
@@ -40,6 +44,35 @@ static const char *stat_field(const char *text, int number)
 	return at ? at : "";
 }
 
+/* Whether the process is a child of ours in such a state; others keep their report. */
+static bool is_child_that(int state, pid_t pid)
+{
+	siginfo_t info = { 0 };
+
+	return waitid(P_PID, (id_t)pid, &info, state | WNOHANG | WNOWAIT | __WALL) == 0 &&
+	       info.si_pid == pid;
+}
+
+/*
+ * Whether it has ended, where no file can be opened, for want of descriptors or of /proc:
+ * then the first thread has let its memory go, and there is no other.
+ */
+static bool ended_as_seen_without_a_file(pid_t pid)
+{
+	char path[64], at;
+	struct stat threads;
+
+	if (kill(pid, 0) != 0 && errno != EPERM)
+		return true;
+	if (is_child_that(WEXITED, pid))
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	if (readlink(path, &at, 1) >= 0 || errno != ENOENT)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	return stat(path, &threads) == 0 && threads.st_nlink <= FOLDER_LINKS + 1;
+}
+
 /* A zombie that has more than one thread is a process whose first thread has ended. */
 uint64_t process_look(pid_t pid, bool *exiting)
 {
@@ -47,7 +80,7 @@ uint64_t process_look(pid_t pid, bool *exiting)
 
 	*exiting = false;
 	if (!read_proc(pid, "stat", text, sizeof(text)))
-		return kill(pid, 0) == 0 ? STARTED_SOMETIME : 0;
+		return ended_as_seen_without_a_file(pid) ? 0 : STARTED_SOMETIME;
 	*exiting = strtoul(stat_field(text, 9), NULL, 10) & IS_EXITING &&
 		   strtol(stat_field(text, 20), NULL, 10) == 1;
 	state = *stat_field(text, 3);
@@ -78,7 +111,7 @@ bool process_stopped(pid_t pid)
 	char text[1024], state;
 
 	if (!read_proc(pid, "stat", text, sizeof(text)))
-		return false;
+		return is_child_that(WSTOPPED, pid);
 	state = *stat_field(text, 3);
 	return state == 'T' || state == 't';
 }

@@ -123,11 +123,12 @@ static bool in_use(const struct member *member)
 static bool lives(const struct member *member, bool *ends)
 {
 	pid_t pid = atomic_load(&member->pid);
-	uint64_t started = process_look(pid, ends);
+	uint64_t started = process_look(pid, ends), known = atomic_load(&member->started);
 
 	if (pid == getpid() && member != atomic_load(&self))
 		return false;
-	return started == atomic_load(&member->started) || started == STARTED_SOMETIME;
+	return started && (started == STARTED_SOMETIME || known == STARTED_SOMETIME ||
+			   started == known);
 }
 
 /*
