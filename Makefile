@@ -94,9 +94,10 @@ abi: build
 	@tools/deps check
 	@tools/abi $(BUILD) --record
 
-html:
+html: $(BUILD)/build.ninja
 	@tools/deps html
-	@tools/site $(BUILD)/site
+	@$(call quietly,$(BUILD),command-pages)
+	@tools/site $(BUILD)/site $(BUILD)
 
 coverage:
 	@tools/deps coverage

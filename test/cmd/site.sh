@@ -11,28 +11,32 @@ if ! command -v cmark-gfm >/dev/null || ! command -v mandoc >/dev/null; then
     plan
     exit
 fi
-tools/site "$work/site" >"$work/log" 2>&1
+tools/site "$work/site" "$BUILD" >"$work/log" 2>&1
 code=$?
 sed 's/^/# /' "$work/log"
 result $code "the site is made, and each link leads to a page"
 
 missing=0
-for source in doc/*.md doc/*/*.md man/*.[137]; do
+for source in doc/*.md doc/*/*.md man/*.[137] "$BUILD"/cmd/*.1; do
     page=${source#doc/}
     case $page in
-    man/*) page=$page.html ;;
+    man/* | */cmd/*) page=man/${page##*/}.html ;;
     *README.md) page=${page%README.md}index.html ;;
     *) page=${page%.md}.html ;;
     esac
     [ -s "$work/site/$page" ] || { echo "# no $page" && missing=1; }
 done
-result $missing "each page of doc and man is in it"
+result $missing "each page of doc, man and the commands is in it"
+tools/site "$work/less" "$work" >"$work/log" 2>&1
+code=$?
+[ $code -eq 1 ] && grep -q 'tine-inspect(1) has no page' "$work/log"
+result $? "a reference to a page that is not there is an error"
 
 ! grep -rlE '<script|https?://[^"]*\.(css|js)|@import' "$work/site" | grep .
 result $? "it needs no script and no network"
 
 # The checks see a style that stands in the page.
-for page in index cookbook/index from/gnu-parallel course/05-pool man/tine_pool.3 limits; do
+for page in index cookbook/index from/gnu-parallel course/05-pool man/tine_pool.3 man/tine-map.1 limits; do
     name=$(echo "$page" | tr / -)
     {
         sed '/<link rel="stylesheet"/,$d' "$work/site/$page.html"
