@@ -243,13 +243,12 @@ static int look_at_all(void)
 	struct rows rows = input.rows;
 	struct strings row = { 0 };
 	off_t at = lseek(STDIN_FILENO, 0, SEEK_CUR);
-	int unused;
 
 	if (at < 0)
 		return DONE;
 	input.rows.text = (struct bytes){ 0 };
 	bytes_add(&input.rows.text, rows.text.at ? rows.text.at : "", rows.text.len);
-	while (input_next(&row, &unused) == NEXT_ROW)
+	while (input_next(&row) == NEXT_ROW)
 		input.total++;
 	free(input.rows.text.at);
 	input.rows = rows;
@@ -283,9 +282,8 @@ bool input_total(uint64_t *total)
 	return input.total_known;
 }
 
-enum next input_next(struct strings *row, int *fd)
+enum next input_next(struct strings *row)
 {
-	*fd = STDIN_FILENO;
 	/* A part of a job's inputs stays here until the rest has come. */
 	while (input.row.count < map_options.per_job) {
 		enum next next = input.lists ? next_of_lists(&input.row)

@@ -23,11 +23,11 @@ bool input_total(uint64_t *total);
 
 /*
  * NEXT_ROW: the inputs of the next job. NEXT_LATER: there is none now, but may be when
- * *fd is readable; then input_read(). NEXT_END: there are no more; also when something
- * is wrong, which was said, and input_code() is no longer DONE.
+ * standard input is readable; then input_read(). NEXT_END: there are no more; also when
+ * something is wrong, which was said, and input_code() is no longer DONE.
  */
 enum next { NEXT_ROW, NEXT_LATER, NEXT_END };
-enum next input_next(struct strings *row, int *fd);
+enum next input_next(struct strings *row);
 void input_read(void);
 int input_code(void);
 

@@ -64,12 +64,18 @@ void job_fill(struct job *job)
 void job_prepare(struct job *job)
 {
 	job_fill(job);
+	if (map_options.output == OUTPUT_ORDER)
+		job->turn = output_reserve();
+}
+
+void job_open_output(struct job *job)
+{
 	if (map_options.output == OUTPUT_LINES && !keep_is_on())
 		return;
 	job->output = output_new(keep_is_on());
 	job->output->held = map_options.retries > 0;
 	if (map_options.output == OUTPUT_ORDER)
-		output_queue(job->output);
+		output_place(job->output, job->turn);
 }
 
 /* ---- its start --------------------------------------------------------------------- */

@@ -12,9 +12,11 @@ extern bool job_muted;
 void job_open(void);
 /* A job, whose row is to be filled. */
 struct job *job_new(void);
-/* Its command, once it has a row and a number; and its output, once it has a slot. */
+/* Its command, once it has a row and a number. */
 void job_fill(struct job *);
+/* The same, and its place in the order; its output, when it is to start. */
 void job_prepare(struct job *);
+void job_open_output(struct job *);
 /* An attempt. 0, or a negative error of tine_process_spawn(), or of files. */
 int job_start(struct job *);
 /* Reads what is there of a stream. 0, or a negative error of a file. */

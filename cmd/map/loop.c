@@ -17,6 +17,7 @@
 #include "map/input.h"
 #include "map/job.h"
 #include "map/polls.h"
+#include "map/ready.h"
 #include "map/show.h"
 #include "map/signals.h"
 #include "map/strays.h"
@@ -66,10 +67,23 @@ static void leave_slot(struct job *job)
 			loop.slots[i]->due = 0;
 }
 
+/* What has not started: it has its place in the order no more. */
+static void drop_ready(void)
+{
+	struct job *job;
+
+	while ((job = ready_take(0))) {
+		job_open_output(job);
+		/* Of what is empty nothing goes to the file. */
+		job_release(job);
+	}
+}
+
 /* Nothing starts any more, and what runs is not wanted. */
 static void stop_everything(void)
 {
 	loop.stopping = true;
+	drop_ready();
 	for (unsigned i = 0; i < map_options.workers; i++) {
 		struct job *job = loop.slots[i];
 
@@ -268,57 +282,79 @@ static unsigned free_slot(void)
 	return slot;
 }
 
-/* False: there is no input now. */
-static bool begin_next(int token)
+static void add_ready(struct strings *row)
+{
+	struct job *job = job_new();
+
+	strings_swap(&job->row, row);
+	job->number = ++loop.number;
+	job_prepare(job);
+	if (map_options.longest_first || (show_is_on() && keep_is_on()))
+		job->guess = keep_guess(job);
+	ready_add(job);
+}
+
+/* What there is of inputs, as far as there is room. */
+static void read_ahead(void)
 {
 	static struct strings row;
-	struct job *job;
-	int fd;
 
-	switch (input_next(&row, &fd)) {
-	case NEXT_LATER:
-		loop.wanted = true;
-		return false;
-	case NEXT_END:
-		loop.ended = true;
-		if (input_code() && loop.code == DONE)
-			loop.code = input_code();
-		return false;
-	case NEXT_ROW:
-		break;
-	}
-	job = job_new();
-	strings_swap(&job->row, &row);
-	job->number = ++loop.number;
+	loop.wanted = false;
+	while (!loop.stopping && !loop.ended && ready_has_room())
+		switch (input_next(&row)) {
+		case NEXT_LATER:
+			loop.wanted = true;
+			return;
+		case NEXT_END:
+			loop.ended = true;
+			if (input_code() && loop.code == DONE)
+				loop.code = input_code();
+			return;
+		case NEXT_ROW:
+			add_ready(&row);
+			break;
+		}
+}
+
+static uint64_t first_running(void)
+{
+	uint64_t first = UINT64_MAX;
+
+	for (unsigned i = 0; i < map_options.workers; i++)
+		if (loop.slots[i] && loop.slots[i]->number < first)
+			first = loop.slots[i]->number;
+	return first;
+}
+
+static void begin_next(int token)
+{
+	struct job *job = ready_take(first_running());
+
 	job->token = token;
 	job->slot = free_slot();
 	loop.slots[job->slot] = job;
 	loop.running++;
-	job_prepare(job);
+	job_open_output(job);
 	show_start(job);
 	begin_job(job);
-	return true;
 }
 
 static bool may_start(void)
 {
-	return !loop.stopping && !loop.ended && !loop.delayed &&
+	return !loop.stopping && !loop.delayed && ready_count() > 0 &&
 	       loop.running < map_options.workers;
 }
 
 /* True: there may be more to begin at once. */
 static bool begin_jobs(void)
 {
-	loop.wanted = false;
 	for (int i = 0; i < BATCH; i++) {
 		int token;
 
+		read_ahead();
 		if (!may_start() || !gate_take(loop.running > 0, &token))
 			return false;
-		if (!begin_next(token)) {
-			gate_give(token);
-			return false;
-		}
+		begin_next(token);
 	}
 	return true;
 }
@@ -467,7 +503,7 @@ static bool print(void)
 
 static bool is_over(void)
 {
-	return loop.running == 0 && (loop.ended || loop.stopping);
+	return loop.running == 0 && ready_count() == 0 && (loop.ended || loop.stopping);
 }
 
 /* ---- from begin to end ------------------------------------------------------------- */

@@ -147,6 +147,10 @@ static const struct option_row rows[] = {
 	  NULL },
 	{ "cache", 0, "DIR", read_some, &map_options.cache, "the path of a folder",
 	  "The same, in this folder.", NULL },
+	{ "longest-first", 0, NULL, NULL, &map_options.longest_first, NULL,
+	  "Start the jobs first that took longest before, as --once or --cache "
+	  "remember it.",
+	  NULL },
 	{ "in", 0, "FILE", read_more, &map_options.inputs, "the path of a file",
 	  "A file that a job reads, besides those that its command names. May have "
 	  "forms, "
@@ -198,6 +202,8 @@ static int check_options(void)
 				     map_options.variables.count)
 		return complain(USAGE,
 				"map: --in, --out and --env need --once or --cache");
+	if (!keep_is_on() && map_options.longest_first)
+		return complain(USAGE, "map: --longest-first needs --once or --cache");
 	if (map_options.retries > 1000)
 		return complain(USAGE, "map: --retries must be at most 1000");
 	return DONE;
@@ -246,10 +252,9 @@ static int print_commands(void)
 {
 	static struct bytes line;
 	static struct job job;
-	int fd;
 
 	for (;;) {
-		enum next next = input_next(&job.row, &fd);
+		enum next next = input_next(&job.row);
 
 		if (next == NEXT_LATER)
 			input_read();

@@ -18,7 +18,7 @@
 
 /* What options say. */
 struct map_options {
-	bool null, script, dry_run, once;
+	bool null, script, dry_run, once, longest_first;
 	const char *columns; /* or NULL */
 	uint64_t per_job;
 	unsigned workers;
@@ -56,6 +56,7 @@ struct job {
 	struct strings row;	/* its inputs: lines, or the columns of a row */
 	struct strings words;	/* its command; argv is strings_table(&words) */
 	uint64_t occurrence;	/* how many jobs before it have the same command */
+	int64_t guess;		/* what it may take, in ns; 0: nobody knows */
 	int token;		/* of gate_take() */
 	unsigned slot, attempt; /* attempt: from 1 */
 
@@ -74,6 +75,7 @@ struct job {
 	int pipes[2];	  /* -1: they have ended */
 	size_t polled[3]; /* loop.c's: where these are polled, and the process */
 	int results[2];	  /* files of --results, or -1 */
+	uint64_t turn;	  /* with --output order: of its output */
 	struct output *output;
 	struct bytes lines[2]; /* with --output lines: what has no newline yet */
 

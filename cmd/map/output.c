@@ -23,7 +23,7 @@ enum { MOST_MEMORY = 8 << 20, LEAST_ROOM = 4 << 10, MOST_ROOM = 64 << 10, HEAD =
 
 /* One that is queued: an output, or just where it is in the file. */
 struct turn {
-	uint64_t at;	 /* a pointer, or in the file */
+	uint64_t at;	 /* a pointer, NULL: it is reserved; or in the file */
 	uint64_t len_in; /* 0: a pointer; else the bytes + 1 in the file */
 };
 
@@ -282,12 +282,23 @@ static void grow_ring(void)
 	queue.ring = ring;
 }
 
-void output_queue(struct output *output)
+uint64_t output_reserve(void)
 {
 	if (queue.count == queue.ring)
 		grow_ring();
-	output->turn = queue.number + queue.count;
-	*turn_at(queue.count++) = (struct turn){ (uint64_t)(uintptr_t)output, 0 };
+	*turn_at(queue.count) = (struct turn){ 0 };
+	return queue.number + queue.count++;
+}
+
+void output_place(struct output *output, uint64_t turn)
+{
+	output->turn = turn;
+	turn_at(turn - queue.number)->at = (uint64_t)(uintptr_t)output;
+}
+
+void output_queue(struct output *output)
+{
+	output_place(output, output_reserve());
 }
 
 static struct output *output_of(const struct turn *turn)
@@ -405,7 +416,7 @@ static int print_output(struct output *output, int *fd)
 	return 0;
 }
 
-/* The output of the first turn. */
+/* The output of the first turn, or NULL. */
 static struct output *first_output(void)
 {
 	struct turn *turn = turn_at(0);
@@ -442,7 +453,7 @@ int outputs_print(int *fd)
 		struct output *output = first_output();
 		int err;
 
-		if (output->held)
+		if (!output || output->held)
 			break;
 		err = print_output(output, fd);
 		if (err)

@@ -58,6 +58,12 @@ void outputs_open(unsigned workers);
  */
 void output_queue(struct output *);
 /*
+ * The same in two steps. What was queued behind a place that is reserved is not printed
+ * before that has an output.
+ */
+uint64_t output_reserve(void);
+void output_place(struct output *, uint64_t turn);
+/*
  * Nothing more is added to what was queued; the caller has it no more. 0, or a negative
  * error of the file.
  */

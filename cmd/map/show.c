@@ -5,6 +5,7 @@
 #include "map/input.h"
 #include "map/lanes.h"
 #include "map/log.h"
+#include "map/ready.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -22,7 +23,6 @@ static struct {
 	bool changed;
 	int64_t begun, drawn_at;
 	const struct job **slots; /* what runs */
-	int64_t *guesses;	  /* what it may take, in ns, or 0 */
 	unsigned running;
 
 	uint64_t ended, kept, failed;
@@ -46,9 +46,13 @@ int show_open(void)
 			strcmp(term, "dumb") != 0;
 	show.begun = show.drawn_at = tine_now();
 	show.slots = must(calloc(map_options.workers, sizeof(*show.slots)));
-	show.guesses = must(calloc(map_options.workers, sizeof(*show.guesses)));
 	err = log_open();
 	return err ? err : lanes_open();
+}
+
+bool show_is_on(void)
+{
+	return show.terminal;
 }
 
 /* ---- how long jobs take ------------------------------------------------------------ */
@@ -78,8 +82,8 @@ static int64_t median(void)
 /* What is left, in ns; -1: nobody knows. */
 static int64_t time_left(int64_t now)
 {
-	int64_t each = median(), longest = 0, sum = 0;
-	uint64_t total;
+	uint64_t guessed, known, total;
+	int64_t each = median(), longest = 0, sum = ready_guessed(&guessed);
 
 	if (!input_total(&total) || show.ended < map_options.workers)
 		return -1;
@@ -88,14 +92,15 @@ static int64_t time_left(int64_t now)
 
 		if (!show.slots[i])
 			continue;
-		guess = show.guesses[i] ? show.guesses[i] : each;
+		guess = show.slots[i]->guess ? show.slots[i]->guess : each;
 		left = guess - (now - show.slots[i]->begun);
 		left = left > 0 ? left : 0;
 		longest = left > longest ? left : longest;
 		sum += left;
 	}
-	if (total > show.ended + show.running)
-		sum += (int64_t)(total - show.ended - show.running) * each;
+	known = show.ended + show.running + guessed;
+	if (total > known)
+		sum += (int64_t)(total - known) * each;
 	sum /= map_options.workers;
 	return sum > longest ? sum : longest;
 }
@@ -108,7 +113,6 @@ void show_start(struct job *job)
 	show.running++;
 	show.changed = true;
 	job->begun = tine_now();
-	show.guesses[job->slot] = show.terminal && keep_is_on() ? keep_guess(job) : 0;
 }
 
 /* A control character of UTF-8 in two bytes, U+0080 to U+009F; some terminals obey it. */

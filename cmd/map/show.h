@@ -8,6 +8,8 @@
 
 /* DONE, or an exit code: the log or the trace cannot be opened. */
 int show_open(void);
+/* Whether there is a line, which makes use of guesses. */
+bool show_is_on(void);
 /* A job has started, or is over; its slot is its place in the line. */
 void show_start(struct job *);
 /* Into the log, the trace and the failures. 0, or a negative error of the log. */

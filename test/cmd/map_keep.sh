@@ -309,6 +309,60 @@ assert second.wait(60) == -signal.SIGTERM
 first.terminate()
 assert first.wait(60) == -signal.SIGTERM
 '
+in_folder "the longest first, among jobs whose inputs were read; unknown ones before them" '
+def timed(*words, text):
+    return keep("--longest-first", "--columns", ",", *words, "-c", "echo $1 >>starts; sleep $2; echo $1", text=text)
+def starts(*words, text):
+    code, out, err = timed(*words, text=text)
+    assert (code, err) == (0, "") and sorted(out.split()) == sorted(row.split(",")[0] for row in text.split()), (out, err)
+    started = open("starts").read().split()
+    os.unlink("starts")
+    return out.split(), started
+text = "a,0\nb,0.4\nc,0.1\nd,0.2\ne,0\n"
+assert starts("-j", "1", "-o", "done", "--log", "log", text=text) == 2 * (list("abcde"),)
+# As the first run has measured it, whatever the machine did meanwhile.
+took = {line["input"][0]: line["seconds"] for line in map(json.loads, open("log"))}
+longest = sorted("abcde", key=lambda name: -took[name])
+text = "a,0\nb,0.4\nx,0\nc,0.1\nd,0.2\ny,0\ne,0\n"
+assert starts("-j", "1", "-o", "done", "-s", "2", text=text) == 2 * (["x", "y"] + longest,)
+# One at a time is as good in order, and what is printed next waits for nobody.
+assert starts("-j", "1", "-s", "3", text=text) == 2 * (list("abxcdye"),)
+# All of them are kept by now.
+assert timed("-s", "3", text=text) == (0, "".join(c + "\n" for c in "abxcdye"), "")
+assert not os.path.exists("starts")
+assert run("--longest-first", "true", ":::", "a")[0] == 2
+'
+in_folder "longer jobs do not go before the one whose output is next; what never starts holds up nobody" '
+words = ["-c", """[ -e again ] || { [ $1 -lt 4 ] || sleep 2; exit; }
+: >started-$1; echo $1 >>starts
+[ $1 -lt 4 ] || for i in $(seq 200); do [ -e started-2 ] && break; sleep 0.05; done
+echo $1""", ":::", *"12345"]
+assert keep("-j", "5", *words)[0] == 0
+write("again", "")
+code, out, err = keep("-s", "2", "--longest-first", "-j", "2", *words)
+assert (code, out, err) == (0, "1\n2\n3\n4\n5\n", ""), (out, err)
+begun = open("starts").read().split()
+assert begun[2] == "2" and set(begun[:2]) in ({"1", "4"}, {"1", "5"}), begun
+# The first runs until others have decided; those between never start.
+words = ["-c", """[ -e decide ] || { [ $1 -lt 4 ] || sleep 2; exit; }
+: >ran-$1; [ $1 -lt 4 ] && exec sleep 300; echo $1""", ":::", *"1234"]
+assert keep("-j", "4", *words)[0] == 0
+write("decide", "")
+assert keep("-s", "2", "-j", "2", "--longest-first", "--until", "success", *words) == (0, "4\n", "")
+assert set(glob.glob("ran-*")) - {"ran-1"} == {"ran-4"}
+'
+in_folder "what is read ahead for the longest is bounded" '
+for size, most in (100, 1 << 20), (20000, 5 << 20):
+    made = subprocess.Popen([tine, "map", "--cache", "kept", "--longest-first", "-j", "2", "--until", "success",
+                             "-c", "sleep 0.5"], stdin=subprocess.PIPE)
+    line, written = size * b"x" + b"\n", 0
+    try:
+        while True:
+            written += os.write(made.stdin.fileno(), line)
+    except BrokenPipeError:
+        pass
+    assert made.wait(60) == 0 and 4 * size < written < most, (size, written)
+'
 in_folder "killed in the middle, it goes on where it was" '
 text = "".join(f"{i}\n" for i in range(30))
 words = ["-j", "2", *count("sleep 0.02; echo $1")]

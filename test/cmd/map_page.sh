@@ -64,6 +64,18 @@ sh "$work/recipe" && [ "$(stat -c %z a.o)" = "$before" ] && echo >>all.h &&
     sh "$work/recipe" && [ "$(stat -c %z a.o)" != "$before" ]
 result $? "and built again"
 
+recipe "Tests"
+mkdir tests
+echo 'cat program; echo >>count' >tests/a
+cp tests/a tests/b
+echo one >program
+gives 'one\none\n'
+gives 'one\none\n'
+echo two >program
+gives 'two\ntwo\n'
+[ "$(wc -l <count)" -eq 4 ]
+result $? "and they ran again when the program had changed"
+
 recipe "Downloads"
 stub curl '[ -e tried ] || { : >tried; echo partly; exit 22; }
 echo "$2"'
