@@ -7,6 +7,7 @@
 #include "test.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 
 /* What a call waits for. */
@@ -705,6 +706,49 @@ TEST(of_every_kind)
 		fflush(stdout);
 		try_wait(&waits[i]);
 	}
+}
+
+/* How often this thread has gone to sleep. */
+static long sleeps(void)
+{
+	struct rusage usage;
+
+	CHECK_EQ(getrusage(RUSAGE_THREAD, &usage), 0);
+	return usage.ru_nvcsw;
+}
+
+/*
+ * Who waits in slices, to look for signals that came just before a sleep, wakes about
+ * once in each, and not as often as a call that has just begun: seven times in 64 ms.
+ */
+TEST(slices_go_on)
+{
+	static const char *const names[] = { "sem_wait, held", "sem_wait, mutex",
+					     "rwlock_write", "queue_get", "queue_put" };
+	enum { SLICES = 10 };
+
+	tine_interruptible(true);
+	for (size_t i = 0; i < sizeof(waits) / sizeof(waits[0]); i++) {
+		struct scene scene = { 0 };
+		bool wanted = false;
+		long before, slept;
+
+		for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++)
+			wanted |= strcmp(waits[i].name, names[k]) == 0;
+		if (!wanted)
+			continue;
+		waits[i].begin(&scene);
+		CHECK_EQ(waits[i].call(&scene, tine_after(100)), -ETIMEDOUT);
+		before = sleeps();
+		for (int n = 0; n < SLICES; n++)
+			CHECK_EQ(waits[i].call(&scene, tine_after(64)), -ETIMEDOUT);
+		slept = sleeps() - before;
+		waits[i].end(&scene);
+		if (slept > 3L * SLICES)
+			test_fail(__FILE__, __LINE__, "%s: %ld sleeps in %d slices",
+				  waits[i].name, slept, SLICES);
+	}
+	tine_interruptible(false);
 }
 
 static int take_item(struct scene *scene, int64_t deadline)

@@ -17,12 +17,11 @@
 
 /*
  * Milliseconds of the sleeps of a wait. A signal just before a sleep is noticed after it:
- * the main thread, which runs the handlers, begins with a short one. There are few of
- * them, as the library looks more often when one begins.
+ * those of the main thread, which runs the handlers, are short. The library wakes as
+ * often, to look who died.
  */
-#define FIRST_MS   50
-#define GROWTH	   10
-#define LONGEST_MS 30000
+#define MAIN_MS	 200
+#define OTHER_MS 30000
 
 /* ---- estates ----------------------------------------------------------------------- */
 
@@ -500,32 +499,24 @@ int read_deadline(PyObject *block, PyObject *timeout, int64_t *deadline)
 	return 0;
 }
 
-/* In milliseconds: how long to sleep first. */
-static int64_t first_sleep(void)
+/* In milliseconds. */
+static int64_t longest_sleep(void)
 {
 	if (this_thread == UNKNOWN) {
 		this_thread = gettid() == getpid() ? MAIN : OTHER;
 		if (this_thread == MAIN) /* another may have imported this */
 			tine_interruptible(true);
 	}
-	return this_thread == MAIN ? FIRST_MS : LONGEST_MS;
+	return this_thread == MAIN ? MAIN_MS : OTHER_MS;
 }
 
 ssize_t attempt_until(attempt_fn *attempt, void *arg, int64_t deadline)
 {
 	ssize_t result = attempt(arg, TINE_NOWAIT);
-	int64_t sleep_ms = 0;
 
 	while ((result == -ETIMEDOUT || result == -EINTR) && deadline != TINE_NOWAIT) {
-		int64_t until;
+		int64_t until = tine_after(longest_sleep());
 
-		if (sleep_ms == 0)
-			sleep_ms = first_sleep();
-		else if (sleep_ms < LONGEST_MS / GROWTH)
-			sleep_ms *= GROWTH;
-		else
-			sleep_ms = LONGEST_MS;
-		until = tine_after(sleep_ms);
 		if (until > deadline)
 			until = deadline;
 		Py_BEGIN_ALLOW_THREADS

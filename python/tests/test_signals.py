@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import unittest
 
 import tine.multiprocessing as mp
 
 GUARD = 20  # seconds; what is tried takes a second at most
-TIMES = 20000 if os.environ.get("TEST_SOAK") else 3000
+TIMES = 20000 if os.environ.get("TEST_SOAK") else 2000
 
 
 class Handled(Exception):
@@ -46,6 +47,29 @@ class Signals(unittest.TestCase):
             signal.setitimer(signal.ITIMER_REAL, 0)
         self.assertTrue(handled)
         timer.join()
+
+    def test_between_sleeps(self) -> None:
+        """One that ends no sleep, as another thread takes it, is seen with the next."""
+        handled = threading.Event()
+        signal.signal(signal.SIGALRM, lambda *_: handled.set())
+        event, queue, lock = mp.Event(), mp.Queue(), mp.Lock()
+        lock.acquire()
+        seen = []
+
+        def signal_here(end) -> None:
+            time.sleep(0.7)
+            signal.pthread_kill(threading.get_ident(), signal.SIGALRM)
+            seen.append(handled.wait(4))
+            end()
+
+        for wait, end in ((event.wait, event.set), (queue.get, lambda: queue.put(1)),
+                          (lock.acquire, lock.release)):
+            thread = threading.Thread(target=signal_here, args=(end,))
+            thread.start()
+            wait(timeout=GUARD)
+            thread.join()
+            handled.clear()
+        self.assertEqual(seen, [True] * 3)
 
     def test_first_used_in_another_thread(self) -> None:
         """What a thread has imported notes the signals of the main thread."""

@@ -58,9 +58,13 @@ static inline uint32_t sleepers_join(struct sleepers *sleepers)
 static inline bool sleepers_nap(struct sleepers *sleepers, uint32_t turn, struct nap *nap,
 				int64_t deadline)
 {
+	bool first = nap->begun == 0;
+	int64_t next;
 	int err;
 
 	nap->begun = tine_now();
+	if (first && (next = interrupt_next_sleep(sleepers, nap->begun)) > nap->most)
+		nap->most = next;
 	if (deadline > nap->begun && deadline - nap->begun > nap->most)
 		deadline = nap->begun + nap->most;
 	/* Bound: the nap, and the caller's deadline. */
@@ -69,6 +73,7 @@ static inline bool sleepers_nap(struct sleepers *sleepers, uint32_t turn, struct
 	if (err == 0)
 		return false;
 	nap->most = nap->most * 2 < LONGEST_NAP ? nap->most * 2 : LONGEST_NAP;
+	interrupt_slept(sleepers, nap->ended, nap->most);
 	return true;
 }
 
