@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# What make run shows: each door does what is said of it.
+# What make run shows: each part does what is said of it.
 # shellcheck source=test/cmd/lib.sh
 . "$(dirname "$0")/lib.sh"
 cd "$(dirname "$0")/../.." || exit 1
@@ -23,7 +23,7 @@ END
 printf '#!/bin/sh\nexit 1\n' >"$work/bin/apt-get"
 chmod +x "$work/bin/dpkg-query" "$work/bin/apt-get"
 PATH="$work/bin:$PATH" tools/doors "$BUILD" "$work/no site" >"$work/out" 2>"$work/err"
-result $? "all doors are shown"
+result $? "all parts are shown"
 sed 's/^/# /' "$work/err"
 [ ! -s "$work/err" ]
 result $? "and nothing goes wrong"
@@ -32,9 +32,9 @@ says 'red.ppm: 255 0 0' && says 'green.ppm: 0 255 0' && says 'blue.ppm: 0 0 255'
 result $? "C: the job that crashes is one failed job"
 [ "$(grep -c 'logs/4.gz: 4000' "$work/out")" -eq 2 ]
 result $? "the shell: the same, twice"
-says 'not here; make python builds it, and installs python3-dev'
+says 'The package is not built; make python builds it, and installs python3-dev.'
 result $? "Python: what is missing is named with its package"
-says 'one process  *#*  *[0-9.]* s' || says '.*has one processor for tine.*'
+says 'one process  *#*  *[0-9.]* s' || says '.*may use one processor of.*'
 result $? "a picture"
 ! expand "$work/out" | grep -nE '^.{101,}'
 result $? "lines are short"
