@@ -1681,7 +1681,8 @@ typedef struct tine_store_opts {
  *   -EINVAL           the URL, or the contents of a file in it, is not valid
  *   -EPROTONOSUPPORT  this build or machine has not the engine, or not TLS
  *   -ENAMETOOLONG     the path of a socket has more than 107 bytes
- *   -EMFILE           more than 1000 handles have the folder open
+ *   -EMFILE           more than 1000 handles have the folder open, or there is no
+ *                     descriptor
  */
 TINE_MUST int tine_store_open(tine_store **out, const char *url, const tine_store_opts *);
 /* Closes the handle. The store stays. */

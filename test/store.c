@@ -3,6 +3,7 @@
 #include "store_engines.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 
 /* The limit of a test ends what never ends. */
 #define PATIENCE TINE_FOREVER
@@ -1538,4 +1539,37 @@ STORE_TEST(strangers_meet)
 	CHECK_EQ(test_reap(pid), 0);
 	CHECK(is(store, "n", "2000"));
 	tine_store_free(store);
+}
+
+/* ---- libraries --------------------------------------------------------------------- */
+
+static int open_error(const char *url)
+{
+	tine_store *store;
+
+	return tine_store_open(&store, url, NULL);
+}
+
+static void open_where_there_is_nothing(void *url)
+{
+	_exit(open_error(url) == -EPROTONOSUPPORT);
+}
+
+/* In a process that has loaded none yet: the engine's own is loaded when it can be. */
+TEST(a_library_that_no_descriptor_is_left_for)
+{
+	static char *const urls[] = { "file:/nowhere/at/all", "rediss://127.0.0.1:1" };
+	struct rlimit limit, none;
+
+	CHECK_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = limit;
+	none.rlim_cur = 0;
+	for (int i = 0; i < 2; i++) {
+		if (test_reap(test_fork(open_where_there_is_nothing, urls[i])) != 0)
+			continue; /* a build without it */
+		CHECK_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+		CHECK_EQ(open_error(urls[i]), -EMFILE);
+		CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+		CHECK_EQ(open_error(urls[i]), i ? -ECONNREFUSED : -ENOENT);
+	}
 }

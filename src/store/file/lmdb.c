@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "store/file/lmdb.h"
 
-#include <dlfcn.h>
-#include <errno.h>
+#include "base/library.h"
+
 #include <pthread.h>
 #include <stdbool.h>
 
 struct lmdb lmdb;
 static bool is_whole;
 
-static void load_lmdb(void)
+static void find_lmdb(void)
 {
 	void *file = dlopen(LMDB_FILE, RTLD_NOW);
 
@@ -26,7 +26,10 @@ static void load_lmdb(void)
 int lmdb_load(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	int err = library_load(LMDB_FILE);
 
-	pthread_once(&once, load_lmdb);
+	if (err)
+		return err;
+	pthread_once(&once, find_lmdb);
 	return is_whole ? 0 : -EPROTONOSUPPORT;
 }

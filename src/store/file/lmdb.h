@@ -41,7 +41,7 @@ extern struct lmdb {
 } lmdb;
 #undef LMDB_MEMBER
 
-/* 0, also if it was loaded before; -EPROTONOSUPPORT: it is not there. */
+/* 0, also if it was loaded before; or as library_load(). */
 int lmdb_load(void);
 
 #endif

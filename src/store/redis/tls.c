@@ -11,8 +11,8 @@
  */
 #include "store/redis/tls.h"
 
-#include <dlfcn.h>
-#include <errno.h>
+#include "base/library.h"
+
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -21,10 +21,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #define TEXT_OF(x)    #x
 #define VERSION_OF(x) TEXT_OF(x)
+#define LIBSSL	      "libssl.so." VERSION_OF(OPENSSL_SHLIB_VERSION)
 
 /* ---- the library ------------------------------------------------------------------- */
 
@@ -120,9 +120,9 @@ static long control_socket(BIO *bio, int what, long number, void *more)
 	return what == BIO_CTRL_FLUSH;
 }
 
-static void load_openssl(void)
+static void find_openssl(void)
 {
-	void *file = dlopen("libssl.so." VERSION_OF(OPENSSL_SHLIB_VERSION), RTLD_LAZY);
+	void *file = dlopen(LIBSSL, RTLD_LAZY);
 
 	if (!file)
 		return;
@@ -191,7 +191,10 @@ int trust_new(struct trust **out, const struct store_address *address)
 	*out = NULL;
 	if (!address->tls)
 		return 0;
-	pthread_once(&once, load_openssl);
+	err = library_load(LIBSSL);
+	if (err)
+		return err;
+	pthread_once(&once, find_openssl);
 	if (!lib.whole)
 		return -EPROTONOSUPPORT;
 	trust = malloc(sizeof(*trust));
