@@ -171,6 +171,7 @@ int job_start(struct job *job)
 	job->attempt++;
 	job->state = JOB_RUNS;
 	job->killed = job->gone = false;
+	job->stopped = 0;
 	job->why = WHY_EXIT;
 	job->begun = tine_now();
 	job->due = map_options.timeout ? job->begun + map_options.timeout : TINE_FOREVER;

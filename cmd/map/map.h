@@ -71,6 +71,8 @@ struct job {
 	bool killed;   /* by SIGKILL, as it had not ended in time */
 	bool delayed;  /* it waits for a process or descriptor, not for keep_look() */
 	bool gone;     /* its first process has ended, and others may yet */
+	pid_t stopped; /* a process of it that was stopped at the last look, or 0 */
+	bool stop_said;
 	tine_process *process;
 	int pipes[2];	  /* -1: they have ended */
 	size_t polled[3]; /* loop.c's: where these are polled, and the process */

@@ -35,6 +35,7 @@ static struct {
 		char *text;
 	} failures[MOST_NAMED];
 	unsigned named;
+	unsigned stops; /* that were said */
 } show;
 
 int show_open(void)
@@ -134,6 +135,18 @@ static void make_visible(struct bytes *text, size_t from)
 	}
 }
 
+static void add_visible_inputs(struct bytes *to, const struct job *job)
+{
+	size_t from = to->len;
+
+	add_inputs(to, job);
+	if (to->len > from + MOST_OF_NAME) {
+		bytes_cut(to, from + MOST_OF_NAME);
+		bytes_print(to, "...");
+	}
+	make_visible(to, from);
+}
+
 /* Those of the lowest numbers are kept. */
 static void note_failure(const struct job *job)
 {
@@ -149,11 +162,7 @@ static void note_failure(const struct job *job)
 	memmove(&show.failures[at + 1], &show.failures[at],
 		(show.named - at) * sizeof(*show.failures));
 	show.named++;
-	add_inputs(&text, job);
-	if (text.len > MOST_OF_NAME) {
-		text.len = MOST_OF_NAME;
-		bytes_print(&text, "...");
-	}
+	add_visible_inputs(&text, job);
 	bytes_print(&text, ": ");
 	add_reason(&text, job);
 	make_visible(&text, 0);
@@ -178,6 +187,20 @@ int show_end(const struct job *job)
 		note_failure(job);
 	}
 	return log_attempt(job, true);
+}
+
+void show_stopped(const struct job *job, pid_t pid, int signal)
+{
+	struct bytes name = { 0 };
+
+	if (show.stops++ >= MOST_NAMED)
+		return;
+	show_hide();
+	add_visible_inputs(&name, job);
+	complain(0, "map: %.*s: process %d is stopped%s%s, and waits for SIGCONT",
+		 (int)name.len, name.at, (int)pid, signal ? " by SIG" : "",
+		 signal && sigabbrev_np(signal) ? sigabbrev_np(signal) : "");
+	free(name.at);
 }
 
 int show_attempt(const struct job *job)

@@ -14,6 +14,8 @@ bool show_is_on(void);
 void show_start(struct job *);
 /* Into the log, the trace and the failures. 0, or a negative error of the log. */
 int show_end(const struct job *);
+/* One of its processes is stopped, and nobody knows by whom. */
+void show_stopped(const struct job *, pid_t, int signal);
 /* An attempt of which another follows. The same. */
 int show_attempt(const struct job *);
 

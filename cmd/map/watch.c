@@ -2,6 +2,7 @@
 #include "map/watch.h"
 
 #include "map/job.h"
+#include "map/show.h"
 #include "map/strays.h"
 
 #include "base/proc.h"
@@ -12,13 +13,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MEMORY_EVERY   (MAP_SECOND / 10)
-#define TERMINAL_EVERY MAP_SECOND
+#define MEMORY_EVERY (MAP_SECOND / 10)
+#define STOP_EVERY   MAP_SECOND
 
 static struct {
 	bool terminal;
-	int64_t memory_due, terminal_due;
-} watch = { .memory_due = TINE_FOREVER, .terminal_due = TINE_FOREVER };
+	int64_t memory_due, stop_due;
+} watch = { .memory_due = TINE_FOREVER, .stop_due = TINE_FOREVER };
 
 void watch_open(void)
 {
@@ -29,16 +30,37 @@ void watch_open(void)
 		close(fd);
 }
 
-static bool is_stopped_by_terminal(const struct job *job)
+static void find_stopped(pid_t pid, void *found)
 {
-	pid_t pid = tine_process_pid(job->process);
+	if (*(pid_t *)found)
+		return;
+	if (process_stopped(pid))
+		*(pid_t *)found = pid;
+	else
+		each_child_of(pid, find_stopped, found);
+}
+
+/*
+ * What wants the terminal is not continued, and ends. Another is: it was stopped by
+ * somebody, and is named when it is for the second time.
+ */
+static void look_for_stop(struct job *job)
+{
+	pid_t first = tine_process_pid(job->process), pid = 0;
+	bool again;
 	int signal;
 
-	if (!process_stopped(pid))
-		return false;
-	signal = process_stop_signal(pid);
+	find_stopped(first, &pid);
+	again = pid && pid == job->stopped;
+	signal = pid ? process_stop_signal(pid) : 0;
 	/* An older kernel does not tell. */
-	return signal == SIGTTIN || signal == SIGTTOU || signal == 0;
+	if (pid == first &&
+	    (signal == SIGTTIN || signal == SIGTTOU || (signal == 0 && watch.terminal)))
+		job_stop(job, WHY_TERMINAL);
+	else if (again && !job->stop_said)
+		show_stopped(job, pid, signal);
+	job->stop_said |= again;
+	job->stopped = pid;
 }
 
 static bool is_watched(const struct job *job)
@@ -102,7 +124,7 @@ int64_t watch_jobs(struct job *const *slots)
 {
 	int64_t now = tine_now();
 	bool memory = map_options.memory && now >= watch.memory_due;
-	bool terminal = watch.terminal && now >= watch.terminal_due;
+	bool stops = now >= watch.stop_due;
 	bool any = false;
 
 	if (memory)
@@ -116,18 +138,17 @@ int64_t watch_jobs(struct job *const *slots)
 		if (memory && job->memory > map_options.memory) {
 			job->why = WHY_MEMORY;
 			job_kill(job);
-		} else if (terminal && is_stopped_by_terminal(job)) {
-			job_stop(job, WHY_TERMINAL);
+		} else if (stops) {
+			look_for_stop(job);
 		}
 	}
 	if (!any || !map_options.memory)
 		watch.memory_due = TINE_FOREVER;
 	else if (memory || watch.memory_due == TINE_FOREVER)
 		watch.memory_due = now + MEMORY_EVERY;
-	if (!any || !watch.terminal)
-		watch.terminal_due = TINE_FOREVER;
-	else if (terminal || watch.terminal_due == TINE_FOREVER)
-		watch.terminal_due = now + TERMINAL_EVERY;
-	return watch.memory_due < watch.terminal_due ? watch.memory_due
-						     : watch.terminal_due;
+	if (!any)
+		watch.stop_due = TINE_FOREVER;
+	else if (stops || watch.stop_due == TINE_FOREVER)
+		watch.stop_due = now + STOP_EVERY;
+	return watch.memory_due < watch.stop_due ? watch.memory_due : watch.stop_due;
 }

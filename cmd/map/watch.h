@@ -6,7 +6,7 @@
 
 /*
  * What nothing tells of, and so has to be looked at from time to time, while jobs run:
- * memory, if there is a limit, and whether a job was stopped, if there is a terminal.
+ * memory, if there is a limit, and whether processes of a job are stopped.
  */
 void watch_open(void);
 /* Stops jobs that have to be, and says when to look again, or TINE_FOREVER. */

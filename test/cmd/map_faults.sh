@@ -7,6 +7,16 @@
 unset TINE_WORKERS TINE_TRACE MAKEFLAGS MAKELEVEL
 mapping
 cat >>"$work/mapping.py" <<'END'
+# Whether the kernel tells which signal it was.
+def tells():
+    stopped = subprocess.Popen(["sleep", "60"])
+    stopped.send_signal(signal.SIGSTOP)
+    wait_for(lambda: " T " in open(f"/proc/{stopped.pid}/stat").read())
+    tells = open(f"/proc/{stopped.pid}/stat").read().split()[51] == str(int(signal.SIGSTOP))
+    stopped.kill()
+    stopped.wait()
+    return tells
+
 # A run of jobs that sleep, each with a child that has left its group and ignores SIGTERM.
 def sleepers(n, *options, script="", begun=4, **more):
     line = f"sleep {mark(n)}"
@@ -167,16 +177,32 @@ def stop():
     time.sleep(2.5)
     for pid in processes(f"sleep {short}"):
         os.kill(pid, signal.SIGCONT)
-# Where the kernel tells which signal it was.
-stopped = subprocess.Popen(["sleep", "60"])
-stopped.send_signal(signal.SIGSTOP)
-wait_for(lambda: " T " in open(f"/proc/{stopped.pid}/stat").read())
-told = open(f"/proc/{stopped.pid}/stat").read().split()[51] == str(int(signal.SIGSTOP))
-stopped.kill()
-stopped.wait()
-if told:
+if tells():
     code, text = on_terminal("sleep", ":::", short, between=stop)
-    assert code == 0, (code, text)
+    assert code == 0 and text.count("is stopped by SIGSTOP") <= 1, (code, text)
+'
+try "without a terminal, too; and one that was stopped is named once" '
+def alone(*words):
+    return subprocess.Popen([tine, "map", *words], stderr=subprocess.PIPE, text=True, start_new_session=True)
+made = alone("-j", "2", "-c", "kill -TTIN $$; exit 0", ":::", "a", "b")
+assert made.communicate() == (None, "tine: map: 2 of 2 jobs failed\n" +
+                              "".join(f"{c}: stopped: it wants the terminal\n" for c in "ab")), made
+assert made.returncode == 1
+# The first of its processes, and another.
+for script in "echo $$ >pid; kill -STOP $$; exit 0", "sleep $NAP & echo $! >pid; kill -STOP $!; wait; exit 0":
+    made = alone("-c", script, ":::", "a\tb")
+    said = made.stderr.readline()
+    pid = int(open("pid").read())
+    assert said == f"tine: map: a?b: process {pid} is stopped by SIGSTOP, and waits for SIGCONT\n" or not tells(), said
+    time.sleep(2.5)
+    os.kill(pid, signal.SIGCONT)
+    if "sleep" in script:
+        os.kill(pid, signal.SIGTERM)
+    assert made.communicate()[1] == "" and made.returncode == 0, made.returncode
+# Its time is that of a clock.
+made = alone("--timeout", "6", "-c", "kill -STOP $$; exit 0", ":::", "a")
+said = made.communicate()[1].splitlines()
+assert made.returncode == 1 and len(said) == 3 and "is stopped" in said[0] and said[2] == "a: over 6 s", said
 '
 try "memory is bounded, whatever ended jobs have written behind one that runs" '
 def most(script, inputs):
