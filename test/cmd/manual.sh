@@ -59,7 +59,7 @@ done
 
 for run in [0-9][0-9][0-9].sh; do
     number=${run%.sh}
-    name="$(cat "$number.page"): $(tr '\n' ';' <"$run" | sed 's/;$//; s/#//g')"
+    name="$(cat "$number.page"): $(tr '\n' ';' <"$run" | sed "s/;\$//; s/[#\\\\]//g")"
     if [ -f "$number.not" ]; then
         skip "$name" "$(cat "$number.not")"
         continue
