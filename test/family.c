@@ -541,7 +541,7 @@ static void become_stranger(void)
 {
 	struct family *family = family_known();
 
-	close(family->fd);
+	close(family->own.fd);
 	CHECK_EQ(munmap(family, FAMILY_PAGE + family->span), 0);
 	atomic_store(&the_family, NULL);
 }

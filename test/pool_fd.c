@@ -377,7 +377,7 @@ static void nobody_polls_in_vain(void *arg, long step)
 	ledger_unlock(ledger);
 	ledger_ring_anew(ledger);
 	done = ticket_state(atomic_load(&scene->tickets[0].state)) == DONE;
-	if (done != readable(scene->bell.near, 0))
+	if (done != readable(scene->bell.near.fd, 0))
 		test_fail(__FILE__, __LINE__, "step %ld: done %d, and the bell %u", step,
 			  done, atomic_load(&ledger->bell));
 	scene->done += done;

@@ -6,11 +6,12 @@
 #ifndef TINE_BASE_FAMILY_H
 #define TINE_BASE_FAMILY_H
 
+#include "base/own_fd.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 /*
  * It lies right before the family's memory, in a page of the process's own, which a fork
@@ -18,10 +19,8 @@
  */
 struct family {
 	uint64_t id;
-	size_t span; /* of the memory, its head included */
-	int fd;	     /* unless the program has closed it */
-	dev_t device;
-	ino_t inode; /* of the descriptor, by which it is told */
+	size_t span;	   /* of the memory, its head included */
+	struct own_fd own; /* the program may have closed it */
 };
 
 /* Pages of up to this size: what comes first in the memory, and before it. */

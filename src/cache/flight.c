@@ -89,7 +89,7 @@ int flight_start(struct flight *flight, const tine_cache *cache,
 {
 	int err;
 
-	*flight = (struct flight){ .turn = { .fd = -1 },
+	*flight = (struct flight){ .turn = { .own = { .fd = -1 } },
 				   .device = cache->device,
 				   .inode = cache->inode,
 				   .hash = { key->hash[0], key->hash[1] },

@@ -268,7 +268,7 @@ static int open_lock(tine_cache *cache)
 	close(fd);
 	if (err)
 		return err;
-	if (fstat(cache->lock.fd, &now) == 0 && now.st_ino == named.st_ino &&
+	if (fstat(cache->lock.own.fd, &now) == 0 && now.st_ino == named.st_ino &&
 	    now.st_dev == named.st_dev && (cache->shared || is_private(&now)))
 		return 0;
 	lockfd_close(&cache->lock);

@@ -117,7 +117,8 @@ static int try_both(tine_cache *cache)
 	if (pthread_mutex_trylock(&cache->mutex) != 0)
 		return -ETIMEDOUT;
 	/* In a child, which inherits no locks. */
-	err = cache->lock.fd < 0 ? lockfd_open(&cache->lock, cache->folder, "lock") : 0;
+	err = cache->lock.own.fd < 0 ? lockfd_open(&cache->lock, cache->folder, "lock")
+				     : 0;
 	if (!err)
 		err = lockfd_acquire(&cache->lock, WRITER, false, TINE_NOWAIT);
 	if (err)

@@ -109,7 +109,7 @@ static int64_t wake_time(const struct agent *agent, int64_t limits)
 static void doze_until(struct agent *agent, int64_t until)
 {
 	struct pollfd polled[ENGINE_WAYS + 2] = {
-		{ .fd = agent->setup->bell.near, .events = POLLIN },
+		{ .fd = agent->setup->bell.near.fd, .events = POLLIN },
 		{ .fd = tine_pool_fd(agent->pool), .events = POLLIN },
 	};
 	int64_t left = until - tine_now();

@@ -155,7 +155,7 @@ unsigned engine_owed(const struct engine *engine, enum engine_way which)
 
 int engine_fd(const struct engine *engine, enum engine_way which)
 {
-	return engine->ways[which].line->fd;
+	return engine->ways[which].line->own.fd;
 }
 
 int engine_await(struct engine *engine, enum engine_way which,
@@ -307,7 +307,7 @@ int engine_open(struct engine **out, struct engine_url *url, int64_t deadline)
 
 	if (!engine)
 		return -ENOMEM;
-	engine->read.fd = engine->listen.fd = -1;
+	engine->read.own.fd = engine->listen.own.fd = -1;
 	err = -ENOMEM;
 	engine->strings = strdup(url->text);
 	if (!engine->strings)

@@ -6,8 +6,10 @@
 #include "engine/agent.h"
 #include "engine/engine.h"
 #include "memory/heap.h"
+#include "process/child.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -90,7 +90,8 @@ static int write_head(const struct family *family)
 
 	head.sum = head_sum(&head);
 	/* Bound: a file in memory. */
-	return pwrite(family->fd, &head, sizeof(head), 0) == sizeof(head) ? 0 : -ENOMEM;
+	return pwrite(family->own.fd, &head, sizeof(head), 0) == sizeof(head) ? 0
+									      : -ENOMEM;
 }
 
 /* As tine_family_join, of what the descriptor says. Looks at nothing but the head. */
@@ -169,11 +170,11 @@ static int open_file(void)
 static int map_file(struct family **out, uintptr_t at, int flags, int fd, size_t span)
 {
 	size_t len = FAMILY_PAGE + span;
+	struct own_fd own = own_fd(fd);
 	struct family *family;
-	struct stat file;
 
-	if (fstat(fd, &file) != 0)
-		return -errno;
+	if (own.fd < 0)
+		return -EBADF;
 	family = mmap((void *)at, len, PROT_NONE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
 	if (family == MAP_FAILED)
@@ -187,9 +188,7 @@ static int map_file(struct family **out, uintptr_t at, int flags, int fd, size_t
 	}
 	/* A core dump would fill in every page of it. */
 	madvise(family_base(family), span, MADV_DONTDUMP);
-	*family = (struct family){
-		.span = span, .fd = fd, .device = file.st_dev, .inode = file.st_ino
-	};
+	*family = (struct family){ .span = span, .own = own };
 	*out = family;
 	return 0;
 }
@@ -217,7 +216,7 @@ static int make_mapping(struct family **out, int fd)
 
 static void drop_mapping(struct family *family)
 {
-	close(family->fd);
+	close(family->own.fd);
 	munmap(family, FAMILY_PAGE + family->span);
 }
 
@@ -262,12 +261,7 @@ struct family *family_have(int (*begin)(void *mem, size_t len))
 
 int family_fd(const struct family *family)
 {
-	struct stat now;
-
-	return fstat(family->fd, &now) == 0 && now.st_dev == family->device &&
-			       now.st_ino == family->inode
-		       ? family->fd
-		       : -EBADF;
+	return own_fd_is_open(&family->own) ? family->own.fd : -EBADF;
 }
 
 /* ---- joining ----------------------------------------------------------------------- */

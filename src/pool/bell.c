@@ -13,10 +13,9 @@ int bell_new(struct bell *bell)
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
 		return -errno;
-	*bell = (struct bell){ .near = ends[0],
-			       .was = end_of(ends[0]),
-			       .poll = -1,
-			       .rope = { ends[1], end_of(ends[1]) } };
+	*bell = (struct bell){ .near = own_fd(ends[0]),
+			       .rope = own_fd(ends[1]),
+			       .poll = -1 };
 	return 0;
 }
 
@@ -44,7 +43,7 @@ int bell_listen(struct bell *bell, int handle)
 	bell->poll = epoll_create1(EPOLL_CLOEXEC);
 	if (bell->poll < 0)
 		return -errno;
-	if ((err = bell_watch(bell, bell->near)) == 0 &&
+	if ((err = bell_watch(bell, bell->near.fd)) == 0 &&
 	    (handle < 0 || (err = bell_watch(bell, handle)) == 0))
 		return bell->poll;
 	close(bell->poll);
@@ -52,10 +51,10 @@ int bell_listen(struct bell *bell, int handle)
 	return err;
 }
 
-bool bell_pull(const struct bell_rope *rope)
+bool bell_pull(const struct own_fd *rope)
 {
 	/* Bound: it does not block. Full, there are bytes enough. */
-	return is_end(rope->fd, rope->was) &&
+	return own_fd_is_open(rope) &&
 	       (send(rope->fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 ||
 		errno == EAGAIN);
 }
@@ -64,10 +63,10 @@ void bell_hush(const struct bell *bell)
 {
 	char bytes[64];
 
-	if (!is_end(bell->near, bell->was))
+	if (!own_fd_is_open(&bell->near))
 		return;
 	/* Bound: it does not block. */
-	while (recv(bell->near, bytes, sizeof(bytes), MSG_DONTWAIT) == sizeof(bytes))
+	while (recv(bell->near.fd, bytes, sizeof(bytes), MSG_DONTWAIT) == sizeof(bytes))
 		;
 }
 
@@ -77,8 +76,8 @@ void bell_free(struct bell *bell)
 
 	/* The program may have closed it, and have another of the number. */
 	if (bell->poll >= 0 &&
-	    epoll_ctl(bell->poll, EPOLL_CTL_MOD, bell->near, &event) == 0)
+	    epoll_ctl(bell->poll, EPOLL_CTL_MOD, bell->near.fd, &event) == 0)
 		close(bell->poll);
-	close_end(bell->near, bell->was);
-	close_end(bell->rope.fd, bell->rope.was);
+	own_fd_close(&bell->near);
+	own_fd_close(&bell->rope);
 }

@@ -31,22 +31,16 @@
 #ifndef TINE_BELL_H
 #define TINE_BELL_H
 
-#include "process/child.h"
+#include "base/export.h"
+#include "base/own_fd.h"
 
 #include <stdatomic.h>
 
-/* The end that others pull, in the ledger; the same number in each of the processes. */
-struct bell_rope {
-	int fd;
-	struct own_end was;
-};
-
 /* The caller's. */
 struct bell {
-	int near;
-	struct own_end was;
-	_Atomic int poll; /* -1 until the caller has asked for it */
-	struct bell_rope rope;
+	struct own_fd near;
+	struct own_fd rope; /* in the ledger too: the same in each of the processes */
+	_Atomic int poll;   /* -1 until the caller has asked for it */
 };
 
 int bell_new(struct bell *);
@@ -59,7 +53,7 @@ int bell_listen(struct bell *, int handle);
 void bell_unwatch(struct bell *, int handle);
 int bell_watch(struct bell *, int handle);
 /* Sends a byte; false: it cannot. */
-bool bell_pull(const struct bell_rope *);
+bool bell_pull(const struct own_fd *rope);
 /* Takes all bytes. */
 void bell_hush(const struct bell *);
 /* Also in a child, which has a copy. */

@@ -281,7 +281,7 @@ struct ledger {
 	_Alignas(64) _Atomic uint32_t finished;	    /* counts tickets done */
 	_Alignas(64) _Atomic uint32_t caller_waits; /* futex */
 	_Atomic uint32_t bell;			    /* see bell.h */
-	struct bell_rope rope;
+	struct own_fd rope;
 	_Atomic int32_t nursery;				/* its pid; itself */
 	_Alignas(64) _Atomic uint64_t asleep[MAX_WORKERS / 64]; /* a bit for each desk */
 	_Alignas(64) tine_lock lock;

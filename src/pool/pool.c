@@ -132,7 +132,8 @@ int pool_new(tine_pool **out, const tine_pool_opts *opts, const struct crew *cre
 			goto end_nursery;
 		have_spin(pool);
 	} else {
-		pool->nursery = (struct child){ .owner = getpid(), .handle = -1 };
+		pool->nursery = (struct child){ .owner = getpid(),
+						.handle = { .fd = -1 } };
 		err = serial_begin(pool);
 		if (err)
 			goto free_bell;

@@ -890,7 +890,7 @@ int tine_pool_fd(tine_pool *pool)
 	take_hands(pool);
 	/* Bound: a thread of this process, that starts a nursery: some seconds. */
 	pthread_mutex_lock(&pool->minding);
-	fd = bell_listen(&pool->bell, pool->nursery.handle);
+	fd = bell_listen(&pool->bell, pool->nursery.handle.fd);
 	pthread_mutex_unlock(&pool->minding);
 	if (fd >= 0) {
 		atomic_compare_exchange_strong(&pool->ledger->bell, &never, 1);

@@ -64,7 +64,7 @@ static int restart_nursery(tine_pool *pool, bool last)
 	struct ledger *ledger = pool->ledger;
 	int err;
 
-	bell_unwatch(&pool->bell, pool->nursery.handle);
+	bell_unwatch(&pool->bell, pool->nursery.handle.fd);
 	child_release(&pool->nursery);
 	pool->stopped = pool->asked = 0;
 	await_workers(ledger);
@@ -87,7 +87,7 @@ static int restart_nursery(tine_pool *pool, bool last)
 		ledger_withdraw(ledger);
 	ledger_unlock(ledger);
 	err = child_start(&pool->nursery, ledger->crew->main, ledger);
-	return err ? err : bell_watch(&pool->bell, pool->nursery.handle);
+	return err ? err : bell_watch(&pool->bell, pool->nursery.handle.fd);
 }
 
 /* ---- waiting ----------------------------------------------------------------------- */

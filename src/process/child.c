@@ -38,14 +38,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 static pthread_mutex_t children_lock = PTHREAD_MUTEX_INITIALIZER;
 static LIST_HEAD(, child) children = LIST_HEAD_INITIALIZER(children);
-static int own_lifeline = -1; /* our end of the line to our parent, when tied */
-static struct own_end own_end;
+/* Our end of the line to our parent, when tied. */
+static struct own_fd own_lifeline = { .fd = -1 };
 static _Thread_local struct child *starting;
 
 static void hold_children(void)
@@ -59,40 +58,19 @@ static void let_children_go(void)
 	pthread_mutex_unlock(&children_lock);
 }
 
-struct own_end end_of(int fd)
-{
-	struct stat is;
-
-	return fd >= 0 && fstat(fd, &is) == 0 ? (struct own_end){ is.st_dev, is.st_ino }
-					      : (struct own_end){ 0 };
-}
-
-bool is_end(int fd, struct own_end was)
-{
-	struct own_end is = end_of(fd);
-
-	return was.inode && is.device == was.device && is.inode == was.inode;
-}
-
-void close_end(int fd, struct own_end was)
-{
-	if (is_end(fd, was))
-		close(fd);
-}
-
 /* Pidfds have one inode, with other descriptors, in kernels before 6.9. */
-bool is_pidfd_of(int fd, struct own_end was, pid_t pid)
+bool is_pidfd_of(const struct own_fd *own, pid_t pid)
 {
 	char path[64], text[512], *line;
 	ssize_t len;
 	int info;
 
-	if (!is_end(fd, was))
+	if (!own_fd_is_open(own))
 		return false;
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", own->fd);
 	info = open(path, O_RDONLY | O_CLOEXEC);
 	if (info < 0)
-		return syscall(SYS_pidfd_send_signal, fd, 0, NULL, 0) == 0 ||
+		return syscall(SYS_pidfd_send_signal, own->fd, 0, NULL, 0) == 0 ||
 		       errno != EBADF;
 	/* Bound: a file of the kernel's, which is there. */
 	len = read(info, text, sizeof(text) - 1);
@@ -104,16 +82,16 @@ bool is_pidfd_of(int fd, struct own_end was, pid_t pid)
 	       (strtol(line + 5, NULL, 10) == pid || strtol(line + 5, NULL, 10) == -1);
 }
 
-void close_pidfd(int fd, struct own_end was, pid_t pid)
+void close_pidfd(const struct own_fd *own, pid_t pid)
 {
-	if (is_pidfd_of(fd, was, pid))
-		close(fd);
+	if (is_pidfd_of(own, pid))
+		close(own->fd);
 }
 
 static void close_handle(const struct child *child)
 {
-	if (child->handle != child->lifeline)
-		close_pidfd(child->handle, child->handle_was, child->pid);
+	if (child->handle.fd != child->lifeline.fd)
+		close_pidfd(&child->handle, child->pid);
 }
 
 static void forget_children(void)
@@ -122,14 +100,14 @@ static void forget_children(void)
 
 	LIST_FOREACH (child, &children, others) {
 		close_handle(child);
-		close_end(child->lifeline, child->was);
+		own_fd_close(&child->lifeline);
 		if (child != starting)
-			close_end(child->far_end, child->far_was);
-		child->lifeline = child->handle = -1;
+			own_fd_close(&child->far_end);
+		child->lifeline.fd = child->handle.fd = -1;
 	}
 	LIST_INIT(&children);
-	close_end(own_lifeline, own_end);
-	own_lifeline = -1;
+	own_fd_close(&own_lifeline);
+	own_lifeline.fd = -1;
 	pthread_mutex_init(&children_lock, NULL);
 }
 
@@ -209,6 +187,7 @@ extern int omp_pause_resource_all(int kind) __attribute__((weak));
 
 int child_start(struct child *child, int (*main)(void *, int), void *arg)
 {
+	struct own_fd far_end;
 	int ends[2];
 
 	if (atfork_error())
@@ -216,7 +195,10 @@ int child_start(struct child *child, int (*main)(void *, int), void *arg)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
 		return -errno;
 	*child = (struct child){
-		.owner = getpid(), .lifeline = ends[0], .handle = -1, .far_end = ends[1]
+		.owner = getpid(),
+		.lifeline = own_fd(ends[0]),
+		.handle = { .fd = -1 },
+		.far_end = own_fd(ends[1]),
 	};
 	/*
 	 * What threads OpenMP keeps for this one, a fork leaves behind, and GCC's OpenMP
@@ -225,8 +207,6 @@ int child_start(struct child *child, int (*main)(void *, int), void *arg)
 	if (omp_pause_resource_all)
 		omp_pause_resource_all(PAUSE_SOFT);
 	hold_far_end(ends[1]);
-	child->was = end_of(ends[0]);
-	child->far_was = end_of(ends[1]);
 	list(child);
 	starting = child;
 	child->pid = fork_quietly();
@@ -240,16 +220,16 @@ int child_start(struct child *child, int (*main)(void *, int), void *arg)
 	}
 	/* Bound: this process's own threads, which hold it for no call that blocks. */
 	pthread_mutex_lock(&children_lock);
-	child->far_end = -1;
+	far_end = child->far_end;
+	child->far_end.fd = -1;
 	if (child->pid > 0)
-		child->handle = open_pidfd(child->pid);
-	child->handle_was = end_of(child->handle);
-	if (child->handle < 0) {
+		child->handle = own_fd(open_pidfd(child->pid));
+	if (child->handle.fd < 0) {
 		child->handle = child->lifeline;
-		release_far_end(child->lifeline);
+		release_far_end(child->lifeline.fd);
 	}
 	pthread_mutex_unlock(&children_lock);
-	close_end(ends[1], child->far_was);
+	own_fd_close(&far_end);
 	if (child->pid < 0) {
 		child_release(child);
 		return child->pid;
@@ -261,8 +241,7 @@ void child_tie(int lifeline)
 {
 	struct pollfd gone = { .fd = lifeline, .events = POLLIN };
 
-	own_lifeline = lifeline;
-	own_end = end_of(lifeline);
+	own_lifeline = own_fd(lifeline);
 	if (fcntl(lifeline, F_SETOWN, getpid()) != 0 ||
 	    fcntl(lifeline, F_SETSIG, SIGKILL) != 0 ||
 	    /* Bound: no time at all. */
@@ -296,9 +275,9 @@ static int reap(struct child *child)
 
 static bool has_handle(const struct child *child)
 {
-	return child->handle == child->lifeline
-		       ? is_end(child->handle, child->was)
-		       : is_pidfd_of(child->handle, child->handle_was, child->pid);
+	return child->handle.fd == child->lifeline.fd
+		       ? own_fd_is_open(&child->handle)
+		       : is_pidfd_of(&child->handle, child->pid);
 }
 
 /*
@@ -307,7 +286,7 @@ static bool has_handle(const struct child *child)
  */
 static void wait_for_handle(const struct child *child, int64_t deadline, bool again)
 {
-	struct pollfd ended = { .fd = child->handle, .events = POLLIN };
+	struct pollfd ended = { .fd = child->handle.fd, .events = POLLIN };
 	int64_t left = deadline == TINE_FOREVER ? TINE_FOREVER : deadline - tine_now();
 	struct timespec ts, moment = { 0, 1000000 };
 
@@ -320,7 +299,7 @@ static void wait_for_handle(const struct child *child, int64_t deadline, bool ag
 
 		if (n < 0)
 			interrupt_note(errno);
-		if (n <= 0 || child->handle != child->lifeline)
+		if (n <= 0 || child->handle.fd != child->lifeline.fd)
 			return;
 	}
 	/* Bound: a millisecond. */
@@ -362,23 +341,23 @@ int child_await(struct child *child, tine_exit *how, int64_t deadline)
 
 void child_nudge(const struct child *child)
 {
-	if (is_end(child->lifeline, child->was))
+	if (own_fd_is_open(&child->lifeline))
 		/* Bound: it does not block. */
-		send(child->lifeline, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+		send(child->lifeline.fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 void child_hang_up(const struct child *child)
 {
-	if (is_end(child->lifeline, child->was))
-		shutdown(child->lifeline, SHUT_RDWR);
+	if (own_fd_is_open(&child->lifeline))
+		shutdown(child->lifeline.fd, SHUT_RDWR);
 }
 
 void child_release(struct child *child)
 {
-	if (child->owner != getpid() || child->lifeline < 0)
+	if (child->owner != getpid() || child->lifeline.fd < 0)
 		return;
 	unlist(child);
 	close_handle(child);
-	close_end(child->lifeline, child->was);
-	child->lifeline = child->handle = -1;
+	own_fd_close(&child->lifeline);
+	child->lifeline.fd = child->handle.fd = -1;
 }

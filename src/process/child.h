@@ -3,27 +3,18 @@
 #define TINE_CHILD_H
 
 #include "base/export.h"
+#include "base/own_fd.h"
 
 #include <signal.h>
 #include <sys/queue.h>
 
-/*
- * A descriptor and what it was: a program may close it, by closefrom(3), and have another
- * of the number. Only what it was is closed.
- */
-struct own_end {
-	dev_t device;
-	ino_t inode;
-};
-
 /* A child process, as its parent knows it. In the parent's own memory. */
 struct child {
 	pid_t pid, owner;
-	int lifeline; /* our end: closed by our death, which ends the child */
-	int handle;   /* polls readable when it has ended: a pidfd, or the lifeline */
-	int far_end;  /* the child's end, while it is being started; else -1 */
-	struct own_end was, handle_was, far_was;
-	int ended; /* 1: and how is known; -ECHILD: and nobody knows how */
+	struct own_fd lifeline; /* our end: closed by our death, which ends the child */
+	struct own_fd handle;	/* readable when it has ended: a pidfd, or the lifeline */
+	struct own_fd far_end;	/* the child's end, while it is being started */
+	int ended;		/* 1: and how is known; -ECHILD: and nobody knows how */
 	tine_exit how;
 	LIST_ENTRY(child) others; /* of this process */
 };
@@ -48,13 +39,9 @@ void child_hang_up(const struct child *);
  */
 void child_release(struct child *);
 
-/* Closes a pidfd of that process, if that is what is open there. */
-void close_pidfd(int fd, struct own_end was, pid_t);
-bool is_pidfd_of(int fd, struct own_end was, pid_t);
-struct own_end end_of(int fd);
-/* Whether that is what is open there: a socket's inode is its own. */
-bool is_end(int fd, struct own_end was);
-void close_end(int fd, struct own_end was);
+/* Whether it is open, and a pidfd of that process. */
+bool is_pidfd_of(const struct own_fd *, pid_t);
+void close_pidfd(const struct own_fd *, pid_t);
 
 /* Forks with every signal blocked until it is over; the child gets the caller's mask. */
 pid_t fork_quietly(void);

@@ -53,11 +53,11 @@ static bool is_current(const tine_filelock *lock)
 	const struct lockfd *file = &lock->file[lock->at];
 	struct stat own, named;
 
-	if (fstat(file->fd, &own) == 0 && own.st_nlink == 0)
+	if (fstat(file->own.fd, &own) == 0 && own.st_nlink == 0)
 		return false;
 	if (stat(lock->path, &named) != 0)
 		return errno != ENOENT && errno != ENOTDIR;
-	return named.st_dev == file->device && named.st_ino == file->inode;
+	return named.st_dev == file->own.device && named.st_ino == file->own.inode;
 }
 
 static int open_anew(tine_filelock *lock)
@@ -84,7 +84,7 @@ int tine_filelock_open(tine_filelock **out, const char *path)
 	lock = calloc(1, sizeof(*lock));
 	if (!lock)
 		return -ENOMEM;
-	lock->file[1].fd = -1;
+	lock->file[1].own.fd = -1;
 	lock->path = whole_path(path);
 	err = lock->path ? lockfd_open_to_share(&lock->file[0], AT_FDCWD, path) : -ENOMEM;
 	if (err) {
@@ -133,7 +133,7 @@ int tine_filelock_acquire(tine_filelock *lock, bool shared, int64_t deadline)
 
 	if (!lock || is_no_deadline(deadline))
 		return -EINVAL;
-	if (lock->file[lock->at].fd < 0)
+	if (lock->file[lock->at].own.fd < 0)
 		return -EPERM;
 	/* To the kernel it would be a change of the lock that there is. */
 	if (lock->held)
@@ -161,7 +161,7 @@ int tine_filelock_release(tine_filelock *lock)
 
 	if (!lock)
 		return -EINVAL;
-	if (lock->file[lock->at].fd < 0 || !lock->held)
+	if (lock->file[lock->at].own.fd < 0 || !lock->held)
 		return -EPERM;
 	current = is_current(lock);
 	err = lockfd_release(&lock->file[lock->at], LOCK);

@@ -30,6 +30,7 @@
 
 #include "base/atfork.h"
 #include "base/futex.h"
+#include "base/own_fd.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -37,7 +38,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 #define PATIENCE_MS 100 /* for an answer, before the keeper is continued */
@@ -45,10 +45,7 @@
 struct keeper {
 	pid_t pid;     /* 0: it is dead, and reaped */
 	unsigned uses; /* programs, and ties */
-	int line;
-	/* Of the line: its number may have become another file's. */
-	dev_t device;
-	ino_t inode;
+	struct own_fd line;
 	uid_t user;
 	gid_t group;
 	struct keeper *next;
@@ -58,20 +55,11 @@ static struct keeper *keepers; /* the first is the one that spawns */
 /* Held for a request, whose answer has a bound, and never across a fork. */
 static pthread_mutex_t keeper_mutex = PTHREAD_MUTEX_INITIALIZER;
 
-static bool line_is_ours(const struct keeper *keeper)
-{
-	struct stat now;
-
-	return fstat(keeper->line, &now) == 0 && now.st_dev == keeper->device &&
-	       now.st_ino == keeper->inode;
-}
-
 /* In a forked child. What it was called with is its parent's. */
 static void forget_keepers(void)
 {
 	for (struct keeper *keeper = keepers; keeper; keeper = keeper->next)
-		if (keeper->line >= 0 && line_is_ours(keeper))
-			close(keeper->line);
+		own_fd_close(&keeper->line);
 	keepers = NULL;
 	pthread_mutex_init(&keeper_mutex, NULL);
 }
@@ -84,18 +72,15 @@ FILL_ATFORK static void fill_keepers_slot(void)
 /* One that cannot be asked any more goes on until its owner ends. */
 static void drop_keeper(struct keeper *keeper)
 {
-	bool is_ours = keeper->line >= 0 && line_is_ours(keeper);
-
-	if (keeper->pid && is_ours) {
+	if (keeper->pid && own_fd_is_open(&keeper->line)) {
 		kill(keeper->pid, SIGKILL);
 		/* Bound: it is being killed. */
 		while (waitpid(keeper->pid, NULL, __WALL) < 0 && errno == EINTR)
 			;
 	}
-	if (is_ours)
-		close(keeper->line);
+	own_fd_close(&keeper->line);
 	keeper->pid = 0;
-	keeper->line = -1;
+	keeper->line.fd = -1;
 }
 
 /* One that is dead, or not the first, goes with its last program. */
@@ -120,7 +105,6 @@ static int start_keeper(void)
 {
 	struct keeper *keeper = calloc(1, sizeof(*keeper));
 	sigset_t all, before;
-	struct stat line;
 	pid_t self = getpid();
 	int ends[2], err;
 
@@ -136,10 +120,6 @@ static int start_keeper(void)
 		err = -errno;
 		goto free_keeper;
 	}
-	if (fstat(ends[0], &line) != 0) {
-		err = -errno;
-		goto close_ends;
-	}
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	keeper->pid = (pid_t)syscall(SYS_clone, 0L, NULL, NULL, NULL, NULL);
@@ -150,9 +130,7 @@ static int start_keeper(void)
 	if (err)
 		goto close_ends;
 	close(ends[1]);
-	keeper->line = ends[0];
-	keeper->device = line.st_dev;
-	keeper->inode = line.st_ino;
+	keeper->line = own_fd(ends[0]);
 	keeper->user = geteuid();
 	keeper->group = getegid();
 	keeper->next = keepers;
@@ -170,14 +148,14 @@ free_keeper:
 /* Whether the first keeper can spawn for this process as it is now. */
 static bool keeper_serves(void)
 {
-	return keepers && keepers->pid && line_is_ours(keepers) &&
+	return keepers && keepers->pid && own_fd_is_open(&keepers->line) &&
 	       keepers->user == geteuid() && keepers->group == getegid();
 }
 
 static int await_answer(const struct keeper *keeper, struct answer *answer, int *fd)
 {
 	int64_t end = tine_after(ANSWER_MS);
-	struct pollfd polled = { .fd = keeper->line, .events = POLLIN };
+	struct pollfd polled = { .fd = keeper->line.fd, .events = POLLIN };
 
 	while (tine_now() < end) {
 		size_t n = 1;
@@ -186,7 +164,7 @@ static int await_answer(const struct keeper *keeper, struct answer *answer, int 
 		/* Bound: PATIENCE_MS, and ANSWER_MS in all. */
 		if (poll(&polled, 1, PATIENCE_MS) == 0)
 			kill(keeper->pid, SIGCONT);
-		len = take_message(keeper->line, answer, sizeof(*answer), NULL, 0, fd,
+		len = take_message(keeper->line.fd, answer, sizeof(*answer), NULL, 0, fd,
 				   &n);
 		if (len == sizeof(*answer))
 			return answer->status;
@@ -205,10 +183,10 @@ static int ask_keeper(struct keeper *keeper, const struct keeper_request *reques
 	ssize_t sent;
 	int err;
 
-	if (!keeper->pid || !line_is_ours(keeper))
+	if (!keeper->pid || !own_fd_is_open(&keeper->line))
 		return -EPIPE;
 	/* There is room: the one before was answered. */
-	sent = pass_message(keeper->line, request, sizeof(*request), strings, len, fds,
+	sent = pass_message(keeper->line.fd, request, sizeof(*request), strings, len, fds,
 			    n);
 	if (sent == -EBADF || sent == -ETOOMANYREFS || sent == -ENOBUFS)
 		return (int)sent;

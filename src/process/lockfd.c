@@ -53,22 +53,13 @@ static void let_files_go(void)
 	pthread_mutex_unlock(&files_lock);
 }
 
-static void close_own(struct lockfd *file)
-{
-	struct stat is;
-
-	if (fstat(file->fd, &is) == 0 && is.st_dev == file->device &&
-	    is.st_ino == file->inode)
-		close(file->fd);
-}
-
 static void close_inherited(void)
 {
 	struct lockfd *file;
 
 	LIST_FOREACH (file, &files, others) {
-		close_own(file);
-		file->fd = -1;
+		own_fd_close(&file->own);
+		file->own.fd = -1;
 	}
 	LIST_INIT(&files);
 	pthread_mutex_unlock(&files_lock);
@@ -133,22 +124,17 @@ static int open_regular(int dirfd, const char *path, bool *shared_only)
 
 static int list_opened(struct lockfd *file, int dirfd, const char *path, bool shared_only)
 {
-	struct stat is;
 	int fd;
 
-	*file = (struct lockfd){ .fd = -1 };
+	*file = (struct lockfd){ .own = { .fd = -1 } };
 	if (atfork_error())
 		return atfork_error();
 	/* Bound: this process's own threads, which hold it while they open a file. */
 	pthread_mutex_lock(&files_lock);
 	fd = open_regular(dirfd, path, &shared_only);
-	if (fd >= 0 && fstat(fd, &is) == 0) {
-		*file = (struct lockfd){ .fd = fd,
-					 .device = is.st_dev,
-					 .inode = is.st_ino,
-					 .shared_only = shared_only };
+	*file = (struct lockfd){ .own = own_fd(fd), .shared_only = shared_only };
+	if (file->own.fd >= 0)
 		LIST_INSERT_HEAD(&files, file, others);
-	}
 	pthread_mutex_unlock(&files_lock);
 	return fd < 0 ? fd : 0;
 }
@@ -165,13 +151,13 @@ int lockfd_open_to_share(struct lockfd *file, int dirfd, const char *path)
 
 void lockfd_close(struct lockfd *file)
 {
-	if (file->fd < 0)
+	if (file->own.fd < 0)
 		return;
 	/* Bound: this process's own threads, which hold it while they open a file. */
 	pthread_mutex_lock(&files_lock);
 	LIST_REMOVE(file, others);
-	close_own(file);
-	*file = (struct lockfd){ .fd = -1 };
+	own_fd_close(&file->own);
+	*file = (struct lockfd){ .own = { .fd = -1 } };
 	pthread_mutex_unlock(&files_lock);
 }
 
@@ -185,7 +171,7 @@ static int set_lock(const struct lockfd *file, int command, uint64_t byte, short
 
 	if (byte > INT64_MAX)
 		return -EINVAL;
-	while (fcntl(file->fd, command, &lock) != 0)
+	while (fcntl(file->own.fd, command, &lock) != 0)
 		if (errno != EINTR)
 			return errno == EACCES ? -EAGAIN : -errno;
 	return 0;
@@ -244,7 +230,7 @@ bool lockfd_is_taken(const struct lockfd *file, uint64_t byte)
 			      .l_start = (off_t)byte,
 			      .l_len = 1 };
 
-	return fcntl(file->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+	return fcntl(file->own.fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
 int lockfd_release(struct lockfd *file, uint64_t byte)

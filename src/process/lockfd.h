@@ -7,6 +7,7 @@
 #define TINE_LOCKFD_H
 
 #include "base/export.h"
+#include "base/own_fd.h"
 
 #include <sys/queue.h>
 
@@ -15,10 +16,9 @@
  * whatever it forks. Used by one thread at a time; stays where it is while it is open.
  */
 struct lockfd {
-	int fd;	      /* -1: not open, or inherited from the process that opened it */
-	dev_t device; /* what it was: the program may have closed it */
-	ino_t inode;
-	bool shared_only;	   /* it may only be read */
+	struct own_fd
+		own;	  /* -1: not open, or inherited from the process that opened it */
+	bool shared_only; /* it may only be read */
 	LIST_ENTRY(lockfd) others; /* of this process */
 };
 

@@ -188,9 +188,9 @@ int tine_process_fd(const tine_process *process)
 	if (!process)
 		return -EINVAL;
 	if (process->spawned)
-		return process->program.owner == getpid() ? process->program.pidfd
+		return process->program.owner == getpid() ? process->program.pidfd.fd
 							  : -EPERM;
-	return process->child.owner == getpid() ? process->child.handle : -EPERM;
+	return process->child.owner == getpid() ? process->child.handle.fd : -EPERM;
 }
 
 void tine_process_free(tine_process *process)

@@ -112,7 +112,7 @@ static int ask_for(struct program *program, const tine_command *command, int *fd
 					  .family = command->family };
 	char given[sizeof(FAMILY_VARIABLE) + FAMILY_GIVEN_SIZE];
 	struct packed packed = { NULL, 0 };
-	int file = -1, err;
+	int file = -1, pidfd = -1, err;
 
 	snprintf(given, sizeof(given), FAMILY_VARIABLE "=" FAMILY_GIVEN, FAMILY_FD,
 		 (unsigned long long)tine_family_id());
@@ -131,8 +131,8 @@ static int ask_for(struct program *program, const tine_command *command, int *fd
 		fds[passed_strings(&request)] = file;
 	}
 	err = keeper_spawn(&program->keeper, &request, file < 0 ? packed.at : NULL, fds,
-			   &program->pid, &program->pidfd);
-	program->pidfd_was = end_of(program->pidfd);
+			   &program->pid, &pidfd);
+	program->pidfd = own_fd(pidfd);
 	if (file >= 0)
 		close(file);
 free_strings:
@@ -146,7 +146,7 @@ int program_start(struct program *program, const tine_command *command)
 
 	if (!command_is_valid(command))
 		return -EINVAL;
-	*program = (struct program){ .owner = getpid(), .pidfd = -1 };
+	*program = (struct program){ .owner = getpid(), .pidfd = { .fd = -1 } };
 	if (command->family) {
 		fds[PASSED_FAMILY] = tine_family_fd();
 		if (fds[PASSED_FAMILY] < 0)
@@ -175,13 +175,13 @@ close_null:
 
 static bool has_pidfd(const struct program *program)
 {
-	return is_pidfd_of(program->pidfd, program->pidfd_was, program->pid);
+	return is_pidfd_of(&program->pidfd, program->pid);
 }
 
 /* 0: it has ended; -ETIMEDOUT: not yet. */
 static int look_for_end(struct program *program)
 {
-	struct pollfd ended = { .fd = program->pidfd, .events = POLLIN };
+	struct pollfd ended = { .fd = program->pidfd.fd, .events = POLLIN };
 	struct answer answer;
 	int err;
 
@@ -207,7 +207,7 @@ int program_wait(struct program *program, tine_exit *how, int64_t deadline)
 	if (program->owner != getpid())
 		return -EPERM;
 	while (look_for_end(program) != 0) {
-		struct pollfd ended = { .fd = program->pidfd, .events = POLLIN };
+		struct pollfd ended = { .fd = program->pidfd.fd, .events = POLLIN };
 		int64_t left = deadline - tine_now();
 		struct timespec ts = timespec_of(left > 0 ? left : 0);
 		struct timespec moment = { 0, 1000000 };
@@ -258,5 +258,5 @@ void program_free(struct program *program)
 	if (program->owner != getpid())
 		return; /* a child's copy */
 	keeper_end(program->keeper, program->pid);
-	close_pidfd(program->pidfd, program->pidfd_was, program->pid);
+	close_pidfd(&program->pidfd, program->pid);
 }

@@ -9,8 +9,7 @@ struct keeper;
 /* A program that was spawned, as its owner knows it. In the owner's own memory. */
 struct program {
 	struct keeper *keeper;
-	int pidfd;
-	struct own_end pidfd_was; /* the program may have closed it */
+	struct own_fd pidfd;
 	pid_t owner, pid;
 	int ended; /* 1: and how is known; -ECHILD: and is not */
 	tine_exit how;

@@ -200,7 +200,7 @@ static int await_report(const struct watcher *watcher, int line)
 {
 	int64_t deadline = tine_after(2 * half_time(watcher));
 	struct pollfd polled[] = { { .fd = line, .events = POLLIN },
-				   { .fd = watcher->child.handle, .events = POLLIN } };
+				   { .fd = watcher->child.handle.fd, .events = POLLIN } };
 	int err = -TINE_ECRASH;
 
 	for (int n = -1; n < 0;) {

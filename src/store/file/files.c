@@ -108,29 +108,6 @@ int file_make_room(int fd, size_t size)
 	return lmdb_error(err);
 }
 
-void own_fd_note(struct own_fd *own, int fd)
-{
-	struct stat now;
-
-	*own = (struct own_fd){ .fd = -1 };
-	if (fd >= 0 && fstat(fd, &now) == 0)
-		*own = (struct own_fd){ fd, now.st_dev, now.st_ino };
-}
-
-bool own_fd_is_open(const struct own_fd *own)
-{
-	struct stat now;
-
-	return own->fd >= 0 && fstat(own->fd, &now) == 0 && now.st_dev == own->device &&
-	       now.st_ino == own->inode;
-}
-
-void own_fd_close(const struct own_fd *own)
-{
-	if (own_fd_is_open(own))
-		close(own->fd);
-}
-
 int find_lock_fd(const char *folder)
 {
 	DIR *dir = opendir("/proc/self/fd");

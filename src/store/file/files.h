@@ -1,17 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The files of a folder, and descriptors that may have been closed by others. */
+/* The files of a folder. */
 #ifndef TINE_STORE_FILE_FILES_H
 #define TINE_STORE_FILE_FILES_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
-
-struct own_fd {
-	int fd;
-	dev_t device;
-	ino_t inode;
-};
 
 size_t lmdb_page_size(void);
 size_t whole_pages(size_t size);
@@ -25,10 +19,6 @@ int lmdb_error(int rc);
 int file_open_in(const char *folder, const char *name, int flags, bool with_others);
 /* Allocates what is not. A file system that cannot may raise SIGBUS when it is full. */
 int file_make_room(int fd, size_t size);
-void own_fd_note(struct own_fd *, int fd);
-/* Not: it was closed by others, who may have opened another file under that number. */
-bool own_fd_is_open(const struct own_fd *);
-void own_fd_close(const struct own_fd *);
 /* LMDB does not tell the descriptor of its lock file. */
 int find_lock_fd(const char *folder);
 

@@ -3,6 +3,7 @@
 #ifndef TINE_STORE_FILE_INSIDE_H
 #define TINE_STORE_FILE_INSIDE_H
 
+#include "base/own_fd.h"
 #include "store/file/files.h"
 #include "store/file/folder.h"
 

@@ -253,8 +253,8 @@ static int open_env(struct folder *folder, bool alone, bool writing,
 	if (rc)
 		return lmdb_error(rc);
 	lmdb.env_get_fd(folder->env, &fd);
-	own_fd_note(&folder->data, fd);
-	own_fd_note(&folder->lock, find_lock_fd(folder->path));
+	folder->data = own_fd(fd);
+	folder->lock = own_fd(find_lock_fd(folder->path));
 	folder_note_map(folder);
 	err = map_first_pages(folder);
 	err = err ? err : file_make_room(fd, folder->map_len);
@@ -352,7 +352,7 @@ int folder_make(struct folder **out, const char *path, bool with_others,
 	err = tine_shared_map_fd((void **)&folder->shared, fd, sizeof(*folder->shared));
 	if (err)
 		goto close_wake;
-	own_fd_note(&folder->shape, fd);
+	folder->shape = own_fd(fd);
 	err = shape_lock(folder, patience);
 	if (err)
 		goto unmap_wake;

@@ -67,8 +67,7 @@ int line_open(struct line *line, const struct store_address *address,
 	line->room = sizeof(line->in);
 	line->from = line->to = line->taken = 0;
 	line->scan = (struct resp_scan){ 0 };
-	line->fd = fd;
-	line->inode = socket_inode(fd);
+	line->own = own_fd(fd);
 	return 0;
 
 close_fd:
@@ -79,16 +78,14 @@ close_fd:
 
 void line_close(struct line *line)
 {
-	if (line->fd < 0)
+	if (line->own.fd < 0)
 		return;
 	if (line->bytes != line->in)
 		free(line->bytes);
 	free(line->value);
 	tls_free(line->tls);
-	/* A program that has closed all it sees may have something else there by now. */
-	if (socket_inode(line->fd) == line->inode)
-		close(line->fd);
-	line->fd = -1;
+	own_fd_close(&line->own);
+	line->own.fd = -1;
 }
 
 bool line_has_more(const struct line *line)
@@ -104,7 +101,8 @@ bool line_is_idle(const struct line *line)
 		return false;
 	if (line->tls)
 		return tls_peek(line->tls) == -EAGAIN;
-	return recv(line->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+	return recv(line->own.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+	       errno == EAGAIN;
 }
 
 static int line_failure(int err)
@@ -120,7 +118,7 @@ static int send_by_tls(struct line *line, struct iovec iov, int64_t deadline)
 		int err = 0;
 
 		if (sent == -EAGAIN)
-			err = socket_wait(line->fd, events, deadline);
+			err = socket_wait(line->own.fd, events, deadline);
 		else if (sent < 0)
 			err = line_failure((int)-sent);
 		/* A server that hangs up may have said why. */
@@ -154,9 +152,9 @@ int line_send(struct line *line, const struct request *request, int64_t deadline
 		while (++msg.msg_iovlen < PIECES && at + msg.msg_iovlen < pieces);
 		iov[0].iov_base = (char *)iov[0].iov_base + done;
 		iov[0].iov_len -= done;
-		sent = sendmsg(line->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+		sent = sendmsg(line->own.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (sent < 0 && errno == EAGAIN) {
-			int err = socket_wait(line->fd, POLLOUT, deadline);
+			int err = socket_wait(line->own.fd, POLLOUT, deadline);
 
 			if (err)
 				return err;
@@ -190,7 +188,7 @@ static ssize_t take_by_tls(struct line *line, char *to, size_t room, int64_t dea
 
 		if (len != -EAGAIN)
 			return len < 0 ? line_failure((int)-len) : len;
-		err = socket_wait(line->fd, events, deadline);
+		err = socket_wait(line->own.fd, events, deadline);
 		if (err)
 			return err;
 	}
@@ -209,7 +207,7 @@ static ssize_t take_plain(struct line *line, char *to, size_t room, bool first,
 		flags = 0;
 	for (;;) {
 		/* Bound: SO_RCVTIMEO, which is FIRST_WAIT(), or none. */
-		ssize_t len = recv(line->fd, to, room, flags);
+		ssize_t len = recv(line->own.fd, to, room, flags);
 		int err;
 
 		if (len > 0)
@@ -219,7 +217,7 @@ static ssize_t take_plain(struct line *line, char *to, size_t room, bool first,
 		if (errno != EAGAIN && errno != EINTR)
 			return line_failure(errno);
 		flags = MSG_DONTWAIT;
-		err = socket_wait(line->fd, POLLIN, deadline);
+		err = socket_wait(line->own.fd, POLLIN, deadline);
 		if (err)
 			return err;
 	}

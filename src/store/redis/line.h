@@ -6,6 +6,7 @@
 #ifndef TINE_LINE_H
 #define TINE_LINE_H
 
+#include "base/own_fd.h"
 #include "store/redis/request.h"
 #include "store/redis/resp.h"
 #include "store/redis/tls.h"
@@ -13,11 +14,10 @@
 #define LINE_FEW ((size_t)64 << 10) /* bytes of answers that are no values */
 
 struct line {
-	int fd;		 /* -1: closed */
-	uint64_t inode;	 /* of it, by which it is known as ours */
-	int64_t answer;	 /* nanoseconds that a read waits by itself */
-	struct tls *tls; /* or NULL */
-	size_t most;	 /* bytes of an answer */
+	struct own_fd own; /* -1: closed */
+	int64_t answer;	   /* nanoseconds that a read waits by itself */
+	struct tls *tls;   /* or NULL */
+	size_t most;	   /* bytes of an answer */
 	/*
 	 * It may be a string of up to TINE_STORE_VALUE_MAX, of which so much is wanted.
 	 */

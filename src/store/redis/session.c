@@ -141,7 +141,7 @@ int session_open_line(struct session *session, struct line *line, int64_t deadli
 int session_reach(struct session *session)
 {
 	session_adopt(session);
-	if (session->main.fd >= 0)
+	if (session->main.own.fd >= 0)
 		return 0;
 	return session_open_line(session, &session->main, session->until);
 }
@@ -153,11 +153,11 @@ int session_exchange(struct session *session, struct resp *out)
 		int err = session_talk(&session->main, &session->request, out,
 				       session->until);
 
-		if (session->main.fd < 0)
+		if (session->main.own.fd < 0)
 			session_drop(session);
 		if (err != -EAGAIN)
 			return err;
-		if (session->main.fd < 0)
+		if (session->main.own.fd < 0)
 			return -ECONNRESET;
 		if (tine_now() + BUSY_PAUSE >= session->until)
 			return -ETIMEDOUT;
@@ -172,7 +172,7 @@ int session_ask(struct session *session, enum repeat repeat, struct resp *out)
 
 	session_adopt(session);
 	/* What is lost before it is sent was not done. */
-	if (repeat == ONCE && session->main.fd >= 0 && !line_is_idle(&session->main))
+	if (repeat == ONCE && session->main.own.fd >= 0 && !line_is_idle(&session->main))
 		session_drop(session);
 	err = session_reach(session);
 	err = err ? err : session_exchange(session, out);
@@ -280,7 +280,7 @@ int session_new(struct session **out, const struct store_address *address)
 		return -ENOMEM;
 	memset(session, 0, sizeof(*session));
 	session->store.address = *address;
-	session->main.fd = session->ear.fd = -1;
+	session->main.own.fd = session->ear.own.fd = -1;
 	session->main.most = session->ear.most = LINE_FEW;
 	session->main.answer = address->answer_ms * INT64_C(1000000);
 	/* So that one of another handle is not taken for one of this. */

@@ -10,20 +10,12 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 
 #define FULL_PAUSE 1000000 /* nanoseconds, when a socket's queue is full */
 #define IDLE_S	   10	   /* before the kernel asks whether the peer is there */
 #define ASK_S	   3
 #define ASK_TIMES  3
-
-uint64_t socket_inode(int fd)
-{
-	struct stat stat;
-
-	return fstat(fd, &stat) == 0 && S_ISSOCK(stat.st_mode) ? stat.st_ino : 0;
-}
 
 int socket_wait(int fd, short events, int64_t deadline)
 {

@@ -7,8 +7,6 @@
 
 int socket_open_unix(const char *path, int64_t deadline);
 int socket_open_tcp(const char *host, unsigned port, int64_t deadline);
-/* What no other socket has while it is open; 0: that is no socket. */
-uint64_t socket_inode(int fd);
 /* For events of poll(2). */
 int socket_wait(int fd, short events, int64_t deadline);
 

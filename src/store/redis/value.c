@@ -77,7 +77,7 @@ static int set_watched(struct session *session, const tine_store_item *items, si
 	session_again(session);
 	if (err) {
 		request_add(request, "s", "UNWATCH");
-		if (session->main.fd >= 0)
+		if (session->main.own.fd >= 0)
 			session_exchange(session, NULL);
 		return err;
 	}
@@ -95,7 +95,7 @@ static int set_watched(struct session *session, const tine_store_item *items, si
 	request_add(request, "s", "EXEC");
 	/* Once, and on this connection: elsewhere, and afterwards, nothing is watched. */
 	err = session_talk(&session->main, request, &resp, session->until);
-	if (session->main.fd < 0)
+	if (session->main.own.fd < 0)
 		session_drop(session);
 	return err ? err : check_done(&resp);
 }

@@ -37,7 +37,7 @@ void wait_hear(struct session *session)
 	int64_t longest = tine_now() + session->longest;
 	int64_t until = session->last < longest ? session->last : longest;
 
-	while (session->ear.fd >= 0) {
+	while (session->ear.own.fd >= 0) {
 		struct resp resp;
 		int err = line_receive(&session->ear, &resp, TINE_NOWAIT);
 
@@ -91,7 +91,7 @@ static int arm_once(struct session *session, struct told_key *key)
 	struct resp resp;
 	int err = session_reach(session);
 
-	if (!err && session->ear.fd < 0)
+	if (!err && session->ear.own.fd < 0)
 		err = open_ear(session);
 	if (err)
 		return err;
@@ -125,8 +125,8 @@ int wait_arm(struct session *session, struct told_key *key)
 /* Until something is told, or a connection is lost, which drops it. */
 static void sleep_by_ear(struct session *session, int64_t until)
 {
-	struct pollfd polled[] = { { .fd = session->ear.fd, .events = POLLIN },
-				   { .fd = session->main.fd, .events = POLLIN } };
+	struct pollfd polled[] = { { .fd = session->ear.own.fd, .events = POLLIN },
+				   { .fd = session->main.own.fd, .events = POLLIN } };
 	int64_t left = until - tine_now();
 	struct timespec ts = timespec_of(left > 0 ? left : 0);
 	/* Bound: the caller's deadline. */

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/own_fd.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct own_fd own_fd(int fd)
+{
+	struct stat is;
+
+	return fd >= 0 && fstat(fd, &is) == 0
+		       ? (struct own_fd){ fd, is.st_dev, is.st_ino }
+		       : (struct own_fd){ .fd = -1 };
+}
+
+bool own_fd_is_open(const struct own_fd *own)
+{
+	struct stat is;
+
+	return own->fd >= 0 && fstat(own->fd, &is) == 0 && is.st_dev == own->device &&
+	       is.st_ino == own->inode;
+}
+
+void own_fd_close(const struct own_fd *own)
+{
+	if (own_fd_is_open(own))
+		close(own->fd);
+}

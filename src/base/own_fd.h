@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TINE_OWN_FD_H
+#define TINE_OWN_FD_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/*
+ * A descriptor and what it was: a program may close it, by closefrom(3), and have another
+ * of the number. Only what it was is used, and closed.
+ */
+struct own_fd {
+	int fd; /* -1: none */
+	dev_t device;
+	ino_t inode; /* a socket's is its own; of pidfds see is_pidfd_of() */
+};
+
+/* What is open there; -1: none. */
+struct own_fd own_fd(int fd);
+bool own_fd_is_open(const struct own_fd *);
+void own_fd_close(const struct own_fd *);
+
+#endif
