@@ -1101,6 +1101,8 @@ TINE_MUST int tine_pool_refresh(tine_pool *);
  *   -ETIMEDOUT        the deadline has passed
  *   -ECANCELED        the map was cancelled
  *   -TINE_ECRASH      no worker is left, and none can be started; or what .init returned
+ *   -EBUSY            the pool runs a map already, whose .progress makes this call, or
+ *                     that another thread called
  *   -ENOMEM, -EINVAL  nothing ran
  */
 TINE_MUST int tine_pool_map(tine_pool *, const tine_task *, const void *in, void *out,

@@ -951,6 +951,72 @@ TEST(not_while_jobs_run)
 	tine_pool_free(pool);
 }
 
+static int is_itself(const void *in, void *out)
+{
+	*(int *)out = *(const int *)in;
+	return 0;
+}
+
+static int nothing(size_t index, const void *arg)
+{
+	(void)index;
+	(void)arg;
+	return 0;
+}
+
+static int adds(size_t low, size_t high, const void *arg, void *out)
+{
+	(void)arg;
+	*(long *)out = (long)(high - low);
+	return 0;
+}
+
+static void joins(void *into, const void *from)
+{
+	*(long *)into += *(const long *)from;
+}
+
+/* Also when the map's jobs are done, and its results are on the way. */
+static void maps(void *arg, size_t done, size_t total)
+{
+	static const tine_task task = TINE_TASK(is_itself, int, int);
+	static const tine_task each = TINE_TASK_EACH(nothing, int);
+	static const tine_task sum = TINE_TASK_REDUCE(adds, joins, int, long);
+	int in[] = { 7, 7 }, out[] = { 1, 1 };
+	long result = 1;
+
+	CHECK_EQ(tine_pool_map(arg, &task, in, out, 2, NULL, TINE_FOREVER), -EBUSY);
+	CHECK_EQ(tine_pool_find(arg, &task, in, out, 2, NULL, NULL, TINE_FOREVER),
+		 -EBUSY);
+	CHECK_EQ(tine_pool_for(arg, &each, in, 2, NULL, TINE_FOREVER), -EBUSY);
+	CHECK_EQ(tine_pool_reduce(arg, &sum, in, 2, &result, NULL, TINE_FOREVER), -EBUSY);
+	CHECK_EQ(tine_pool_refresh(arg), -EBUSY);
+	CHECK(out[0] == 1 && out[1] == 1 && result == 1);
+	refused += done == total ? 1 : 1000;
+}
+
+TEST(no_map_in_a_map)
+{
+	const tine_task task = { .name = "naps", .fn = naps };
+	static const tine_task is = TINE_TASK(is_itself, int, int);
+	static const tine_task sum = TINE_TASK_REDUCE(adds, joins, int, long);
+	tine_pool *pool = make(2);
+	tine_map_opts opts = { .progress = maps, .progress_arg = pool };
+	int in[100], out[100];
+	long result = 0;
+
+	refused = 0;
+	CHECK_EQ(tine_pool_map(pool, &task, NULL, NULL, 8, &opts, TINE_FOREVER), 0);
+	CHECK(refused > 1000);
+	for (int i = 0; i < 100; i++)
+		in[i] = i;
+	CHECK_EQ(tine_pool_map(pool, &is, in, out, 100, &opts, TINE_FOREVER), 0);
+	CHECK(memcmp(in, out, sizeof(in)) == 0);
+	CHECK_EQ(tine_pool_reduce(pool, &sum, in, 9, &result, &opts, TINE_FOREVER), 0);
+	CHECK_EQ(result, 9);
+	tine_pool_free(pool);
+}
+
 static int refuses_the_second(void *arg)
 {
 	(void)arg;

@@ -140,9 +140,11 @@ int tine_pool_for(tine_pool *pool, const tine_task *task, const void *arg, size_
 		run_tell_failure(&run);
 		return n > 0 ? -ETIMEDOUT : 0;
 	}
+	err = run_begin(pool);
+	if (err)
+		return err;
 	err = do_for(&run, task, arg);
-	run_trim(pool);
-	trace_map_end(pool->trace, err);
+	run_end(pool, err);
 	return err;
 }
 
@@ -315,8 +317,10 @@ int tine_pool_reduce(tine_pool *pool, const tine_task *task, const void *arg, si
 		run_tell_failure(&run);
 		return n > 0 ? -ETIMEDOUT : 0;
 	}
+	err = run_begin(pool);
+	if (err)
+		return err;
 	err = do_reduce(&run, task, arg, out);
-	run_trim(pool);
-	trace_map_end(pool->trace, err);
+	run_end(pool, err);
 	return err;
 }

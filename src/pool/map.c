@@ -178,9 +178,16 @@ void pool_trim(tine_pool *pool, size_t most)
 	stage_trim(&pool->label, most);
 }
 
-void run_trim(tine_pool *pool)
+int run_begin(tine_pool *pool)
+{
+	return atomic_exchange(&pool->engaged, true) ? -EBUSY : 0;
+}
+
+void run_end(tine_pool *pool, int err)
 {
 	pool_trim(pool, KEEP);
+	trace_map_end(pool->trace, err);
+	atomic_store(&pool->engaged, false);
 }
 
 int run_place(const struct run *run, struct stage *stage, const void *items, size_t n,
@@ -765,8 +772,7 @@ static int run_map(struct run *run, const tine_task *task, const void *in, void 
 		err = run->late ? run_late_error(run) : -ECANCELED;
 trim:
 	plan_free(&run->plan);
-	run_trim(pool);
-	trace_map_end(pool->trace, err);
+	run_end(pool, err);
 	return err;
 }
 
@@ -781,8 +787,10 @@ static int start_map(struct run *run, const tine_task *task, const void *in, voi
 	run->found = run->failure.index = SIZE_MAX;
 	if (err)
 		return err;
-	if (n > 0 && run->deadline > tine_now())
-		return run_map(run, task, in, out);
+	if (n > 0 && run->deadline > tine_now()) {
+		err = run_begin(run->pool);
+		return err ? err : run_map(run, task, in, out);
+	}
 	all_status(opts, n, -ECANCELED);
 	run_tell_failure(run);
 	return n > 0 ? -ETIMEDOUT : 0;

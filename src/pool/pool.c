@@ -161,7 +161,7 @@ int tine_pool_refresh(tine_pool *pool)
 		return -EINVAL;
 	if (!pool_is_ours(pool))
 		return -EPERM;
-	if (atomic_load(&pool->mapping) || pool_has_tickets(pool))
+	if (atomic_load(&pool->engaged) || pool_has_tickets(pool))
 		return -EBUSY;
 	atomic_store(&pool->ledger->spins, 0);
 	err = pool_renew_nursery(pool);

@@ -37,6 +37,7 @@ struct tine_pool {
 	bool elsewhere;	       /* the crew is to be told of jobs */
 	struct worker *serial; /* jobs are done here, see serial.h; or NULL */
 	_Atomic bool closed;
+	_Atomic bool engaged;	   /* by a map: what is kept from map to map is its own */
 	_Atomic bool mapping;	   /* tine_pool_cancel() has something to cancel */
 	_Atomic bool called_off;   /* and has done so */
 	_Atomic bool brief;	   /* the last wait was */

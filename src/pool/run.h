@@ -50,7 +50,12 @@ int run_failure(const struct run *, int given);
 /* What it is called that the call has ended too soon. */
 int run_late_error(const struct run *);
 void run_tell_failure(const struct run *);
-/* Frees what is not worth to be kept. */
-void run_trim(tine_pool *);
+/*
+ * Around all that a call does with the pool. -EBUSY: another call does, of a thread that
+ * is not to, or the one whose progress function makes this one.
+ */
+int run_begin(tine_pool *);
+/* Frees what is not worth to be kept. err: what the call returns. */
+void run_end(tine_pool *, int err);
 
 #endif
