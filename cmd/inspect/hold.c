@@ -6,7 +6,7 @@
  */
 #include "inspect/parts.h"
 
-#include "inspect/process.h"
+#include "inspect/describe.h"
 #include "sync/rwlock.h"
 #include "sync/sem.h"
 
@@ -147,9 +147,7 @@ bool look_owner(const struct look *look, const char *word, json_t *wait)
 			continue;
 		json_object_set_new(wait, "for", json_string(kinds[i].what));
 		json_object_set_new(wait, "object", address_of(at));
-		json_object_set_new(wait, "holder", json_integer(pid));
-		json_object_set_new(wait, "holder_state",
-				    json_string(process_state(pid)));
+		name_holder(wait, pid);
 		return true;
 	}
 	return false;

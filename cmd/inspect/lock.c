@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "inspect/parts.h"
 
-#include "inspect/process.h"
+#include "inspect/describe.h"
 #include "wait/lock.h"
 
-#include <linux/futex.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -28,23 +27,15 @@ static bool may_be_lock(const struct look *look, const uint64_t *words)
 static void list_lock(struct look *look, const char *at, const uint64_t *words,
 		      const char *of)
 {
-	uint32_t word = (uint32_t)words[0];
-	pid_t thread = (pid_t)(word & FUTEX_TID_MASK);
-	pid_t pid = thread ? process_of_thread(thread) : 0;
 	json_t *object;
+	pid_t pid;
 
 	if (json_array_size(look->locks) >= MOST_LOCKS)
 		return;
-	object = json_pack("{s:o, s:s, s:b, s:b}", "address", address_of(at), "of", of,
-			   "waited_for", (word & FUTEX_WAITERS) != 0, "holder_died",
-			   (word & FUTEX_OWNER_DIED) != 0 || (thread && !pid));
-	if (thread) {
-		json_object_set_new(object, "holder", json_integer(pid));
-		json_object_set_new(object, "thread", json_integer(thread));
-		json_object_set_new(object, "state", json_string(process_state(pid)));
-		if (pid)
-			look_add_process(look, pid);
-	}
+	object = json_pack("{s:o, s:s}", "address", address_of(at), "of", of);
+	pid = describe_holder(object, (uint32_t)words[0]);
+	if (pid)
+		look_add_process(look, pid);
 	json_array_append_new(look->locks, object);
 	look_note(look, at, sizeof(tine_lock), A_LOCK, object);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "inspect/look.h"
 
+#include "inspect/describe.h"
 #include "inspect/parts.h"
-#include "inspect/process.h"
 #include "sync/member.h"
 
 #include <inttypes.h>
@@ -36,26 +36,15 @@ void look_note(struct look *look, const char *at, size_t size, int kind, json_t 
 
 void look_add_process(struct look *look, pid_t pid)
 {
-	struct process_seen seen;
 	size_t i;
 	json_t *each;
 
 	json_array_foreach(look->processes, i,
 			   each) if (json_integer_value(json_object_get(each, "pid")) ==
 				     pid) return;
-	if (!process_see(pid, &seen))
-		return;
-	json_array_append_new(
-		look->processes,
-		json_pack("{s:I, s:I, s:s, s:s, s:I}", "pid", (json_int_t)pid, "parent",
-			  (json_int_t)seen.parent, "name", "", "state",
-			  process_state(pid), "threads", (json_int_t)seen.threads));
-	each = json_array_get(look->processes, json_array_size(look->processes) - 1);
-	/* A name may be of any bytes. */
-	for (char *at = seen.name; *at; at++)
-		if ((unsigned char)*at < 0x20 || (unsigned char)*at > 0x7e)
-			*at = '?';
-	json_object_set_new(each, "name", json_string(seen.name));
+	each = describe_process(&look->asleep, pid);
+	if (each)
+		json_array_append_new(look->processes, each);
 }
 
 struct joined {
@@ -64,13 +53,12 @@ struct joined {
 	bool found;
 };
 
-static void match_file(void *arg, const char *path, const struct stat *file)
+static void match_file(void *arg, const struct open_file *file)
 {
 	struct joined *joined = arg;
 
-	(void)path;
-	if (file->st_dev == joined->look->memory->device &&
-	    file->st_ino == joined->look->memory->inode)
+	if (file->stat.st_dev == joined->look->memory->device &&
+	    file->stat.st_ino == joined->look->memory->inode)
 		joined->found = true;
 }
 
@@ -161,52 +149,66 @@ static const struct known *find_known(const struct look *look, const char *word)
 	return NULL;
 }
 
-/* Who has the lock that begins with the word. */
-static void name_holder(const struct look *look, json_t *wait, const char *word)
+void look_wait(struct look *look, pid_t pid, const struct sleep *sleep)
 {
-	uint32_t value = 0;
-	pid_t thread;
-
-	if (!memory_read(look->memory, word, &value, sizeof(value)))
-		return;
-	thread = (pid_t)(value & FUTEX_TID_MASK);
-	if (!thread)
-		return;
-	json_object_set_new(wait, "holder", json_integer(process_of_thread(thread)));
-	json_object_set_new(wait, "holder_state",
-			    json_string(process_state(process_of_thread(thread))));
-}
-
-void look_wait(struct look *look, pid_t pid, pid_t thread, const char *word)
-{
-	const struct known *known = find_known(look, word);
+	const struct known *known = find_known(look, sleep->word);
 	const char *what = "a word of the family's memory";
-	const void *object = word;
+	const void *object = sleep->word;
 	bool lock = false;
 	uint32_t value;
 	json_t *wait;
 
-	if (!memory_read(look->memory, word, &value, sizeof(value)))
+	if (!memory_read(look->memory, sleep->word, &value, sizeof(value)))
 		return;
 	if (known)
 		object = known->at;
 	if (known && known->kind == A_QUEUE) {
-		what = queue_word((size_t)(word - known->at), &lock);
+		what = queue_word((size_t)(sleep->word - known->at), &lock);
 	} else if (known && known->kind == A_POOL) {
-		what = pool_word((size_t)(word - known->at), &lock);
+		what = pool_word((size_t)(sleep->word - known->at), &lock);
 	} else if (known) {
 		what = "a lock";
 		lock = true;
 	}
-	wait = json_pack("{s:I, s:I, s:s, s:o}", "pid", (json_int_t)pid, "thread",
-			 (json_int_t)thread, "for", what, "object", address_of(object));
+	wait = json_pack("{s:s, s:o}", "for", what, "object", address_of(object));
 	if (lock)
-		name_holder(look, wait, word);
-	else if (!known && !look_owner(look, word, wait) &&
-		 look_holders(look, word, wait))
+		name_locker(wait, value);
+	else if (!known && !look_owner(look, sleep->word, wait) &&
+		 look_holders(look, sleep->word, wait))
 		json_object_set_new(wait, "for",
 				    json_string("a permit, or a lock to read or write"));
-	json_array_append_new(look->waits, wait);
+	add_wait(look->waits, &look->asleep, wait, pid, sleep);
+}
+
+/* A lock on a file, of which a look at its folder says more. */
+static void look_file_wait(struct look *look, pid_t pid, const struct sleep *sleep)
+{
+	struct open_file file;
+
+	if (!process_file(pid, sleep->fd, "/", &file))
+		return;
+	add_wait(look->waits, &look->asleep,
+		 json_pack("{s:s, s:o, s:I, s:b}", "for", "a file", "file",
+			   printable(file.path), "byte", (json_int_t)sleep->lock.l_start,
+			   "shared", (int)(sleep->lock.l_type == F_RDLCK)),
+		 pid, sleep);
+}
+
+/* Whether somebody sleeps on it to learn of deaths. */
+static bool is_of_members(const struct look *look, const char *word)
+{
+	if (word == part_of(look->members, offsetof(struct members, buried)))
+		return true;
+	for (unsigned i = 0; i < MEMBERS; i += MEMBER_GROUP) {
+		const char *group = group_of_members(look, i);
+
+		if (!group)
+			return false;
+		if ((uintptr_t)word - (uintptr_t)group <
+		    MEMBER_GROUP * sizeof(struct member))
+			return true;
+	}
+	return false;
 }
 
 struct sleeper {
@@ -214,24 +216,14 @@ struct sleeper {
 	pid_t pid;
 };
 
-/* Not what somebody sleeps on to learn of deaths. */
-static void add_wait(void *arg, pid_t thread, const char *word)
+static void note_sleep(void *arg, const struct sleep *sleep)
 {
 	struct sleeper *sleeper = arg;
-	struct look *look = sleeper->look;
-	const char *group;
 
-	if (word == part_of(look->members, offsetof(struct members, buried)))
-		return;
-	for (unsigned i = 0; i < MEMBERS; i += MEMBER_GROUP) {
-		group = group_of_members(look, i);
-		if (!group)
-			break;
-		if ((uintptr_t)word - (uintptr_t)group <
-		    MEMBER_GROUP * sizeof(struct member))
-			return;
-	}
-	look_wait(look, sleeper->pid, thread, word);
+	if (!sleep->word)
+		look_file_wait(sleeper->look, sleeper->pid, sleep);
+	else if (!is_of_members(sleeper->look, sleep->word))
+		look_wait(sleeper->look, sleeper->pid, sleep);
 }
 
 static void add_waits(struct look *look)
@@ -243,7 +235,7 @@ static void add_waits(struct look *look)
 		struct sleeper sleeper = { look, (pid_t)json_integer_value(
 							 json_object_get(each, "pid")) };
 
-		if (!process_sleeps(sleeper.pid, add_wait, &sleeper) &&
+		if (!process_sleeps(sleeper.pid, note_sleep, &sleeper) &&
 		    strcmp(process_state(sleeper.pid), "ended") != 0)
 			look->untold = true;
 	}
@@ -268,6 +260,7 @@ json_t *look_at_memory(const struct memory *memory, pid_t asked)
 	whole = memory_blocks(memory, add_object, &look);
 	look_locks(&look, memory->lock, sizeof(tine_lock), "memory");
 	add_waits(&look);
+	asleep_tell(&look.asleep);
 	if (look.untold && json_array_size(look.waits) == 0) {
 		json_decref(look.waits);
 		look.waits = json_null();

@@ -35,16 +35,15 @@ static int read_family(int fd, struct family_head *head)
 	return head_is_of_here(head) ? 0 : -ENOTSUP;
 }
 
-static void try_file(void *arg, const char *path, const struct stat *file)
+static void try_file(void *arg, const struct open_file *file)
 {
 	struct search *search = arg;
 	struct family_head head;
 	int fd, err;
 
-	(void)file;
 	if (search->fd >= 0)
 		return;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(file->link, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;
 	err = read_family(fd, &head);

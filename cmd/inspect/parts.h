@@ -6,7 +6,9 @@
 #ifndef TINE_INSPECT_PARTS_H
 #define TINE_INSPECT_PARTS_H
 
+#include "inspect/asleep.h"
 #include "inspect/memory.h"
+#include "inspect/process.h"
 
 #include <jansson.h>
 
@@ -24,7 +26,8 @@ struct look {
 	struct known *known;
 	size_t n, room;
 	const void *members; /* their table; NULL: there is none */
-	bool untold;	     /* the system does not tell what a process waits for */
+	struct asleep asleep;
+	bool untold; /* the system does not tell what a process waits for */
 };
 
 void look_note(struct look *, const char *at, size_t size, int kind, json_t *);
@@ -51,7 +54,7 @@ void look_holds(struct look *, unsigned index);
 bool look_holders(const struct look *, const char *word, json_t *wait);
 /* The same of a mutex, or of a lock that a writer has: who, of what, and where it is. */
 bool look_owner(const struct look *, const char *word, json_t *wait);
-/* What somebody waits for who sleeps on that word. */
-void look_wait(struct look *, pid_t, pid_t thread, const char *word);
+/* What somebody waits for who sleeps on a word. */
+void look_wait(struct look *, pid_t, const struct sleep *);
 
 #endif

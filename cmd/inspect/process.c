@@ -4,9 +4,9 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <inttypes.h>
 #include <linux/futex.h>
-#include <stdint.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +17,17 @@
 #define PATH_SIZE  320
 #define MOST_WORDS 128 /* of futex_waitv(2) */
 
-/* All that fits; false: there is no such file, or it may not be read. */
-static bool read_file(const char *path, char *text, size_t size)
+bool proc_read(char *text, size_t size, const char *format, ...)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char path[PATH_SIZE];
+	va_list args;
 	ssize_t len;
+	int fd;
 
+	va_start(args, format);
+	vsnprintf(path, sizeof(path), format, args);
+	va_end(args);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
 	len = read(fd, text, size - 1);
@@ -33,11 +38,10 @@ static bool read_file(const char *path, char *text, size_t size)
 
 bool process_see(pid_t pid, struct process_seen *seen)
 {
-	char path[PATH_SIZE], text[1024], *name, *end;
+	char text[1024], *name, *end;
 	int parent;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (!read_file(path, text, sizeof(text)))
+	if (!proc_read(text, sizeof(text), "/proc/%d/stat", pid))
 		return false;
 	name = strchr(text, '(');
 	end = strrchr(text, ')');
@@ -67,10 +71,9 @@ const char *process_state(pid_t pid)
 
 pid_t process_of_thread(pid_t thread)
 {
-	char path[PATH_SIZE], text[4096], *at;
+	char text[4096], *at;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", thread);
-	if (!read_file(path, text, sizeof(text)))
+	if (!proc_read(text, sizeof(text), "/proc/%d/status", thread))
 		return 0;
 	at = strstr(text, "\nTgid:");
 	return at ? (pid_t)strtol(at + 6, NULL, 10) : 0;
@@ -87,10 +90,25 @@ static pid_t next_number(DIR *dir)
 	return -1;
 }
 
+bool process_file(pid_t pid, int fd, const char *begins, struct open_file *file)
+{
+	ssize_t len;
+
+	file->fd = fd;
+	snprintf(file->link, sizeof(file->link), "/proc/%d/fd/%d", pid, fd);
+	len = readlink(file->link, file->path, sizeof(file->path) - 1);
+	if (len <= 0)
+		return false;
+	file->path[len] = '\0';
+	/* Not of any file: that of a server which is away would keep us here. */
+	return strncmp(file->path, begins, strlen(begins)) == 0 &&
+	       stat(file->link, &file->stat) == 0;
+}
+
 int process_files(pid_t pid, const char *begins, file_fn *fn, void *arg)
 {
-	char path[PATH_SIZE], link[PATH_SIZE];
-	struct stat file;
+	char path[PATH_SIZE];
+	struct open_file file;
 	DIR *dir;
 	int fd;
 
@@ -98,16 +116,9 @@ int process_files(pid_t pid, const char *begins, file_fn *fn, void *arg)
 	dir = opendir(path);
 	if (!dir)
 		return errno == EACCES ? -EACCES : -ESRCH;
-	errno = 0;
-	while ((fd = next_number(dir)) >= 0) {
-		ssize_t len;
-
-		snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
-		len = readlink(path, link, sizeof(link));
-		if (len >= (ssize_t)strlen(begins) &&
-		    memcmp(link, begins, strlen(begins)) == 0 && stat(path, &file) == 0)
-			fn(arg, path, &file);
-	}
+	while ((fd = next_number(dir)) >= 0)
+		if (process_file(pid, fd, begins, &file))
+			fn(arg, &file);
 	closedir(dir);
 	return 0;
 }
@@ -132,6 +143,13 @@ void processes_all(process_fn *fn, void *arg)
 
 /* ---- who sleeps on what ------------------------------------------------------------ */
 
+bool process_read(pid_t pid, const void *at, void *into, size_t len)
+{
+	struct iovec here = { into, len }, there = { (void *)at, len };
+
+	return process_vm_readv(pid, &here, 1, &there, 1, 0) == (ssize_t)len;
+}
+
 static bool is_wait(unsigned long op)
 {
 	op &= FUTEX_CMD_MASK;
@@ -139,47 +157,121 @@ static bool is_wait(unsigned long op)
 }
 
 #ifdef SYS_futex_waitv
-static void words_of(pid_t pid, pid_t thread, uintptr_t at, unsigned long n, sleep_fn *fn,
-		     void *arg)
+static void words_of(pid_t pid, struct sleep *sleep, uintptr_t at, unsigned long n,
+		     sleep_fn *fn, void *arg)
 {
 	struct futex_waitv words[MOST_WORDS];
-	struct iovec into = { words, n * sizeof(*words) },
-		     from = { (void *)at, n * sizeof(*words) };
 
 	if (n > MOST_WORDS ||
-	    process_vm_readv(pid, &into, 1, &from, 1, 0) != (ssize_t)into.iov_len)
+	    !process_read(pid, (const void *)at, words, n * sizeof(*words)))
 		return;
-	for (unsigned long i = 0; i < n; i++)
-		fn(arg, thread, (const char *)(uintptr_t)words[i].uaddr);
+	for (unsigned long i = 0; i < n; i++) {
+		sleep->word = (const char *)(uintptr_t)words[i].uaddr;
+		fn(arg, sleep);
+	}
 }
 #endif
+
+/* What it is in, as /proc has it: the number of a call, and its arguments. */
+static void sleeps_of(pid_t pid, pid_t thread, const char *text, sleep_fn *fn, void *arg)
+{
+	struct sleep sleep = { .thread = thread };
+	unsigned long a[4];
+	long call;
+
+	if (sscanf(text, "%ld %lx %lx %lx %lx", &call, &a[0], &a[1], &a[2], &a[3]) != 5)
+		return;
+	if (call == SYS_futex && is_wait(a[1])) {
+		sleep.word = (const char *)a[0];
+		sleep.timed = a[3] != 0;
+		fn(arg, &sleep);
+	} else if (call == SYS_fcntl && (a[1] == F_OFD_SETLKW || a[1] == F_SETLKW)) {
+		sleep.fd = (int)a[0];
+		if (process_read(pid, (const void *)a[2], &sleep.lock,
+				 sizeof(sleep.lock)) &&
+		    sleep.lock.l_whence == SEEK_SET)
+			fn(arg, &sleep);
+	}
+#ifdef SYS_futex_waitv
+	else if (call == SYS_futex_waitv) {
+		sleep.timed = a[3] != 0;
+		words_of(pid, &sleep, a[0], a[1], fn, arg);
+	}
+#endif
+}
 
 bool process_sleeps(pid_t pid, sleep_fn *fn, void *arg)
 {
 	char path[PATH_SIZE], text[512];
-	unsigned long at, op;
 	bool told = false;
 	pid_t thread;
-	long call;
 	DIR *dir;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	dir = opendir(path);
 	while (dir && (thread = next_number(dir)) >= 0) {
-		snprintf(path, sizeof(path), "/proc/%d/task/%d/syscall", pid, thread);
-		if (!read_file(path, text, sizeof(text)))
+		if (!proc_read(text, sizeof(text), "/proc/%d/task/%d/syscall", pid,
+			       thread))
 			continue;
 		told = true;
-		if (sscanf(text, "%ld %lx %lx", &call, &at, &op) != 3)
-			continue;
-		if (call == SYS_futex && is_wait(op))
-			fn(arg, thread, (const char *)at);
-#ifdef SYS_futex_waitv
-		else if (call == SYS_futex_waitv)
-			words_of(pid, thread, at, op, fn, arg);
-#endif
+		sleeps_of(pid, thread, text, fn, arg);
 	}
 	if (dir)
 		closedir(dir);
 	return told;
+}
+
+/* ---- what it has mapped ------------------------------------------------------------ */
+
+/* As the kernel writes paths there: it spells the end of a line, and no other byte. */
+static bool spell_path(const char *path, char spelled[PATH_MAX])
+{
+	size_t len = 0;
+
+	for (; *path && len < PATH_MAX - 4; path++)
+		if (*path == '\n')
+			len += (size_t)sprintf(spelled + len, "\\012");
+		else
+			spelled[len++] = *path;
+	spelled[len] = '\0';
+	return !*path;
+}
+
+void process_maps(pid_t pid, const char *begins, mapping_fn *fn, void *arg)
+{
+	char path[PATH_SIZE], spelled[PATH_MAX], *line = NULL;
+	struct mapping mapping;
+	size_t size = 0;
+	ssize_t len;
+	FILE *file;
+
+	if (!spell_path(begins, spelled))
+		return;
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	file = fopen(path, "re");
+	while (file && (len = getline(&line, &size, file)) > 0) {
+		int at = 0;
+
+		line[len - 1] = '\0';
+		if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %" SCNx64 " %*s %*s %n",
+			   &mapping.from, &mapping.to, &mapping.offset, &at) != 3 ||
+		    at == 0 || strncmp(line + at, spelled, strlen(spelled)) != 0)
+			continue;
+		snprintf(mapping.name, sizeof(mapping.name), "%s",
+			 line + at + strlen(spelled));
+		fn(arg, &mapping);
+	}
+	free(line);
+	if (file)
+		fclose(file);
+}
+
+bool process_is_of_here(pid_t pid)
+{
+	char path[PATH_SIZE];
+	struct stat its, own;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
+	return stat(path, &its) == 0 && stat("/proc/self/ns/pid", &own) == 0 &&
+	       its.st_dev == own.st_dev && its.st_ino == own.st_ino;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "inspect/parts.h"
 
-#include "inspect/process.h"
 #include "queue/growth.h"
 
 #include <stddef.h>

@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MOST_LINES 16 /* of leases and processes of a queue */
+#define MOST_LINES   16	 /* of leases and processes of a queue */
+#define WORTH_A_WORD 900 /* milliseconds, of a wait with a timeout */
 
 json_int_t number_in(const json_t *object, const char *name)
 {
@@ -48,11 +49,35 @@ static void print_since(const json_t *object)
 		       (double)number_in(object, "seen_ms") / 1000);
 }
 
+/* Most waits with a timeout are looked at again, and then say little in one look. */
+static void print_asleep(const json_t *wait)
+{
+	json_int_t asleep = number_in(wait, "asleep_ms"),
+		   seen = number_in(wait, "seen_ms");
+
+	if (json_object_get(wait, "asleep_ms") && !is_true(wait, "timed"))
+		printf(", for %.1f s", (double)asleep / 1000);
+	else if (asleep >= WORTH_A_WORD || seen >= WORTH_A_WORD)
+		printf(", for %.1f s or more",
+		       (double)(asleep > seen ? asleep : seen) / 1000);
+}
+
 static void print_rate(const json_t *object, const char *name, const char *what)
 {
 	if (json_object_get(object, name))
 		printf(", %.0f %s per second",
 		       json_real_value(json_object_get(object, name)), what);
+}
+
+static void print_state(const json_t *process)
+{
+	printf("  %-8lld %-9s %-16s child of %lld, %lld thread%s",
+	       number_in(process, "pid"), text_in(process, "state"),
+	       text_in(process, "name"), number_in(process, "parent"),
+	       number_in(process, "threads"), plural(number_in(process, "threads")));
+	if (json_object_get(process, "stopped_ms"))
+		printf(", stopped for %.1f s",
+		       (double)number_in(process, "stopped_ms") / 1000);
 }
 
 static void show_processes(const json_t *report)
@@ -61,11 +86,11 @@ static void show_processes(const json_t *report)
 	size_t i;
 
 	printf("processes\n");
-	for (i = 0; (each = json_array_get(json_object_get(report, "processes"), i)); i++)
-		printf("  %-8lld %-9s %-16s child of %lld, %lld thread%s\n",
-		       number_in(each, "pid"), text_in(each, "state"),
-		       text_in(each, "name"), number_in(each, "parent"),
-		       number_in(each, "threads"), plural(number_in(each, "threads")));
+	for (i = 0; (each = json_array_get(json_object_get(report, "processes"), i));
+	     i++) {
+		print_state(each);
+		printf("\n");
+	}
 }
 
 static void show_worker(const json_t *worker)
@@ -160,9 +185,9 @@ static void show_queue(const json_t *queue)
 	show_some(json_object_get(queue, "leases"), show_lease);
 }
 
-static void show_lock(const json_t *lock)
+/* Of which the rest of the line says who has it. */
+static void print_holder(const json_t *lock)
 {
-	printf("\nlock %s of the %s: ", text_in(lock, "address"), text_in(lock, "of"));
 	if (number_in(lock, "holder") > 0) {
 		printf("held by ");
 		print_process(lock, "holder", "state");
@@ -175,6 +200,12 @@ static void show_lock(const json_t *lock)
 	printf("%s\n", is_true(lock, "waited_for") ? ", waited for" : "");
 }
 
+static void show_lock(const json_t *lock)
+{
+	printf("\nlock %s of the %s: ", text_in(lock, "address"), text_in(lock, "of"));
+	print_holder(lock);
+}
+
 static void show_hold(const json_t *hold)
 {
 	printf("\nsemaphore, or lock to read, %s: ", text_in(hold, "object"));
@@ -182,21 +213,12 @@ static void show_hold(const json_t *hold)
 	printf(" holds %lld of it\n", number_in(hold, "count"));
 }
 
-static void show_wait(const json_t *wait)
+static void print_place(const json_t *object)
 {
-	const json_t *each, *holders = json_object_get(wait, "holders");
-	size_t i;
+	bool lock = json_object_get(object, "byte") != NULL;
 
-	printf("  %lld, thread %lld, waits for %s: %s", number_in(wait, "pid"),
-	       number_in(wait, "thread"), text_in(wait, "for"), text_in(wait, "object"));
-	if (json_object_get(wait, "holder")) {
-		printf(", held by ");
-		print_process(wait, "holder", "holder_state");
-	}
-	for (i = 0; (each = json_array_get(holders, i)); i++)
-		printf("%s %lld", i ? "," : ", held by", json_integer_value(each));
-	print_since(wait);
-	printf("\n");
+	printf("%s, %s %lld", text_in(object, "file"), lock ? "byte" : "offset",
+	       number_in(object, lock ? "byte" : "offset"));
 }
 
 static void show_all(const json_t *report, const char *name, void (*show)(const json_t *))
@@ -208,10 +230,45 @@ static void show_all(const json_t *report, const char *name, void (*show)(const 
 		show(each);
 }
 
-void show_memory(const json_t *report)
+static void show_wait(const json_t *wait)
+{
+	const json_t *each, *holders = json_object_get(wait, "holders");
+	size_t i;
+
+	printf("  %lld, thread %lld, waits for ", number_in(wait, "pid"),
+	       number_in(wait, "thread"));
+	if (json_object_get(wait, "shared"))
+		printf("%s lock of ",
+		       is_true(wait, "shared") ? "a shared" : "an exclusive");
+	printf("%s: ", text_in(wait, "for"));
+	if (json_object_get(wait, "file"))
+		print_place(wait);
+	else
+		printf("%s", text_in(wait, "object"));
+	if (json_object_get(wait, "holder")) {
+		printf(", held by ");
+		print_process(wait, "holder", "holder_state");
+	}
+	for (i = 0; (each = json_array_get(holders, i)); i++)
+		printf("%s %lld", i ? "," : ", held by", json_integer_value(each));
+	print_asleep(wait);
+	printf("\n");
+}
+
+static void show_waits(const json_t *report)
 {
 	const json_t *waits = json_object_get(report, "waits");
 
+	if (json_is_null(waits))
+		printf("\nThis system does not tell what processes wait for "
+		       "(/proc/PID/syscall).\n");
+	else if (json_array_size(waits) > 0)
+		printf("\nwaits\n");
+	show_all(report, "waits", show_wait);
+}
+
+void show_memory(const json_t *report)
+{
 	printf("family %s: %.1f MiB in use of %.1f MiB\n", text_in(report, "family"),
 	       (double)number_in(report, "used_bytes") / (1 << 20),
 	       (double)number_in(report, "reserved_bytes") / (1 << 20));
@@ -224,23 +281,20 @@ void show_memory(const json_t *report)
 	show_all(report, "queues", show_queue);
 	show_all(report, "locks", show_lock);
 	show_all(report, "holds", show_hold);
-	if (json_is_null(waits))
-		printf("\nThis system does not tell what processes wait for "
-		       "(/proc/PID/syscall).\n");
-	else if (json_array_size(waits) > 0)
-		printf("\nwaits\n");
-	show_all(report, "waits", show_wait);
+	show_waits(report);
 }
 
 /* ---- folders ----------------------------------------------------------------------- */
 
 static void show_file(const json_t *file)
 {
-	const json_t *lock;
+	const json_t *lock, *locks = json_object_get(file, "locks");
 	size_t i;
 
-	printf("  %s", text_in(file, "name"));
-	for (i = 0; (lock = json_array_get(json_object_get(file, "locks"), i)); i++)
+	if (json_array_size(locks) == 0)
+		return;
+	printf("    %s", text_in(file, "name"));
+	for (i = 0; (lock = json_array_get(locks, i)); i++)
 		printf("%s %s lock of %s (byte %lld)", i ? "," : ":",
 		       is_true(lock, "shared") ? "shared" : "exclusive",
 		       text_in(lock, "for"), number_in(lock, "byte"));
@@ -249,15 +303,27 @@ static void show_file(const json_t *file)
 
 static void show_user(const json_t *process)
 {
-	printf("process ");
-	print_process(process, "pid", "state");
-	printf("\n");
+	size_t n = json_array_size(json_object_get(process, "files"));
+
+	print_state(process);
+	printf(", %zu file%s open\n", n, plural((json_int_t)n));
 	show_all(process, "files", show_file);
+}
+
+static void show_word_lock(const json_t *lock)
+{
+	printf("\nlock for %s: ", text_in(lock, "for"));
+	print_place(lock);
+	printf(", ");
+	print_holder(lock);
 }
 
 void show_folder(const json_t *report)
 {
+	printf("folder %s\n", text_in(report, "folder"));
 	if (json_array_size(json_object_get(report, "processes")) == 0)
 		printf("No process has a file of this folder open.\n");
 	show_all(report, "processes", show_user);
+	show_all(report, "locks", show_word_lock);
+	show_waits(report);
 }

@@ -45,15 +45,16 @@ static double rate_of(struct past *past, const char *name, json_int_t n)
 	return rate;
 }
 
-/* Nanoseconds since it was first seen to be so. */
-static int64_t seen_for(struct past *past, const char *name, const char *what)
+/* Nanoseconds since it was first seen to be so, and had been for so many. */
+static int64_t seen_for(struct past *past, const char *name, const char *what,
+			int64_t before)
 {
 	json_t *entry = json_object_get(past->since, name);
 
 	if (!entry || strcmp(text_in(entry, "what"), what) != 0)
 		json_object_set_new(past->since, name,
 				    json_pack("{s:s, s:I}", "what", what, "since",
-					      (json_int_t)past->now));
+					      (json_int_t)(past->now - before)));
 	return past->now - number_in(json_object_get(past->since, name), "since");
 }
 
@@ -75,7 +76,7 @@ static void add_to_worker(struct past *past, const char *pool, json_t *worker)
 		 text_in(worker, "doing"), number_in(worker, "job"),
 		 number_in(worker, "done"));
 	json_object_set_new(worker, "seen_ms",
-			    json_integer(seen_for(past, key, what) / 1000000));
+			    json_integer(seen_for(past, key, what, 0) / 1000000));
 }
 
 static void add_to_pool(struct past *past, json_t *pool)
@@ -92,13 +93,14 @@ static void add_to_pool(struct past *past, json_t *pool)
 
 static void add_to_wait(struct past *past, json_t *wait)
 {
+	int64_t asleep = number_in(wait, "asleep_ms") * INT64_C(1000000);
 	char key[96], what[160];
 
 	snprintf(key, sizeof(key), "wait %lld", number_in(wait, "thread"));
 	snprintf(what, sizeof(what), "%s %s", text_in(wait, "for"),
 		 text_in(wait, "object"));
 	json_object_set_new(wait, "seen_ms",
-			    json_integer(seen_for(past, key, what) / 1000000));
+			    json_integer(seen_for(past, key, what, asleep) / 1000000));
 }
 
 static void compare(struct past *past, json_t *report)
@@ -192,7 +194,7 @@ const struct command top_command = {
 		"shows, with the jobs that each pool ends per second, the messages\n"
 		"that are taken from each queue per second, and how long the command\n"
 		"has seen a worker at the same job and a thread wait for the same\n"
-		"object.\n"
+		"object, for which the sleep before the first look counts as well.\n"
 		"It ends with the process, or by a signal.\n"
 		"On a terminal each look takes the place of the last one; elsewhere\n"
 		"they follow each other.\n"

@@ -20,11 +20,25 @@ export KEPT="$work/kept"
 cat >"$work/scenes.py" <<'END'
 import json, os, signal, struct, subprocess, sys, time
 
-tine, scene = sys.argv[1:3]
+tine, scene, folders = sys.argv[1:4]
+
+# The object of a look, with which no other output came.
+def inspect(target):
+    made = subprocess.run([tine, "inspect", "--json", target], capture_output=True, timeout=60)
+    assert made.returncode == 0 and made.stderr == b"", made
+    return json.loads(made.stdout)
+
+# The first look that is so; processes go to sleep when they are let.
+def await_look(target, is_so):
+    begun = time.time()
+    while not is_so(seen := inspect(target)):
+        assert time.time() - begun < 60, seen
+        time.sleep(0.02)
+    return seen
 
 class Scene:
-    def __init__(self):
-        self.run = subprocess.Popen([scene], text=True, stdin=subprocess.PIPE,
+    def __init__(self, *command):
+        self.run = subprocess.Popen(command or [scene], text=True, stdin=subprocess.PIPE,
                                     stdout=subprocess.PIPE)
         self.named = {}
         for line in self.run.stdout:
@@ -38,18 +52,10 @@ class Scene:
         return self.named[name]
 
     def look(self, pid=None):
-        made = subprocess.run([tine, "inspect", "--json", str(pid or self.main)],
-                              capture_output=True, text=True, timeout=60)
-        assert made.returncode == 0 and made.stderr == "", made
-        return json.loads(made.stdout)
+        return inspect(str(pid or self.main))
 
-    # The first look that is so; processes go to sleep when they are let.
     def await_look(self, is_so):
-        begun = time.time()
-        while not is_so(seen := self.look()):
-            assert time.time() - begun < 60, seen
-            time.sleep(0.02)
-        return seen
+        return await_look(str(self.main), is_so)
 
     def end(self):
         self.run.stdin.close()
@@ -66,12 +72,22 @@ def memory_of(pid):
 
 def waits_of(seen, pid):
     return [each for each in seen["waits"] or [] if each["pid"] == pid]
+
+def process_of(seen, pid):
+    found, = [each for each in seen["processes"] if each["pid"] == pid]
+    return found
+
+def is_stopped(seen, pids):
+    return set(pids) <= {each["pid"] for each in seen["processes"] if each["state"] == "stopped"}
+
+# Does this kernel say when a thread last ran?
+clocks = os.path.exists("/proc/self/sched")
 END
 
 # scene NAME PROGRAM
 scene() {
     PYTHONPATH=$work timeout 300 /usr/bin/python3 -c "from scenes import *
-$2" "$TINE" "$BUILD/test/inspect-scene" >"$work/log-of-scene" 2>&1
+$2" "$TINE" "$BUILD/test/inspect-scene" "$BUILD/test/inspect-folders" >"$work/log-of-scene" 2>&1
     code=$?
     [ $code -eq 0 ] || sed 's/^/# /' "$work/log-of-scene"
     result $code "$1"
@@ -123,12 +139,15 @@ scene.end()
 scene "of a holder that is stopped, and of one that is killed" '
 scene = Scene()
 os.kill(scene.holder, signal.SIGSTOP)
-seen = scene.await_look(lambda seen: at(seen["locks"], scene.lock)["state"] == "stopped")
+# What is looked at first may be of before.
+seen = scene.await_look(lambda seen: is_stopped(seen, [scene.holder]))
+assert at(seen["locks"], scene.lock)["state"] == "stopped", seen
 assert at(seen["queues"], scene.queue)["leases"][0]["state"] == "stopped", seen
+assert ("stopped_ms" in process_of(seen, scene.holder)) == clocks, seen
+assert "stopped_ms" not in process_of(seen, scene.main), seen
 # Nobody is to learn of the death meanwhile.
 os.kill(scene.waiter, signal.SIGSTOP)
-scene.await_look(lambda seen: [each for each in seen["processes"]
-                               if each["pid"] == scene.waiter and each["state"] == "stopped"])
+scene.await_look(lambda seen: is_stopped(seen, [scene.waiter]))
 os.kill(scene.holder, signal.SIGKILL)
 seen = scene.await_look(lambda seen: at(seen["locks"], scene.lock)["holder_died"])
 assert at(seen["locks"], scene.lock).get("holder", 0) == 0, seen
@@ -145,8 +164,7 @@ still = {scene.main, scene.holder, scene.waiter, scene.consumer, scene.patient,
          scene.contender, scene.reader, scene.writer}
 for pid in still:
     os.kill(pid, signal.SIGSTOP)
-scene.await_look(lambda seen: still <= {each["pid"] for each in seen["processes"]
-                                        if each["state"] == "stopped"})
+scene.await_look(lambda seen: is_stopped(seen, still))
 # Workers and nursery are idle, and write no more than when they last looked at the time.
 def state():
     with open(memory_of(scene.main), "rb") as file:
@@ -194,6 +212,12 @@ assert busy["seen_ms"] >= 900, busy
 made = subprocess.run([tine, "top", "-n", "1", str(scene.main)], capture_output=True,
                       text=True, timeout=60)
 assert made.returncode == 0 and scene.queue in made.stdout and "\033" not in made.stdout
+# It was at the processors where others had run.
+made = subprocess.Popen([tine, "top", "--json", str(scene.main)], stdout=subprocess.PIPE)
+json.loads(made.stdout.readline())
+assert os.sched_getaffinity(made.pid) == os.sched_getaffinity(0)
+made.kill()
+made.communicate()
 # It ends with the process.
 top = subprocess.Popen([tine, "top", str(scene.main)], stdout=subprocess.PIPE)
 top.stdout.readline()
@@ -206,24 +230,175 @@ scene "a folder, and the process that computes in it" '
 kept = os.environ["KEPT"]
 run = subprocess.Popen([tine, "map", "--cache", kept, "-j", "1", "sh", "-c", "echo begun >&2; sleep 600", ":::", "1"],
                        stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
-def look():
-    made = subprocess.run([tine, "inspect", "--json", kept], capture_output=True, text=True)
-    assert made.returncode == 0, made
-    return json.loads(made.stdout)
 begun = time.time()
 while not os.path.isdir(kept):
     assert time.time() - begun < 60
     time.sleep(0.01)
 while True:
-    locks = [lock for process in look()["processes"] for file in process["files"]
+    locks = [lock for process in inspect(kept)["processes"] for file in process["files"]
              for lock in file["locks"] if lock["for"] == "result" and process["pid"] == run.pid]
     if locks:
         break
-    assert time.time() - begun < 60 and run.poll() is None, look()
+    assert time.time() - begun < 60 and run.poll() is None, inspect(kept)
     time.sleep(0.02)
 assert not locks[0]["shared"], locks
 os.kill(run.pid, signal.SIGTERM)
 run.wait(60)
-assert not look()["processes"]
+assert not inspect(kept)["processes"]
 '
+
+scene "who waits for whom in a folder, of any name" '
+place = os.environ["KEPT"].encode() + b"-a\nb\\012 \x1b[31m\xff\xc2\x9b\"{}"
+os.mkdir(place)
+scene = Scene(folders, place)
+def folder(name):
+    return os.path.join(place, name.encode())
+def sleeping(name, pid, what, **more):
+    seen = await_look(folder(name), lambda seen: seen["waits"] is None or
+                      [each for each in waits_of(seen, pid) if each["for"] == what])
+    for each in waits_of(seen, pid):
+        assert each["thread"] == pid, each
+        # One that looks again may be at another processor meanwhile.
+        assert each["timed"] or ("asleep_ms" in each) == clocks, each
+        assert more.items() <= each.items(), (each, more)
+    return seen
+seen = sleeping("cache", scene.follower, "result", file="lock", shared=False, timed=False,
+                holder=scene.computer, holder_state="sleeping")
+byte, = [lock["byte"] for file in process_of(seen, scene.computer)["files"]
+         for lock in file["locks"]]
+assert all(each["byte"] == byte for each in seen["waits"] or []), seen
+assert seen["locks"] == [], seen
+seen = sleeping("files", scene.alone, "bytes", file="a", byte=0, shared=False,
+                holders=[scene.sharer, scene.other])
+if "watcher" in scene.named:
+    seen = sleeping("store", scene.setter, "writing", file="tine.wake", timed=True,
+                    holder=scene.writer)
+    if seen["waits"] is not None:
+        lock, = seen["locks"]
+        assert lock["for"] == "writing", lock
+        assert lock["holder"] == lock["thread"] == scene.writer, lock
+        assert lock["offset"] == waits_of(seen, scene.setter)[0]["offset"], seen
+        assert lock["waited_for"] and not lock["holder_died"], lock
+    seen = sleeping("store", scene.watcher, "a change of a key", file="tine.wake", timed=True)
+    assert not [each for each in waits_of(seen, scene.watcher) if "holder" in each], seen
+# The same of the family, without the holder.
+for each in waits_of(scene.look(), scene.alone):
+    assert each["for"] == "a file" and each["file"].endswith("/files/a") and each["byte"] == 0, each
+made = subprocess.run([tine, "inspect", folder("cache")], capture_output=True, timeout=60)
+assert made.returncode == 0 and made.stderr == b"", made
+assert not [bad for bad in (b"\x1b", b"\xff", b"\xc2\x9b") if bad in made.stdout], made
+assert b"a?b" in made.stdout and b"lock of result" in made.stdout, made
+scene.end()
+'
+
+scene "a look at a folder writes nothing, and wakes nobody" '
+place = os.environ["KEPT"] + "-still"
+os.mkdir(place)
+scene = Scene(folders, place)
+def switches(pid):
+    return [line for line in open(f"/proc/{pid}/status") if "ctxt_switches" in line]
+still = {pid for pid in scene.named.values() if pid not in (scene.follower, scene.alone)}
+for pid in still:
+    os.kill(pid, signal.SIGSTOP)
+await_look(place, lambda seen: is_stopped(seen, still) and
+           (seen["waits"] is None or len(seen["waits"]) >= 2))
+def state():
+    files = [os.path.join(at, name) for at, _, names in os.walk(place) for name in names]
+    return ([(name, os.stat(name)) for name in sorted(files)],
+            [switches(pid) for pid in scene.named.values()])
+before = state()
+for name in ("cache", "store", "files", "."):
+    if os.path.isdir(os.path.join(place, name)):
+        inspect(os.path.join(place, name))
+assert state() == before, (before, state())
+for pid in still:
+    os.kill(pid, signal.SIGCONT)
+scene.end()
+'
+
+# A clock of each processor: that of another one would say more, or nothing.
+scene "since when a process is stopped, wherever it ran" '
+place = os.environ["KEPT"] + "-clocks"
+os.mkdir(place)
+children = []
+begun = time.monotonic()
+for processor in sorted(os.sched_getaffinity(0))[:16]:
+    child = subprocess.Popen(["sleep", "600"], stdin=open(f"{place}/file", "w"),
+                             preexec_fn=lambda: os.sched_setaffinity(0, {processor}))
+    os.kill(child.pid, signal.SIGSTOP)
+    children.append(child)
+await_look(place, lambda seen: is_stopped(seen, [child.pid for child in children]))
+time.sleep(1)
+seen = inspect(place)
+# No other clock, but one that no server keeps exact.
+most = (time.monotonic() - begun) * 1010 + 2
+for child in children:
+    process = process_of(seen, child.pid)
+    assert not clocks or 100 <= process["stopped_ms"] <= most, (process, most)
+    child.kill()
+    child.wait()
+'
+
+scene "processes that end during the look, with names that end nothing" '
+place = os.environ["KEPT"] + "-ends"
+os.mkdir(place)
+open(f"{place}/file", "w").close()
+code = """
+import os, sys
+open("/proc/self/comm", "w").write(sys.argv[2])
+file = open(sys.argv[1] + "/file")
+while True:
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+"""
+names = ("\nse.exec_start:1", ") Z 1 1 (\x1b[2J")
+runs = [subprocess.Popen([sys.executable, "-c", code, place, name]) for name in names]
+await_look(place, lambda seen: {run.pid for run in runs} <=
+                               {each["pid"] for each in seen["processes"]})
+for _ in range(10):
+    inspect(place)
+for run in runs:
+    os.kill(run.pid, signal.SIGSTOP)
+seen = await_look(place, lambda seen: is_stopped(seen, [run.pid for run in runs]))
+for run, name in zip(runs, ("?se.exec_start:1"[:15], ") Z 1 1 (?[2J")):
+    process = process_of(seen, run.pid)
+    assert process["name"] == name and process["parent"] == os.getpid(), process
+    assert not clocks or process["stopped_ms"] < 60000, process
+    run.kill()
+    run.wait()
+'
+
+if [ "$(id -u)" -eq 0 ] && unshare --pid --fork true 2>/dev/null; then
+    scene "of other users, and in other PID namespaces" '
+place = os.environ["KEPT"] + "-others"
+os.mkdir(place)
+scene = Scene("unshare", "--pid", "--fork", "--kill-child", folders, place)
+# What they are called here.
+def is_called(pid, there):
+    return f"NSpid:\t{pid}\t{there}\n" in open(f"/proc/{pid}/status").read()
+def here(pid):
+    found, = [each["pid"] for each in inspect(place)["processes"]
+              if is_called(each["pid"], pid)]
+    return found
+follower, computer = here(scene.follower), here(scene.computer)
+seen = await_look(f"{place}/cache", lambda seen: waits_of(seen, follower))
+assert waits_of(seen, follower)[0]["holder"] == computer, seen
+if "watcher" in scene.named:
+    setter = here(scene.setter)
+    seen = await_look(f"{place}/store", lambda seen: waits_of(seen, setter))
+    assert "holder" not in waits_of(seen, setter)[0] and seen["locks"] == [], seen
+os.chmod(os.path.dirname(place), 0o755)
+os.chmod(place, 0o755)
+made = subprocess.run([tine, "inspect", "--json", place], capture_output=True, timeout=60,
+                      user=65534, group=65534, extra_groups=[])
+assert made.returncode == 0 and json.loads(made.stdout)["processes"] == [], made
+made = subprocess.run([tine, "inspect", str(os.getpid())], capture_output=True, timeout=60,
+                      user=65534, group=65534, extra_groups=[])
+assert made.returncode == 2, made
+scene.end()
+'
+else
+    skip "of other users, and in other PID namespaces" "not root"
+fi
 plan

@@ -8,25 +8,7 @@
 
 #include "base/export.h"
 #include "store/file/lmdb.h"
-
-#include <stdatomic.h>
-
-/* In the family of processes that have the folder open; the file tine.wake. */
-#define WAKE_WORDS 1024u
-struct folder_shared {
-	_Atomic int64_t look; /* when a writer is to look for what has expired */
-	_Atomic uint32_t made;
-	_Atomic uint32_t several; /* where those sleep who wait for several keys */
-	/* A commit that is under way, or whose writer died; see commit.c. */
-	_Atomic uint64_t commit, root_before, number_before;
-	uint64_t unused_too[3];
-	tine_lock writing;
-	_Atomic uint32_t words[WAKE_WORDS];
-	tine_lock reading;
-	/* Somebody died who was writing, and LMDB has not noticed yet. */
-	_Atomic uint32_t died;
-	uint32_t unused_three[15];
-};
+#include "store/file/shared.h"
 
 /* How long a call waits for other processes that may be stopped. */
 struct patience {

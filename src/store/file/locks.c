@@ -39,9 +39,6 @@
 #define FIRST_NAP INT64_C(50000)
 #define LAST_NAP  INT64_C(5000000)
 
-/* Bytes of tine.wake that are locked. */
-enum { SHAPE, PRESENCE };
-
 int64_t patience_until(struct patience *patience)
 {
 	if (!patience->known) {
