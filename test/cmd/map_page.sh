@@ -105,7 +105,7 @@ stub train 'case $CUDA_VISIBLE_DEVICES in [01]) echo "$1" ;; esac'
 touch a.cfg b.cfg c.cfg
 gives 'a.cfg\nb.cfg\nc.cfg\n'
 
-recipe "Below make"
+recipe "Started by make"
 if command -v make >/dev/null; then
     mkdir tests
     touch tests/a tests/b
@@ -138,7 +138,7 @@ done
 result $bad "the page has each option"
 if command -v mandoc >/dev/null; then
     mandoc -T ascii "$page" | sed 's/.\x08//g' >"$work/page"
-    grep -qF "find . -name" "$work/page" && grep -qx "   Below make" "$work/page"
+    grep -qF "find . -name" "$work/page" && grep -qx "   Started by make" "$work/page"
     result $? "dots and words that mdoc could take for its own are shown as they are"
 else
     skip "the page as it is shown" "no mandoc"
