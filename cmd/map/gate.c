@@ -2,9 +2,10 @@
 /*
  * Make's tokens are bytes in a pipe, which MAKEFLAGS names. A command that make has
  * started has one already, and takes one for each further job; what it took it puts back.
- * The pipe is opened anew, so that reading it waits for nobody: others may be faster.
  */
 #include "map/gate.h"
+
+#include "map/polls.h"
 
 #include "base/cgroup.h"
 
@@ -12,7 +13,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { NO_TOKEN = -1, OWN_TOKEN = -2 };
@@ -24,17 +24,6 @@ static struct {
 	bool short_of_tokens;
 	int64_t due;
 } gate = { .reads = -1, .writes = -1, .due = TINE_FOREVER };
-
-static int open_again(int fd, int how)
-{
-	char path[64];
-	struct stat stat_of;
-
-	if (fstat(fd, &stat_of) != 0 || !S_ISFIFO(stat_of.st_mode))
-		return -1;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return open(path, how | O_NONBLOCK | O_CLOEXEC);
-}
 
 /* Jobs do not inherit the descriptors, and make would complain that they are closed. */
 static void hide_tokens(const char *flags, const char *word)
@@ -67,8 +56,8 @@ static void open_tokens(void)
 		return;
 	}
 	if (sscanf(value, "%d,%d", &reads, &writes) == 2) {
-		gate.reads = open_again(reads, O_RDONLY);
-		gate.writes = open_again(writes, O_WRONLY);
+		gate.reads = open_pipe_again(reads, O_RDONLY);
+		gate.writes = open_pipe_again(writes, O_WRONLY);
 		hide_tokens(flags, word);
 	}
 	if (gate.writes < 0)

@@ -7,9 +7,12 @@
 #include "map/input.h"
 
 #include "map/map.h"
+#include "map/polls.h"
 #include "map/rows.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -113,6 +116,14 @@ void input_read(void)
 	rows_add(&input.rows, part, (size_t)len);
 }
 
+void input_wait(void)
+{
+	struct pollfd there = { .fd = STDIN_FILENO, .events = POLLIN };
+
+	poll(&there, 1, -1);
+	input_read();
+}
+
 /* Whether it is one that a table has only by oversight, at its end. */
 static bool is_blank(const struct strings *row)
 {
@@ -177,7 +188,7 @@ static int read_header(void)
 	enum next next;
 
 	while ((next = next_of_rows(&input.row)) == NEXT_LATER)
-		input_read();
+		input_wait();
 	for (size_t i = 0; next == NEXT_ROW && i < input.row.count; i++) {
 		const char *name = strings_at(&input.row, i);
 
@@ -201,6 +212,7 @@ static int open_rows(void)
 	const char *how = map_options.columns;
 	struct stat stat_of;
 	bool has_header;
+	int again;
 
 	input.rows.line = 1;
 	input.rows.end = map_options.null ? '\0' : '\n';
@@ -209,6 +221,12 @@ static int open_rows(void)
 		input.rows.how = strcmp(how, "csv") == 0 ? ROWS_CSV : ROWS_SPLIT;
 		input.rows.crlf = strcmp(how, "tsv") == 0;
 		input.rows.separator = strcmp(how, "tsv") == 0 ? "\t" : how;
+	}
+	/* Another command may read the same pipe. */
+	again = open_pipe_again(STDIN_FILENO, O_RDONLY);
+	if (again >= 0) {
+		dup2(again, STDIN_FILENO);
+		close(again);
 	}
 	input.regular = fstat(STDIN_FILENO, &stat_of) == 0 && S_ISREG(stat_of.st_mode);
 	has_header = how && (strcmp(how, "csv") == 0 || strcmp(how, "tsv") == 0);

@@ -29,6 +29,8 @@ bool input_total(uint64_t *total);
 enum next { NEXT_ROW, NEXT_LATER, NEXT_END };
 enum next input_next(struct strings *row);
 void input_read(void);
+/* The same, when there is something to read. */
+void input_wait(void);
 int input_code(void);
 
 #endif

@@ -30,6 +30,7 @@ enum { MOST_OF_LINE = 64 << 10, PIECE = 64 << 10 };
 
 struct output *job_lines;
 bool job_muted;
+int job_results_error;
 static struct job *spare_jobs;
 
 struct job *job_new(void)
@@ -91,12 +92,12 @@ static uint64_t seed_of(const struct job *job)
 	return tine_rng_u64(&rng);
 }
 
-static int open_results(struct job *job)
+int job_open_results(struct job *job)
 {
 	static const char *const names[] = { "stdout", "stderr" };
 	char path[PATH_MAX];
 
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; map_options.results && i < 2; i++) {
 		if (snprintf(path, sizeof(path), "%s/%06" PRIu64, map_options.results,
 			     job->number) > PATH_MAX - 10)
 			return -ENAMETOOLONG;
@@ -105,7 +106,10 @@ static int open_results(struct job *job)
 		strcat(strcat(path, "/"), names[i]);
 		if (job->results[i] >= 0)
 			close(job->results[i]);
-		job->results[i] = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+		/* A pipe that somebody put there is not waited for. */
+		job->results[i] = open(path,
+				       O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC |
+					       O_NOCTTY | O_NONBLOCK,
 				       0666);
 		if (job->results[i] < 0)
 			return -errno;
@@ -147,11 +151,6 @@ int job_start(struct job *job)
 {
 	int out[2], error[2], err;
 
-	if (map_options.results) {
-		err = open_results(job);
-		if (err)
-			return err;
-	}
 	if (pipe2(out, O_CLOEXEC) != 0)
 		return -errno;
 	if (pipe2(error, O_CLOEXEC) != 0) {
@@ -179,19 +178,6 @@ int job_start(struct job *job)
 }
 
 /* ---- what it writes ---------------------------------------------------------------- */
-
-static int write_all(int fd, const char *at, size_t len)
-{
-	while (len > 0) {
-		ssize_t done = write(fd, at, len);
-
-		if (done < 0 && errno != EINTR)
-			return -errno;
-		at += done > 0 ? done : 0;
-		len -= done > 0 ? (size_t)done : 0;
-	}
-	return 0;
-}
 
 /*
  * Behind the input, in which each newline is a '?', and a tab; a line that has no newline
@@ -245,7 +231,7 @@ static int job_wrote(struct job *job, bool error, const char *at, size_t len)
 	if (job_muted)
 		return 0;
 	if (job->results[error] >= 0)
-		err = write_all(job->results[error], at, len);
+		err = job_results_error = write_all(job->results[error], at, len);
 	if (!err && map_options.output == OUTPUT_LINES)
 		err = add_lines(job, error, at, len);
 	if (!err && job->output)
@@ -256,7 +242,7 @@ static int job_wrote(struct job *job, bool error, const char *at, size_t len)
 int job_replay(struct job *job, const void *pieces, size_t len)
 {
 	const char *at = pieces;
-	int err = map_options.results ? open_results(job) : 0;
+	int err = job_open_results(job);
 
 	while (!err && len > 0) {
 		size_t piece;

@@ -8,6 +8,8 @@
 extern struct output *job_lines;
 /* Output is thrown away from now on. */
 extern bool job_muted;
+/* 0, or what was wrong with writing a file of --results: a negative errno. */
+extern int job_results_error;
 
 void job_open(void);
 /* A job, whose row is to be filled. */
@@ -17,7 +19,9 @@ void job_fill(struct job *);
 /* The same, and its place in the order; its output, when it is to start. */
 void job_prepare(struct job *);
 void job_open_output(struct job *);
-/* An attempt. 0, or a negative error of tine_process_spawn(), or of files. */
+/* Files of --results for another attempt, if there are any. 0, or a negative error. */
+int job_open_results(struct job *);
+/* An attempt. 0, or a negative error of tine_process_spawn(), or of pipes. */
 int job_start(struct job *);
 /* Reads what is there of a stream. 0, or a negative error of a file. */
 int job_read(struct job *, bool error);

@@ -361,23 +361,23 @@ static bool is_result(const void *val, size_t len, const char **pieces)
 	return outs_are_as_they_were(outs);
 }
 
-/* False: it cannot be taken, and nothing of it was. */
-static bool take_result(struct job *job, const void *val, size_t len)
+/* 1; 0: it is none any more; or a negative error. Unless 1, nothing of it was taken. */
+static int take_result(struct job *job, const void *val, size_t len)
 {
 	const struct result *result = val;
 	const char *pieces;
+	int err;
 
 	if (!is_result(val, len, &pieces))
-		return false;
-	len -= (size_t)(pieces - (const char *)val);
-	/* Where there is no room for it there is none for what the job will write. */
-	if (job_replay(job, pieces, len) != 0) {
+		return 0;
+	err = job_replay(job, pieces, len - (size_t)(pieces - (const char *)val));
+	if (err) {
 		job_forget(job);
-		return false;
+		return err;
 	}
 	job->ns = result->ns;
 	job->usage = result->usage;
-	return true;
+	return 1;
 }
 
 /* The job will run: what it was made of is looked at once more at its end. */
@@ -397,8 +397,7 @@ enum keep_answer keep_look(struct job *job)
 	tine_flight *flight = NULL;
 	const void *val;
 	size_t len;
-	bool taken = false;
-	int err;
+	int err, taken;
 
 	if (!make_key(job))
 		return take_off(job, NULL);
@@ -407,8 +406,11 @@ enum keep_answer keep_look(struct job *job)
 	if (err == 1) {
 		taken = take_result(job, val, len);
 		tine_cache_release(keep.cache, val);
-		if (taken)
+		if (taken == 1)
 			return KEEP_HIT;
+		/* Nor is there room for what the job will write, which is said then. */
+		if (taken < 0)
+			return take_off(job, NULL);
 		/* Its files are others by now: of all that see it one runs it. */
 		tine_cache_del(keep.cache, keep.key.at, keep.key.len);
 		err = tine_cache_begin(keep.cache, keep.key.at, keep.key.len, &val, &len,

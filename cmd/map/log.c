@@ -164,6 +164,7 @@ int log_attempt(const struct job *job, bool last)
 {
 	static struct bytes line, input;
 	struct timespec now;
+	int err;
 
 	if (log_file < 0)
 		return 0;
@@ -190,8 +191,8 @@ int log_attempt(const struct job *job, bool last)
 		    now.tv_nsec / 1000000, (double)job->ns / 1e9,
 		    (double)job->usage.user_ns / 1e9, (double)job->usage.system_ns / 1e9,
 		    job->usage.memory_max);
-	if (write(log_file, line.at, line.len) == (ssize_t)line.len)
-		return 0;
-	complain(BROKEN, "map: --log: '%s': %s", map_options.log, strerror(errno));
-	return -EIO;
+	err = write_all(log_file, line.at, line.len);
+	if (err)
+		complain(BROKEN, "map: --log: '%s': %s", map_options.log, strerror(-err));
+	return err;
 }

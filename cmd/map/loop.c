@@ -137,9 +137,21 @@ static void fail_output(int fd, int err)
 	fail_with(BROKEN);
 }
 
+static void fail_results(int err)
+{
+	if (loop.code == DONE)
+		complain(BROKEN, "map: --results: '%s': %s", map_options.results,
+			 strerror(-err));
+	fail_with(BROKEN);
+}
+
 static void check_file(int err)
 {
-	if (err && !job_muted)
+	if (job_muted)
+		return;
+	if (job_results_error)
+		fail_results(job_results_error);
+	else if (err)
 		fail_file(err);
 }
 
@@ -243,7 +255,8 @@ static void refuse_job(struct job *job, int err)
 /* Where there is too little for it, it is tried again when another has ended. */
 static void launch_job(struct job *job)
 {
-	int err = job_start(job);
+	int results = job_open_results(job);
+	int err = results ? results : job_start(job);
 
 	loop.delayed -= job->delayed;
 	job->delayed = is_shortage(err) && loop.running > 1;
@@ -251,6 +264,10 @@ static void launch_job(struct job *job)
 	if (job->delayed) {
 		job->state = JOB_WAITS;
 		job->due = tine_now() + MAP_SECOND;
+	} else if (results) {
+		job->why = WHY_UNWANTED;
+		fail_results(err);
+		end_job(job);
 	} else if (err) {
 		refuse_job(job, err);
 	}

@@ -257,7 +257,7 @@ static int print_commands(void)
 		enum next next = input_next(&job.row);
 
 		if (next == NEXT_LATER)
-			input_read();
+			input_wait();
 		if (next == NEXT_END)
 			return input_code();
 		if (next != NEXT_ROW)

@@ -4,14 +4,27 @@
 #include "map/map.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static struct {
 	struct pollfd *at; /* the first is nothing */
 	size_t count;
 } polls;
+
+int open_pipe_again(int fd, int how)
+{
+	char path[64];
+	struct stat stat_of;
+
+	if (fstat(fd, &stat_of) != 0 || !S_ISFIFO(stat_of.st_mode))
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, how | O_NONBLOCK | O_CLOEXEC);
+}
 
 void polls_open(size_t most)
 {

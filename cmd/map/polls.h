@@ -7,6 +7,12 @@
 #include <stdint.h>
 
 /*
+ * Another descriptor of the pipe that this one is of, for which reads and writes wait for
+ * nobody: others may have been faster. -1: it is no pipe, or not for us to open.
+ */
+int open_pipe_again(int fd, int how);
+
+/*
  * What poll(2) waits for: anew each time, and only what is open, for it refuses more
  * entries than a process may have descriptors.
  */

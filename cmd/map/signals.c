@@ -25,6 +25,8 @@ int signals_open(void)
 			sigaddset(&signals.set, ends[i]);
 	sigprocmask(SIG_BLOCK, &signals.set, NULL);
 	signals.fd = signalfd(-1, &signals.set, SFD_CLOEXEC | SFD_NONBLOCK);
+	/* A limit on files is an error as a full disk is; jobs have the default again. */
+	signal(SIGXFSZ, SIG_IGN);
 	signals.pipe_ignored = signal(SIGPIPE, SIG_IGN) == SIG_IGN;
 	return signals.fd;
 }

@@ -17,6 +17,14 @@ def tells():
     stopped.wait()
     return tells
 
+# A run in whose folder small there is 1 MiB; None: this user cannot.
+def on_small_disk(*words, env={}):
+    if os.geteuid() or subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL).returncode:
+        return None
+    os.makedirs("small", exist_ok=True)
+    return subprocess.run(["unshare", "-m", "sh", "-c", "mount -t tmpfs -o size=1m tmpfs small && exec \"$@\"", "sh",
+                           tine, *words], capture_output=True, timeout=60, text=True, env={**os.environ, **env})
+
 # A run of jobs that sleep, each with a child that has left its group and ignores SIGTERM.
 def sleepers(n, *options, script="", begun=4, **more):
     line = f"sleep {mark(n)}"
@@ -102,20 +110,70 @@ code, out, err = run("--log", "/dev/full", "true", ":::", *"abc")
 assert code == 3 and err == "tine: map: --log: '"'/dev/full'"': No space left on device\n", (code, err)
 '
 try "no room for output that waits: 3 and a line" '
-import ctypes
-mounted = False
-os.mkdir("small")
-if os.geteuid() == 0:
-    mounted = subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL).returncode == 0
-line = f"""mount -t tmpfs -o size=1m tmpfs {os.getcwd()}/small && TMPDIR={os.getcwd()}/small exec "$@" """
 words = ["map", "-j", "2", "-c", "[ $1 = 1 ] && sleep $NAP; head -c 20000000 /dev/zero; sleep $NAP", ":::", "1", "2"]
-if mounted:
-    made = subprocess.run(["unshare", "-m", "sh", "-c", line, "sh", tine, *words], capture_output=True, timeout=60, text=True)
+made = on_small_disk(*words, env={"TMPDIR": "small"})
+if made:
     assert made.returncode == 3 and not made.stdout, made
     assert made.stderr.endswith("small: No space left on device\n") and made.stderr.count("\n") == 1, made.stderr
 code, out, err = run(*words[1:], env={"TMPDIR": "/no/such/folder"})
 assert code == 3 and err == "tine: map: output that waits, in /no/such/folder: No such file or directory\n", err
 assert not processes(f"sleep {nap}")
+'
+try "no room for files of --results, and a folder that takes none: 3 and a line" '
+words = ["-j", "2", "--cache", "kept", "-c", "head -c 2000000 /dev/zero; sleep ${NAP_OR-0}", ":::", "1", "2"]
+ended = "tine: map: --results: '"'small/r'"': No space left on device\n"
+made = on_small_disk("map", "--results", "small/r", *words, env={"NAP_OR": nap})
+assert not made or (made.returncode, made.stderr) == (3, ended), made.stderr
+assert not processes(f"sleep {nap}")
+# Nor for a kept result, which is kept as it was.
+assert run(*words)[0] == 0
+made = on_small_disk("map", "--results", "small/r", *words)
+assert not made or (made.returncode, made.stderr) == (3, ended), made.stderr
+assert run("--dry-run", *words)[1].count("# kept") == 2
+os.makedirs("taken/000001/stdout")
+code, out, err = run("--results", "taken", "echo", ":::", "a", "b")
+assert code == 3 and err == "tine: map: --results: '"'taken'"': Is a directory\n", err
+os.rmdir("taken/000001/stdout")
+os.mkfifo("taken/000001/stdout")
+code, out, err = run("--results", "taken", "echo", ":::", "a", "b")
+assert code == 3 and err == "tine: map: --results: '"'taken'"': No such device or address\n", err
+'
+try "a limit on the size of files is as a full disk, but not for jobs" '
+import resource
+limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+code, out, err = run("-j", "2", "-c", "[ $1 = 1 ] && sleep $NAP; head -c 20000000 /dev/zero", ":::", "1", "2", preexec_fn=limit)
+assert code == 3 and err.endswith(": File too large\n") and err.count("\n") == 1, (code, err)
+code, out, err = run("-c", "exec head -c 20000 /dev/zero >file", ":::", "1", preexec_fn=limit)
+assert code == 1 and err.endswith("\n1: killed by SIGXFSZ\n"), (code, err)
+'
+try "standard input that does not block is waited for, and shared with others" '
+for words in ["--columns", "csv", "echo", "{a}"], ["--dry-run", "echo"], ["echo"]:
+    reads, writes = os.pipe()
+    os.set_blocking(reads, False)
+    made = subprocess.Popen([tine, "map", *words], stdin=reads, stdout=subprocess.PIPE, text=True)
+    os.close(reads)
+    # It sleeps, though nothing is there yet.
+    wait_for(lambda: all((time.sleep(0.01), open(f"/proc/{made.pid}/stat").read().split()[2])[1] == "S" for i in range(20)))
+    os.write(writes, b"a\n1\n")
+    os.close(writes)
+    assert made.communicate()[0].endswith("1\n") and made.returncode == 0, words
+# Each is told that there is a line, which one of them has; the other ends at a signal.
+def state(made):
+    return open(f"/proc/{made.pid}/stat").read().split()[2]
+reads, writes = os.pipe()
+for i in range(40):
+    both = [subprocess.Popen([tine, "map", "-c", "echo $1 >>shared"], stdin=reads) for i in (0, 1)]
+    for one in both:
+        wait_for(lambda: state(one) == "S")
+        one.send_signal(signal.SIGSTOP)
+        wait_for(lambda: state(one) == "T")
+    os.write(writes, b"x\n")
+    for one in both:
+        one.send_signal(signal.SIGCONT)
+    wait_for(lambda: os.path.exists("shared") and os.path.getsize("shared") == 2 * i + 2)
+    for one in both:
+        one.send_signal(signal.SIGTERM)
+    assert [one.wait(20) for one in both] == 2 * [-signal.SIGTERM]
 '
 try "a closed pipe is quiet, and ends the jobs" '
 for ignored in False, True:
