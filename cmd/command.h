@@ -115,6 +115,9 @@ void print_json_string(const char *);
  */
 int lose_output(const char *command);
 
+/* 0, or a negative error. */
+int write_all(int fd, const char *, size_t len);
+
 /* 100000000, 100_000_000, 1e8, 2.5e3: exactly, from 0 to 2^64 - 1. */
 bool read_count(const char *text, void *uint64);
 bool read_positive(const char *text, void *uint64);

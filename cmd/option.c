@@ -47,6 +47,19 @@ int lose_output(const char *command)
 			command ? ": " : "", strerror(errno));
 }
 
+int write_all(int fd, const char *at, size_t len)
+{
+	while (len > 0) {
+		ssize_t done = write(fd, at, len);
+
+		if (done < 0 && errno != EINTR)
+			return -errno;
+		at += done > 0 ? done : 0;
+		len -= done > 0 ? (size_t)done : 0;
+	}
+	return 0;
+}
+
 const char *compare_speed(double ratio, char *buf, size_t size)
 {
 	if (ratio >= 0.995 || ratio <= 0)

@@ -103,11 +103,10 @@ void add_reason(struct bytes *to, const struct job *job)
 
 	switch (job->why) {
 	case WHY_EXIT:
-		if (job->how.signal)
-			bytes_print(to, "killed by SIG%s",
-				    sigabbrev_np(job->how.signal)
-					    ? sigabbrev_np(job->how.signal)
-					    : "?");
+		if (job->how.signal && !sigabbrev_np(job->how.signal))
+			bytes_print(to, "killed by signal %d", job->how.signal);
+		else if (job->how.signal)
+			bytes_print(to, "killed by SIG%s", sigabbrev_np(job->how.signal));
 		else
 			bytes_print(to, "exit %d", job->how.code);
 		break;

@@ -3,11 +3,9 @@
 
 #include "command.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* The keeper ends what runs. */
 void *must(void *memory)
@@ -60,19 +58,6 @@ void bytes_cut(struct bytes *bytes, size_t most)
 	while (most > 0 && (bytes->at[most] & 0xc0) == 0x80)
 		most--;
 	bytes->len = most;
-}
-
-int write_all(int fd, const char *at, size_t len)
-{
-	while (len > 0) {
-		ssize_t done = write(fd, at, len);
-
-		if (done < 0 && errno != EINTR)
-			return -errno;
-		at += done > 0 ? done : 0;
-		len -= done > 0 ? (size_t)done : 0;
-	}
-	return 0;
 }
 
 void strings_clear(struct strings *strings)

@@ -36,9 +36,6 @@ char **strings_table(struct strings *);
 void strings_swap(struct strings *, struct strings *);
 void strings_free(struct strings *);
 
-/* 0, or a negative error. */
-int write_all(int fd, const char *, size_t len);
-
 /* No memory: there is nothing to go back to. Says so and leaves with BROKEN. */
 void *must(void *memory);
 

@@ -245,12 +245,12 @@ static void add_folder(struct bytes *to, const char *path)
 	bytes_add(to, path, len > 0 ? len : 1);
 }
 
-/* A dot that a name begins with is no extension's. */
+/* Dots that a name begins with are no extension's, nor those of "..". */
 static size_t without_extension(const char *name, size_t len)
 {
 	const char *dot = memrchr(name, '.', len);
 
-	return dot && dot > name ? (size_t)(dot - name) : len;
+	return dot && dot > name + strspn(name, ".") ? (size_t)(dot - name) : len;
 }
 
 static void add_cut(struct bytes *to, const char *input, enum cut cut)

@@ -59,20 +59,7 @@ static int try_output(const char *option, const char *path)
 	return err ? refuse_output(USAGE, option, path, err) : DONE;
 }
 
-/* 0, or errno. */
-static int write_all(int fd, const char *text, size_t len)
-{
-	for (size_t at = 0; at < len;) {
-		ssize_t n = write(fd, text + at, len - at);
-
-		if (n < 0 && errno != EINTR)
-			return errno;
-		at += n > 0 ? (size_t)n : 0;
-	}
-	return 0;
-}
-
-/* Beside it, and then in its place: a reader sees all of it, or the old one. */
+/* Beside it, and then in its place: a reader sees all of it, or the old one. 0, or errno. */
 static int replace_file(const char *path, const char *text, size_t len, mode_t mode)
 {
 	char *beside;
@@ -81,7 +68,7 @@ static int replace_file(const char *path, const char *text, size_t len, mode_t m
 	if (asprintf(&beside, "%s.XXXXXX", path) < 0)
 		return ENOMEM;
 	fd = mkostemp(beside, O_CLOEXEC);
-	err = fd < 0 ? errno : write_all(fd, text, len);
+	err = fd < 0 ? errno : -write_all(fd, text, len);
 	if (fd >= 0 && !err && fchmod(fd, mode) != 0)
 		err = errno;
 	if (fd >= 0 && close(fd) != 0 && !err)
@@ -98,7 +85,7 @@ static int replace_file(const char *path, const char *text, size_t len, mode_t m
 static int write_into(const char *path, const char *text, size_t len)
 {
 	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY);
-	int err = fd < 0 ? errno : write_all(fd, text, len);
+	int err = fd < 0 ? errno : -write_all(fd, text, len);
 
 	if (fd >= 0 && close(fd) != 0 && !err)
 		err = errno;

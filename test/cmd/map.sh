@@ -53,6 +53,7 @@ b b . b xby 2
 .rc .rc . .rc x.rcy 4
 d d . d xd/y 5
 """
+assert run("echo", "{.}", "{/.}", text="..\nd/..\n..a\n...a.b\n")[1] == ".. ..\nd/.. ..\n..a ..a\n...a ...a\n"
 assert run("awk", "BEGIN { print \"{\" ; exit }", text="a\n") == (0, "{\n", "")
 assert run("echo", "{#}", "{ }", "{", "}", "{{}}", ":::", "a")[1] == "1 { } { } {a}\n"
 assert run("echo", "{#}", ":::", "a", "b")[1] == "1 a\n2 b\n"
@@ -126,6 +127,8 @@ assert err == "tine: map: 2 of 4 jobs failed\n37: exit 37\nsig: killed by SIGSEG
 code, out, err = run("-j", "2", "sh", "-c", "exit 1", text="".join(f"a\033{i}\n" for i in range(30)))
 assert code == 1 and err.splitlines()[1:] == [f"a?{i}: exit 1" for i in range(10)] + \
     ["and 20 more; --log FILE has all"], err
+code, out, err = run("-c", "kill -35 $$", text="a\n")
+assert code == 1 and err.endswith("\na: killed by signal 35\n"), err
 code, out, err = run("sh", "-c", "exit 1", text="a\u009bb\u00e9\n")
 assert code == 1 and err.splitlines()[1:] == ["a??b\u00e9: exit 1"], err
 code, out, err = run("{}", text="/no/such\ntrue\n/\n" + 200000 * "x")
