@@ -27,7 +27,6 @@ struct state_key {
 	char name[16];
 	uint64_t state[7];
 };
-#define STATE_KEY KEPT_PREFIX "\0file 1"
 
 static bool take_state(const struct stat *now, struct file_seen *seen)
 {

@@ -7,6 +7,7 @@
 #include "map/job.h"
 
 #include "base/cgroup.h"
+#include "map/keep.h"
 #include "map/seen.h"
 #include "map/words.h"
 

@@ -32,6 +32,11 @@ void job_kill(struct job *);
 int job_finish(struct job *);
 /* Until it is tried again. */
 void job_pause(struct job *);
+/*
+ * Has pieces of output_read(), whole ones, as if the job had written them: any number of
+ * times. 0, or a negative error; -EINVAL: they are no pieces.
+ */
+int job_replay(struct job *, const void *pieces, size_t len);
 /* What it has written is not printed, for another attempt follows. */
 void job_forget(struct job *);
 /* The last of it. The job is gone. */

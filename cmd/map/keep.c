@@ -8,20 +8,18 @@
  * Of all that want one job, in this process and in others, one has the flight that
  * tine_cache_begin() gives, and runs it. If that process dies, the next has it.
  */
+#include "map/keep.h"
+
 #include "map/files.h"
 #include "map/job.h"
 #include "map/kept.h"
 #include "map/show.h"
-#include "map/words.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define RESULT_KEY KEPT_PREFIX "\0result 1"
-#define TIME_KEY   KEPT_PREFIX "\0time 1"
 
 /* What is read at the beginning of a job, and must be the same at its end. */
 struct keep {
@@ -269,57 +267,6 @@ static bool make_key(const struct job *job)
 	add_variables();
 	add_strings(&keep.made);
 	return add_files(job);
-}
-
-/* ---- a key that is listed ---------------------------------------------------------- */
-
-static bool read_number(const char **at, size_t *len, uint64_t *number)
-{
-	if (*len < sizeof(*number))
-		return false;
-	memcpy(number, *at, sizeof(*number));
-	*at += sizeof(*number);
-	*len -= sizeof(*number);
-	return true;
-}
-
-/* Of what begin_key() has made. */
-static bool describe_command(const char *at, size_t len, struct bytes *text)
-{
-	uint64_t folder, words, size;
-
-	if (!read_number(&at, &len, &folder) || folder > len)
-		return false;
-	at += folder;
-	len -= folder;
-	if (!read_number(&at, &len, &words) || !read_number(&at, &len, &size) ||
-	    size > len || (size > 0 && at[size - 1]))
-		return false;
-	for (const char *end = at + size; at < end; at += strlen(at) + 1) {
-		if (text->len)
-			bytes_add(text, " ", 1);
-		add_quoted(text, at);
-	}
-	return true;
-}
-
-bool kept_describe(const void *key, size_t len, struct bytes *text)
-{
-	const char *at = key;
-
-	text->len = 0;
-	if (len > sizeof(RESULT_KEY) && memcmp(at, RESULT_KEY, sizeof(RESULT_KEY)) == 0)
-		return describe_command(at + sizeof(RESULT_KEY), len - sizeof(RESULT_KEY),
-					text);
-	if (len > sizeof(TIME_KEY) && memcmp(at, TIME_KEY, sizeof(TIME_KEY)) == 0) {
-		bytes_print(text, "# time of");
-		return describe_command(at + sizeof(TIME_KEY), len - sizeof(TIME_KEY),
-					text);
-	}
-	if (len <= sizeof(KEPT_PREFIX) || memcmp(at, KEPT_PREFIX, sizeof(KEPT_PREFIX)))
-		return false;
-	bytes_print(text, "# contents of a file");
-	return true;
 }
 
 /* ---- a result that is there -------------------------------------------------------- */

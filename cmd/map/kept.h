@@ -6,6 +6,10 @@
 
 /* How all keys of tine map in a cache begin, with the zero. */
 #define KEPT_PREFIX "tine map"
+/* Of a result, of how long a command takes, and of what is in a file. */
+#define RESULT_KEY KEPT_PREFIX "\0result 1"
+#define TIME_KEY   KEPT_PREFIX "\0time 1"
+#define STATE_KEY  KEPT_PREFIX "\0file 1"
 
 /*
  * What such a key is of, as text: the command of a job, or what else is known. False: it

@@ -16,6 +16,7 @@
 #include "map/gate.h"
 #include "map/input.h"
 #include "map/job.h"
+#include "map/keep.h"
 #include "map/polls.h"
 #include "map/ready.h"
 #include "map/show.h"

@@ -4,6 +4,7 @@
 
 #include "map/input.h"
 #include "map/job.h"
+#include "map/keep.h"
 #include "map/loop.h"
 #include "map/show.h"
 #include "map/sink.h"

@@ -4,9 +4,9 @@
 
 /*
  * tine map, in pieces: input.c has the rows, words.c what a word of the command is for a
- * row, job.c one job from its start to its end, output.c what jobs have written, show.c
- * what the user is told, and loop.c the one loop that has all of them. They wait in
- * loop.c alone, in one poll(2).
+ * row, ready.c the jobs that may start, job.c one job from its start to its end, output.c
+ * what jobs have written, keep.c results that are kept, show.c what the user is told, and
+ * loop.c the one loop that has all of them. They wait in loop.c alone, in one poll(2).
  */
 #include "command.h"
 #include "map/output.h"
@@ -98,40 +98,5 @@ static inline bool job_is_good(const struct job *job)
 {
 	return job->why == WHY_EXIT && job->how.code == 0;
 }
-
-/*
- * What keep.c is asked, if keep_is_on(): results that are kept.
- *
- * keep_open() once, when the words of the command are known; it says what is wrong.
- * keep_last_column() is the largest number of a column in words of --in and --out.
- * keep_look() before a job starts, when its row, words and occurrence are there.
- * KEEP_HIT: it has given all pieces to job_replay(), and set usage and ns, and the job is
- * over, as a good one. KEEP_BUSY: another process runs just this job: it is asked again
- * 50 ms later. KEEP_RUN: the job has to run. It must not block.
- * keep_end() after every attempt that was run, when its output is whole: output_size()
- * and output_read() have it. If the job was good it is kept. It may find a file of --out
- * missing, and then sets why and detail, before it is known whether it is tried again.
- * keep_drop() at the end of every job, also of one that did not run: what is not kept by
- * now is left to others.
- * keep_guess() is what a job of this command took before, in ns, or 0.
- * keep_would_hit() is for --dry-run.
- */
-enum keep_answer { KEEP_RUN, KEEP_HIT, KEEP_BUSY };
-bool keep_is_on(void);
-struct columns;
-int keep_open(const struct columns *); /* DONE, or an exit code */
-size_t keep_last_column(void);
-enum keep_answer keep_look(struct job *);
-void keep_end(struct job *);
-void keep_drop(struct job *);
-int64_t keep_guess(struct job *);
-bool keep_would_hit(struct job *);
-void keep_close(void);
-
-/*
- * Has pieces of output_read(), whole ones, as if the job had written them: any number of
- * times. 0, or a negative error; -EINVAL: they are no pieces.
- */
-int job_replay(struct job *, const void *pieces, size_t len);
 
 #endif
