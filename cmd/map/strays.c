@@ -2,6 +2,7 @@
 #include "map/strays.h"
 
 #include "base/proc.h"
+#include "process/strays.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -37,11 +38,12 @@ void each_child_of(pid_t pid, void (*fn)(pid_t child, void *arg), void *arg)
 		closedir(folder);
 }
 
-static void kill_child(pid_t child, void *arg)
+static bool kill_child(void *unused, pid_t child)
 {
-	(void)arg;
+	(void)unused;
 	kill(-child, SIGKILL);
 	kill(child, SIGKILL);
+	return true;
 }
 
 void end_strays(void)
@@ -49,7 +51,7 @@ void end_strays(void)
 	struct timespec moment = { 0, 1000000 };
 
 	for (int i = 0; i < 2000; i++) {
-		each_child_of(getpid(), kill_child, NULL);
+		each_child(kill_child, NULL);
 		while (waitpid(-1, NULL, WNOHANG | __WALL) > 0)
 			;
 		if (waitpid(-1, NULL, WNOHANG | __WALL) < 0 && errno == ECHILD)

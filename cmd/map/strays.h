@@ -7,7 +7,7 @@
 
 /* Kills all children of this process, and theirs, for 2 seconds at most. */
 void end_strays(void);
-/* Calls fn for each child that a process's threads have made, or been given. */
+/* Calls fn for each child that another process's threads have made, or been given. */
 void each_child_of(pid_t, void (*fn)(pid_t child, void *arg), void *arg);
 /* What the process and all below it have of memory of their own, in bytes. */
 uint64_t memory_below(pid_t);
