@@ -378,6 +378,13 @@ int job_finish(struct job *job)
 	return keeper ? -EPIPE : err;
 }
 
+void job_shift(struct job *job, int64_t ns)
+{
+	job->begun += ns;
+	if (job->due != TINE_FOREVER)
+		job->due += ns;
+}
+
 void job_pause(struct job *job)
 {
 	int64_t pause = FIRST_PAUSE;

@@ -30,6 +30,8 @@ void job_stop(struct job *, enum why);
 void job_kill(struct job *);
 /* Once its first process has ended: ends the rest, reads the rest. The same. */
 int job_finish(struct job *);
+/* It has not run for so long, which does not count. */
+void job_shift(struct job *, int64_t ns);
 /* Until it is tried again. */
 void job_pause(struct job *);
 /*

@@ -10,6 +10,7 @@
  *	a signal		no job starts; all get SIGTERM, a second later SIGKILL;
  *				then the signal is raised again
  *	output cannot be written	the same, with an exit code instead of the signal
+ *	SIGTSTP			jobs get it too, and tine stops, until it is continued
  */
 #include "map/loop.h"
 
@@ -379,6 +380,29 @@ static bool begin_jobs(void)
 
 /* ---- waiting ----------------------------------------------------------------------- */
 
+static void signal_running(int number)
+{
+	for (unsigned i = 0; i < map_options.workers; i++)
+		if (loop.slots[i] && loop.slots[i]->process &&
+		    loop.slots[i]->state == JOB_RUNS)
+			tine_process_kill(loop.slots[i]->process, number);
+}
+
+/* Jobs have groups of their own, so that a terminal does not stop them. */
+static void stop_for_a_while(void)
+{
+	int64_t begun = tine_now(), ns;
+
+	show_hide();
+	signal_running(SIGTSTP);
+	raise(SIGSTOP);
+	signal_running(SIGCONT);
+	ns = tine_now() - begun;
+	for (unsigned i = 0; i < map_options.workers; i++)
+		if (loop.slots[i])
+			job_shift(loop.slots[i], ns);
+}
+
 static void take_signals(void)
 {
 	int number;
@@ -386,6 +410,10 @@ static void take_signals(void)
 	while ((number = signals_take())) {
 		bool again = loop.signal != 0;
 
+		if (number == SIGTSTP) {
+			stop_for_a_while();
+			continue;
+		}
 		loop.signal = number;
 		job_muted = true;
 		stop_everything();

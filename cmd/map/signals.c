@@ -14,15 +14,15 @@ static struct {
 
 int signals_open(void)
 {
-	static const int ends[] = { SIGHUP, SIGINT, SIGTERM };
+	static const int taken[] = { SIGHUP, SIGINT, SIGTERM, SIGTSTP };
 	struct sigaction action;
 
 	sigemptyset(&signals.set);
-	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+	for (size_t i = 0; i < sizeof(taken) / sizeof(*taken); i++)
 		/* What nohup(1) and the like have it ignore stays so. */
-		if (sigaction(ends[i], NULL, &action) == 0 &&
+		if (sigaction(taken[i], NULL, &action) == 0 &&
 		    action.sa_handler != SIG_IGN)
-			sigaddset(&signals.set, ends[i]);
+			sigaddset(&signals.set, taken[i]);
 	sigprocmask(SIG_BLOCK, &signals.set, NULL);
 	signals.fd = signalfd(-1, &signals.set, SFD_CLOEXEC | SFD_NONBLOCK);
 	/* A limit on files is an error as a full disk is; jobs have the default again. */
