@@ -447,10 +447,11 @@ static void keep_again(struct handle *handle)
 		handle->mem = NULL;
 }
 
-static PyObject *after_fork(PyObject *module, PyObject *none)
+/* A pool's worker is there before Python's hooks of fork() run in it. */
+static bool has_kept;
+
+void handle_keep_all(void)
 {
-	(void)module;
-	(void)none;
 	for (struct handle *handle = handles; handle; handle = handle->next)
 		keep_again(handle);
 	/* These are the parent's. */
@@ -467,6 +468,16 @@ static PyObject *after_fork(PyObject *module, PyObject *none)
 	forks = 0;
 	this_thread = MAIN;
 	tine_interruptible(true);
+	has_kept = true;
+}
+
+static PyObject *after_fork(PyObject *module, PyObject *none)
+{
+	(void)module;
+	(void)none;
+	if (!has_kept)
+		handle_keep_all();
+	has_kept = false;
 	Py_RETURN_NONE;
 }
 

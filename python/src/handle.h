@@ -63,6 +63,11 @@ PyObject *handle_name(PyObject *self, PyObject *none);
 		"name", handle_name, METH_NOARGS, "name(): for attach(), in any process" \
 	}
 
+/*
+ * In a child that fork() has made, before anything else: keeps what its handles are of.
+ * With the interpreter's lock, which runs no Python here. Python's hook does it else.
+ */
+void handle_keep_all(void);
 /* How often this process has begun to fork. */
 uint64_t handle_forks(void);
 

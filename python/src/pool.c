@@ -7,8 +7,11 @@
  *		has the interpreter's lock and that of the imports meanwhile, so that the
  *		snapshot in the nursery has both in the hands of its only thread
  *	nursery	never runs Python
- *	worker	begins with PyOS_AfterFork_Child(), as a child of os.fork() does. Between
- *		jobs it leaves the lock to threads that jobs have started
+ *	worker	keeps what the interpreter has handles of, and runs no Python before its
+ *		first job: to become a process of Python takes longer than to be forked,
+ *		and who has nothing to do need not. Then it begins as a child of
+ *		os.fork() does, with PyOS_AfterFork_Child(). Between jobs it leaves the
+ *		lock to threads that jobs have started
  *
  * The library may have to fork another nursery in any call that waits for a result or for
  * room. Such a call says that it is inside, and a handler of fork() takes and leaves the
@@ -19,7 +22,7 @@
  * where a later job may take the place of one that is waited for no more. Behind the ring
  * it notes its process by its number.
  */
-#include "core.h"
+#include "handle.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -44,12 +47,16 @@ struct pool {
 	_Atomic uint64_t *notes; /* of each: the low half of a tag, and the process */
 	unsigned workers;
 	PyObject *begin, *run, *end;
-	unsigned users; /* threads in a call of the library, without Python's lock */
-	bool doomed;	/* to be freed by the last of them */
+	bool idle_begin; /* also a worker that ends without a job */
+	unsigned users;	 /* threads in a call of the library, without Python's lock */
+	bool doomed;	 /* to be freed by the last of them */
 	pid_t owner;
 };
 
-/* In a worker: the pool that it is of, its process, and its thread between jobs. */
+/*
+ * In a worker: the pool that it is of, its process, and its thread between jobs. NULL: it
+ * has run no Python, and has the interpreter's lock.
+ */
 static struct pool *mine;
 static uint32_t my_pid;
 static PyThreadState *asleep;
@@ -119,23 +126,32 @@ static bool call_hook(PyObject *hook)
 
 static int begin_worker(void *arg)
 {
-	struct pool *pool = arg;
-	bool begun;
-
-	PyOS_AfterFork_Child();
-	mine = pool;
+	mine = arg;
 	my_pid = (uint32_t)getpid();
-	atomic_store(&pool->notes[NOTES + tine_worker_index()], my_pid);
-	begun = call_hook(pool->begin);
-	asleep = PyEval_SaveThread();
-	return begun ? 0 : -ECHILD;
+	asleep = NULL;
+	handle_keep_all();
+	atomic_store(&mine->notes[NOTES + tine_worker_index()], my_pid);
+	return 0;
+}
+
+static void enter_python(void)
+{
+	if (asleep) {
+		PyEval_RestoreThread(asleep);
+		return;
+	}
+	PyOS_AfterFork_Child();
+	if (!call_hook(mine->begin))
+		_exit(1); /* its job fails, and another takes its place */
 }
 
 /* In one that ends in order. */
 static void end_worker(void *arg)
 {
 	(void)arg;
-	PyEval_RestoreThread(asleep);
+	if (!asleep && !mine->idle_begin)
+		return;
+	enter_python();
 	call_hook(mine->end);
 	asleep = PyEval_SaveThread();
 }
@@ -183,7 +199,7 @@ static int run_job(const void *in, size_t len)
 	int err = -EIO;
 
 	atomic_store(&mine->notes[blob->tag % NOTES], blob->tag << 32 | my_pid);
-	PyEval_RestoreThread(asleep);
+	enter_python();
 	result = call(blob->bytes, blob->head, blob->bytes + blob->head,
 		      len - sizeof(*blob) - blob->head);
 	if (result)
@@ -248,19 +264,19 @@ static int start_pool(struct pool *pool, const tine_pool_opts *opts)
 
 static PyObject *new_pool(PyTypeObject *type, PyObject *args, PyObject *words)
 {
-	static char *names[] = { "workers", "begin",	       "run",
-				 "end",	    "jobs_per_worker", "memory",
-				 "timeout", "retries",	       NULL };
+	static char *names[] = { "workers",	    "begin",  "run",	 "end",
+				 "jobs_per_worker", "memory", "timeout", "retries",
+				 "idle_begin",	    NULL };
 	unsigned workers, jobs_per_worker, retries;
 	PyObject *begin, *run, *end;
 	unsigned long long memory;
 	struct pool *pool;
 	long long job_ms;
-	int err;
+	int idle_begin, err;
 
-	if (!PyArg_ParseTupleAndKeywords(args, words, "IOOOIKLI", names, &workers, &begin,
-					 &run, &end, &jobs_per_worker, &memory, &job_ms,
-					 &retries))
+	if (!PyArg_ParseTupleAndKeywords(args, words, "IOOOIKLIp", names, &workers,
+					 &begin, &run, &end, &jobs_per_worker, &memory,
+					 &job_ms, &retries, &idle_begin))
 		return NULL;
 	pool = (struct pool *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
 	if (!pool)
@@ -269,6 +285,7 @@ static PyObject *new_pool(PyTypeObject *type, PyObject *args, PyObject *words)
 	pool->begin = Py_NewRef(begin);
 	pool->run = Py_NewRef(run);
 	pool->end = Py_NewRef(end);
+	pool->idle_begin = idle_begin;
 	err = start_pool(pool, &(tine_pool_opts){ .workers = workers,
 						  .jobs_per_worker = jobs_per_worker,
 						  .memory_per_worker = (size_t)memory,

@@ -10,11 +10,13 @@ import tempfile
 import threading
 import time
 import unittest
+import unittest.mock
 from concurrent.futures import CancelledError
 from multiprocessing import TimeoutError as NotReady, current_process, get_context, util
 from multiprocessing.context import ForkProcess
 from multiprocessing.pool import MaybeEncodingError
 
+from tine.multiprocessing import SimpleQueue, Value
 from tine.multiprocessing.pool import Pool, WorkerDied
 
 SCALE = int(os.environ.get("TEST_SCALE", "1"))
@@ -91,6 +93,16 @@ def lines_of(path):
 
 def have_finalizer(path):
     util.Finalize(None, write_line, (path, "ended"), exitpriority=1)
+
+
+class Inherited:
+    """What a program has when it makes a pool, and not for as long as the pool lives."""
+
+    value = None
+
+
+def read_inherited():
+    return Inherited.value.value, os.getpid()
 
 
 def whereabouts(_):
@@ -274,6 +286,43 @@ class Ends(unittest.TestCase):
             pool.close()
             pool.join()
         self.assertEqual(lines_of(self.path), ["begun", "ended", "ended"])
+
+    def test_worker_without_a_task_runs_nothing(self) -> None:
+        marker = Inherited()
+        util.register_after_fork(marker, lambda _: write_line(self.path, "forked"))
+        with Pool(3) as pool:
+            self.assertEqual(pool.apply(square, (3,)), 9)
+            pool.close()
+            pool.join()
+        self.assertEqual(lines_of(self.path), ["begun", "forked"])
+
+    def test_worker_killed_before_its_first_task(self) -> None:
+        with Pool(2) as pool:
+            for worker in pool._pool:
+                os.kill(worker.pid, signal.SIGKILL)
+            results = pool.map_async(square, range(20), 1)
+            self.assertEqual(results.get(GUARD), [x * x for x in range(20)])
+
+    def test_worker_that_cannot_begin(self) -> None:
+        with unittest.mock.patch("tine._engine.Hooks.begin", lambda _: 1 / 0), \
+                unittest.mock.patch("sys.unraisablehook", lambda _: None), \
+                Pool(1) as pool:
+            for _ in range(5):
+                with self.assertRaises(WorkerDied) as died:
+                    pool.apply(square, (3,))
+                self.assertEqual(died.exception.exitcode, 1)
+
+    def test_worker_keeps_what_its_owner_drops(self) -> None:
+        Inherited.value = Value("i", 7)
+        with Pool(2, maxtasksperchild=1) as pool:
+            Inherited.value = None
+            value, pid = pool.apply(read_inherited)
+            self.assertTrue(wait_for(lambda: not alive(pid)))
+            # So many that it is looked who died, and what nobody keeps is freed.
+            queues = [SimpleQueue() for _ in range(200)]
+            # The other worker keeps it, though it has had no task yet.
+            self.assertEqual((value, pool.apply(read_inherited)[0]), (7, 7))
+            queues.clear()
 
     def test_finalizers_of_workers_that_are_replaced(self) -> None:
         with Pool(1, have_finalizer, (self.path,), 1) as pool:

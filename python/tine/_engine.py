@@ -85,30 +85,31 @@ class Hooks:
                  make: Callable[[], process.BaseProcess] = _WorkerProcess) -> None:
         """make: what current_process() is in a worker."""
         self.make = make
-        self.numbers: list[int] = []  # of the workers, among the program's processes
+        self.processes: list[Any] = []  # one of them for each worker
         self.initializer, self.initargs = initializer, tuple(initargs)
         self.failure: Exception | None = None
         self.funcs: dict[bytes, Callable[..., Any]] = {}
-        self.owner = os.getpid()
+
+    def prepare(self, workers: int) -> None:
+        """In the owner, as what a worker does it does again in each."""
+        for _ in range(workers):
+            child: Any = self.make()
+            child.daemon = True
+            child._name = f"ForkPoolWorker-{child._identity[-1]}"
+            self.processes.append(child)
 
     def begin(self) -> None:
-        """As BaseProcess._bootstrap() in a child of fork()."""
-        parent: Any = process.current_process()
-        number = self.numbers[_core.worker_index()]
-        process._process_counter = itertools.count(number)  # type: ignore[attr-defined]
-        process._children = set()  # type: ignore[attr-defined]
-        child: Any = self.make()
+        """As BaseProcess._bootstrap() in a child of fork(): before its first task."""
+        child = self.processes[_core.worker_index()]
         process._process_counter = itertools.count(1)  # type: ignore[attr-defined]
-        child.daemon = True
-        child._name = f"ForkPoolWorker-{number}"
-        child._parent_pid, child._parent_name = self.owner, parent.name
+        process._children = set()  # type: ignore[attr-defined]
         process._current_process = child  # type: ignore[attr-defined]
         try:
-            sentinel = os.pidfd_open(self.owner)
+            sentinel = os.pidfd_open(child._parent_pid)
         except OSError:
             sentinel = None
         process._parent_process = process._ParentProcess(  # type: ignore[attr-defined]
-            parent.name, self.owner, sentinel)
+            child._parent_name, child._parent_pid, sentinel)
         _free_imports()
         util._close_stdin()  # type: ignore[attr-defined]
         util._finalizer_registry.clear()  # type: ignore[attr-defined]
@@ -258,12 +259,12 @@ class Engine:
     def __init__(self, workers: int, hooks: Hooks, max_tasks: int | None = None,
                  timeout: float | None = None, retries: int = 0, memory: int = 0) -> None:
         limit = _milliseconds(timeout)
-        counter = process._process_counter  # type: ignore[attr-defined]
-        hooks.numbers = [next(counter) for _ in range(workers)]
+        hooks.prepare(workers)
         util._flush_std_streams()  # type: ignore[attr-defined]
         with _quiet_logs():
             self.core = _core.Pool(workers, hooks.begin, hooks.run, hooks.end,
-                                   max_tasks or 0, memory or 0, limit, retries)
+                                   max_tasks or 0, memory or 0, limit, retries,
+                                   hooks.initializer is not None)
         self.lock = threading.RLock()
         self.tags = itertools.count(1)
         self.running: dict[int, list[Any]] = {}  # tag: receiver, index, number of the job

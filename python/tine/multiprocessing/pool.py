@@ -149,9 +149,8 @@ class IMapUnorderedIterator(IMapIterator):
 class _Worker:
     """Of Pool._pool. The process is another after each death."""
 
-    def __init__(self, engine: Engine, index: int, number: int) -> None:
-        self._engine, self._index = engine, index
-        self.name = f"ForkPoolWorker-{number}"
+    def __init__(self, engine: Engine, index: int, name: str) -> None:
+        self._engine, self._index, self.name = engine, index, name
         self.daemon = True
 
     @property
@@ -209,8 +208,8 @@ class Pool(_Standard):
         if context is not None:
             hooks.make = functools.partial(type(self).Process, context)
         self._engine = Engine(processes, hooks, maxtasksperchild, timeout, retries, memory)
-        self._pool = [_Worker(self._engine, i, number)
-                      for i, number in enumerate(hooks.numbers)]
+        self._pool = [_Worker(self._engine, i, process.name)
+                      for i, process in enumerate(hooks.processes)]
         self._terminate = util.Finalize(self, self._engine.terminate, exitpriority=15)
         self._state = RUN
 
