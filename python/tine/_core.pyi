@@ -3,7 +3,7 @@
 import builtins
 from collections.abc import Callable
 from os import PathLike
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 Buffer = bytes | bytearray | memoryview | Any
 Kind = TypeVar("Kind", bound=type)
@@ -103,7 +103,7 @@ class Cache:
 class BitGenerator:
     capsule: Any
     lock: Any
-    def __new__(cls, seed: int, stream: int = 0) -> BitGenerator: ...
+    def __new__(cls, seed: int, stream: int = 0) -> Self: ...
     def where(self) -> tuple[int, int, int]: ...
     def put(self, seed: int, stream: int, position: int, /) -> None: ...
     def fill(self, out: Buffer, raw: bool = False, /) -> None: ...

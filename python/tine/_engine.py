@@ -133,7 +133,8 @@ class Hooks:
             raise self.failure  # type: ignore[misc]
 
     def load(self, head: bytes) -> Callable[..., Any]:
-        func = self.funcs[head] = pickle.loads(head)
+        func: Callable[..., Any] = pickle.loads(head)
+        self.funcs[head] = func
         return func
 
     def run(self, head: bytes, body: memoryview) -> Bytes:
@@ -239,8 +240,10 @@ def explain(receiver: Any, index: int, failure: tuple[int, int, int, int, int]
         what = f"{name} exited with code {code}"
     first, last = receiver._tasks_of(index)
     where = f"task {first}" if first == last else f"one of the tasks {first} to {last}"
-    return receiver._died(f"{what} in {where}", first, pid, number,
-                          None if number else code, _LIMITS.get(limit))
+    died: BaseException = receiver._died(
+        f"{what} in {where}", first, pid, number, None if number else code,
+        _LIMITS.get(limit))
+    return died
 
 
 def _name_of(number: int) -> str:
@@ -378,14 +381,15 @@ class Engine:
     def _feed(self, receiver: Any, tasks: Iterator[tuple[Any, ...]]) -> None:
         index = -1
         try:
-            for index, task in enumerate(tasks):
+            for index, (func, args, kwds) in enumerate(tasks):
                 if receiver._ended or self.ended:
                     break
                 tag = 0
                 try:
-                    tag, *blob = self._pickle((receiver, index, *task))  # type: ignore
+                    task = receiver, index, func, args, kwds
+                    tag, head, body = self._pickle(task)
                     entry = self.running[tag]
-                    entry[2] = self.core.submit(tag, *blob, True)
+                    entry[2] = self.core.submit(tag, head, body, True)
                     if receiver._ended or self.ended:
                         self._cancel(entry)  # it waited for room meanwhile
                 except Exception as error:

@@ -46,5 +46,7 @@ def unpack(packed: Any, copy: bool = False) -> Any:
     for length in lengths:
         pieces.append(view[at:at + length])
         at += _aligned(length)
-    buffers = [bytearray(piece) for piece in pieces[1:]] if copy else pieces[1:]
+    buffers: list[Any] = pieces[1:]
+    if copy:
+        buffers = [bytearray(piece) for piece in buffers]
     return pickle.loads(pieces[0], buffers=buffers)

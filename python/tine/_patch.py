@@ -31,7 +31,8 @@ _bootstrap = process.BaseProcess._bootstrap  # type: ignore[attr-defined]
 @functools.wraps(_bootstrap)
 def _tied(self: Any, parent_sentinel: Any = None) -> int:
     _family.tie()
-    return _bootstrap(self, parent_sentinel)
+    code: int = _bootstrap(self, parent_sentinel)
+    return code
 
 
 _before: list[tuple[Any, str, Any]] = []

@@ -32,7 +32,9 @@ class _Hooks(Hooks):
 
     @staticmethod
     def unsent(error: BaseException, value: Any) -> Any:
-        return _ExceptionWithTraceback(error, error.__traceback__)
+        # None is taken, whatever its types say.
+        return _ExceptionWithTraceback(
+            error, error.__traceback__)  # type: ignore[arg-type]
 
     def initialize(self) -> None:
         try:
@@ -42,6 +44,12 @@ class _Hooks(Hooks):
 
 
 class _Future(Future):  # type: ignore[type-arg]
+    # Of Future's own, for which there are no types.
+    _condition: threading.Condition
+    _state: str
+    _waiters: list[Any]
+    _invoke_callbacks: Callable[[], None]
+
     _engine: Engine
     _died = WorkerDied
 

@@ -19,19 +19,20 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import joblib
-import joblib.memory
-import joblib.parallel
-from joblib._parallel_backends import (FallbackToBackend, MultiprocessingBackend,
-                                       SequentialBackend)
-from joblib._store_backends import (CacheItemInfo, FileSystemStoreBackend,
-                                    StoreBackendBase, StoreBackendMixin)
+# Joblib and cloudpickle have no types.
+import joblib  # type: ignore
+import joblib.memory  # type: ignore
+import joblib.parallel  # type: ignore
+from joblib._parallel_backends import (  # type: ignore
+    FallbackToBackend, MultiprocessingBackend, SequentialBackend)
+from joblib._store_backends import (  # type: ignore
+    CacheItemInfo, FileSystemStoreBackend, StoreBackendBase, StoreBackendMixin)
 
 try:
-    import cloudpickle
+    import cloudpickle  # type: ignore
 except ImportError:
     try:
-        from joblib.externals import cloudpickle
+        from joblib.externals import cloudpickle  # type: ignore
     except ImportError:
         cloudpickle = pickle
 
@@ -44,7 +45,7 @@ __all__ = ["TineBackend", "TineStoreBackend", "register"]
 
 class _Pool(Pool):
     def apply_async(self, func: Callable[..., Any], args: Any = (), kwds: Any = {},
-                    callback: Any = None, error_callback: Any = None) -> ApplyResult:
+                    callback: Any = None, error_callback: Any = None) -> ApplyResult[Any]:
         blob = cloudpickle.dumps((func, tuple(args), kwds))
         return super().apply_async(_call, (blob,), {}, callback, error_callback)
 
@@ -54,7 +55,7 @@ def _call(blob: bytes) -> Any:
     return func(*args, **kwds)
 
 
-class TineBackend(MultiprocessingBackend):
+class TineBackend(MultiprocessingBackend):  # type: ignore[misc]
     """joblib's backend "multiprocessing", with tine's workers.
 
     timeout, retries, memory: as of tine.multiprocessing.Pool
@@ -63,7 +64,9 @@ class TineBackend(MultiprocessingBackend):
     def __init__(self, timeout: float | None = None, retries: int = 0, memory: int = 0,
                  **others: Any) -> None:
         super().__init__(**others)
-        self._limits = {"timeout": timeout, "retries": retries, "memory": memory}
+        self._limits: dict[str, Any] = {
+            "timeout": timeout, "retries": retries, "memory": memory}
+        self._pool: _Pool | None = None
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, prefer: Any = None,
                   require: Any = None, **options: Any) -> int:
@@ -82,7 +85,7 @@ class TineBackend(MultiprocessingBackend):
         self.reset_batch_stats()
 
 
-class TineStoreBackend(StoreBackendBase, StoreBackendMixin):
+class TineStoreBackend(StoreBackendBase, StoreBackendMixin):  # type: ignore[misc]
     """Entries of the cache in the folder: one for each file that joblib would write."""
 
     verbose = 0
@@ -215,7 +218,7 @@ class DefaultStore(TineStoreBackend):
                 return
         except OSError:
             pass  # a folder with other files
-        self.__class__ = FileSystemStoreBackend  # type: ignore[assignment]
+        self.__class__ = FileSystemStoreBackend
         self.configure(location, verbose, backend_options)
 
 

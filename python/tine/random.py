@@ -9,7 +9,7 @@ schedule: give each job the stream of its number.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy
 
@@ -38,7 +38,7 @@ class BitGenerator(_core.BitGenerator):
     def __init__(self, seed: int, stream: int = 0) -> None:
         self._children = 0
 
-    def __new__(cls, seed: int, stream: int = 0) -> BitGenerator:
+    def __new__(cls, seed: int, stream: int = 0) -> Self:
         for value in seed, stream:
             if not 0 <= value <= _ALL:
                 raise ValueError("seed and stream must be from 0 to 2**64 - 1")
@@ -97,10 +97,13 @@ class BitGenerator(_core.BitGenerator):
 class Stream(numpy.random.Generator):
     """numpy.random.Generator over a BitGenerator; pickles, and spawns others."""
 
+    # What a Generator needs of it, it has; for numpy's types it is to be derived.
+    bit_generator: BitGenerator  # type: ignore[assignment]
+
     def __init__(self, seed: int | BitGenerator, stream: int = 0) -> None:
         if not isinstance(seed, BitGenerator):
             seed = BitGenerator(seed, stream)
-        super().__init__(seed)
+        super().__init__(seed)  # type: ignore[arg-type]
 
     def random(self, size: Any = None, dtype: Any = numpy.float64,
                out: Any = None) -> Any:
@@ -118,5 +121,5 @@ class Stream(numpy.random.Generator):
     def jumped(self, jumps: int = 1) -> Stream:
         return type(self)(self.bit_generator.jumped(jumps))
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Any, ...]:  # type: ignore[override]
         return type(self), (self.bit_generator,)
