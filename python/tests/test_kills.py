@@ -84,6 +84,14 @@ def add_for_ever(objects):
             objects[0].value += 1
 
 
+def meet_for_ever(objects):
+    while True:
+        try:
+            objects[0].wait()
+        except threading.BrokenBarrierError:
+            objects[0].reset()
+
+
 def make_for_ever(objects):
     """Handles of many kinds come and go in all processes."""
     while True:
@@ -91,6 +99,16 @@ def make_for_ever(objects):
         made[0].put(made[1])
         objects[0].put(made[3])
         made[0].get()
+
+
+def use_until_it_is_gone(table, lock, done):
+    done.put("begun")
+    try:
+        while True:
+            with lock:
+                table["a"] = table.get("a", 0) + 1
+    except (EOFError, OSError):
+        done.put("gone")
 
 
 # ---- what this process does meanwhile, with a timeout ----------------------------------
@@ -142,6 +160,13 @@ def use_value(objects, timeout):
     if objects[0].get_lock().acquire(timeout=timeout):
         objects[0].value += 1
         objects[0].get_lock().release()
+
+
+def use_barrier(objects, timeout):
+    try:
+        objects[0].wait(timeout)
+    except threading.BrokenBarrierError:
+        pass
 
 
 def use_nothing(objects, timeout):
@@ -224,6 +249,20 @@ def cell_works(test, objects):
     test.assertEqual(objects[0].value, 1)
 
 
+def barrier_works(test, objects):
+    objects[0].reset()
+    test.assertEqual(objects[0].n_waiting, 0)
+    met = []
+    threads = [threading.Thread(target=lambda: met.append(objects[0].wait(GUARD)))
+               for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    met.append(objects[0].wait(GUARD))
+    for thread in threads:
+        thread.join()
+    test.assertEqual(sorted(met), [0, 1, 2])
+
+
 KINDS = {  # what is made, what others do, what this one does, what has to be
     "writers": (lambda: mp.Queue(50), [put_for_ever] * 2, get_brief, queue_works),
     "writers_without_a_maximum": (mp.Queue, [put_for_ever], get_brief, queue_works),
@@ -245,6 +284,7 @@ KINDS = {  # what is made, what others do, what this one does, what has to be
                             [wait_for_ever, notify_for_ever], use_condition,
                             condition_works),
     "event": (mp.Event, [set_for_ever] * 2, use_event, event_works),
+    "barrier": (lambda: mp.Barrier(3), [meet_for_ever] * 2, use_barrier, barrier_works),
     "value": (lambda: mp.Value("i"), [add_for_ever] * 2, use_value, value_works),
     "managers_value": (lambda: mp.Manager().Value("i", 1), [store_for_ever], use_nothing,
                        cell_works),
@@ -286,6 +326,31 @@ class Kills(unittest.TestCase):
                 process.join()
                 self.assertEqual(process.exitcode, -signal.SIGKILL)
             works(self, objects)
+
+
+    def test_managers_server(self) -> None:
+        """Its objects are gone with it, which their users are told; others are not."""
+        chance = random.Random(SEED)
+        for _ in range(TIMES):
+            manager = mp.Manager()
+            table, lock, done = manager.dict(), manager.Lock(), manager.Queue()
+            process = mp.Process(target=use_until_it_is_gone, args=(table, lock, done))
+            process.start()
+            self.addCleanup(process.kill)
+            self.assertEqual(done.get(timeout=GUARD), "begun")
+            time.sleep(chance.random() * 0.02)
+            server = manager._process
+            if chance.random() < 0.5:
+                os.kill(server.pid, signal.SIGSTOP)
+                time.sleep(chance.random() * 0.005)
+            server.kill()
+            self.assertEqual(done.get(timeout=GUARD), "gone")
+            process.join()
+            with self.assertRaises((EOFError, OSError)):
+                table["a"] = 1
+            self.assertTrue(lock.acquire(timeout=GUARD))
+            manager.shutdown()
+            self.assertEqual(server.exitcode, -signal.SIGKILL)
 
 
 def test_of(kind):

@@ -177,10 +177,12 @@ def _is_alive(pid: int) -> bool:
 
 
 class Barrier(threading.Barrier):
-    """threading's own, with its counts, and who is counted, in the family's memory.
+    """threading's own, with its state, and who is counted, in the family's memory.
 
-    Who waits looks now and then whether all that are counted live. One that has died is
-    counted no more, and breaks the barrier, unless its round was complete.
+    The count is that of the processes that are noted, and each enters or leaves it by one
+    store: whatever it dies in, it is counted or not. Who waits looks now and then whether
+    all that are noted live. One that has died is noted no more, and breaks the barrier,
+    unless its round was complete.
     """
 
     _LOOK = 1.0  # seconds
@@ -188,49 +190,73 @@ class Barrier(threading.Barrier):
     def __init__(self, parties: int, action: Callable[[], Any] | None = None,
                  timeout: float | None = None, *, ctx: Any = None) -> None:
         self.__setstate__((parties, action, timeout, Condition(),
-                           _Block(8 + 4 * max(parties, 1))))
-        self._state = self._count = 0
+                           _Block(4 + 4 * max(parties, 1))))
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self._parties, self._action, self._timeout, self._cond, self._block
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self._parties, self._action, self._timeout, self._cond, self._block = state
-        self._words = self._block.view(8 + 4 * max(self._parties, 1)).cast("i")
+        self._words = self._block.view(4 + 4 * max(self._parties, 1)).cast("i")
 
     def _set_pid(self, before: int, pid: int) -> None:
-        for i in range(2, len(self._words)):
+        for i in range(1, len(self._words)):
             if self._words[i] == before:
                 self._words[i] = pid
                 return
 
     def _bury(self) -> int:
         """How many of those that are counted have died; they are counted no more."""
-        dead = [pid for pid in self._words[2:] if pid and not _is_alive(pid)]
+        dead = [pid for pid in self._words[1:] if pid and not _is_alive(pid)]
         for pid in dead:
             self._set_pid(pid, 0)
-        self._count -= len(dead)
         return len(dead)
 
-    def _enter(self) -> None:
-        while self._state in (-1, 1) and not self._cond.wait(self._LOOK):
-            if self._bury() and self._count == 0:
-                super()._exit()
-        super()._enter()
-        self._set_pid(0, os.getpid())
-
-    def _exit(self) -> None:
-        self._set_pid(os.getpid(), 0)
-        super()._exit()
-
-    def _wait(self, timeout: float | None) -> None:
+    def wait(self, timeout: float | None = None) -> int:
+        if timeout is None:
+            timeout = self._timeout
         deadline = None if timeout is None else time.monotonic() + timeout
-        while self._state == 0:
-            left = self._LOOK if deadline is None else deadline - time.monotonic()
-            if left <= 0 or self._bury():
-                self._break()
-                break
+        # One that is stopped may have it.
+        if not self._cond.acquire(timeout=timeout):
+            raise threading.BrokenBarrierError
+        try:
+            self._go_in(deadline)
+            index = self._count
+            self._set_pid(0, os.getpid())
+            try:
+                if index + 1 == self._parties:
+                    self._release()
+                else:
+                    self._stay(deadline)
+                return index
+            finally:
+                self._set_pid(os.getpid(), 0)
+                self._exit()
+        finally:
+            self._cond.release()
+
+    def _sleep(self, deadline: float | None) -> bool:
+        """False: it is past the deadline, and nobody has slept."""
+        left = self._LOOK if deadline is None else deadline - time.monotonic()
+        if left > 0:
             self._cond.wait(min(left, self._LOOK))
+        return left > 0
+
+    def _go_in(self, deadline: float | None) -> None:
+        """When those of the last round are out, also if the last of them died."""
+        while self._state in (-1, 1):
+            self._bury()
+            if self._count == 0:
+                self._exit()
+            elif not self._sleep(deadline):
+                break
+        if self._state != 0:
+            raise threading.BrokenBarrierError
+
+    def _stay(self, deadline: float | None) -> None:
+        while self._state == 0:
+            if self._bury() or not self._sleep(deadline):
+                self._break()
         if self._state < 0:
             raise threading.BrokenBarrierError
 
@@ -249,8 +275,4 @@ class Barrier(threading.Barrier):
 
     @property
     def _count(self) -> int:
-        return self._words[1]
-
-    @_count.setter
-    def _count(self, value: int) -> None:
-        self._words[1] = value
+        return sum(map(bool, self._words[1:]))
