@@ -120,6 +120,7 @@ void input_wait(void)
 {
 	struct pollfd there = { .fd = STDIN_FILENO, .events = POLLIN };
 
+	/* Bound: it is for the user to end, and nothing runs. */
 	poll(&there, 1, -1);
 	input_read();
 }

@@ -30,14 +30,32 @@ void watch_open(void)
 		close(fd);
 }
 
-static void find_stopped(pid_t pid, void *found)
+/* Not for a tracer, which stops what it traces all the time. */
+static bool waits_for_continue(pid_t pid, int *signal)
 {
-	if (*(pid_t *)found)
+	if (!process_stopped(pid))
+		return false;
+	/* An older kernel does not tell, and it is 0. */
+	*signal = process_stop_signal(pid);
+	return *signal == 0 || *signal == SIGSTOP || *signal == SIGTSTP ||
+	       *signal == SIGTTIN || *signal == SIGTTOU;
+}
+
+struct stop {
+	pid_t pid; /* 0: none was found yet */
+	int signal;
+};
+
+static void find_stop(pid_t pid, void *arg)
+{
+	struct stop *stop = arg;
+
+	if (stop->pid)
 		return;
-	if (process_stopped(pid))
-		*(pid_t *)found = pid;
+	if (waits_for_continue(pid, &stop->signal))
+		stop->pid = pid;
 	else
-		each_child_of(pid, find_stopped, found);
+		each_child_of(pid, find_stop, stop);
 }
 
 /*
@@ -46,21 +64,19 @@ static void find_stopped(pid_t pid, void *found)
  */
 static void look_for_stop(struct job *job)
 {
-	pid_t first = tine_process_pid(job->process), pid = 0;
+	pid_t first = tine_process_pid(job->process);
+	struct stop stop = { 0 };
 	bool again;
-	int signal;
 
-	find_stopped(first, &pid);
-	again = pid && pid == job->stopped;
-	signal = pid ? process_stop_signal(pid) : 0;
-	/* An older kernel does not tell. */
-	if (pid == first &&
-	    (signal == SIGTTIN || signal == SIGTTOU || (signal == 0 && watch.terminal)))
+	find_stop(first, &stop);
+	again = stop.pid && stop.pid == job->stopped;
+	if (stop.pid == first && (stop.signal == SIGTTIN || stop.signal == SIGTTOU ||
+				  (stop.signal == 0 && watch.terminal)))
 		job_stop(job, WHY_TERMINAL);
 	else if (again && !job->stop_said)
-		show_stopped(job, pid, signal);
+		show_stopped(job, stop.pid, stop.signal);
 	job->stop_said |= again;
-	job->stopped = pid;
+	job->stopped = stop.pid;
 }
 
 static bool is_watched(const struct job *job)

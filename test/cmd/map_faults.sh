@@ -257,6 +257,25 @@ for script in "echo $$ >pid; kill -STOP $$; exit 0", "sleep $NAP & echo $! >pid;
     if "sleep" in script:
         os.kill(pid, signal.SIGTERM)
     assert made.communicate()[1] == "" and made.returncode == 0, made.returncode
+# One that a tracer has stopped is the business of that.
+open("traced.py", "w").write("""
+import ctypes, os, signal, time
+libc = ctypes.CDLL(None)
+pid = os.fork()
+if pid == 0:
+    libc.ptrace(0, 0, None, None)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    os._exit(0)
+while open(f"/proc/{pid}/stat").read().split()[2] != "t":
+    time.sleep(0.01)
+time.sleep(3.5)
+assert os.waitpid(pid, 0)[1] == 0x7f | signal.SIGUSR1 << 8
+os.kill(pid, signal.SIGKILL)
+assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+""")
+if tells():
+    made = alone(sys.executable, "traced.py", ":::", "a")
+    assert made.communicate()[1] == "" and made.returncode == 0
 # Its time is that of a clock.
 made = alone("--timeout", "6", "-c", "kill -STOP $$; exit 0", ":::", "a")
 said = made.communicate()[1].splitlines()
