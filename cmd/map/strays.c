@@ -14,28 +14,36 @@
 #include <time.h>
 #include <unistd.h>
 
-void each_child_of(pid_t pid, void (*fn)(pid_t child, void *arg), void *arg)
+void each_child_of_thread(pid_t pid, pid_t thread, child_fn *fn, void *arg)
 {
 	char path[64];
-	struct dirent *thread;
+	FILE *file;
+	int child;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, thread);
+	file = fopen(path, "re");
+	if (!file)
+		return;
+	while (fscanf(file, "%d", &child) == 1)
+		fn(child, arg);
+	fclose(file);
+}
+
+void each_child_of(pid_t pid, child_fn *fn, void *arg)
+{
+	char path[64];
+	struct dirent *entry;
 	DIR *folder;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	folder = opendir(path);
-	while (folder && (thread = readdir(folder))) {
-		FILE *file;
-		int child;
-
-		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/children", pid,
-			 thread->d_name);
-		file = thread->d_name[0] == '.' ? NULL : fopen(path, "re");
-		while (file && fscanf(file, "%d", &child) == 1)
-			fn(child, arg);
-		if (file)
-			fclose(file);
-	}
-	if (folder)
-		closedir(folder);
+	if (!folder)
+		return;
+	while ((entry = readdir(folder)))
+		if (entry->d_name[0] != '.')
+			each_child_of_thread(pid, (pid_t)strtol(entry->d_name, NULL, 10),
+					     fn, arg);
+	closedir(folder);
 }
 
 static bool kill_child(void *unused, pid_t child)

@@ -55,7 +55,8 @@ static void find_stop(pid_t pid, void *arg)
 	if (waits_for_continue(pid, &stop->signal))
 		stop->pid = pid;
 	else
-		each_child_of(pid, find_stop, stop);
+		/* Of the first thread: most programs start others there, if any. */
+		each_child_of_thread(pid, pid, find_stop, stop);
 }
 
 /*
