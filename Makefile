@@ -3,6 +3,9 @@
 
 BUILD  ?= build
 PREFIX ?= /usr/local
+# Where Debian's loader and pkg-config look. Meson asks dpkg-dev, which may not be there.
+MULTIARCH = $(shell $(CC) -print-multiarch 2>/dev/null)
+FOLDERS = -Dprefix=$(PREFIX) $(if $(MULTIARCH),-Dlibdir=lib/$(MULTIARCH))
 # Debian's own tools, whatever else comes first in the path.
 MESON  := PATH="/usr/bin:$$PATH" meson
 
@@ -138,7 +141,7 @@ build-install/build.ninja:
 	@mv build-install.log build-install/setup.log
 
 install: build-install/build.ninja
-	@$(MESON) configure build-install -Dtests=false -Dprefix=$(PREFIX)
+	@$(MESON) configure build-install -Dtests=false $(FOLDERS)
 	@echo 'building the library and the command'
 	@$(call quietly,build-install,all)
 	@DESTDIR=$(DESTDIR) $(MESON) install -C build-install --no-rebuild --quiet
@@ -146,7 +149,7 @@ install: build-install/build.ninja
 
 # What an install would put there, and no folder.
 uninstall: build-install/build.ninja
-	@$(MESON) configure build-install -Dtests=false -Dprefix=$(PREFIX)
+	@$(MESON) configure build-install -Dtests=false $(FOLDERS)
 	@$(call quietly,build-install,all)
 	@stage=$$(mktemp -d) && trap 'rm -rf "$$stage"' EXIT && \
 		DESTDIR=$$stage $(MESON) install -C build-install --no-rebuild --quiet && \

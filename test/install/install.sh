@@ -160,6 +160,10 @@ result $? "DESTDIR"
 ! grep -q export "$work/log"
 result $? "with DESTDIR it says nothing of this machine"
 
+multiarch=$(cc -print-multiarch)
+[ -z "$multiarch" ] || make -n install | grep -qF -- "-Dlibdir=lib/$multiarch"
+result $? "where libraries go does not depend on dpkg-dev"
+
 # Where the loader looks anyway, it is told of the new file.
 if [ "$(id -u)" -eq 0 ] && unshare --mount true 2>/dev/null; then
     mkdir "$work/etc"
