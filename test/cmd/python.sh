@@ -182,6 +182,24 @@ for benchmark in runner.BENCHMARKS:
                 assert os.access(path, os.X_OK), (benchmark.name, path)
 END
 
+python "bench/run leaves out a package for Python that is older than its sources" <<'END'
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+loader = SourceFileLoader("bench_run", f"{bench}/run")
+spec = importlib.util.spec_from_loader("bench_run", loader)
+runner = sys.modules["bench_run"] = importlib.util.module_from_spec(spec)
+loader.exec_module(runner)
+with tempfile.TemporaryDirectory() as folder:
+    site, logs = Path(folder) / "site", Path(folder) / "meson-logs"
+    assert not runner.is_stale(site)
+    logs.mkdir()
+    (logs / "install-log.txt").touch()
+    os.utime(logs / "install-log.txt", (1, 1))
+    assert runner.is_stale(site)
+    os.utime(logs / "install-log.txt", (1 << 33, 1 << 33))
+    assert not runner.is_stale(site)
+END
+
 python "the tour runs them, and compares their answers" <<'END'
 done = subprocess.run([sys.argv[1], "tour", "--quick", "--python", "-j", "2", "--json", "-",
                        "streams", "check"], capture_output=True, text=True)
