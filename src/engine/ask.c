@@ -106,8 +106,7 @@ void engine_add_done(struct engine *engine, int what, uint64_t number, const cha
 		add_text(request, done[i].sid);
 		add_text(request, done[i].seq);
 		request_word(request, done[i].header, done[i].header_len);
-		request_word(request, large ? "" : done[i].out,
-			     large ? 0 : done[i].out_len);
+		request_word(request, done[i].out, large ? 0 : done[i].out_len);
 		add_number_text(request, (large ? 1 : 0) + (done[i].in_blob ? 2 : 0));
 	}
 }
@@ -204,8 +203,8 @@ void engine_add_put(struct engine *engine, int what, uint64_t number, const char
 		request_add(request, "ssssssssbsb", "XADD",
 			    engine_key(engine, key, "q:%s", puts[i].task), "*", "c",
 			    caller, "s", puts[i].seq, "h", puts[i].header,
-			    (size_t)WIRE_CHUNK_LEN, large ? "b" : "a",
-			    large ? "" : puts[i].in, large ? 0 : puts[i].in_len);
+			    (size_t)WIRE_CHUNK_LEN, large ? "b" : "a", puts[i].in,
+			    large ? 0 : puts[i].in_len);
 	}
 	add_expiry(engine, outstanding);
 	request_add(engine_add(engine, ENGINE_TALK, what, number), "s", "EXEC");

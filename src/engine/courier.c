@@ -30,6 +30,7 @@
 #include "engine/courier.h"
 
 #include "base/futex.h"
+#include "base/signals.h"
 #include "engine/trip.h"
 #include "pool/pool.h"
 
@@ -501,11 +502,9 @@ static int courier_main(void *arg, int lifeline)
 	struct pollfd polled[3] = { { .fd = lifeline, .events = POLLIN },
 				    { .events = POLLIN },
 				    { .events = POLLIN } };
-	sigset_t set;
 
 	prctl(PR_SET_NAME, "tine-courier");
-	sigfillset(&set);
-	sigprocmask(SIG_SETMASK, &set, NULL);
+	block_signals(NULL);
 	courier.ledger = ledger;
 	courier.away = ledger->errand;
 	courier.lifeline = lifeline;

@@ -13,6 +13,7 @@
 #include "base/deadline.h"
 #include "base/options.h"
 #include "base/self.h"
+#include "base/signals.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -187,13 +188,11 @@ static int join_all(void *arg, int lifeline)
 	const struct run *run = joining->run;
 	size_t size = run->map.out_size, leaves = run->map.leaves;
 	char *slots = joining->slots;
-	sigset_t set;
 
 	child_tie(lifeline);
 	prctl(PR_SET_NAME, "tine-join");
 	/* What a terminal sends to all is the caller's to answer. */
-	sigfillset(&set);
-	sigprocmask(SIG_SETMASK, &set, NULL);
+	block_signals(NULL);
 	for (size_t step = 1; step < leaves; step *= FAN)
 		for (size_t first = 0; first < leaves; first += FAN * step)
 			for (size_t slot = first + step;

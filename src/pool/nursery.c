@@ -45,6 +45,7 @@
 
 #include "base/cgroup.h"
 #include "base/proc.h"
+#include "base/signals.h"
 #include "pool/worker.h"
 #include "process/child.h"
 #include "process/strays.h"
@@ -54,7 +55,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -228,8 +228,7 @@ static bool end_left_over(void *arg, pid_t child)
 	    sscanf(mark, "%d.%d", &nursery, &worker) == 2 && nursery == getpid() &&
 	    has_seat(ledger, worker))
 		return false;
-	kill(-child, SIGKILL);
-	kill(child, SIGKILL);
+	kill_stray(child);
 	return true;
 }
 
@@ -579,18 +578,14 @@ static int nursery_main(void *arg, int lifeline)
 	struct pollfd polled[2] = { { .fd = lifeline, .events = POLLIN },
 				    { .events = POLLIN } };
 	bool suspicious = false;
-	sigset_t set;
 	char bytes[64];
 
 	prctl(PR_SET_NAME, "tine-nursery");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	sigfillset(&set);
-	sigprocmask(SIG_SETMASK, &set, &nursery.jobs_mask);
+	block_signals(&nursery.jobs_mask);
 	default_handlers();
 	watch_crashes();
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	nursery.deaths = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	nursery.deaths = deaths_fd();
 	if (nursery.deaths < 0)
 		return 1;
 	polled[1].fd = nursery.deaths;

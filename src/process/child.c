@@ -28,6 +28,7 @@
 
 #include "base/atfork.h"
 #include "base/futex.h"
+#include "base/signals.h"
 #include "process/passing.h"
 
 #include <fcntl.h>
@@ -120,12 +121,11 @@ FILL_ATFORK static void fill_children(void)
 
 pid_t fork_quietly(void)
 {
-	sigset_t all, before;
+	sigset_t before;
 	int err;
 	pid_t pid;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
+	block_signals(&before);
 	pid = fork();
 	err = errno;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

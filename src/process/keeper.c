@@ -31,6 +31,7 @@
 #include "base/atfork.h"
 #include "base/futex.h"
 #include "base/own_fd.h"
+#include "base/signals.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -104,7 +105,7 @@ static void tidy_keepers(void)
 static int start_keeper(void)
 {
 	struct keeper *keeper = calloc(1, sizeof(*keeper));
-	sigset_t all, before;
+	sigset_t before;
 	pid_t self = getpid();
 	int ends[2], err;
 
@@ -120,8 +121,7 @@ static int start_keeper(void)
 		err = -errno;
 		goto free_keeper;
 	}
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
+	block_signals(&before);
 	keeper->pid = (pid_t)syscall(SYS_clone, 0L, NULL, NULL, NULL, NULL);
 	err = keeper->pid < 0 ? -errno : 0;
 	if (keeper->pid == 0)

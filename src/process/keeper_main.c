@@ -24,6 +24,7 @@
  */
 #include "base/futex.h"
 #include "base/proc.h"
+#include "base/signals.h"
 #include "process/keeper.h"
 #include "process/strays.h"
 
@@ -37,7 +38,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -144,7 +144,6 @@ static void close_from(int first)
 /* Leaves LINE, ENDS and OWNER open, and /dev/null below them. */
 static void settle_descriptors(int line, pid_t owner)
 {
-	sigset_t ends;
 	int null;
 
 	move_descriptor(line, LINE);
@@ -155,9 +154,7 @@ static void settle_descriptors(int line, pid_t owner)
 	for (int fd = 0; fd < LINE; fd++)
 		dup2(null, fd);
 	close(null);
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGCHLD);
-	move_descriptor(signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK), ENDS);
+	move_descriptor(deaths_fd(), ENDS);
 	move_descriptor((int)syscall(SYS_pidfd_open, owner, 0), OWNER);
 	if (fcntl(ENDS, F_GETFD) < 0 || fcntl(OWNER, F_GETFD) < 0)
 		_exit(1);
@@ -434,11 +431,7 @@ static bool end_stray(void *arg, pid_t child)
 		return false;
 	if (sweep->spawned && !owns_stray(sweep->keeping, sweep->spawned, child))
 		return false;
-	/*
-	 * At once, where it leads a group: a member could fork while others are killed.
-	 */
-	kill(-child, SIGKILL);
-	kill(child, SIGKILL);
+	kill_stray(child);
 	return true;
 }
 

@@ -4,6 +4,7 @@
 #include "base/proc.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -69,4 +70,10 @@ unsigned each_child(stray_fn *fn, void *arg)
 	count = each_number(fd, fn, arg);
 	close(fd);
 	return count;
+}
+
+void kill_stray(pid_t child)
+{
+	kill(-child, SIGKILL);
+	kill(child, SIGKILL);
 }

@@ -13,5 +13,10 @@
  */
 typedef bool stray_fn(void *arg, pid_t child);
 unsigned each_child(stray_fn *fn, void *arg);
+/*
+ * Kills a child; where it leads a group all of it at once, since a member could fork
+ * while others are killed.
+ */
+void kill_stray(pid_t child);
 
 #endif

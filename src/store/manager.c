@@ -26,6 +26,7 @@
  * server reads as its configuration: neither ps nor the environment shows it.
  */
 #include "base/futex.h"
+#include "base/signals.h"
 #include "process/child.h"
 
 #include <ctype.h>
@@ -38,7 +39,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -274,21 +274,17 @@ static int be_keeper(void *arg, int lifeline)
 {
 	struct tine_manager *manager = arg;
 	pid_t self, pid;
-	sigset_t set;
 	int deaths;
 
 	prctl(PR_SET_NAME, "tine-keeper");
-	sigfillset(&set);
-	sigprocmask(SIG_SETMASK, &set, NULL);
+	block_signals(NULL);
 	signal(SIGCHLD, SIG_DFL);
 	setsid();
 	self = getpid();
 	lifeline = above_standard(lifeline);
 	manager->report = above_standard(manager->report);
 	no_output();
-	sigemptyset(&set);
-	sigaddset(&set, SIGCHLD);
-	deaths = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	deaths = deaths_fd();
 	if (deaths < 0 || (manager->own_folder && mkdir(manager->folder, 0700) != 0)) {
 		report_start(manager->report, 0, -errno);
 		return 1;

@@ -27,6 +27,7 @@
 #include "store/store.h"
 
 #include "base/futex.h"
+#include "base/signals.h"
 #include "memory/heap.h"
 #include "process/child.h"
 
@@ -119,13 +120,11 @@ static int be_watcher(void *arg, int lifeline)
 {
 	const struct watcher *watcher = arg;
 	struct store_wait *waits = calloc(watcher->n, sizeof(*waits));
-	sigset_t all;
 	char go;
 	int err = waits ? 0 : -ENOMEM;
 
 	/* Ctrl-C and the like are for the creator, which may go on. */
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
+	block_signals(NULL);
 	child_tie(lifeline);
 	prctl(PR_SET_NAME, "tine-watch");
 	close(watcher->far_line);

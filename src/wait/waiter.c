@@ -23,6 +23,7 @@
 
 #include "base/futex.h"
 #include "base/self.h"
+#include "base/signals.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -168,13 +169,12 @@ int tine_waiter_fd(const tine_waiter *waiter)
 static int start_thread(tine_waiter *waiter)
 {
 	pthread_attr_t attributes;
-	sigset_t all, before;
+	sigset_t before;
 	int err;
 
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, STACK);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
+	block_signals(&before);
 	err = pthread_create(&waiter->thread, &attributes, run_waiter, waiter);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attributes);

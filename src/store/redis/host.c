@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "base/futex.h"
+#include "base/signals.h"
 
 #define NAME_MOST 256
 #define PORT_MOST 8
@@ -62,14 +63,13 @@ static void *run_search(void *arg)
 static int start_search(struct search *search)
 {
 	pthread_attr_t attributes;
-	sigset_t all, before;
+	sigset_t before;
 	pthread_t thread;
 	int err;
 
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
+	block_signals(&before);
 	err = pthread_create(&thread, &attributes, run_search, search);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attributes);
