@@ -9,7 +9,6 @@
 #include "redis_server.h"
 
 static struct server server;
-static char url[256];
 
 static int twice(const void *in, void *out)
 {
@@ -42,18 +41,12 @@ static int wait_for_others(const void *in, void *out)
 
 static const tine_task wait_task = TINE_TASK(wait_for_others, int, int);
 
-static void start_server(void)
-{
-	server_start(&server, NULL);
-	snprintf(url, sizeof(url), "%s&pool=test", server.local);
-}
-
 static tine_worker *start_host(const char *name)
 {
 	tine_worker_opts opts = { .workers = 2, .name = name, .lease_ms = 1000 };
 	tine_worker *worker;
 
-	CHECK_EQ(tine_worker_start(&worker, url, &twice_task, 1, &opts), 0);
+	CHECK_EQ(tine_worker_start(&worker, server.pool, &twice_task, 1, &opts), 0);
 	return worker;
 }
 
@@ -61,7 +54,7 @@ static tine_pool *make(const tine_pool_opts *opts)
 {
 	tine_pool *pool;
 
-	CHECK_EQ(courier_pool_new(&pool, url, 5000, opts), 0);
+	CHECK_EQ(courier_pool_new(&pool, server.pool, 5000, opts), 0);
 	return pool;
 }
 
@@ -73,7 +66,7 @@ TEST(a_map)
 	tine_pool *pool;
 	int *in = calloc(MANY, sizeof(*in)), *out = calloc(MANY, sizeof(*out));
 
-	start_server();
+	server_start(&server, NULL);
 	one = start_host("one");
 	other = start_host("other");
 	pool = make(NULL);
@@ -103,10 +96,10 @@ TEST(a_long_job_after_many_short_ones)
 	tine_worker *hosts[2];
 	tine_pool *pool;
 
-	start_server();
+	server_start(&server, NULL);
 	ended = tine_shared_new(1, sizeof(*ended));
 	for (int i = 0; i < 2; i++)
-		CHECK_EQ(tine_worker_start(&hosts[i], url, &wait_task, 1,
+		CHECK_EQ(tine_worker_start(&hosts[i], server.pool, &wait_task, 1,
 					   &(tine_worker_opts){ .workers = 1 }),
 			 0);
 	pool = make(NULL);
@@ -153,8 +146,8 @@ TEST(large_inputs_and_results)
 
 	for (size_t i = 0; i < len; i++)
 		in[i] = (char)(i * 7 + i / 251);
-	start_server();
-	CHECK_EQ(tine_worker_start(&worker, url, &reverse_task, 1,
+	server_start(&server, NULL);
+	CHECK_EQ(tine_worker_start(&worker, server.pool, &reverse_task, 1,
 				   &(tine_worker_opts){ .workers = 2 }),
 		 0);
 	pool = make(NULL);
@@ -206,7 +199,7 @@ TEST(a_courier_that_is_killed)
 	tine_worker *host;
 
 	/* All of them lie at desks by then. */
-	start_server();
+	server_start(&server, NULL);
 	host = start_host("host");
 	killing.pool = make(NULL);
 	CHECK_EQ(tine_pool_map(killing.pool, &twice_task, in, out, 4, &opts,
@@ -228,7 +221,7 @@ TEST(a_map_by_tls)
 	tine_pool *pool;
 
 	tls_server_start(&server, "server", "no");
-	snprintf(url, sizeof(url), "%s&pool=test", server.tls);
+	snprintf(server.pool, sizeof(server.pool), "%s&pool=p", server.tls);
 	host = start_host("host");
 	pool = make(NULL);
 	for (int i = 0; i < 100; i++)
@@ -246,7 +239,7 @@ TEST(a_map_by_tls)
 
 static void make_away(tine_pool **pool, int64_t away_ms)
 {
-	CHECK_EQ(courier_pool_new(pool, url, away_ms, NULL), 0);
+	CHECK_EQ(courier_pool_new(pool, server.pool, away_ms, NULL), 0);
 }
 
 TEST(nobody_has_the_task)
@@ -257,7 +250,7 @@ TEST(nobody_has_the_task)
 	tine_pool *pool;
 	tine_done done;
 
-	start_server();
+	server_start(&server, NULL);
 	make_away(&pool, 300);
 	CHECK_EQ(tine_pool_map(pool, &twice_task, in, out, 3, &opts, tine_after(60000)),
 		 -TINE_EHOST);
@@ -278,7 +271,7 @@ TEST(a_deadline_is_kept_without_a_host)
 	tine_pool *pool;
 	tine_done done;
 
-	start_server();
+	server_start(&server, NULL);
 	make_away(&pool, 60000);
 	CHECK_EQ(tine_pool_map(pool, &twice_task, in, out, 3, NULL, tine_after(300)),
 		 -ETIMEDOUT);
@@ -298,13 +291,13 @@ TEST(the_server_is_gone_for_good)
 	tine_pool *pool;
 	int err;
 
-	start_server();
+	server_start(&server, NULL);
 	make_away(&pool, 500);
 	server_kill(&server);
 	err = tine_pool_map(pool, &twice_task, in, out, 3, NULL, tine_after(60000));
 	CHECK(err < 0 && err != -ETIMEDOUT);
 	/* Nor is there one to begin with. */
-	CHECK(courier_pool_new(&pool, url, 500, NULL) < 0);
+	CHECK(courier_pool_new(&pool, server.pool, 500, NULL) < 0);
 	tine_pool_free(pool);
 	server_remove(&server);
 }
@@ -312,12 +305,12 @@ TEST(the_server_is_gone_for_good)
 TEST(as_an_option_of_a_pool)
 {
 	int in[3] = { 1, 2, 3 }, out[3];
-	tine_pool_opts opts = { .engine = url }, late = { .away_ms = 1 };
+	tine_pool_opts opts = { .engine = server.pool }, late = { .away_ms = 1 };
 	tine_task task = twice_task;
 	tine_worker *host;
 	tine_pool *pool;
 
-	start_server();
+	server_start(&server, NULL);
 	host = start_host("host");
 	CHECK_EQ(tine_pool_new(&pool, &late), -EINVAL);
 	CHECK_EQ(tine_pool_new(NULL, &opts), -EINVAL);
@@ -340,14 +333,10 @@ TEST(what_cannot_be_done_elsewhere)
 	int in = 1, out;
 	tine_pool *pool;
 
-	CHECK_EQ(courier_pool_new(&pool, "rodis://host", 0, NULL), -EINVAL);
-	CHECK_EQ(courier_pool_new(&pool, "redis://localhost/0?pool=", 0, NULL), -EINVAL);
-	CHECK_EQ(courier_pool_new(&pool, "redis://localhost/0?pool={a}", 0, NULL),
-		 -EINVAL);
-	start_server();
-	CHECK_EQ(courier_pool_new(&pool, url, -1, NULL), -EINVAL);
-	CHECK_EQ(courier_pool_new(&pool, url, 0, &init), -EINVAL);
-	CHECK_EQ(courier_pool_new(&pool, url, 0, &memory), -EINVAL);
+	server_start(&server, NULL);
+	CHECK_EQ(courier_pool_new(&pool, server.pool, -1, NULL), -EINVAL);
+	CHECK_EQ(courier_pool_new(&pool, server.pool, 0, &init), -EINVAL);
+	CHECK_EQ(courier_pool_new(&pool, server.pool, 0, &memory), -EINVAL);
 	make_away(&pool, 1000);
 	task.name = NULL;
 	CHECK_EQ(tine_pool_map(pool, &task, &in, &out, 1, NULL, TINE_FOREVER), -EINVAL);
@@ -413,7 +402,7 @@ TEST(what_waits_is_gathered_once)
 		in[i][0] = (char)i;
 	/* One is there: the others do not follow each other. */
 	CHECK_EQ(tine_cache_call(cache, &first_task, in[2], out, &ran, TINE_FOREVER), 0);
-	start_server();
+	server_start(&server, NULL);
 	make_away(&watched.pool, 600000);
 	server_kill(&server);
 	CHECK_EQ(tine_pool_map(watched.pool, &first_task, in, out, FEW, &opts,

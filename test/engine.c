@@ -5,13 +5,6 @@
 static const char *const tasks[] = { "double.0.c.8.8.le", "other.0.c.8.8.le" };
 #define TASK tasks[0]
 
-static void refuse_url(const char *text, int err)
-{
-	struct engine_url url;
-
-	CHECK_EQ(engine_url_parse(&url, text), err);
-}
-
 static void take_url(const char *text, const char *rest, const char *pool)
 {
 	struct engine_url url;
@@ -24,7 +17,6 @@ static void take_url(const char *text, const char *rest, const char *pool)
 
 TEST(a_url_names_a_server_and_a_pool)
 {
-	char text[600] = "redis://h?pool=";
 	struct engine_url url;
 
 	take_url("redis://h/1?pool=a", "redis://h/1", "a");
@@ -36,22 +28,9 @@ TEST(a_url_names_a_server_and_a_pool)
 	CHECK_EQ(strspn(url.pool + 12, "0123456789abcdef"), 16);
 	CHECK_EQ(strlen(url.pool), 28);
 	engine_url_free(&url);
-	refuse_url("redis://h?pool=", -EINVAL);
-	refuse_url("redis://h?pool=a{b}", -EINVAL);
-	refuse_url("redis://h?pool=a%7b", -EINVAL);
-	refuse_url("redis://h?pool=a%0", -EINVAL);
-	refuse_url("redis://h?pool=a&pool=b", -EINVAL);
-	refuse_url("redis://h?pond=a", -EINVAL);
-	refuse_url("file:/tmp/x?pool=a", -EINVAL);
-	refuse_url("http://h?pool=a", -EINVAL);
-	refuse_url("", -EINVAL);
-	memset(text + 15, 'p', POOL_NAME_MAX);
-	take_url(text, "redis://h", text + 15);
-	text[15 + POOL_NAME_MAX] = 'p';
-	refuse_url(text, -ENAMETOOLONG);
-	memset(text, 'p', 200);
-	memcpy(text, "unix:/", 6);
-	refuse_url(text, -ENAMETOOLONG);
+	take_url("redis://h?pool=" P200, "redis://h", P200);
+	for (const struct false_url *each = false_urls; each->text; each++)
+		CHECK_EQ(engine_url_parse(&url, each->text), each->err);
 }
 
 static int meaning_of(const char *text)
@@ -109,6 +88,18 @@ TEST(the_best_look_at_a_clock_counts_for_a_while)
 /* ---- with a server ----------------------------------------------------------------- */
 
 static struct server server;
+
+static struct engine *begin(const char *const *more)
+{
+	server_start(&server, more);
+	return open_pool(&server, "p");
+}
+
+static void finish(struct engine *engine)
+{
+	engine_free(engine);
+	server_stop(&server);
+}
 
 static void join(struct engine *engine, const char *host, unsigned lease)
 {
@@ -224,10 +215,8 @@ static const uint64_t inputs[4] = { 1, 2, 3, 4 };
 TEST(a_chunk_goes_to_a_host_and_its_result_comes_back)
 {
 	char sid[ENGINE_SID_MAX], taken[ENGINE_SID_MAX], back[ENGINE_SID_MAX];
-	struct engine *engine;
+	struct engine *engine = begin(NULL);
 
-	server_start(&server, NULL);
-	engine = open_pool(&server, "p");
 	join(engine, "H", 5000);
 	CHECK(!call(engine, "C"));
 	CHECK(call(engine, "C"));
@@ -245,17 +234,14 @@ TEST(a_chunk_goes_to_a_host_and_its_result_comes_back)
 	CHECK_EQ(ask_number(engine), 1);
 	engine_add_leave(engine, 9, "H", tasks, 2);
 	CHECK_EQ(ask_number(engine), 1);
-	engine_free(engine);
-	server_stop(&server);
+	finish(engine);
 }
 
 TEST(a_host_of_no_lease_has_its_results_refused)
 {
 	char sid[ENGINE_SID_MAX], again[ENGINE_SID_MAX], back[ENGINE_SID_MAX];
-	struct engine *engine;
+	struct engine *engine = begin(NULL);
 
-	server_start(&server, NULL);
-	engine = open_pool(&server, "p");
 	join(engine, "silent", 200);
 	call(engine, "C");
 	put(engine, "C", "1", inputs, sizeof(inputs), sid);
@@ -271,26 +257,22 @@ TEST(a_host_of_no_lease_has_its_results_refused)
 	join(engine, "silent", 200);
 	CHECK_EQ(done(engine, "silent", sid, "C", "1", inputs, sizeof(inputs)), 0);
 	CHECK_EQ(done(engine, "H", again, "C", "1", inputs, sizeof(inputs)), 1);
-	engine_free(engine);
-	server_stop(&server);
+	finish(engine);
 }
 
 /* A read that was blocked is served after its reader was given up. */
 TEST(what_nobody_holds_is_told_lost)
 {
 	char sid[ENGINE_SID_MAX], back[ENGINE_SID_MAX];
-	struct engine *engine;
+	struct engine *engine = begin(NULL);
 
-	server_start(&server, NULL);
-	engine = open_pool(&server, "p");
 	join(engine, "H", 400);
 	call(engine, "C");
 	put(engine, "C", "1", inputs, sizeof(inputs), sid);
 	CHECK(take(engine, "ghost", back));
 	CHECK_EQ(await_lost(engine, "H", 400), 1);
 	CHECK_EQ(result(engine, "C", "0", back), 'l');
-	engine_free(engine);
-	server_stop(&server);
+	finish(engine);
 }
 
 /* A connection that is dead to the host is alive to the server: nothing ran there. */
@@ -298,10 +280,8 @@ TEST(what_a_name_of_before_is_given_is_not_lost_with_a_host)
 {
 	char sid[ENGINE_SID_MAX], back[ENGINE_SID_MAX];
 	int64_t numbers[1], lost = 0;
-	struct engine *engine;
+	struct engine *engine = begin(NULL);
 
-	server_start(&server, NULL);
-	engine = open_pool(&server, "p");
 	join(engine, "old", 400);
 	call(engine, "C");
 	put(engine, "C", "1", inputs, sizeof(inputs), sid);
@@ -319,8 +299,7 @@ TEST(what_a_name_of_before_is_given_is_not_lost_with_a_host)
 	CHECK_EQ(result(engine, "C", "0", back), 'l');
 	CHECK_EQ(result(engine, "C", back, sid), 'g');
 	CHECK_EQ(keys_for_ever(engine), 0);
-	engine_free(engine);
-	server_stop(&server);
+	finish(engine);
 }
 
 TEST(a_host_that_joins_again_keeps_what_it_held)
@@ -328,10 +307,8 @@ TEST(a_host_that_joins_again_keeps_what_it_held)
 	char sid[3][ENGINE_SID_MAX], taken[ENGINE_SID_MAX];
 	const struct engine_entry held[] = { { TASK, sid[0] }, { TASK, sid[2] } };
 	int64_t numbers[4] = { 0 }, lost = 0;
-	struct engine *engine;
+	struct engine *engine = begin(NULL);
 
-	server_start(&server, NULL);
-	engine = open_pool(&server, "p");
 	join(engine, "old", 400);
 	call(engine, "C");
 	put(engine, "C", "1", inputs, sizeof(inputs), sid[0]);
@@ -357,18 +334,15 @@ TEST(a_host_that_joins_again_keeps_what_it_held)
 	CHECK_EQ(done(engine, "new", sid[1], "C", "2", inputs, sizeof(inputs)), 0);
 	CHECK_EQ(done(engine, "other", sid[2], "C", "3", inputs, sizeof(inputs)), 1);
 	CHECK_EQ(done(engine, "new", sid[0], "C", "1", inputs, sizeof(inputs)), 1);
-	engine_free(engine);
-	server_stop(&server);
+	finish(engine);
 }
 
 TEST(hosts_are_listed_to_who_asks)
 {
 	struct engine_answer answer;
-	struct engine *engine;
+	struct engine *engine = begin(NULL);
 	struct resp element;
 
-	server_start(&server, NULL);
-	engine = open_pool(&server, "p");
 	join(engine, "H", 5000);
 	for (int list = 0; list < 2; list++) {
 		engine_add_call(engine, 7, "C", list, NULL, 0);
@@ -382,8 +356,7 @@ TEST(hosts_are_listed_to_who_asks)
 		CHECK(resp_next(&answer.resp, &element));
 		CHECK(element.number > INT64_C(1500000000000000));
 	}
-	engine_free(engine);
-	server_stop(&server);
+	finish(engine);
 }
 
 /* One was never read, of one the entry is gone, one the caller has forgotten. */
@@ -395,11 +368,9 @@ TEST(of_many_results_each_is_looked_at)
 	struct engine_done list[MANY];
 	struct engine_answer answer;
 	struct engine_message message;
-	struct engine *engine;
+	struct engine *engine = begin(NULL);
 	unsigned n = 0;
 
-	server_start(&server, NULL);
-	engine = open_pool(&server, "p");
 	join(engine, "H", 5000);
 	call(engine, "C");
 	for (int i = 0; i < MANY; i++) {
@@ -430,19 +401,16 @@ TEST(of_many_results_each_is_looked_at)
 	CHECK_EQ(ASK_RAW(engine, "ss", "XLEN", engine_key(engine, key, "q:%s", TASK))
 			 .resp.number,
 		 0);
-	engine_free(engine);
-	server_stop(&server);
+	finish(engine);
 }
 
 TEST(what_is_given_back_or_taken_back_is_done_by_nobody)
 {
 	char sid[ENGINE_SID_MAX], back[ENGINE_SID_MAX];
 	struct engine_answer answer;
-	struct engine *engine;
+	struct engine *engine = begin(NULL);
 	struct resp element;
 
-	server_start(&server, NULL);
-	engine = open_pool(&server, "p");
 	join(engine, "H", 5000);
 	call(engine, "C");
 	put(engine, "C", "1", inputs, sizeof(inputs), sid);
@@ -463,8 +431,7 @@ TEST(what_is_given_back_or_taken_back_is_done_by_nobody)
 	CHECK(resp_next(&answer.resp, &element));
 	CHECK(resp_is_text(&element, RESP_STRING, "2"));
 	CHECK(!take(engine, "H", back));
-	engine_free(engine);
-	server_stop(&server);
+	finish(engine);
 }
 
 TEST(large_inputs_and_outputs_lie_beside_the_stream)
@@ -473,12 +440,10 @@ TEST(large_inputs_and_outputs_lie_beside_the_stream)
 	char sid[ENGINE_SID_MAX], back[ENGINE_SID_MAX];
 	unsigned char *bytes = malloc(LEN);
 	struct engine_answer answer;
-	struct engine *engine;
+	struct engine *engine = begin(NULL);
 
 	for (size_t i = 0; i < LEN; i++)
 		bytes[i] = (unsigned char)(i * 7 + i / 251);
-	server_start(&server, NULL);
-	engine = open_pool(&server, "p");
 	join(engine, "H", 5000);
 	call(engine, "C");
 	put(engine, "C", "1", bytes, 131072, sid);
@@ -499,8 +464,7 @@ TEST(large_inputs_and_outputs_lie_beside_the_stream)
 	engine_add_fetch(engine, 8, 5, 'B', "C", "9");
 	CHECK_EQ(ask(engine).resp.kind, RESP_NIL);
 	CHECK_EQ(keys_for_ever(engine), 0);
-	engine_free(engine);
-	server_stop(&server);
+	finish(engine);
 	free(bytes);
 }
 
@@ -530,11 +494,9 @@ static unsigned ask_gone(struct engine *engine, const char *caller, const char *
 TEST(a_caller_learns_what_the_server_has_lost)
 {
 	char sid[ENGINE_SID_MAX], key[ENGINE_KEY_MAX];
-	struct engine *engine;
+	struct engine *engine = begin(NULL);
 	bool known;
 
-	server_start(&server, NULL);
-	engine = open_pool(&server, "p");
 	join(engine, "H", 5000);
 	call(engine, "C");
 	put(engine, "C", "1", inputs, sizeof(inputs), sid);
@@ -552,8 +514,7 @@ TEST(a_caller_learns_what_the_server_has_lost)
 	CHECK_EQ(ask_gone(engine, "C", sid, "1", &known), 1);
 	CHECK(!known);
 	CHECK_EQ(keys_for_ever(engine), 0);
-	engine_free(engine);
-	server_stop(&server);
+	finish(engine);
 }
 
 /* Also where it changes while hosts are there. */
@@ -561,32 +522,26 @@ TEST(another_layout_is_refused)
 {
 	struct engine_answer answer;
 	char key[ENGINE_KEY_MAX];
-	struct engine *engine;
+	struct engine *engine = begin(NULL);
 
-	server_start(&server, NULL);
-	engine = open_pool(&server, "p");
 	ASK_RAW(engine, "ssss", "HSET", engine_key(engine, key, "m"), "layout", "99");
 	engine_add_join(engine, 1, "H", "", 5000, tasks, 2, NULL, NULL, 0);
 	answer = ask(engine);
 	CHECK_EQ(answer.resp.kind, RESP_NUMBER);
 	CHECK_EQ(answer.resp.number, 99);
-	engine_free(engine);
-	server_stop(&server);
+	finish(engine);
 }
 
 TEST(the_lease_of_the_first_is_that_of_all)
 {
 	int64_t numbers[1];
-	struct engine *engine;
+	struct engine *engine = begin(NULL);
 
-	server_start(&server, NULL);
-	engine = open_pool(&server, "p");
 	join(engine, "H", 1234);
 	engine_add_join(engine, 1, "I", "", 5000, tasks, 2, NULL, NULL, 0);
 	CHECK_EQ(ask_numbers(engine, numbers, 1), 1);
 	CHECK_EQ(numbers[0], 1234);
-	engine_free(engine);
-	server_stop(&server);
+	finish(engine);
 }
 
 /* Bytes of others in every key: sweeps and callers go on. */
@@ -595,10 +550,8 @@ TEST(strangers_bytes_stop_nobody)
 	char sid[ENGINE_SID_MAX], back[ENGINE_SID_MAX], key[ENGINE_KEY_MAX];
 	struct engine_message message;
 	struct engine_answer answer;
-	struct engine *engine;
+	struct engine *engine = begin(NULL);
 
-	server_start(&server, NULL);
-	engine = open_pool(&server, "p");
 	join(engine, "H", 200);
 	call(engine, "C");
 	engine_key(engine, key, "q:%s", TASK);
@@ -616,19 +569,16 @@ TEST(strangers_bytes_stop_nobody)
 	answer = ask_on(engine, ENGINE_LISTEN);
 	CHECK(first_message(&answer, &message));
 	CHECK_EQ(message.map.len, SIZE_MAX);
-	engine_free(engine);
-	server_stop(&server);
+	finish(engine);
 }
 
 TEST(a_cancel_is_heard)
 {
 	struct engine_message message;
 	struct engine_answer answer;
-	struct engine *engine;
+	struct engine *engine = begin(NULL);
 	char caller[8], map[24];
 
-	server_start(&server, NULL);
-	engine = open_pool(&server, "p");
 	engine_add_listen(engine, 8, "$", 10000);
 	CHECK_EQ(engine_send(engine, ENGINE_LISTEN, tine_after(5000)), 0);
 	CHECK_EQ(engine_next(engine, ENGINE_LISTEN, &answer), 0);
@@ -645,8 +595,7 @@ TEST(a_cancel_is_heard)
 	CHECK(engine_copy_word(map, sizeof(map), message.map));
 	CHECK(strcmp(map, "42") == 0);
 	CHECK_EQ(keys_for_ever(engine), 0);
-	engine_free(engine);
-	server_stop(&server);
+	finish(engine);
 }
 
 /* The rules of tine-engines(7), of the pool p, as a command. */
@@ -681,11 +630,9 @@ static void add_rules_of_page(struct engine *engine)
 TEST(a_user_has_the_keys_of_its_pool_alone)
 {
 	char url[512], sid[ENGINE_SID_MAX], back[ENGINE_SID_MAX];
-	struct engine *engine, *mine = NULL;
+	struct engine *engine = begin(NULL), *mine = NULL;
 	struct engine_url parsed;
 
-	server_start(&server, NULL);
-	engine = open_pool(&server, "p");
 	add_rules_of_page(engine);
 	snprintf(url, sizeof(url), "unix:%s?user=worker&password=password&pool=p",
 		 server.path);
@@ -711,8 +658,7 @@ TEST(a_user_has_the_keys_of_its_pool_alone)
 	CHECK_EQ(engine_url_parse(&parsed, url), 0);
 	CHECK_EQ(engine_open(&mine, &parsed, tine_after(5000)), -EACCES);
 	engine_url_free(&parsed);
-	engine_free(engine);
-	server_stop(&server);
+	finish(engine);
 }
 
 TEST(a_pool_is_reached_by_tls)
@@ -741,10 +687,8 @@ TEST(a_node_of_a_cluster_will_do)
 	static const char *const more[] = { "--cluster-enabled", "yes", NULL };
 	char sid[ENGINE_SID_MAX], back[ENGINE_SID_MAX], path[128];
 	struct engine_answer answer;
-	struct engine *engine;
+	struct engine *engine = begin(more);
 
-	server_start(&server, more);
-	engine = open_pool(&server, "p");
 	engine_add_join(engine, 1, "H", "", 5000, tasks, 2, NULL, NULL, 0);
 	CHECK_EQ(ask(engine).err, -EAGAIN);
 	CHECK_EQ(ASK_RAW(engine, "ssss", "CLUSTER", "ADDSLOTSRANGE", "0", "16383").err,

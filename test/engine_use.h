@@ -6,6 +6,29 @@
 #include "engine/engine.h"
 #include "redis_server.h"
 
+#define P50  "pppppppppppppppppppppppppppppppppppppppppppppppppp"
+#define P200 P50 P50 P50 P50 /* POOL_NAME_MAX */
+
+static const struct false_url {
+	const char *text;
+	int err;
+} false_urls[] = {
+	{ "", -EINVAL },
+	{ "h", -EINVAL },
+	{ "http://h?pool=a", -EINVAL },
+	{ "file:/tmp/x?pool=a", -EINVAL },
+	{ "redis://h?pond=a", -EINVAL },
+	{ "redis://h?pool=", -EINVAL },
+	{ "redis://h?pool=a{b}", -EINVAL },
+	{ "redis://h?pool=%7bp%7d", -EINVAL },
+	{ "redis://h?pool=a%7b", -EINVAL },
+	{ "redis://h?pool=a%0", -EINVAL },
+	{ "redis://h?pool=a&pool=b", -EINVAL },
+	{ "redis://h?pool=" P200 "p", -ENAMETOOLONG },
+	{ "unix:/" P200, -ENAMETOOLONG },
+	{ NULL, 0 },
+};
+
 static inline struct engine *open_pool(const struct server *server, const char *pool)
 {
 	struct engine *engine = NULL;

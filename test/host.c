@@ -112,7 +112,6 @@ enum { TRIPLE, PICKY, SLOW, UNTIL, FOR_EVER, CRASH, HIT, INDEX, SUM, REVERSE, GO
 #define SERVED (sizeof(served) / sizeof(*served))
 
 static struct server server;
-static char url[256];
 static tine_worker *host;
 
 static void begin(unsigned workers, unsigned lease)
@@ -122,8 +121,7 @@ static void begin(unsigned workers, unsigned lease)
 					.lease_ms = lease };
 
 	server_start(&server, NULL);
-	snprintf(url, sizeof(url), "%s&pool=p", server.local);
-	CHECK_EQ(tine_worker_start(&host, url, served, SERVED, &opts), 0);
+	CHECK_EQ(tine_worker_start(&host, server.pool, served, SERVED, &opts), 0);
 }
 
 static void end(void)
@@ -154,7 +152,7 @@ TEST(a_host_does_what_a_caller_asks)
 
 	begin(2, 5000);
 	number_inputs();
-	caller_begin(&caller, url, &served[TRIPLE], WIRE_CALLS, in, out, N, 7);
+	caller_begin(&caller, server.pool, &served[TRIPLE], WIRE_CALLS, in, out, N, 7);
 	caller_run(&caller);
 	check_outputs();
 	CHECK_EQ(caller.told_lost, 0);
@@ -170,7 +168,7 @@ TEST(one_job_that_dies_is_one_failure)
 
 	begin(2, 5000);
 	number_inputs();
-	caller_begin(&caller, url, &served[PICKY], WIRE_CALLS, in, out, 100, 20);
+	caller_begin(&caller, server.pool, &served[PICKY], WIRE_CALLS, in, out, 100, 20);
 	caller_run(&caller);
 	for (size_t i = 0; i < 100; i++) {
 		CHECK_EQ(caller.status[i], i == 13 ? -TINE_ECRASH : i % 2 ? -EDOM : 0);
@@ -190,12 +188,12 @@ TEST(functions_of_indexes_ranges_and_bytes)
 	struct caller caller;
 
 	begin(2, 5000);
-	caller_begin(&caller, url, &served[INDEX], WIRE_EACH, &bad, NULL, 40, 8);
+	caller_begin(&caller, server.pool, &served[INDEX], WIRE_EACH, &bad, NULL, 40, 8);
 	caller_run(&caller);
 	for (size_t i = 0; i < 40; i++)
 		CHECK_EQ(caller.status[i], i == 31 ? -EDOM : 0);
 	caller_end(&caller);
-	caller_begin(&caller, url, &served[SUM], WIRE_LEAVES, &arg, sums, 10, 3);
+	caller_begin(&caller, server.pool, &served[SUM], WIRE_LEAVES, &arg, sums, 10, 3);
 	caller.like.total = 1000;
 	caller.like.leaves = 10;
 	caller_run(&caller);
@@ -203,7 +201,8 @@ TEST(functions_of_indexes_ranges_and_bytes)
 		sum += sums[i];
 	CHECK_EQ(sum, 1000 * 999 / 2 + 1000);
 	caller_end(&caller);
-	caller_begin(&caller, url, &served[REVERSE], WIRE_BYTES, text, NULL, 1, 1);
+	caller_begin(&caller, server.pool, &served[REVERSE], WIRE_BYTES, text, NULL, 1,
+		     1);
 	caller.like.in_size = 3;
 	caller_run(&caller);
 	CHECK_EQ(caller.status[0], 7);
@@ -222,7 +221,8 @@ TEST(large_inputs_and_outputs_travel)
 	for (size_t i = 0; i < len; i++)
 		bytes[i] = (char)(i * 7 + i / 251);
 	begin(1, 20000);
-	caller_begin(&caller, url, &served[REVERSE], WIRE_BYTES, bytes, NULL, 1, 1);
+	caller_begin(&caller, server.pool, &served[REVERSE], WIRE_BYTES, bytes, NULL, 1,
+		     1);
 	caller.like.in_size = len;
 	caller_run(&caller);
 	CHECK_EQ(caller.bytes_len, len);
@@ -249,7 +249,7 @@ static void await_busy(struct caller *caller, unsigned wanted)
 		CHECK(tine_now() < caller->deadline);
 		caller_step(caller);
 		busy = 0;
-		CHECK_EQ(tine_hosts(url, count_busy, &busy), 0);
+		CHECK_EQ(tine_hosts(server.pool, count_busy, &busy), 0);
 	}
 }
 
@@ -260,7 +260,7 @@ static void begin_to_wait(struct caller *caller)
 	CHECK(told != NULL);
 	begin(1, 1000);
 	number_inputs();
-	caller_begin(caller, url, &served[GO], WIRE_CALLS, in, out, 1, 1);
+	caller_begin(caller, server.pool, &served[GO], WIRE_CALLS, in, out, 1, 1);
 	while (!atomic_load(&told->pid))
 		caller_step(caller);
 }
@@ -326,7 +326,7 @@ TEST(a_cancelled_job_learns_it)
 
 	begin(2, 500);
 	number_inputs();
-	caller_begin(&caller, url, &served[UNTIL], WIRE_CALLS, in, out, 8, 2);
+	caller_begin(&caller, server.pool, &served[UNTIL], WIRE_CALLS, in, out, 8, 2);
 	await_busy(&caller, 2);
 	engine_add_cancel(caller.engine, 7, caller.id, 1);
 	CHECK(talk(&caller, &answer) != NULL);
@@ -345,7 +345,7 @@ TEST(a_job_beyond_its_limits_is_ended)
 
 	begin(2, 5000);
 	number_inputs();
-	caller_begin(&caller, url, &served[FOR_EVER], WIRE_CALLS, in, out, 2, 2);
+	caller_begin(&caller, server.pool, &served[FOR_EVER], WIRE_CALLS, in, out, 2, 2);
 	caller.like.job_ms = 50;
 	caller_run(&caller);
 	for (size_t i = 0; i < 2; i++) {
@@ -354,7 +354,7 @@ TEST(a_job_beyond_its_limits_is_ended)
 	}
 	caller_end(&caller);
 	/* The deadline of the call. */
-	caller_begin(&caller, url, &served[FOR_EVER], WIRE_CALLS, in, out, 2, 2);
+	caller_begin(&caller, server.pool, &served[FOR_EVER], WIRE_CALLS, in, out, 2, 2);
 	caller.like.left_ms = 100;
 	caller_run(&caller);
 	CHECK(caller.status[0] == -ECANCELED || caller.status[0] == -TINE_ELIMIT);
@@ -369,7 +369,7 @@ TEST(a_hit_ends_its_chunk)
 
 	begin(1, 5000);
 	number_inputs();
-	caller_begin(&caller, url, &served[HIT], WIRE_CALLS, in, out, 10, 10);
+	caller_begin(&caller, server.pool, &served[HIT], WIRE_CALLS, in, out, 10, 10);
 	caller.like.flags = WIRE_SEARCH;
 	caller_run(&caller);
 	for (size_t i = 0; i < 10; i++)
@@ -385,7 +385,7 @@ TEST(or_its_search)
 
 	begin(1, 5000);
 	number_inputs();
-	caller_begin(&caller, url, &served[HIT], WIRE_CALLS, in, out, 40, 1);
+	caller_begin(&caller, server.pool, &served[HIT], WIRE_CALLS, in, out, 40, 1);
 	caller.like.flags = WIRE_SEARCH | WIRE_FIRST;
 	caller_run(&caller);
 	for (size_t i = 0; i < 40; i++)
@@ -401,9 +401,9 @@ TEST(a_host_that_drains_ends_what_runs)
 
 	begin(1, 2000);
 	number_inputs();
-	caller_begin(&caller, url, &served[SLOW], WIRE_CALLS, in, out, 40, 2);
+	caller_begin(&caller, server.pool, &served[SLOW], WIRE_CALLS, in, out, 40, 2);
 	await_busy(&caller, 1);
-	CHECK_EQ(tine_worker_start(&other, url, served, SERVED,
+	CHECK_EQ(tine_worker_start(&other, server.pool, served, SERVED,
 				   &(tine_worker_opts){ .workers = 1 }),
 		 0);
 	CHECK_EQ(tine_worker_drain(host), 0);
@@ -424,9 +424,9 @@ TEST(a_host_that_is_freed_leaves_its_jobs_to_others)
 
 	begin(1, 500);
 	number_inputs();
-	caller_begin(&caller, url, &served[SLOW], WIRE_CALLS, in, out, 40, 4);
+	caller_begin(&caller, server.pool, &served[SLOW], WIRE_CALLS, in, out, 40, 4);
 	await_busy(&caller, 1);
-	CHECK_EQ(tine_worker_start(&other, url, served, SERVED,
+	CHECK_EQ(tine_worker_start(&other, server.pool, served, SERVED,
 				   &(tine_worker_opts){ .workers = 1 }),
 		 0);
 	tine_worker_free(host);
@@ -463,7 +463,7 @@ TEST(hosts_are_listed)
 {
 	begin(3, 5000);
 	memset(&seen, 0, sizeof(seen));
-	CHECK_EQ(tine_hosts(url, note_host, NULL), 0);
+	CHECK_EQ(tine_hosts(server.pool, note_host, NULL), 0);
 	CHECK_EQ(seen.n, 1);
 	CHECK_EQ(seen.workers, 3);
 	CHECK(seen.triples);
@@ -471,7 +471,7 @@ TEST(hosts_are_listed)
 	CHECK_EQ(tine_worker_drain(host), 0);
 	CHECK_EQ(tine_worker_wait(host, tine_after(test_patience(10000))), 0);
 	memset(&seen, 0, sizeof(seen));
-	CHECK_EQ(tine_hosts(url, note_host, NULL), 0);
+	CHECK_EQ(tine_hosts(server.pool, note_host, NULL), 0);
 	CHECK_EQ(seen.n, 0);
 	end();
 }
@@ -484,14 +484,14 @@ TEST(a_host_where_all_crashes_pauses)
 	tine_worker *other;
 
 	begin(1, 500);
-	CHECK_EQ(tine_worker_start(&other, url, served, SERVED, &opts), 0);
+	CHECK_EQ(tine_worker_start(&other, server.pool, served, SERVED, &opts), 0);
 	number_inputs();
-	caller_begin(&caller, url, &served[CRASH], WIRE_CALLS, in, out, 20, 1);
+	caller_begin(&caller, server.pool, &served[CRASH], WIRE_CALLS, in, out, 20, 1);
 	memset(&seen, 0, sizeof(seen));
 	while (!seen.paused) {
 		CHECK(tine_now() < caller.deadline);
 		caller_step(&caller);
-		CHECK_EQ(tine_hosts(url, note_host, NULL), 0);
+		CHECK_EQ(tine_hosts(server.pool, note_host, NULL), 0);
 	}
 	caller_run(&caller);
 	caller_end(&caller);
@@ -506,46 +506,13 @@ TEST(but_not_where_there_is_no_other)
 
 	begin(1, 500);
 	number_inputs();
-	caller_begin(&caller, url, &served[CRASH], WIRE_CALLS, in, out, 20, 1);
+	caller_begin(&caller, server.pool, &served[CRASH], WIRE_CALLS, in, out, 20, 1);
 	memset(&seen, 0, sizeof(seen));
 	caller_run(&caller);
-	CHECK_EQ(tine_hosts(url, note_host, NULL), 0);
+	CHECK_EQ(tine_hosts(server.pool, note_host, NULL), 0);
 	CHECK_EQ(seen.paused, 0);
 	for (size_t i = 0; i < 20; i++)
 		CHECK_EQ(caller.status[i], -TINE_ECRASH);
 	caller_end(&caller);
 	end();
-}
-
-TEST(bad_input_is_refused)
-{
-	tine_task unnamed = served[TRIPLE], twice[2] = { served[0], served[0] };
-	tine_worker *worker;
-	char name[65];
-
-	server_start(&server, NULL);
-	snprintf(url, sizeof(url), "%s&pool=p", server.local);
-	CHECK_EQ(tine_worker_start(NULL, url, served, 1, NULL), -EINVAL);
-	CHECK_EQ(tine_worker_start(&worker, NULL, served, 1, NULL), -EINVAL);
-	CHECK_EQ(tine_worker_start(&worker, url, NULL, 1, NULL), -EINVAL);
-	CHECK_EQ(tine_worker_start(&worker, url, served, 0, NULL), -EINVAL);
-	CHECK_EQ(tine_worker_start(&worker, "redis://h?pool=", served, 1, NULL), -EINVAL);
-	CHECK_EQ(tine_worker_start(&worker, url, twice, 2, NULL), -EEXIST);
-	unnamed.name = NULL;
-	CHECK_EQ(tine_worker_start(&worker, url, &unnamed, 1, NULL), -EINVAL);
-	memset(name, 'x', sizeof(name) - 1);
-	name[64] = '\0';
-	CHECK_EQ(tine_worker_start(&worker, url, served, 1,
-				   &(tine_worker_opts){ .name = name }),
-		 -ENAMETOOLONG);
-	CHECK_EQ(tine_worker_start(&worker, url, served, 1,
-				   &(tine_worker_opts){ .lease_ms = 99 }),
-		 -EINVAL);
-	server_stop(&server);
-	CHECK_EQ(tine_worker_start(&worker, url, served, 1, NULL), -ECONNREFUSED);
-	CHECK_EQ(tine_worker_wait(NULL, TINE_NOWAIT), -EINVAL);
-	CHECK_EQ(tine_worker_drain(NULL), -EINVAL);
-	CHECK_EQ(tine_hosts(NULL, note_host, NULL), -EINVAL);
-	CHECK_EQ(tine_hosts(url, NULL, NULL), -EINVAL);
-	tine_worker_free(NULL);
 }

@@ -21,6 +21,7 @@ struct server {
 	int port;
 	char folder[32], path[64];
 	char local[128], tcp[128]; /* URLs */
+	char pool[256];		   /* that of a pool there, p */
 	/* Of one with TLS: */
 	char certificates[32], tls[160];
 	char port_text[8], files[3][64];
@@ -121,6 +122,7 @@ static inline void server_start(struct server *server, const char *const *more)
 		 server->path, ESCAPED);
 	snprintf(server->tcp, sizeof(server->tcp), "redis://:%s@127.0.0.1:%d", ESCAPED,
 		 server->port);
+	snprintf(server->pool, sizeof(server->pool), "%s&pool=p", server->local);
 	server_run(server, more);
 }
 

@@ -127,64 +127,43 @@ TEST(what_is_no_redis)
 
 static struct server server;
 
-static void start_server(char *url, size_t size)
-{
-	server_start(&server, NULL);
-	snprintf(url, size, "%s&pool=p", server.local);
-}
-
 TEST(a_server_that_is_none_of_these)
 {
-	char url[256], version[24];
+	char version[24];
 	struct engine *engine;
 
-	start_server(url, sizeof(url));
+	server_start(&server, NULL);
 	engine = open_pool(&server, "p");
-	while (tine_engine_version(url, version, sizeof(version)) == -ETIMEDOUT)
+	while (tine_engine_version(server.pool, version, sizeof(version)) == -ETIMEDOUT)
 		;
 	CHECK(atoi(version) >= 6);
 	ASK_RAW(engine, "ssss", "HSET", "tine:{p}:m", "layout", "99");
-	refuse(url, -EPROTO);
+	refuse(server.pool, -EPROTO);
 	ASK_RAW(engine, "ss", "DEL", "tine:{p}:m");
 	ASK_RAW(engine, "sss", "SET", "tine:{p}:w", "x");
-	CHECK_EQ(patiently(list_hosts, url), -TINE_EKIND);
+	CHECK_EQ(patiently(list_hosts, server.pool), -TINE_EKIND);
 	engine_free(engine);
 	server_stop(&server);
-	refuse(url, -ECONNREFUSED);
+	refuse(server.pool, -ECONNREFUSED);
 }
 
 /* ---- URLs -------------------------------------------------------------------------- */
 
 TEST(urls)
 {
-	char text[600] = "redis://h?pool=";
-
-	refuse("http://h", -EINVAL);
-	refuse("h", -EINVAL);
-	refuse("", -EINVAL);
-	refuse("file:/tmp", -EINVAL);
-	refuse("redis://h?pool=", -EINVAL);
-	refuse("redis://h?pool={p}", -EINVAL);
-	refuse("redis://h?pool=%7bp%7d", -EINVAL);
-	refuse("redis://h?pool=a&pool=b", -EINVAL);
-	memset(text + 15, 'p', 201);
-	refuse(text, -ENAMETOOLONG);
-	memset(text, 'p', 200);
-	text[200] = '\0';
-	memcpy(text, "unix:/", 6);
-	refuse(text, -ENAMETOOLONG);
+	for (const struct false_url *url = false_urls; url->text; url++)
+		refuse(url->text, url->err);
 }
 
 /* ---- tasks and options ------------------------------------------------------------- */
 
 static char long_name[202];
-static char url[256];
 
 static int start_with(const tine_task *tasks, size_t n)
 {
 	tine_worker *worker;
 
-	return tine_worker_start(&worker, url, tasks, n, NULL);
+	return tine_worker_start(&worker, server.pool, tasks, n, NULL);
 }
 
 TEST(tasks_of_a_host)
@@ -192,7 +171,7 @@ TEST(tasks_of_a_host)
 	const tine_task both[] = { twice_task, each_task, twice_task };
 	tine_task task = twice_task;
 
-	start_server(url, sizeof(url));
+	server_start(&server, NULL);
 	CHECK_EQ(start_with(&task, 0), -EINVAL);
 	CHECK_EQ(start_with(both, 3), -EEXIST);
 	task.name = NULL;
@@ -217,19 +196,38 @@ TEST(tasks_of_a_host)
 	server_stop(&server);
 }
 
+static int start_as(const char *name, unsigned lease_ms)
+{
+	const tine_worker_opts opts = { .name = name, .lease_ms = lease_ms };
+	tine_worker *worker;
+
+	return tine_worker_start(&worker, server.pool, &twice_task, 1, &opts);
+}
+
+TEST(options_of_a_host)
+{
+	server_start(&server, NULL);
+	memset(long_name, 'x', 64);
+	CHECK_EQ(start_as(long_name, 0), -ENAMETOOLONG);
+	CHECK_EQ(start_as("", 0), -EINVAL);
+	CHECK_EQ(start_as(NULL, 99), -EINVAL);
+	CHECK_EQ(start_as(NULL, 600001), -EINVAL);
+	server_stop(&server);
+}
+
 static void refuse_options(tine_pool_opts opts)
 {
 	tine_pool *pool;
 
-	opts.engine = url;
+	opts.engine = server.pool;
 	CHECK_EQ(tine_pool_new(&pool, &opts), -EINVAL);
 }
 
 TEST(options_of_a_pool)
 {
-	start_server(url, sizeof(url));
+	server_start(&server, NULL);
 	refuse_options((tine_pool_opts){ .init = no_init });
-	refuse_options((tine_pool_opts){ .init_arg = url });
+	refuse_options((tine_pool_opts){ .init_arg = server.pool });
 	refuse_options((tine_pool_opts){ .jobs_per_worker = 1 });
 	refuse_options((tine_pool_opts){ .memory_per_worker = 1 << 20 });
 	refuse_options((tine_pool_opts){ .serial = true });
@@ -249,9 +247,9 @@ TEST(tasks_of_a_caller)
 {
 	tine_task task = twice_task, each = each_task;
 
-	start_server(url, sizeof(url));
+	server_start(&server, NULL);
 	for (int i = 0; i < 30; i++)
-		if (tine_pool_new(&pool, &(tine_pool_opts){ .engine = url }) == 0)
+		if (tine_pool_new(&pool, &(tine_pool_opts){ .engine = server.pool }) == 0)
 			break;
 	CHECK(pool != NULL);
 	task.name = NULL;

@@ -760,7 +760,6 @@ static void use_hosts(void *arg)
 {
 	const tine_map_opts opts = { .chunk = 1 };
 	int in[HOST_JOBS], out[HOST_JOBS];
-	char url[512];
 	static const char *const names[] = { "north", "south" };
 	tine_worker *hosts[2];
 	struct server server;
@@ -769,13 +768,12 @@ static void use_hosts(void *arg)
 
 	(void)arg;
 	server_start(&server, NULL);
-	snprintf(url, sizeof(url), "%s&pool=test", server.local);
 	for (int i = 0; i < 2; i++)
 		CHECK_EQ(tine_worker_start(
-				 &hosts[i], url, &nap_task, 1,
+				 &hosts[i], server.pool, &nap_task, 1,
 				 &(tine_worker_opts){ .workers = 2, .name = names[i] }),
 			 0);
-	CHECK_EQ(tine_pool_new(&pool, &(tine_pool_opts){ .engine = url }), 0);
+	CHECK_EQ(tine_pool_new(&pool, &(tine_pool_opts){ .engine = server.pool }), 0);
 	for (int i = 0; i < HOST_JOBS; i++)
 		in[i] = i;
 	CHECK_EQ(tine_pool_map(pool, &nap_task, in, out, HOST_JOBS, &opts,
