@@ -33,7 +33,18 @@ struct scene {
 	tine_queue_opts opts;
 	uint32_t waiting; /* messages 1, 2 ... put by this process before each life */
 	uint32_t taken;	  /* of these, by the one that dies, before it is in the call */
+	const struct life *life;
+	bool goes_on; /* who died was no producer yet: no end is to come */
 	long step, counted;
+};
+
+/* As struct steps. */
+struct life {
+	void (*before)(void *);
+	void (*fn)(void *);
+	void (*check)(struct scene *);
+	void (*set)(struct scene *);
+	bool leaves_nothing; /* of the family's memory, when the queue is freed */
 };
 
 static struct message message_of(uint32_t id)
@@ -137,6 +148,16 @@ static void check_whole(struct scene *scene)
 	queue_unlock(queue);
 }
 
+/* The same, where no message may come twice. */
+static uint64_t drain_once(struct scene *scene)
+{
+	uint64_t ids;
+	unsigned n = drain(scene, &ids);
+
+	expect(scene, n, __builtin_popcountll(ids), "messages that came twice");
+	return ids;
+}
+
 /* The test process puts once in each scene, so it has to close as well. */
 static void expect_end(struct scene *scene)
 {
@@ -146,6 +167,53 @@ static void expect_end(struct scene *scene)
 	expect(scene, tine_queue_close(scene->queue), 0, "close");
 	expect(scene, next(scene, tine_after(WAIT_MS)), 0, "the end");
 	check_whole(scene);
+}
+
+/* What is left is the queue's: all the memory goes with it. */
+static void free_stage(struct scene *scene)
+{
+	static size_t used;
+
+	members_sweep();
+	tine_queue_free(scene->queue);
+	scene->queue = NULL;
+	/* Of the first of them: the heap's own tables have grown then. */
+	if (!used)
+		used = shared_used();
+	expect(scene, (int64_t)shared_used(), (int64_t)used, "memory that is left");
+}
+
+static void after_life(void *arg, long step)
+{
+	struct scene *scene = arg;
+
+	scene->step = step;
+	scene->goes_on = false;
+	scene->life->check(scene);
+	if (!scene->goes_on)
+		expect_end(scene);
+	if (scene->life->leaves_nothing)
+		free_stage(scene);
+	scene->life->set(scene);
+}
+
+static void run_scene(struct scene *scene, const struct life *life, long least)
+{
+	const struct steps steps = { life->before, life->fn, after_life };
+	long n;
+
+	scene->life = life;
+	scene->hand = tine_shared_new(1, sizeof(*scene->hand));
+	CHECK(scene->hand && member_self());
+	life->set(scene);
+	n = test_kill_each_step(&steps, scene);
+	printf("# %ld with a message\n", scene->counted);
+	fflush(stdout);
+	CHECK(n > least);
+	tine_queue_free(scene->queue);
+	tine_shared_free(scene->hand);
+	/* The members' table has grown, perhaps. */
+	_exit(0);
 }
 
 static void register_member(void *arg)
@@ -187,88 +255,59 @@ static void puts_one(void *arg)
 	atomic_store(&scene->hand->returned, err ? err : 1);
 }
 
-static void after_put(void *arg, long step)
+static void check_put(struct scene *scene)
 {
-	struct scene *scene = arg;
 	uint64_t ids;
 
-	scene->step = step;
 	drain(scene, &ids);
 	if (atomic_load(&scene->hand->returned) == 1)
 		expect(scene, ids >> 5 & 1, 1, "what put returned for");
 	expect(scene, ids >> 1 & 1, 1, "what was put before");
 	scene->counted += ids >> 5 & 1;
-	/* The dead one had put: it counts as closed. */
-	expect_end(scene);
-	set_stage(scene);
-}
-
-static void run_scene(struct scene *scene, const struct steps *steps, long least)
-{
-	long n;
-
-	scene->hand = tine_shared_new(1, sizeof(*scene->hand));
-	CHECK(scene->hand && member_self());
-	set_stage(scene);
-	n = test_kill_each_step(steps, scene);
-	printf("# %ld with a message\n", scene->counted);
-	fflush(stdout);
-	CHECK(n > least);
-	tine_queue_free(scene->queue);
-	tine_shared_free(scene->hand);
-	/* The members' table has grown, perhaps. */
-	_exit(0);
 }
 
 TEST_LIMIT(killed_at_every_step_of_put, 120)
 {
 	struct scene scene = { .opts = { .capacity = 4, .producers = 2 } };
 
-	run_scene(&scene, &(struct steps){ sit_as_producer, puts_one, after_put }, 50);
+	run_scene(
+		&scene,
+		&(struct life){ sit_as_producer, puts_one, check_put, set_stage, false },
+		50);
 }
 
-/* What is left is the queue's: all the memory goes with it. */
-static void free_stage(struct scene *scene)
+/* Whether a desk says so. */
+static bool has_producer(const struct scene *scene)
 {
-	static size_t used;
+	for (unsigned i = 0; i < DESK_GROUP; i++) {
+		const struct desk *desk = desk_at(scene->queue, i);
 
-	members_sweep();
-	tine_queue_free(scene->queue);
-	scene->queue = NULL;
-	/* Of the first of them: the heap's own tables have grown then. */
-	if (!used)
-		used = shared_used();
-	expect(scene, (int64_t)shared_used(), (int64_t)used, "memory that is left");
+		if (desk && atomic_load(&desk->member) && atomic_load(&desk->role) != 0)
+			return true;
+	}
+	return false;
 }
 
-static void after_first_put(void *arg, long step)
+static void check_first_put(struct scene *scene)
 {
-	struct scene *scene = arg;
-	struct desk *desk;
-	bool produced = false;
+	bool produced = has_producer(scene);
 	uint64_t ids;
 
-	scene->step = step;
-	for (unsigned i = 0; i < DESK_GROUP; i++)
-		if ((desk = desk_at(scene->queue, i)) && atomic_load(&desk->member))
-			produced |= atomic_load(&desk->role) != 0;
 	drain(scene, &ids);
 	if (atomic_load(&scene->hand->returned) == 1)
 		expect(scene, ids >> 5 & 1, 1, "what put returned for");
 	scene->counted += ids >> 5 & 1;
-	if (produced) {
-		expect_end(scene);
-	}
+	scene->goes_on = !produced;
 	CHECK(shared_in_use(desk_at(scene->queue, 0)));
-	free_stage(scene);
-	set_stage(scene);
 }
 
 TEST_LIMIT(killed_at_every_step_of_the_first_put, 120)
 {
 	struct scene scene = { .opts = { .capacity = 4, .producers = 2 } };
 
-	run_scene(&scene, &(struct steps){ register_member, puts_one, after_first_put },
+	run_scene(&scene,
+		  &(struct life){ register_member, puts_one, check_first_put, set_stage,
+				  true },
 		  200);
 }
 
@@ -276,7 +315,10 @@ TEST_LIMIT(killed_at_every_step_of_a_put_that_sleeps, 120)
 {
 	struct scene scene = { .opts = { .capacity = 1, .producers = 2 } };
 
-	run_scene(&scene, &(struct steps){ sit_as_producer, puts_one, after_put }, 300);
+	run_scene(
+		&scene,
+		&(struct life){ sit_as_producer, puts_one, check_put, set_stage, false },
+		300);
 }
 
 static void puts_many(void *arg)
@@ -290,12 +332,10 @@ static void puts_many(void *arg)
 		     tine_queue_put_many(scene->queue, messages, 3, tine_after(100)));
 }
 
-static void after_put_many(void *arg, long step)
+static void check_put_many(struct scene *scene)
 {
-	struct scene *scene = arg;
 	uint64_t ids;
 
-	scene->step = step;
 	drain(scene, &ids);
 	if (atomic_load(&scene->hand->returned) == 3)
 		expect(scene, ids >> 5 & 7, 7, "what put_many returned for");
@@ -303,15 +343,15 @@ static void after_put_many(void *arg, long step)
 	ids = ids >> 5 & 7;
 	expect(scene, (ids & (ids + 1)), 0, "an earlier message is missing");
 	scene->counted += ids != 0;
-	expect_end(scene);
-	set_stage(scene);
 }
 
 TEST_LIMIT(killed_at_every_step_of_put_many, 120)
 {
 	struct scene scene = { .opts = { .capacity = 8, .producers = 2 } };
 
-	run_scene(&scene, &(struct steps){ sit_as_producer, puts_many, after_put_many },
+	run_scene(&scene,
+		  &(struct life){ sit_as_producer, puts_many, check_put_many, set_stage,
+				  false },
 		  100);
 }
 
@@ -326,16 +366,10 @@ static void gets_one(void *arg)
 }
 
 /* Each message is at one place: here once, or in the hand of the dead. */
-static void after_get(void *arg, long step)
+static void check_get(struct scene *scene)
 {
-	struct scene *scene = arg;
 	struct message *held = &scene->hand->message;
-	uint64_t ids;
-	unsigned n;
-
-	scene->step = step;
-	n = drain(scene, &ids);
-	expect(scene, n, __builtin_popcountll(ids), "messages that came twice");
+	uint64_t ids = drain_once(scene);
 	if (atomic_load(&scene->hand->returned) == 1)
 		expect(scene, ids >> held->id & 1, 0, "what get returned, once more");
 	for (uint32_t id = scene->taken + 1; id <= scene->waiting; id++)
@@ -344,22 +378,22 @@ static void after_get(void *arg, long step)
 			expect(scene, held->inverse, ~id, "its other half");
 			scene->counted++;
 		}
-	expect_end(scene);
-	set_stage(scene);
 }
 
 TEST_LIMIT(killed_at_every_step_of_get, 120)
 {
 	struct scene scene = { .opts = { .capacity = 4 }, .waiting = 2 };
 
-	run_scene(&scene, &(struct steps){ sit, gets_one, after_get }, 50);
+	run_scene(&scene, &(struct life){ sit, gets_one, check_get, set_stage, false },
+		  50);
 }
 
 TEST_LIMIT(killed_at_every_step_of_a_get_that_sleeps, 120)
 {
 	struct scene scene = { .opts = { .capacity = 4 } };
 
-	run_scene(&scene, &(struct steps){ sit, gets_one, after_get }, 300);
+	run_scene(&scene, &(struct life){ sit, gets_one, check_get, set_stage, false },
+		  300);
 }
 
 static void gets_many(void *arg)
@@ -372,15 +406,9 @@ static void gets_many(void *arg)
 }
 
 /* Of two that it was taking, those that it had not yet taken come back. */
-static void after_get_many(void *arg, long step)
+static void check_get_many(struct scene *scene)
 {
-	struct scene *scene = arg;
-	uint64_t ids;
-	unsigned n;
-
-	scene->step = step;
-	n = drain(scene, &ids);
-	expect(scene, n, __builtin_popcountll(ids), "messages that came twice");
+	uint64_t ids = drain_once(scene);
 	expect(scene, ids >> 3 & 1, 1, "the third");
 	if (atomic_load(&scene->hand->returned) == 2)
 		expect(scene, ids, 8, "what get_many returned, once more");
@@ -388,15 +416,15 @@ static void after_get_many(void *arg, long step)
 	if (ids >> 1 & 1)
 		expect(scene, ids >> 2 & 1, 1, "the second, where the first is");
 	scene->counted += !(ids >> 1 & 1);
-	expect_end(scene);
-	set_stage(scene);
 }
 
 TEST_LIMIT(killed_at_every_step_of_get_many, 120)
 {
 	struct scene scene = { .opts = { .capacity = 4 }, .waiting = 3 };
 
-	run_scene(&scene, &(struct steps){ sit, gets_many, after_get_many }, 100);
+	run_scene(&scene,
+		  &(struct life){ sit, gets_many, check_get_many, set_stage, false },
+		  100);
 }
 
 static void leases_one(void *arg)
@@ -420,25 +448,23 @@ static void sit_with_boxes(void *arg)
 	CHECK_EQ(tine_queue_lease(scene->queue, &message, 1, &lease, 0), -EMSGSIZE);
 }
 
-static void after_lease(void *arg, long step)
+static void check_lease(struct scene *scene)
 {
-	struct scene *scene = arg;
 	uint64_t ids;
 	unsigned n;
 
-	scene->step = step;
 	n = drain(scene, &ids);
 	expect(scene, n, scene->waiting, "messages, none of them acked");
 	expect(scene, ids, (UINT64_C(2) << scene->waiting) - 2, "these");
-	expect_end(scene);
-	set_stage(scene);
 }
 
 TEST_LIMIT(killed_at_every_step_of_lease, 120)
 {
 	struct scene scene = { .opts = { .capacity = 4 }, .waiting = 2 };
 
-	run_scene(&scene, &(struct steps){ sit_with_boxes, leases_one, after_lease },
+	run_scene(&scene,
+		  &(struct life){ sit_with_boxes, leases_one, check_lease, set_stage,
+				  false },
 		  100);
 }
 
@@ -458,28 +484,21 @@ static void acks(void *arg)
 	atomic_store(&scene->hand->returned, 2);
 }
 
-static void after_ack(void *arg, long step)
+static void check_ack(struct scene *scene)
 {
-	struct scene *scene = arg;
-	uint64_t ids;
-	unsigned n;
-
-	scene->step = step;
-	n = drain(scene, &ids);
-	expect(scene, n, __builtin_popcountll(ids), "messages that came twice");
+	uint64_t ids = drain_once(scene);
 	expect(scene, ids & ~UINT64_C(2), 4, "the other message");
 	if (atomic_load(&scene->hand->returned) == 2)
 		expect(scene, ids >> 1 & 1, 0, "an acked message");
 	scene->counted += ids >> 1 & 1;
-	expect_end(scene);
-	set_stage(scene);
 }
 
 TEST_LIMIT(killed_at_every_step_of_ack, 120)
 {
 	struct scene scene = { .opts = { .capacity = 4 }, .waiting = 2 };
 
-	run_scene(&scene, &(struct steps){ lease_before, acks, after_ack }, 30);
+	run_scene(&scene,
+		  &(struct life){ lease_before, acks, check_ack, set_stage, false }, 30);
 }
 
 static void nacks(void *arg)
@@ -491,23 +510,21 @@ static void nacks(void *arg)
 }
 
 /* Once, whether the call or the death has brought it back. */
-static void after_nack(void *arg, long step)
+static void check_nack(struct scene *scene)
 {
-	struct scene *scene = arg;
 	uint64_t ids;
 
-	scene->step = step;
 	expect(scene, drain(scene, &ids), 2, "messages");
 	expect(scene, ids, 6, "these");
-	expect_end(scene);
-	set_stage(scene);
 }
 
 TEST_LIMIT(killed_at_every_step_of_nack, 120)
 {
 	struct scene scene = { .opts = { .capacity = 4 }, .waiting = 2 };
 
-	run_scene(&scene, &(struct steps){ lease_before, nacks, after_nack }, 100);
+	run_scene(&scene,
+		  &(struct life){ lease_before, nacks, check_nack, set_stage, false },
+		  100);
 }
 
 /* Of a lease that has run out, and whose holder lives: this process. */
@@ -541,32 +558,25 @@ static void ends_leases(void *arg)
 	queue_tend(scene->queue, TINE_FOREVER);
 }
 
-static void after_lease_ended(void *arg, long step)
+static void check_lease_ended(struct scene *scene)
 {
-	struct scene *scene = arg;
 	uint64_t ids;
 
-	scene->step = step;
 	expect(scene, drain(scene, &ids), 2, "messages");
 	expect(scene, ids, 6, "these");
 	CHECK_EQ(tine_queue_ack(scene->queue, scene->hand->lease), -ENOENT);
 	expect(scene, count_leases(desk_at(scene->queue, member_index(member_id()))), 0,
 	       "leases");
-	expect_end(scene);
-	leave_a_lease(scene);
 }
 
 TEST_LIMIT(killed_at_every_step_of_the_end_of_a_lease, 240)
 {
 	struct scene scene = { .opts = { .capacity = 4 }, .waiting = 2 };
 
-	scene.hand = tine_shared_new(1, sizeof(*scene.hand));
-	CHECK(scene.hand && member_self());
-	leave_a_lease(&scene);
-	CHECK(test_kill_each_step(
-		      &(struct steps){ sweep_first, ends_leases, after_lease_ended },
-		      &scene) > 100);
-	_exit(0);
+	run_scene(&scene,
+		  &(struct life){ sweep_first, ends_leases, check_lease_ended,
+				  leave_a_lease, false },
+		  100);
 }
 
 /* ---- messages of any length -------------------------------------------------------- */
@@ -771,22 +781,20 @@ static void closes(void *arg)
 	CHECK_EQ(tine_queue_close(scene->queue), 0);
 }
 
-static void after_close(void *arg, long step)
+static void check_close(struct scene *scene)
 {
-	struct scene *scene = arg;
-
-	scene->step = step;
 	expect(scene, next(scene, tine_after(WAIT_MS)), 1, "the message");
 	/* Once, and not twice: of two producers the other is to close yet. */
-	expect_end(scene);
-	set_stage(scene);
 }
 
 TEST_LIMIT(killed_at_every_step_of_close, 120)
 {
 	struct scene scene = { .opts = { .capacity = 4, .producers = 2 } };
 
-	run_scene(&scene, &(struct steps){ sit_as_producer, closes, after_close }, 50);
+	run_scene(
+		&scene,
+		&(struct life){ sit_as_producer, closes, check_close, set_stage, false },
+		50);
 }
 
 static void joins(void *arg)
@@ -798,30 +806,24 @@ static void joins(void *arg)
 }
 
 /* Once it has returned, or the desk says so, it counts. */
-static void after_join(void *arg, long step)
+static void check_join(struct scene *scene)
 {
-	struct scene *scene = arg;
-	bool joined = atomic_load(&scene->hand->returned) == 1;
-	struct desk *desk;
+	bool joined = atomic_load(&scene->hand->returned) == 1 || has_producer(scene);
 	uint64_t ids;
 
-	scene->step = step;
-	for (unsigned i = 0; i < DESK_GROUP; i++)
-		if ((desk = desk_at(scene->queue, i)) && atomic_load(&desk->member))
-			joined |= atomic_load(&desk->role) != 0;
 	drain(scene, &ids);
 	expect(scene, (int64_t)ids, 0, "messages");
 	scene->counted += joined;
-	if (joined)
-		expect_end(scene);
-	set_stage(scene);
+	scene->goes_on = !joined;
 }
 
 TEST_LIMIT(killed_at_every_step_of_join, 120)
 {
 	struct scene scene = { .opts = { .capacity = 4, .producers = 2 } };
 
-	run_scene(&scene, &(struct steps){ register_member, joins, after_join }, 100);
+	run_scene(&scene,
+		  &(struct life){ register_member, joins, check_join, set_stage, false },
+		  100);
 }
 
 /* ---- in the growth of a queue ------------------------------------------------------ */
@@ -852,24 +854,21 @@ static void puts_another(void *arg)
 	atomic_store(&scene->hand->returned, err ? err : 1);
 }
 
-static void after_growth(void *arg, long step)
+/* It is there if the call has said so. */
+static void expect_another(struct scene *scene, uint64_t ids)
 {
-	struct scene *scene = arg;
-	uint64_t ids;
-	unsigned n;
-
-	scene->step = step;
-	n = drain(scene, &ids);
-	expect(scene, n, __builtin_popcountll(ids), "messages that came twice");
-	expect(scene, (ids >> 1) & UINT32_MAX, UINT32_MAX, "those that were there");
 	if (atomic_load(&scene->hand->returned) != 0) {
 		expect(scene, atomic_load(&scene->hand->returned), 1, "put");
 		expect(scene, ids >> 60 & 1, 1, "what put returned for");
 	}
 	scene->counted += ids >> 60 & 1;
-	expect_end(scene);
-	free_stage(scene);
-	set_growth_stage(scene);
+}
+
+static void check_growth(struct scene *scene)
+{
+	uint64_t ids = drain_once(scene);
+	expect(scene, (ids >> 1) & UINT32_MAX, UINT32_MAX, "those that were there");
+	expect_another(scene, ids);
 }
 
 TEST_LIMIT(killed_at_every_step_of_growth, 240)
@@ -877,7 +876,10 @@ TEST_LIMIT(killed_at_every_step_of_growth, 240)
 	struct scene scene = { .opts = { .capacity = TINE_UNBOUNDED, .producers = 2 },
 			       .waiting = FIRST };
 
-	run_scene(&scene, &(struct steps){ join_first, puts_another, after_growth }, 300);
+	run_scene(&scene,
+		  &(struct life){ join_first, puts_another, check_growth,
+				  set_growth_stage, true },
+		  300);
 }
 
 /* Two are in the middle of a put and of a get meanwhile. */
@@ -945,18 +947,15 @@ static void puts_in_the_middle(void *arg)
 }
 
 /* Both are killed, and what they had is nobody's. */
-static unsigned drain_after_middle(struct middle *middle, long step, uint64_t *ids)
+static uint64_t drain_after_middle(struct middle *middle, long step)
 {
 	struct scene *scene = &middle->scene;
-	unsigned n;
 
 	scene->step = step;
 	test_kill(middle->pids[0]);
 	test_kill(middle->pids[1]);
 	members_sweep();
-	n = drain(scene, ids);
-	expect(scene, n, __builtin_popcountll(*ids), "messages that came twice");
-	return n;
+	return drain_once(scene);
 }
 
 static void after_middle(void *arg, long step)
@@ -967,14 +966,10 @@ static void after_middle(void *arg, long step)
 
 	/* Whoever is alive goes on, past the one who is at the first. */
 	expect(scene, next(scene, tine_after(WAIT_MS)), 2, "the second message");
-	drain_after_middle(middle, step, &ids);
+	ids = drain_after_middle(middle, step);
 	expect(scene, (int64_t)(ids & all), (int64_t)(all & ~UINT64_C(4)),
 	       "those that were there");
-	if (atomic_load(&scene->hand->returned) != 0) {
-		expect(scene, atomic_load(&scene->hand->returned), 1, "put");
-		expect(scene, ids >> 60 & 1, 1, "what put returned for");
-	}
-	scene->counted += ids >> 60 & 1;
+	expect_another(scene, ids);
 	expect_end(scene);
 	free_stage(scene);
 	set_middle_stage(middle);
@@ -1026,16 +1021,12 @@ static void take_first(void *arg)
 		CHECK_EQ(next(scene, TINE_NOWAIT), id);
 }
 
-static void after_moving_on(void *arg, long step)
+static void check_moving_on(struct scene *scene)
 {
-	struct scene *scene = arg;
 	struct message *held = &scene->hand->message;
 	uint64_t ids, left = UINT64_C(3) << (FIRST + 1);
-	unsigned n;
 
-	scene->step = step;
-	n = drain(scene, &ids);
-	expect(scene, n, __builtin_popcountll(ids), "messages that came twice");
+	ids = drain_once(scene);
 	if (held->id && held->inverse == ~held->id)
 		left &= ~(UINT64_C(1) << held->id);
 	/* Which is in the hand of the dead one, and perhaps not taken yet. */
@@ -1043,10 +1034,7 @@ static void after_moving_on(void *arg, long step)
 	if (atomic_load(&scene->hand->returned) == 1)
 		expect(scene, (int64_t)ids, (int64_t)left,
 		       "what get returned, once more");
-	scene->counted += n == 1;
-	expect_end(scene);
-	free_stage(scene);
-	set_growth_stage(scene);
+	scene->counted += __builtin_popcountll(ids) == 1;
 }
 
 TEST_LIMIT(killed_at_every_step_of_a_get_that_moves_on, 240)
@@ -1055,7 +1043,10 @@ TEST_LIMIT(killed_at_every_step_of_a_get_that_moves_on, 240)
 			       .waiting = FIRST + 2,
 			       .taken = FIRST };
 
-	run_scene(&scene, &(struct steps){ take_first, gets_one, after_moving_on }, 300);
+	run_scene(&scene,
+		  &(struct life){ take_first, gets_one, check_moving_on, set_growth_stage,
+				  true },
+		  300);
 }
 
 static void trims(void *arg)
@@ -1066,14 +1057,12 @@ static void trims(void *arg)
 	atomic_store(&scene->hand->returned, 1);
 }
 
-static void after_trim(void *arg, long step)
+static void check_trim(struct scene *scene)
 {
-	struct scene *scene = arg;
 	struct message message = message_of(1);
 	struct ring ring;
 	uint64_t ids;
 
-	scene->step = step;
 	expect(scene, drain(scene, &ids), 0, "messages");
 	queue_trim(scene->queue);
 	expect(scene, queue_nth_ring(scene->queue, 1, &ring), false, "a second ring");
@@ -1084,9 +1073,6 @@ static void after_trim(void *arg, long step)
 	expect(scene, (int64_t)tine_queue_len(scene->queue), 1, "how many there are");
 	expect(scene, next(scene, TINE_NOWAIT), 1, "get");
 	scene->counted += atomic_load(&scene->hand->returned);
-	expect_end(scene);
-	free_stage(scene);
-	set_growth_stage(scene);
 }
 
 TEST_LIMIT(killed_at_every_step_of_a_trim, 240)
@@ -1095,7 +1081,9 @@ TEST_LIMIT(killed_at_every_step_of_a_trim, 240)
 			       .waiting = FIRST + 2,
 			       .taken = FIRST + 2 };
 
-	run_scene(&scene, &(struct steps){ take_first, trims, after_trim }, 300);
+	run_scene(&scene,
+		  &(struct life){ take_first, trims, check_trim, set_growth_stage, true },
+		  300);
 }
 
 static void sit_in_the_middle(void *arg)
@@ -1115,7 +1103,7 @@ static void after_join_in_the_middle(void *arg, long step)
 	bool joined = atomic_load(&scene->hand->returned) == 1;
 	uint64_t ids;
 
-	drain_after_middle(middle, step, &ids);
+	ids = drain_after_middle(middle, step);
 	expect(scene, (int64_t)ids, 2, "the message that was there");
 	if (joined)
 		expect_end(scene);
@@ -1171,31 +1159,24 @@ static void recovers(void *arg)
 	leases_one(arg);
 }
 
-static void after_recovery(void *arg, long step)
+static void check_recovery(struct scene *scene)
 {
-	struct scene *scene = arg;
 	uint64_t ids;
 	unsigned n;
 
-	scene->step = step;
 	n = drain(scene, &ids);
 	expect(scene, n, 3, "messages");
 	expect(scene, ids, 0x16, "these");
-	expect_end(scene);
-	leave_work(scene);
 }
 
 TEST_LIMIT(killed_at_every_step_of_recovery, 240)
 {
 	struct scene scene = { .opts = { .capacity = 4, .producers = 2 }, .waiting = 2 };
 
-	scene.hand = tine_shared_new(1, sizeof(*scene.hand));
-	CHECK(scene.hand && member_self());
-	leave_work(&scene);
-	CHECK(test_kill_each_step(
-		      &(struct steps){ sweep_first, recovers, after_recovery }, &scene) >
-	      300);
-	_exit(0);
+	run_scene(&scene,
+		  &(struct life){ sweep_first, recovers, check_recovery, leave_work,
+				  false },
+		  300);
 }
 
 /* One sleeps in get while the one that wakes it dies. */
