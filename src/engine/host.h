@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What the files of an agent share; what becomes of it is at the head of agent.c. */
-#ifndef TINE_HOST_H
-#define TINE_HOST_H
+#ifndef TINE_ENGINE_HOST_H
+#define TINE_ENGINE_HOST_H
 
 #include "engine/agent.h"
 #include "engine/held.h"
