@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The protocol is at the head of chunk.h; the calls are in submit.c. */
+/* The protocol is at the head of chunk.h; the calls are in submit.c and next.c. */
 #include "pool/chunk.h"
 
 #include <errno.h>

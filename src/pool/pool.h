@@ -103,6 +103,12 @@ typedef bool over_fn(const struct ledger *, uint32_t seen);
 bool pool_doze(tine_pool *, over_fn *over, uint32_t seen, int64_t until);
 /* 0: go on. Else nobody is left to work, and no jobs run. */
 int pool_mind_nursery(tine_pool *, int *died);
+/*
+ * For a ticket, until it is over, without hands: 0; -ETIMEDOUT; -EINTR; else as
+ * pool_mind_nursery().
+ */
+int pool_await_ticket(tine_pool *, over_fn *over, uint32_t seen, int64_t deadline,
+		      int *died);
 /* Has nothing that is stopped hold up the pool, but jobs. */
 void pool_rouse(tine_pool *);
 /* The ledger's lock, also if its holder is stopped: 0; -ETIMEDOUT; else as above. */

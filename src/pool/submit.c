@@ -1,82 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Jobs that are submitted one by one: the caller's side of tickets (ledger.h).
- *
- * A ticket that is done is delivered from where it lies, or, when a new job needs its
- * place first, is brought home to the caller's own memory: so submitting never waits for
- * the caller itself to collect. Any number of the caller's threads may be in here: see
- * pool.h.
+ * Jobs that are submitted one by one: each is a ticket. One that is done and was not taken
+ * is brought home to the caller's own memory when a new job needs its place, so that to
+ * submit never waits for the caller itself to collect. Any number of the caller's threads
+ * may be in here: see pool.h.
  */
 #include "pool/serial.h"
 
 #include "base/deadline.h"
-#include "base/futex.h"
-#include "base/interrupt.h"
 #include "base/options.h"
-#include "base/self.h"
 #include "memory/heap.h"
 #include "pool/cached.h"
 #include "pool/chunk.h"
-#include "sync/member.h"
+#include "pool/tickets.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define TRIES  100		/* at a mutex that a thread has for a moment */
 #define MANY   64		/* jobs of a moment in a row */
 #define RARELY INT64_C(1000000) /* nanoseconds between wakes for jobs of a moment */
-
-static enum ticket_state state_of_ticket(const struct ticket *ticket)
-{
-	return ticket_state(atomic_load(&ticket->state));
-}
-
-/* Of one that is not empty. Relaxed: its state was seen before. */
-static uint64_t number_of(const struct ticket *ticket)
-{
-	return atomic_load_explicit(&ticket->number, memory_order_relaxed);
-}
-
-static void vacate(struct ticket *ticket)
-{
-	/* Release: what was read of it was read before it is filled anew. */
-	atomic_store_explicit(&ticket->state, ticket_word(EMPTY, 0),
-			      memory_order_release);
-}
-
-static size_t len_of_ticket(const struct ticket *ticket)
-{
-	const struct reply *answer = atomic_load(&ticket->answer);
-
-	return answer ? answer->len : ticket->out_size;
-}
-
-static tine_done done_of_ticket(const struct ticket *ticket)
-{
-	return (tine_done){ .tag = ticket->tag,
-			    .status = ticket->status,
-			    .limit = ticket->limit,
-			    .len = len_of_ticket(ticket),
-			    .how = ticket->how };
-}
-
-/* Threads wait for it awake: it is for a moment, and sleep would cost two calls. */
-static void take_hands(tine_pool *pool)
-{
-	for (int i = 0; i < TRIES; i++) {
-		if (pthread_mutex_trylock(&pool->hands) == 0)
-			return;
-		cpu_relax();
-	}
-	/* Bound: this process's own threads, which hold it for no call that blocks. */
-	pthread_mutex_lock(&pool->hands);
-}
-
-static void free_hands(tine_pool *pool)
-{
-	pthread_mutex_unlock(&pool->hands);
-}
 
 /* ---- making room ------------------------------------------------------------------- */
 
@@ -95,7 +38,7 @@ static int bring_ticket(tine_pool *pool, struct ticket *ticket)
 		memcpy(result->out, ticket_result(ticket), result->len);
 	*pool->results_end = result;
 	pool->results_end = &result->next;
-	vacate(ticket);
+	vacate_ticket(ticket);
 	return 0;
 }
 
@@ -146,14 +89,6 @@ static int make_tickets(tine_pool *pool, int64_t deadline)
 	return err;
 }
 
-/* ---- waiting ----------------------------------------------------------------------- */
-
-/* Whether a ticket was done since the caller looked. */
-static bool some_finished(const struct ledger *ledger, uint32_t seen)
-{
-	return atomic_load(&ledger->finished) != seen;
-}
-
 /* Fewer wait: they were taken, and soon are finished. */
 static bool some_taken(const struct ledger *ledger, uint32_t seen)
 {
@@ -163,30 +98,6 @@ static bool some_taken(const struct ledger *ledger, uint32_t seen)
 	for (unsigned i = 0; i < ticket_count(ledger); i++)
 		waiting += state_of_ticket(&tickets[i]) == WAITING;
 	return waiting < 2 * ledger->workers || some_finished(ledger, seen);
-}
-
-/* Without hands. */
-static int await_ticket(tine_pool *pool, over_fn *over, uint32_t seen, int64_t deadline,
-			int *died)
-{
-	int64_t now = tine_now(), until = now + pool_glance(pool, false);
-
-	if (deadline <= now) {
-		int err;
-
-		if (now - atomic_load(&pool->minded) < GLANCE &&
-		    atomic_load(&pool->bell.poll) < 0)
-			return -ETIMEDOUT;
-		/* Who only ever polls finds out as well. */
-		atomic_store(&pool->minded, now);
-		err = pool_mind_nursery(pool, died);
-		return err ? err : -ETIMEDOUT;
-	}
-	if (interrupt_take())
-		return -EINTR;
-	if (pool_doze(pool, over, seen, earlier(until, deadline)))
-		return 0;
-	return pool_mind_nursery(pool, died);
 }
 
 /* ---- the calls --------------------------------------------------------------------- */
@@ -307,14 +218,6 @@ static void wake_enough(tine_pool *pool)
 	ledger_wake_one(ledger, 0);
 }
 
-/* Whether all that was submitted was returned. With hands. */
-static bool all_returned(const tine_pool *pool)
-{
-	/* Relaxed: hands orders them. */
-	return atomic_load_explicit(&pool->submitted, memory_order_relaxed) ==
-	       atomic_load_explicit(&pool->delivered, memory_order_relaxed);
-}
-
 /* Room for one more, that waits for a worker: with hands, which it lets go to wait. */
 static int await_room(tine_pool *pool, struct ticket **ticket, int64_t deadline)
 {
@@ -329,7 +232,7 @@ static int await_room(tine_pool *pool, struct ticket **ticket, int64_t deadline)
 		if (atomic_load(&pool->closed))
 			return -EPIPE;
 		free_hands(pool);
-		err = await_ticket(pool, some_taken, seen, deadline, &died);
+		err = pool_await_ticket(pool, some_taken, seen, deadline, &died);
 		take_hands(pool);
 	}
 	return err;
@@ -378,7 +281,7 @@ static int submit(tine_pool *pool, const struct wish *wish, int64_t deadline)
 	pool->has_bytes |= wish->task->bytes != NULL;
 	fill_ticket(pool, ticket, wish, label);
 	if (wish->job)
-		*wish->job = number_of(ticket);
+		*wish->job = number_of_ticket(ticket);
 	atomic_fetch_add(&ledger->turn, 1);
 	pool_tell(pool);
 	wake_enough(pool);
@@ -454,316 +357,6 @@ int tine_pool_submit_job(tine_pool *pool, const tine_task *task, const void *in,
 	return submit_checked(pool, &wish, deadline);
 }
 
-int tine_pool_close(tine_pool *pool)
-{
-	if (!pool)
-		return -EINVAL;
-	if (!pool_is_ours(pool))
-		return -EPERM;
-	atomic_store(&pool->closed, true);
-	/* News, for those who wait for more. */
-	atomic_fetch_add(&pool->ledger->finished, 1);
-	ledger_call(pool->ledger);
-	return 0;
-}
-
-/* ---- what is done ------------------------------------------------------------------ */
-
-/* The least number that was not returned; none: that of the next. */
-static uint64_t least_out(const tine_pool *pool)
-{
-	const struct ticket *tickets = atomic_load(&pool->ledger->tickets);
-	uint64_t least = atomic_load(&pool->submitted) + 1;
-
-	for (unsigned i = 0; tickets && i < ticket_count(pool->ledger); i++)
-		if (state_of_ticket(&tickets[i]) != EMPTY &&
-		    number_of(&tickets[i]) < least)
-			least = number_of(&tickets[i]);
-	for (const struct result *result = pool->results; result; result = result->next)
-		least = result->number < least ? result->number : least;
-	return least;
-}
-
-/* In the order of submission: the number that is to come; else 0, for any. */
-static uint64_t wanted_number(const tine_pool *pool)
-{
-	if (!pool->ordered)
-		return 0;
-	return pool->picked ? least_out(pool) : atomic_load(&pool->delivered) + 1;
-}
-
-/* Where that result hangs, or any; what is there is NULL if none does. */
-static struct result **find_result(tine_pool *pool, uint64_t number)
-{
-	struct result **at = &pool->results;
-
-	while (*at && number && (*at)->number != number)
-		at = &(*at)->next;
-	return at;
-}
-
-/* The ticket of that number, if it is done; or of all that are the oldest. */
-static struct ticket *find_done(const tine_pool *pool, uint64_t number)
-{
-	struct ledger *ledger = pool->ledger;
-	struct ticket *tickets = atomic_load(&ledger->tickets), *oldest = NULL;
-
-	for (unsigned i = 0; tickets && i < ticket_count(ledger); i++)
-		if (state_of_ticket(&tickets[i]) == DONE &&
-		    (number ? number_of(&tickets[i]) == number
-			    : !oldest || number_of(&tickets[i]) < number_of(oldest)))
-			oldest = &tickets[i];
-	return oldest;
-}
-
-/* Where a result is to go. */
-struct taker {
-	void *out; /* or NULL: dropped, but where in_place is */
-	size_t size;
-	const void **in_place; /* where the answer lies; or NULL */
-	tine_done *done;
-};
-
-/* 1; -EMSGSIZE, -EINVAL: it stays. */
-static int hand_over(tine_pool *pool, const struct taker *to, const tine_done *done,
-		     const void *out, struct reply *answer)
-{
-	if (to->in_place && !answer && done->len)
-		return -EINVAL;
-	if (to->out && done->len > to->size)
-		return -EMSGSIZE;
-	if (to->out && done->len)
-		memcpy(to->out, answer ? answer->bytes : out, done->len);
-	if (to->in_place)
-		*to->in_place = answer ? answer->bytes : NULL;
-	*to->done = *done;
-	if (answer && to->in_place)
-		LIST_INSERT_HEAD(&pool->given, answer, others);
-	else if (answer)
-		tine_shared_free(answer);
-	return 1;
-}
-
-/* The same; 0: there is none. */
-static int deliver_result(tine_pool *pool, uint64_t number, const struct taker *to)
-{
-	struct result **at = find_result(pool, number), *result = *at;
-	int err;
-
-	if (!result)
-		return 0;
-	err = hand_over(pool, to, &result->done, result->out, result->answer);
-	if (err < 0)
-		return err;
-	*at = result->next;
-	if (pool->results_end == &result->next)
-		pool->results_end = at;
-	free(result);
-	return 1;
-}
-
-static int deliver_ticket(tine_pool *pool, uint64_t number, const struct taker *to)
-{
-	struct ticket *ticket = find_done(pool, number);
-	tine_done done;
-	int err;
-
-	if (!ticket)
-		return 0;
-	done = done_of_ticket(ticket);
-	err = hand_over(pool, to, &done, ticket_result(ticket),
-			atomic_load(&ticket->answer));
-	if (err > 0)
-		vacate(ticket);
-	return err;
-}
-
-/* One that is there: 1, and it is counted. */
-static int deliver(tine_pool *pool, uint64_t number, const struct taker *to)
-{
-	int err = deliver_result(pool, number, to);
-
-	if (err == 0)
-		err = deliver_ticket(pool, number, to);
-	if (err > 0)
-		/*
-		 * Relaxed: hands orders it, and tine_pool_cancel() may be early or late.
-		 */
-		atomic_store_explicit(&pool->delivered, pool->delivered + 1,
-				      memory_order_relaxed);
-	return err;
-}
-
-/* The descriptor polls readable if there is a result, and only then: see bell.h. */
-static void settle_bell(tine_pool *pool)
-{
-	_Atomic uint32_t *bell = &pool->ledger->bell;
-	uint64_t number = wanted_number(pool);
-
-	if (atomic_load(&pool->bell.poll) < 0)
-		return;
-	if (!*find_result(pool, number) && !find_done(pool, number)) {
-		bell_hush(&pool->bell);
-		atomic_store(bell, (atomic_load(bell) + 1) | 1);
-	}
-	if (*find_result(pool, number) || find_done(pool, number))
-		ledger_ring(pool->ledger);
-}
-
-/* With hands, which it lets go to wait. */
-static int next(tine_pool *pool, const struct taker *to, int64_t deadline)
-{
-	int err, died = 0;
-
-	for (;;) {
-		uint32_t seen = atomic_load(&pool->ledger->finished);
-
-		err = deliver(pool, wanted_number(pool), to);
-		if (err)
-			return err;
-		if (all_returned(pool)) {
-			atomic_store(&pool->ledger->dropped, 0);
-			if (!pool->open || atomic_load(&pool->closed))
-				break;
-		}
-		free_hands(pool);
-		err = await_ticket(pool, some_finished, seen, deadline, &died);
-		take_hands(pool);
-		if (err)
-			return err;
-	}
-	/* Who polls would poll in vain beside a nursery that is dead. */
-	return atomic_load(&pool->bell.poll) < 0 ? 0 : pool_mind_nursery(pool, &died);
-}
-
-static int take_next(tine_pool *pool, const struct taker *to, int64_t deadline)
-{
-	int err;
-
-	if (!pool || !to->done || is_no_deadline(deadline))
-		return -EINVAL;
-	if (!pool_is_ours(pool))
-		return -EPERM;
-	take_hands(pool);
-	err = next(pool, to, deadline);
-	settle_bell(pool);
-	free_hands(pool);
-	if (err > 0)
-		trace_glance(pool->trace);
-	return err;
-}
-
-int tine_pool_next(tine_pool *pool, void *out, size_t size, tine_done *done,
-		   int64_t deadline)
-{
-	return take_next(pool, &(struct taker){ .out = out, .size = size, .done = done },
-			 deadline);
-}
-
-int tine_pool_next_bytes(tine_pool *pool, const void **out, tine_done *done,
-			 int64_t deadline)
-{
-	return out ? take_next(pool, &(struct taker){ .in_place = out, .done = done },
-			       deadline)
-		   : -EINVAL;
-}
-
-/* Whether it waits, runs or is done, and was not returned. */
-static struct ticket *find_ticket(const tine_pool *pool, uint64_t number)
-{
-	struct ticket *tickets = atomic_load(&pool->ledger->tickets);
-
-	for (unsigned i = 0; tickets && i < ticket_count(pool->ledger); i++)
-		if (state_of_ticket(&tickets[i]) != EMPTY &&
-		    number_of(&tickets[i]) == number)
-			return &tickets[i];
-	return NULL;
-}
-
-/* With hands, which it lets go to wait. */
-static int await_job(tine_pool *pool, uint64_t job, const struct taker *to,
-		     int64_t deadline)
-{
-	int err, died = 0;
-
-	for (;;) {
-		uint32_t seen = atomic_load(&pool->ledger->finished);
-
-		err = deliver(pool, job, to);
-		if (err > 0)
-			pool->picked = true;
-		if (err)
-			return err < 0 ? err : 0;
-		if (!find_ticket(pool, job))
-			return -ENOENT;
-		free_hands(pool);
-		err = await_ticket(pool, some_finished, seen, deadline, &died);
-		take_hands(pool);
-		if (err)
-			return err;
-	}
-}
-
-int tine_pool_wait(tine_pool *pool, uint64_t job, void *out, size_t size, tine_done *done,
-		   int64_t deadline)
-{
-	struct taker to = { .out = out, .size = size, .done = done };
-	int err;
-
-	if (!pool || !job || !done || is_no_deadline(deadline))
-		return -EINVAL;
-	if (!pool_is_ours(pool))
-		return -EPERM;
-	take_hands(pool);
-	err = await_job(pool, job, &to, deadline);
-	settle_bell(pool);
-	free_hands(pool);
-	return err;
-}
-
-/* With hands. True: somebody is in it. */
-static bool cancel_ticket(tine_pool *pool, struct ticket *ticket)
-{
-	uint64_t waits = ticket_word(WAITING, 0);
-
-	atomic_store(&ticket->unwanted, 1);
-	/* Taken, as by a desk that there is not, it is nobody else's. */
-	if (atomic_compare_exchange_strong(&ticket->state, &waits,
-					   ticket_word(TAKEN, pool->ledger->workers))) {
-		if (ticket->chunk)
-			chunk_drop(ticket->chunk);
-		ticket_finish(pool->ledger, ticket, -ECANCELED);
-		return false;
-	}
-	return ticket_state(waits) == TAKEN;
-}
-
-int tine_pool_cancel_job(tine_pool *pool, uint64_t job)
-{
-	struct ticket *ticket;
-	bool taken = false;
-	int err = 0;
-
-	if (!pool || !job)
-		return -EINVAL;
-	if (!pool_is_ours(pool))
-		return -EPERM;
-	take_hands(pool);
-	ticket = find_ticket(pool, job);
-	if (ticket)
-		taken = cancel_ticket(pool, ticket);
-	else if (!*find_result(pool, job))
-		err = -ENOENT;
-	free_hands(pool);
-	if (taken) {
-		pool_have_watched(pool, true);
-		pool_ask(pool);
-	}
-	return err;
-}
-
-/* ---- chunks ------------------------------------------------------------------------ */
-
 int pool_submit_chunk(tine_pool *pool, const struct chunk_wish *chunk, uint64_t *job,
 		      int64_t deadline)
 {
@@ -777,171 +370,15 @@ int pool_submit_chunk(tine_pool *pool, const struct chunk_wish *chunk, uint64_t 
 	return submit_checked(pool, &wish, deadline);
 }
 
-/* It stays where it lies, as if a desk that there is not had taken it. */
-static void lend_chunk(const tine_pool *pool, struct ticket *ticket,
-		       struct chunk_done *done)
+int tine_pool_close(tine_pool *pool)
 {
-	const struct chunk *chunk = ticket->chunk;
-	const struct reply *answer = atomic_load(&ticket->answer);
-
-	*done = (struct chunk_done){ .job = number_of(ticket),
-				     .tag = ticket->tag,
-				     .n = chunk->n,
-				     .deaths = chunk->deaths,
-				     .status = chunk->status,
-				     .ends = chunk->ends,
-				     .out = answer ? answer->bytes
-						   : ticket_result(ticket),
-				     .out_len = len_of_ticket(ticket),
-				     .begun = chunk->begun,
-				     .ended = chunk->ended,
-				     .worker = chunk->worker,
-				     .ticket = ticket };
-	atomic_store(&ticket->state, ticket_word(TAKEN, pool->ledger->workers));
-}
-
-/* With hands, which it lets go to wait. */
-static int await_chunk(tine_pool *pool, struct chunk_done *done, int64_t deadline)
-{
-	int err = 0, died = 0;
-
-	while (!err) {
-		uint32_t seen = atomic_load(&pool->ledger->finished);
-		struct ticket *ticket = find_done(pool, 0);
-
-		if (ticket) {
-			lend_chunk(pool, ticket, done);
-			return 1;
-		}
-		/* Who polls would poll in vain beside a nursery that is dead. */
-		if (!pool_has_tickets(pool))
-			return atomic_load(&pool->bell.poll) < 0
-				       ? 0
-				       : pool_mind_nursery(pool, &died);
-		free_hands(pool);
-		err = await_ticket(pool, some_finished, seen, deadline, &died);
-		take_hands(pool);
-	}
-	return err;
-}
-
-int pool_next_chunk(tine_pool *pool, struct chunk_done *done, int64_t deadline)
-{
-	int err;
-
-	take_hands(pool);
-	err = await_chunk(pool, done, deadline);
-	settle_bell(pool);
-	free_hands(pool);
-	return err;
-}
-
-void pool_end_chunk(tine_pool *pool, const struct chunk_done *done)
-{
-	take_hands(pool);
-	ticket_drop_answer(pool->ledger, done->ticket);
-	atomic_fetch_add(&pool->delivered, 1);
-	vacate(done->ticket);
-	free_hands(pool);
-}
-
-int pool_cancel_chunk(tine_pool *pool, uint64_t job, bool end)
-{
-	struct ticket *ticket;
-	int err = 0;
-
-	take_hands(pool);
-	ticket = find_ticket(pool, job);
-	if (!ticket)
-		err = -ENOENT;
-	else
-		atomic_store(&ticket->chunk->cancelled, 1);
-	free_hands(pool);
-	return err || !end ? err : tine_pool_cancel_job(pool, job);
-}
-
-int tine_pool_release(tine_pool *pool, const void *out)
-{
-	struct reply *answer;
-
 	if (!pool)
 		return -EINVAL;
-	if (!out)
-		return 0;
 	if (!pool_is_ours(pool))
 		return -EPERM;
-	answer = (struct reply *)((char *)out - offsetof(struct reply, bytes));
-	take_hands(pool);
-	LIST_REMOVE(answer, others);
-	free_hands(pool);
-	tine_shared_free(answer);
+	atomic_store(&pool->closed, true);
+	/* News, for those who wait for more. */
+	atomic_fetch_add(&pool->ledger->finished, 1);
+	ledger_call(pool->ledger);
 	return 0;
-}
-
-int tine_pool_fd(tine_pool *pool)
-{
-	uint32_t never = 0;
-	int fd;
-
-	if (!pool)
-		return -EINVAL;
-	if (!pool_is_ours(pool))
-		return -EPERM;
-	take_hands(pool);
-	/* Bound: a thread of this process, that starts a nursery: some seconds. */
-	pthread_mutex_lock(&pool->minding);
-	fd = bell_listen(&pool->bell, pool->nursery.handle.fd);
-	pthread_mutex_unlock(&pool->minding);
-	if (fd >= 0) {
-		atomic_compare_exchange_strong(&pool->ledger->bell, &never, 1);
-		settle_bell(pool);
-	}
-	free_hands(pool);
-	return fd;
-}
-
-bool pool_has_tickets(const tine_pool *pool)
-{
-	const struct ticket *tickets = atomic_load(&pool->ledger->tickets);
-
-	for (unsigned i = 0; tickets && i < ticket_count(pool->ledger); i++)
-		if (state_of_ticket(&tickets[i]) == WAITING ||
-		    state_of_ticket(&tickets[i]) == TAKEN)
-			return true;
-	return false;
-}
-
-void pool_drop_tickets(tine_pool *pool)
-{
-	struct ticket *tickets = atomic_load(&pool->ledger->tickets);
-	struct reply *answer;
-
-	for (unsigned i = 0; tickets && i < ticket_count(pool->ledger); i++) {
-		/* An empty one was taken, and its answer is elsewhere. */
-		if (state_of_ticket(&tickets[i]) != EMPTY)
-			ticket_drop_answer(pool->ledger, &tickets[i]);
-		stage_trim(&tickets[i].data, 0);
-	}
-	tine_shared_free(tickets);
-	for (struct result *result = pool->results; result; result = result->next)
-		tine_shared_free(result->answer);
-	/*
-	 * What was in the making when its worker was killed is freed as the dead one's.
-	 */
-	if (pool->has_bytes)
-		members_sweep();
-	while ((answer = LIST_FIRST(&pool->given))) {
-		LIST_REMOVE(answer, others);
-		tine_shared_free(answer);
-	}
-}
-
-void pool_drop_results(tine_pool *pool)
-{
-	while (pool->results) {
-		struct result *next = pool->results->next;
-
-		free(pool->results);
-		pool->results = next;
-	}
 }

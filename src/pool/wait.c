@@ -7,6 +7,7 @@
 
 #include "base/deadline.h"
 #include "base/futex.h"
+#include "base/interrupt.h"
 #include "base/proc.h"
 
 #define MOMENT	       INT64_C(1000000) /* until another thread may be done */
@@ -272,6 +273,29 @@ int pool_mind_nursery(tine_pool *pool, int *died)
 	err = mind_nursery(pool, died);
 	end_minding(pool);
 	return err;
+}
+
+int pool_await_ticket(tine_pool *pool, over_fn *over, uint32_t seen, int64_t deadline,
+		      int *died)
+{
+	int64_t now = tine_now(), until = now + pool_glance(pool, false);
+
+	if (deadline <= now) {
+		int err;
+
+		if (now - atomic_load(&pool->minded) < GLANCE &&
+		    atomic_load(&pool->bell.poll) < 0)
+			return -ETIMEDOUT;
+		/* Who only ever polls finds out as well. */
+		atomic_store(&pool->minded, now);
+		err = pool_mind_nursery(pool, died);
+		return err ? err : -ETIMEDOUT;
+	}
+	if (interrupt_take())
+		return -EINTR;
+	if (pool_doze(pool, over, seen, earlier(until, deadline)))
+		return 0;
+	return pool_mind_nursery(pool, died);
 }
 
 int pool_lock(tine_pool *pool, int64_t deadline, int *died)
