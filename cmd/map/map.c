@@ -241,11 +241,27 @@ static int check_program(void)
 			tine_strerror(err));
 }
 
+/* 0, or errno. */
+static int make_folder(const char *path)
+{
+	struct stat stat_of;
+
+	if (mkdir(path, 0777) == 0)
+		return 0;
+	if (errno != EEXIST || stat(path, &stat_of) != 0)
+		return errno;
+	if (!S_ISDIR(stat_of.st_mode))
+		return ENOTDIR;
+	return access(path, W_OK | X_OK) == 0 ? 0 : errno;
+}
+
 static int open_folder(const char *path)
 {
-	if (!path || mkdir(path, 0777) == 0 || errno == EEXIST)
+	int err = path ? make_folder(path) : 0;
+
+	if (!err)
 		return DONE;
-	return complain(USAGE, "map: --results: '%s': %s", path, strerror(errno));
+	return complain(USAGE, "map: --results: '%s': %s", path, strerror(err));
 }
 
 /* The commands, a line each. */

@@ -107,6 +107,11 @@ wrong("one list", "-n", "2", "touch", "ran", ":::", "a", ":::", "b")
 wrong("not for", "-0", "touch", "ran", ":::", "a")
 wrong("--log", "--log", "no/such/folder", "touch", "ran", text="a\n")
 wrong("--results", "--results", "no/such/folder", "touch", "ran", text="a\n")
+open("no-folder", "w").close()
+wrong("--results: '"'no-folder'"': Not a directory", "--results", "no-folder", "touch", "ran", text="a\n")
+os.mkdir("closed", 0o500)
+if os.geteuid():
+    wrong("--results: '"'closed'"': Permission denied", "--results", "closed", "touch", "ran", text="a\n")
 for option, values in {"timeout": ["0", "x", "-1", "1s"], "memory": ["0", "1T", "M", ""], "retries": ["-1", "2000"],
                        "per-job": ["0"], "workers": ["0", "1025"], "until": ["ever"], "columns": [""]}.items():
     for value in values:
