@@ -6,7 +6,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,8 +48,7 @@ void each_child_of(pid_t pid, child_fn *fn, void *arg)
 static bool kill_child(void *unused, pid_t child)
 {
 	(void)unused;
-	kill(-child, SIGKILL);
-	kill(child, SIGKILL);
+	kill_stray(child);
 	return true;
 }
 
