@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Jobs that are submitted one by one: each is a ticket. One that is done and was not taken
- * is brought home to the caller's own memory when a new job needs its place, so that to
- * submit never waits for the caller itself to collect. Any number of the caller's threads
- * may be in here: see pool.h.
+ * Jobs that are submitted one by one: each is a ticket. One that is done and was not
+ * taken is brought home to the caller's own memory when a new job needs its place, so
+ * that to submit never waits for the caller itself to collect. Any number of the caller's
+ * threads may be in here: see pool.h.
  */
 #include "pool/serial.h"
 
