@@ -424,7 +424,7 @@ TINE_MUST int tine_waiter_new(tine_waiter **out);
  * was set at any moment since this call. If the event is set, it is readable at once.
  * What the waiter was armed for before ends. If a process dies between its set and its
  * wake, the descriptor becomes readable within 200 ms. Returns 0, or -EPERM: the waiter
- * belongs to another process.
+ * belongs to another process; -EBADF: other code has closed its descriptor.
  */
 int tine_waiter_arm_event(tine_waiter *, tine_event *);
 
@@ -509,6 +509,7 @@ TINE_MUST int tine_filelock_open(tine_filelock **out, const char *path);
  *   -EPERM        the handle belongs to another process
  *   -EACCES       the file may only be read, and shared is false
  *   others        the file was removed or replaced: as tine_filelock_open()
+ *   -EBADF        other code has closed the descriptor of the handle
  *   -ENOLCK       the system has no room for another lock
  *   -EINVAL       the system or the file system has no such locks
  */
@@ -517,6 +518,7 @@ TINE_MUST int tine_filelock_acquire(tine_filelock *, bool shared, int64_t deadli
  * Releases the lock. Returns 0, or:
  *   -ESTALE       it was released, but the file had been removed or replaced while this
  *                 handle held it: another may have held the lock of that name meanwhile
+ *   -EBADF        as tine_filelock_acquire(): the lock was free since
  *   -EPERM        this handle does not hold the lock
  */
 int tine_filelock_release(tine_filelock *);
@@ -817,6 +819,7 @@ int tine_queue_close(tine_queue *);
  * end of the stream, and -EPIPE. As for a put that sleeps, there is room when half of the
  * queue is free, or within 200 ms when less is. Waits 250 ms at most. Returns 0, or:
  *   -EPERM        the waiter belongs to another process
+ *   -EBADF        other code has closed its descriptor
  *   -ETIMEDOUT, -ENOMEM  as tine_queue_join()
  */
 int tine_waiter_arm_items(tine_waiter *, tine_queue *);
@@ -1417,7 +1420,8 @@ TINE_MUST int tine_engine_version(const char *url, char *version, size_t size);
  * 500 ms at most, and all other functions return -ETIMEDOUT after 1,000 ms at most. A
  * handle waits so once, and then for no process until the change is done.
  *
- * Many threads may use a handle at the same time, and so may a child that inherits it.
+ * Many threads may use a handle at the same time, and so may a child that inherits it. If
+ * other code has closed descriptors of the handle, calls that need them return -EBADF.
  */
 typedef struct tine_cache_opts {
 	/*

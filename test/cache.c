@@ -1609,6 +1609,45 @@ TEST(a_fork_inherits_what_was_got)
 	clean();
 }
 
+static int doubles(const void *in, void *out)
+{
+	*(int *)out = 2 * *(const int *)in;
+	return 0;
+}
+
+/* Both of one that was made here, and in a child of one that was inherited. */
+static void use_without_descriptors(void *arg)
+{
+	static const tine_task task = TINE_TASK(doubles, int, int);
+	tine_cache *cache = arg ? arg : opened(64 * MIB);
+	int in = 21, out = 0;
+
+	test_take_descriptors();
+	CHECK_EQ(put_value(cache, 1, 100, 2), -EBADF);
+	CHECK_EQ(put_value(cache, 2, MIB, 2), -EBADF);
+	CHECK_EQ(tine_cache_clear(cache, NULL), -EBADF);
+	CHECK_EQ(got_value(cache, 1), 100);
+	CHECK_EQ(got_value(cache, 3), -EBADF);
+	CHECK_EQ(tine_cache_call(cache, &task, &in, &out, NULL, TINE_FOREVER), 0);
+	CHECK_EQ(out, 42);
+	CHECK(test_has_taken());
+	tine_cache_free(cache);
+	CHECK(test_has_taken());
+}
+
+TEST(descriptors_that_are_others_now_are_left_alone)
+{
+	tine_cache *cache = opened(64 * MIB);
+
+	CHECK_EQ(put_value(cache, 1, 100, 1), 0);
+	CHECK_EQ(put_value(cache, 3, MIB, 1), 0);
+	CHECK_EQ(test_reap(test_fork(use_without_descriptors, NULL)), 0);
+	CHECK_EQ(test_reap(test_fork(use_without_descriptors, cache)), 0);
+	CHECK_EQ(got_value(cache, 3), MIB);
+	tine_cache_free(cache);
+	clean();
+}
+
 TEST(two_handles)
 {
 	tine_cache *first = opened(16 * MIB), *second = opened(0);

@@ -979,6 +979,28 @@ static void has_none(void *arg)
 	CHECK_EQ(descriptors_there(), 0);
 }
 
+static void lock_without_its_descriptor(void *arg)
+{
+	tine_filelock *held = hold("held"), *other = open_lock("other");
+
+	(void)arg;
+	test_take_descriptors();
+	CHECK_EQ(tine_filelock_acquire(other, false, TINE_NOWAIT), -EBADF);
+	CHECK_EQ(tine_filelock_acquire(other, true, SOON), -EBADF);
+	CHECK_EQ(tine_filelock_release(held), -EBADF);
+	CHECK_EQ(tine_filelock_release(held), -EPERM);
+	tine_filelock_free(other);
+	tine_filelock_free(held);
+	CHECK(test_has_taken());
+}
+
+TEST(a_descriptor_that_is_anothers_now_is_not_locked)
+{
+	path_of("held");
+	CHECK_EQ(test_reap(test_fork(lock_without_its_descriptor, NULL)), 0);
+	clean();
+}
+
 TEST(freed_in_any_order)
 {
 	static const int orders[][3] = { { 0, 1, 2 }, { 2, 1, 0 }, { 1, 0, 2 } };

@@ -11,8 +11,10 @@
 #include <limits.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #define SKIPPED 77
@@ -140,6 +142,31 @@ void test_kill(pid_t pid)
 {
 	kill(pid, SIGKILL);
 	CHECK_EQ(test_reap(pid), -SIGKILL);
+}
+
+#define TAKEN 32
+
+static struct stat taken[TAKEN];
+
+void test_take_descriptors(void)
+{
+	CHECK_EQ(close_range(3, ~0U, 0), 0);
+	for (int i = 0; i < TAKEN; i++) {
+		CHECK_EQ(memfd_create("taken", MFD_CLOEXEC), 3 + i);
+		CHECK_EQ(write(3 + i, "taken", 5), 5);
+		CHECK_EQ(fstat(3 + i, &taken[i]), 0);
+	}
+}
+
+bool test_has_taken(void)
+{
+	struct stat now;
+
+	for (int i = 0; i < TAKEN; i++)
+		if (fstat(3 + i, &now) != 0 || now.st_ino != taken[i].st_ino ||
+		    now.st_size != 5 || now.st_blocks != taken[i].st_blocks)
+			return false;
+	return true;
 }
 
 /* ---- the n-th allocation fails: the linker sends the library's allocations here ---- */

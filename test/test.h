@@ -109,6 +109,10 @@ pid_t test_fork(void (*fn)(void *), void *arg);
 int test_reap(pid_t);
 /* Kills that child, which has not ended before, and waits for it. */
 void test_kill(pid_t);
+/* Closes all descriptors but 0 to 2, as daemons do, and has files under their numbers. */
+void test_take_descriptors(void);
+/* Whether those files are all there, and as they were. */
+bool test_has_taken(void);
 /* Sleeps so many microseconds. */
 void test_sleep_us(long);
 /* Whether a process exists and is no zombie. */

@@ -78,6 +78,28 @@ TEST(disarmed_it_is_silent_and_the_event_may_be_freed)
 	tine_waiter_free(waiter);
 }
 
+static void arm_without_its_descriptor(void *arg)
+{
+	tine_waiter *waiter = new_waiter();
+
+	CHECK_EQ(tine_waiter_arm_event(waiter, arg), 0);
+	test_take_descriptors();
+	CHECK_EQ(tine_event_set(arg), 0);
+	CHECK_EQ(tine_waiter_disarm(waiter), 0);
+	CHECK_EQ(tine_waiter_arm_event(waiter, arg), -EBADF);
+	CHECK(test_has_taken());
+	tine_waiter_free(waiter);
+	CHECK(test_has_taken());
+}
+
+TEST(a_descriptor_that_is_anothers_now_is_left_alone)
+{
+	tine_event *event = tine_shared_new(1, sizeof(*event));
+
+	CHECK_EQ(test_reap(test_fork(arm_without_its_descriptor, event)), 0);
+	tine_shared_free(event);
+}
+
 TEST(armed_for_another_it_forgets_the_first)
 {
 	tine_event *events = tine_shared_new(2, sizeof(*events));

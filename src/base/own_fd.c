@@ -21,6 +21,11 @@ bool own_fd_is_open(const struct own_fd *own)
 	       is.st_ino == own->inode;
 }
 
+int own_fd_use(const struct own_fd *own)
+{
+	return own_fd_is_open(own) ? own->fd : -1;
+}
+
 void own_fd_close(const struct own_fd *own)
 {
 	if (own_fd_is_open(own))

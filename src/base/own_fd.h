@@ -18,6 +18,8 @@ struct own_fd {
 /* What is open there; -1: none. */
 struct own_fd own_fd(int fd);
 bool own_fd_is_open(const struct own_fd *);
+/* The descriptor while it is; else -1, which is -EBADF in any call. */
+int own_fd_use(const struct own_fd *);
 void own_fd_close(const struct own_fd *);
 
 #endif

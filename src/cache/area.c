@@ -56,14 +56,14 @@ int area_open(struct area *area, int folder, const char *name, bool shared, uint
 {
 	struct stat now;
 	char *base;
-	int err;
+	int err, fd;
 
-	*area = (struct area){ .mutex = PTHREAD_MUTEX_INITIALIZER };
-	area->fd = openat(folder, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-			  shared ? 0666 : 0600);
-	if (area->fd < 0)
+	*area = (struct area){ .mutex = PTHREAD_MUTEX_INITIALIZER, .own = { .fd = -1 } };
+	fd = openat(folder, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+		    shared ? 0666 : 0600);
+	if (fd < 0)
 		return -errno;
-	if (fstat(area->fd, &now) != 0 || !S_ISREG(now.st_mode)) {
+	if (fstat(fd, &now) != 0 || !S_ISREG(now.st_mode)) {
 		err = -ENOTEMPTY;
 		goto close_file;
 	}
@@ -71,17 +71,16 @@ int area_open(struct area *area, int folder, const char *name, bool shared, uint
 		err = -EPERM;
 		goto close_file;
 	}
-	err = map_area(area->fd, room, (uint64_t)now.st_size + SEGMENT, &area->room,
-		       &base);
+	err = map_area(fd, room, (uint64_t)now.st_size + SEGMENT, &area->room, &base);
 	if (err)
 		goto close_file;
+	area->own = own_fd(fd);
 	atomic_init(&area->base, base);
 	atomic_init(&area->size, now.st_size);
 	return 0;
 
 close_file:
-	close(area->fd);
-	area->fd = -1;
+	close(fd);
 	return err;
 }
 
@@ -89,7 +88,7 @@ void area_close(struct area *area)
 {
 	struct outgrown *old;
 
-	if (area->fd < 0)
+	if (area->own.fd < 0)
 		return;
 	munmap(atomic_load(&area->base), area->room);
 	while ((old = area->outgrown) != NULL) {
@@ -97,8 +96,8 @@ void area_close(struct area *area)
 		munmap(old->base, old->room);
 		free(old);
 	}
-	close(area->fd);
-	area->fd = -1;
+	own_fd_close(&area->own);
+	area->own.fd = -1;
 }
 
 /* Looks how far the file reaches, and maps it anew where that is beyond the mapping. */
@@ -107,14 +106,16 @@ static int area_look(struct area *area)
 	uint64_t size, room;
 	struct outgrown *old;
 	char *base;
-	int err = 0;
+	int err = 0, fd = own_fd_use(&area->own);
 
+	if (fd < 0)
+		return -EBADF;
 	/* Bound: this process's threads, which map a file with it. */
 	pthread_mutex_lock(&area->mutex);
-	size = file_size(area->fd);
+	size = file_size(fd);
 	if (size > area->room) {
 		old = malloc(sizeof(*old));
-		err = old ? map_area(area->fd, 4 * size, size, &room, &base) : -ENOMEM;
+		err = old ? map_area(fd, 4 * size, size, &room, &base) : -ENOMEM;
 		if (err) {
 			free(old);
 			goto unlock;
@@ -150,15 +151,18 @@ void *area_at(struct area *area, uint64_t offset, uint64_t len)
 int area_grow(struct area *area, uint64_t size)
 {
 	uint64_t now;
-	int err = 0;
+	int err = 0, fd;
 
 	if (reaches(area, 0, size))
 		return 0;
-	now = file_size(area->fd);
+	fd = own_fd_use(&area->own);
+	if (fd < 0)
+		return -EBADF;
+	now = file_size(fd);
 	if (now < size && !file_may_reach(size))
 		return -EFBIG;
 	if (now < size)
-		err = -posix_fallocate(area->fd, now, size - now);
+		err = -posix_fallocate(fd, now, size - now);
 	return err ? err : area_look(area);
 }
 

@@ -2,6 +2,7 @@
 #ifndef TINE_CACHE_AREA_H
 #define TINE_CACHE_AREA_H
 
+#include "base/own_fd.h"
 #include "cache/format.h"
 
 #include <pthread.h>
@@ -10,7 +11,7 @@
 /* A file that grows, mapped. Stays mapped where it was when it needs more room. */
 struct area {
 	pthread_mutex_t mutex; /* of the thread that maps it anew */
-	int fd;
+	struct own_fd own;
 	_Atomic(char *) base;
 	word size; /* of the file, as far as it is known here to be there */
 	uint64_t room;

@@ -90,13 +90,13 @@ int flight_start(struct flight *flight, const tine_cache *cache,
 	int err;
 
 	*flight = (struct flight){ .turn = { .own = { .fd = -1 } },
-				   .device = cache->device,
-				   .inode = cache->inode,
+				   .device = cache->folder.device,
+				   .inode = cache->folder.inode,
 				   .hash = { key->hash[0], key->hash[1] },
 				   .thread = pthread_self() };
 	if (is_own(flight))
 		return -EDEADLK;
-	err = lockfd_open(&flight->turn, cache->folder, "lock");
+	err = lockfd_open(&flight->turn, own_fd_use(&cache->folder), "lock");
 	/* Bound: the caller's deadline, for another that computes it. */
 	if (!err)
 		err = lockfd_acquire(&flight->turn, FLIGHT | key->hash[0] >> 2, false,

@@ -247,7 +247,7 @@ static int open_index(tine_cache *cache, uint64_t max_bytes)
 		return err;
 	header = cache_header(cache);
 	if (max_bytes == 0 && get_word(header->max_bytes) < LEAST_BYTES)
-		max_bytes = default_bytes(cache->folder);
+		max_bytes = default_bytes(cache->folder.fd);
 	err = max_bytes ? cache_set_max(cache, max_bytes) : 0;
 	return err ? err : damaged;
 }
@@ -259,11 +259,11 @@ static int open_lock(tine_cache *cache)
 	int fd, err;
 
 	/* lockfd_open() would make it for this user alone. */
-	fd = openat(cache->folder, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+	fd = openat(cache->folder.fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
 		    cache->shared ? 0666 : 0600);
 	if (fd < 0)
 		return -errno;
-	err = fstat(fd, &named) == 0 ? lockfd_open(&cache->lock, cache->folder, "lock")
+	err = fstat(fd, &named) == 0 ? lockfd_open(&cache->lock, cache->folder.fd, "lock")
 				     : -errno;
 	close(fd);
 	if (err)
@@ -281,10 +281,10 @@ static int open_large(tine_cache *cache)
 	struct stat now;
 	int fd;
 
-	if (mkdirat(cache->folder, "large", cache->shared ? 0777 : 0700) != 0 &&
+	if (mkdirat(cache->folder.fd, "large", cache->shared ? 0777 : 0700) != 0 &&
 	    errno != EEXIST)
 		return -errno;
-	fd = openat(cache->folder, "large",
+	fd = openat(cache->folder.fd, "large",
 		    O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return -errno;
@@ -328,13 +328,14 @@ static int open_files(tine_cache *cache, uint64_t max_bytes)
 	err = open_lock(cache);
 	if (err)
 		return err;
-	cache->large = err = open_large(cache);
+	err = open_large(cache);
 	if (err < 0)
 		goto close_lock;
-	err = area_open(&cache->index, cache->folder, "index", cache->shared, room);
+	cache->large = own_fd(err);
+	err = area_open(&cache->index, cache->folder.fd, "index", cache->shared, room);
 	if (err)
 		goto close_large;
-	err = area_open(&cache->data, cache->folder, "data", cache->shared, room);
+	err = area_open(&cache->data, cache->folder.fd, "data", cache->shared, room);
 	if (err)
 		goto close_index;
 	err = begin_files(cache);
@@ -347,7 +348,7 @@ close_data:
 close_index:
 	area_close(&cache->index);
 close_large:
-	close(cache->large);
+	own_fd_close(&cache->large);
 close_lock:
 	lockfd_close(&cache->lock);
 	return err;
@@ -393,7 +394,7 @@ static void close_files(tine_cache *cache)
 	large_close_all(cache);
 	area_close(&cache->data);
 	area_close(&cache->index);
-	close(cache->large);
+	own_fd_close(&cache->large);
 	lockfd_close(&cache->lock);
 }
 
@@ -401,7 +402,6 @@ int tine_cache_open(tine_cache **out, const char *dir, const tine_cache_opts *op
 {
 	tine_cache_opts zero = { 0 };
 	char path[PATH_ROOM];
-	struct stat now;
 	tine_cache *cache;
 	int err, begun;
 
@@ -422,17 +422,16 @@ int tine_cache_open(tine_cache **out, const char *dir, const tine_cache_opts *op
 			       .max_age = opts->max_age_ms < INT64_MAX / 1000000
 						  ? opts->max_age_ms * 1000000
 						  : 0 };
-	cache->folder = err = open_folder(path, opts);
+	err = open_folder(path, opts);
 	if (err < 0)
 		goto free_cache;
+	cache->folder = own_fd(err);
 	/* However it was named, and whatever the current folder will be. */
 	cache->path = realpath(path, NULL);
-	if (!cache->path || fstat(cache->folder, &now) != 0) {
+	if (!cache->path) {
 		err = -errno;
 		goto free_path;
 	}
-	cache->device = now.st_dev;
-	cache->inode = now.st_ino;
 	begun = err = open_files(cache, opts->max_bytes);
 	if (err < 0)
 		goto free_path;
@@ -447,7 +446,7 @@ close_files:
 	close_files(cache);
 free_path:
 	free(cache->path);
-	close(cache->folder);
+	own_fd_close(&cache->folder);
 free_cache:
 	free(cache);
 	return err;
@@ -464,6 +463,6 @@ void tine_cache_free(tine_cache *cache)
 	note_closed(cache);
 	close_files(cache);
 	free(cache->path);
-	close(cache->folder);
+	own_fd_close(&cache->folder);
 	free(cache);
 }

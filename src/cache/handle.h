@@ -20,11 +20,9 @@ struct tine_cache {
 	pthread_mutex_t mutex;
 	_Atomic bool stuck; /* waited for the lock in vain, and has not had it since */
 	struct lockfd lock;
-	int folder, large;
+	struct own_fd folder, large;
 	bool shared; /* with other users */
 	char *path;  /* of the folder, absolute */
-	dev_t device;
-	ino_t inode;
 	struct area index, data;
 	_Atomic uint64_t max_bytes; /* as it was last seen */
 	uint64_t max_age;	    /* nanoseconds; 0: none */

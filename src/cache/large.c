@@ -181,7 +181,7 @@ static int map_large(tine_cache *cache, const struct record *record, uint64_t bo
 	struct stat now;
 	int fd, err = 0;
 
-	fd = openat(cache->large, large_name(record->file).text,
+	fd = openat(own_fd_use(&cache->large), large_name(record->file).text,
 		    O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return errno == ENOENT ? -ENOENT : -errno;
@@ -320,7 +320,7 @@ int large_key(tine_cache *cache, const struct record *record, uint64_t born, voi
 
 static int claim_row(tine_cache *cache, struct writing *writing)
 {
-	int err = lockfd_open(&writing->claim, cache->folder, "lock");
+	int err = lockfd_open(&writing->claim, own_fd_use(&cache->folder), "lock");
 
 	if (err)
 		return err;
@@ -357,7 +357,7 @@ int large_reap(tine_cache *cache)
 {
 	struct index_header *header = cache_header(cache);
 	struct lockfd claim;
-	int err = lockfd_open(&claim, cache->folder, "lock");
+	int err = lockfd_open(&claim, own_fd_use(&cache->folder), "lock");
 
 	if (err)
 		return err;
@@ -380,7 +380,7 @@ static int new_number(tine_cache *cache, uint64_t *number)
 {
 	*number = get_word(cache_header(cache)->files);
 	for (unsigned tries = 0; tries < 100; tries++)
-		if (faccessat(cache->large, large_name(++*number).text, F_OK,
+		if (faccessat(own_fd_use(&cache->large), large_name(++*number).text, F_OK,
 			      AT_SYMLINK_NOFOLLOW) != 0)
 			return 0;
 	return -EUCLEAN;
@@ -464,7 +464,7 @@ int large_write(tine_cache *cache, struct writing *writing, const struct cache_k
 		return -EFBIG;
 	large.sum = record_sum(&record, bytes_hash(val, val_len) ^
 						bytes_hash(key->bytes, key->len));
-	fd = openat(cache->large, large_name(writing->number).text,
+	fd = openat(own_fd_use(&cache->large), large_name(writing->number).text,
 		    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
 		    cache->shared ? 0666 : 0600);
 	if (fd < 0)
@@ -482,7 +482,7 @@ int large_write(tine_cache *cache, struct writing *writing, const struct cache_k
 	if (close(fd) != 0 && !err)
 		err = -errno;
 	if (err)
-		large_remove(cache->large, writing->number);
+		large_remove(own_fd_use(&cache->large), writing->number);
 	else
 		writing->born = nanoseconds(now.st_ctim);
 	return err;
@@ -494,7 +494,7 @@ int large_end(tine_cache *cache, struct writing *writing, bool keep)
 
 	/* The cache was begun anew meanwhile. */
 	if (get_word(header->writing[writing->row].number) != writing->number) {
-		large_remove(cache->large, writing->number);
+		large_remove(own_fd_use(&cache->large), writing->number);
 		return -ENOENT;
 	}
 	return keep ? change_word(cache, &header->writing[writing->row].number, 0)

@@ -174,7 +174,8 @@ static int segment_take(tine_cache *cache, uint64_t *index)
 		err = area_grow(&cache->data, (*index + 1) * SEGMENT);
 	/* There may be holes before the end of the file. */
 	if (!err)
-		err = -posix_fallocate(cache->data.fd, *index * SEGMENT, SEGMENT);
+		err = -posix_fallocate(own_fd_use(&cache->data.own), *index * SEGMENT,
+				       SEGMENT);
 	if (err)
 		return err;
 	segment = segment_at(cache, *index);
@@ -334,7 +335,8 @@ int log_give_back(tine_cache *cache)
 	for (unsigned n = 0; n < GIVEN_BACK && get_word(header->free_segment); n++) {
 		index = get_word(header->free_segment) - 1;
 		/* But for the first page, which has the link. */
-		fallocate(cache->data.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		fallocate(own_fd_use(&cache->data.own),
+			  FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			  index * SEGMENT + HEADER_SIZE, SEGMENT - HEADER_SIZE);
 		err = list_pop(cache, &header->free_segment, &header->free_segments,
 			       &index);

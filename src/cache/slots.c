@@ -116,7 +116,8 @@ static int slot_make(tine_cache *cache, uint64_t *index)
 	err = area_grow(&cache->index, size);
 	/* Blocks that were given back when the cache was begun anew. */
 	if (!err && n % SLOT_STEP == 0)
-		err = -posix_fallocate(cache->index.fd, size - SLOT_STEP * sizeof(*slot),
+		err = -posix_fallocate(own_fd_use(&cache->index.own),
+				       size - SLOT_STEP * sizeof(*slot),
 				       SLOT_STEP * sizeof(*slot));
 	if (err)
 		return err;

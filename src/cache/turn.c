@@ -117,8 +117,9 @@ static int try_both(tine_cache *cache)
 	if (pthread_mutex_trylock(&cache->mutex) != 0)
 		return -ETIMEDOUT;
 	/* In a child, which inherits no locks. */
-	err = cache->lock.own.fd < 0 ? lockfd_open(&cache->lock, cache->folder, "lock")
-				     : 0;
+	err = cache->lock.own.fd < 0
+		      ? lockfd_open(&cache->lock, own_fd_use(&cache->folder), "lock")
+		      : 0;
 	if (!err)
 		err = lockfd_acquire(&cache->lock, WRITER, false, TINE_NOWAIT);
 	if (err)
@@ -226,7 +227,7 @@ int cache_restart(tine_cache *cache, bool damaged)
 	size = HEADER_SIZE + SLOT_STEP * sizeof(struct slot);
 	err = area_grow(&cache->index, size);
 	if (!err)
-		err = -posix_fallocate(cache->index.fd, 0, size);
+		err = -posix_fallocate(own_fd_use(&cache->index.own), 0, size);
 	if (err)
 		return err;
 	header = cache_header(cache);
@@ -239,8 +240,8 @@ int cache_restart(tine_cache *cache, bool damaged)
 	}
 	/* Who dies here leaves the damage, or says that there was none. */
 	atomic_store(&header->magic, damaged ? 0 : CACHE_BEGUN);
-	file_give_back(cache->data.fd, 0);
-	file_give_back(cache->index.fd, size);
+	file_give_back(own_fd_use(&cache->data.own), 0);
+	file_give_back(own_fd_use(&cache->index.own), size);
 	for (word *at = &header->clock; at < &header->commits; at++)
 		*at = 0;
 	header->layout = CACHE_LAYOUT;
@@ -258,7 +259,7 @@ int cache_restart(tine_cache *cache, bool damaged)
 	if (get_word(header->files) <= kept[4])
 		header->files = kept[4] + 1;
 	header->clock = header->files;
-	large_remove_all(cache->large);
+	large_remove_all(own_fd_use(&cache->large));
 	boot_note(cache);
 	header->commits++;
 	atomic_store(&header->magic, CACHE_MAGIC);

@@ -54,7 +54,7 @@ void commit_changes(tine_cache *cache)
 
 	drop_notes(header);
 	if (doomed) {
-		large_remove(cache->large, doomed);
+		large_remove(own_fd_use(&cache->large), doomed);
 		atomic_store_explicit(&header->doomed, 0, memory_order_release);
 	}
 }

@@ -163,6 +163,10 @@ int tine_filelock_release(tine_filelock *lock)
 		return -EINVAL;
 	if (lock->file[lock->at].own.fd < 0 || !lock->held)
 		return -EPERM;
+	if (!own_fd_is_open(&lock->file[lock->at].own)) {
+		lock->held = false;
+		return -EBADF;
+	}
 	current = is_current(lock);
 	err = lockfd_release(&lock->file[lock->at], LOCK);
 	lock->held = err != 0;

@@ -195,6 +195,9 @@ int lockfd_acquire(struct lockfd *file, uint64_t byte, bool shared, int64_t dead
 	short type = shared ? F_RDLCK : F_WRLCK;
 	int64_t nap = SHORTEST_NAP, begun = 0;
 
+	/* A lock on what is open there now would keep nobody out. */
+	if (!own_fd_is_open(&file->own))
+		return -EBADF;
 	/* A handler with SA_RESTART would not end the call. */
 	if (deadline == TINE_FOREVER && !interrupts.end_waits)
 		/*

@@ -34,8 +34,8 @@ int lockfd_open_to_share(struct lockfd *, int dirfd, const char *path);
 /*
  * Locks one byte, which need not be there. Where this lockfd holds it in the other mode,
  * it changes that, and holds it while it waits: two that do so wait for each other. 0;
- * -ETIMEDOUT; -EINTR; -EBADF: not open, or inherited; -EINVAL: byte is over INT64_MAX, or
- * the system has no such locks; -ENOLCK.
+ * -ETIMEDOUT; -EINTR; -EBADF: not open, inherited, or closed by other code; -EINVAL: byte
+ * is over INT64_MAX, or the system has no such locks; -ENOLCK.
  */
 int lockfd_acquire(struct lockfd *, uint64_t byte, bool shared, int64_t deadline);
 /* Whether another has the byte for itself. */

@@ -22,6 +22,7 @@
 #include "wait/waiter.h"
 
 #include "base/futex.h"
+#include "base/own_fd.h"
 #include "base/self.h"
 #include "base/signals.h"
 
@@ -36,7 +37,7 @@
 
 struct tine_waiter {
 	pid_t pid; /* whose it is */
-	int fd;
+	struct own_fd own;
 	pthread_t thread;
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t ordered, left;
@@ -50,12 +51,12 @@ struct tine_waiter {
 
 /* ---- the thread -------------------------------------------------------------------- */
 
-static void ring(int fd)
+static void ring(const struct own_fd *own)
 {
 	uint64_t one = 1;
 
 	/* Bound: it does not block. */
-	(void)!write(fd, &one, sizeof(one));
+	(void)!write(own_fd_use(own), &one, sizeof(one));
 }
 
 /* With the lock, which it lets go of while it is at the object. */
@@ -75,7 +76,7 @@ static void visit_object(tine_waiter *waiter)
 	pthread_cond_broadcast(&waiter->left);
 	if (!ready || waiter->order != order)
 		return;
-	ring(waiter->fd);
+	ring(&waiter->own);
 	waiter->kind = NULL;
 }
 
@@ -113,7 +114,7 @@ static void leave_object(tine_waiter *waiter)
 		pthread_cond_timedwait(&waiter->left, &waiter->lock, &until);
 	}
 	/* Bound: it does not block. */
-	(void)!read(waiter->fd, &rung, sizeof(rung));
+	(void)!read(own_fd_use(&waiter->own), &rung, sizeof(rung));
 }
 
 /* -EINVAL; -EPERM. Nothing of one that was inherited may be waited for. */
@@ -130,12 +131,14 @@ int waiter_arm(tine_waiter *waiter, const struct waited *kind, void *object)
 
 	if (err)
 		return err;
+	if (!own_fd_is_open(&waiter->own))
+		return -EBADF;
 	/* Bound: this process's own threads, which hold it for no call that blocks. */
 	pthread_mutex_lock(&waiter->lock);
 	leave_object(waiter);
 	waiter->begun = kind->begin ? kind->begin(object) : 0;
 	if (kind->look(object, waiter->begun, TINE_NOWAIT)) {
-		ring(waiter->fd);
+		ring(&waiter->own);
 	} else {
 		waiter->kind = kind;
 		waiter->object = object;
@@ -160,7 +163,7 @@ int tine_waiter_disarm(tine_waiter *waiter)
 
 int tine_waiter_fd(const tine_waiter *waiter)
 {
-	return waiter ? waiter->fd : -EINVAL;
+	return waiter ? waiter->own.fd : -EINVAL;
 }
 
 /* ---- new and free ------------------------------------------------------------------ */
@@ -185,7 +188,7 @@ int tine_waiter_new(tine_waiter **out)
 {
 	pthread_condattr_t attributes;
 	tine_waiter *waiter;
-	int err;
+	int err, fd;
 
 	if (!out)
 		return -EINVAL;
@@ -199,11 +202,12 @@ int tine_waiter_new(tine_waiter **out)
 	pthread_cond_init(&waiter->ordered, &attributes);
 	pthread_cond_init(&waiter->left, &attributes);
 	pthread_condattr_destroy(&attributes);
-	waiter->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (waiter->fd < 0) {
+	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fd < 0) {
 		err = -errno;
 		goto free_waiter;
 	}
+	waiter->own = own_fd(fd);
 	err = start_thread(waiter);
 	if (err)
 		goto close_fd;
@@ -211,7 +215,7 @@ int tine_waiter_new(tine_waiter **out)
 	return 0;
 
 close_fd:
-	close(waiter->fd);
+	close(fd);
 free_waiter:
 	free(waiter);
 	return err;
@@ -234,6 +238,6 @@ void tine_waiter_free(tine_waiter *waiter)
 		pthread_cond_destroy(&waiter->ordered);
 		pthread_mutex_destroy(&waiter->lock);
 	}
-	close(waiter->fd);
+	own_fd_close(&waiter->own);
 	free(waiter);
 }
