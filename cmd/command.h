@@ -122,6 +122,13 @@ int write_all(int fd, const char *, size_t len);
 bool read_count(const char *text, void *uint64);
 bool read_positive(const char *text, void *uint64);
 bool read_workers(const char *text, void *unsigned_int); /* 1 to 1024 */
+#define WORKERS_ROW(into)                                                                \
+	{                                                                                \
+		"workers", 'j', "WORKERS", read_workers, &(into),                        \
+			"a whole number from 1 to 1024",                                 \
+			"The number of processes. Default: one for each processor.",     \
+			NULL                                                             \
+	}
 
 /* The end of a range, the first number after it: up to 2^64, which is 0 and wrapped. */
 struct range_end {

@@ -715,9 +715,7 @@ static const struct operand_row operands[] = {
 };
 
 static const struct option_row rows[] = {
-	{ "workers", 'j', "WORKERS", read_workers, &options.workers,
-	  "a whole number from 1 to 1024",
-	  "The number of processes. Default: one for each processor.", NULL },
+	WORKERS_ROW(options.workers),
 	{ .name = "via",
 	  .into = &options.way,
 	  .choices = ways,

@@ -214,9 +214,7 @@ static int run_isprime(int argc, char **argv)
 }
 
 static const struct option_row rows[] = {
-	{ "workers", 'j', "WORKERS", read_workers, &options.workers,
-	  "a whole number from 1 to 1024",
-	  "The number of processes. Default: one for each processor.", NULL },
+	WORKERS_ROW(options.workers),
 	{ "flag", 0, "FLAG", read_flag, &options.flag,
 	  "none, find, event, file, a path with a slash or the URL of a store",
 	  "How a worker that finds a divisor stops the others. Default: find.", NULL },

@@ -314,9 +314,7 @@ static int run_tour(int argc, char **argv)
 static const struct option_row rows[] = {
 	{ "quick", 'q', NULL, NULL, &options.quick, NULL,
 	  "Do less work in each lesson. It takes seconds instead of a minute.", NULL },
-	{ "workers", 'j', "WORKERS", read_workers, &options.workers,
-	  "a whole number from 1 to 1024",
-	  "The number of processes. Default: one for each processor.", NULL },
+	WORKERS_ROW(options.workers),
 	{ "html", 0, "FILE", read_text, &options.html, "the path of a file",
 	  "Write the report to this file, as one page without other files.", NULL },
 	{ "json", 0, "FILE", read_text, &options.json,
