@@ -407,7 +407,7 @@ const struct command cache_command = {
 		".It Cm stat\n"
 		"Prints the number of entries, the bytes that they take on disk and\n"
 		"may take, and since the cache was created: the hits, misses, entries\n"
-		"removed for want of room, and how often damage discarded all entries.\n"
+		"removed to make room, and how often damage discarded all entries.\n"
 		"With\n"
 		".Fl \\-json\n"
 		"the members are\n"

@@ -304,7 +304,8 @@ static void check_memory(void)
 		tell(OK, "left", NULL, "%s", size_of(left, text, sizeof(text)));
 	if (kills > 0)
 		tell(NOTE, "killed", NULL,
-		     "%" PRIu64 " processes of this cgroup so far, for want of memory",
+		     "%" PRIu64
+		     " processes of this cgroup so far, because memory ran out",
 		     kills);
 	if (statvfs("/dev/shm", &shm) == 0)
 		tell(OK, "/dev/shm", NULL, "%s; tine does not need it",

@@ -174,8 +174,8 @@ int tine_shared_drop(void *mem);
  *
  * If the file does not exist, it is created, with mode 0600 less the umask. If it is
  * shorter than size, it grows, filled with zeros. If it is longer, it stays so. Its
- * blocks are allocated by this call, so that no later access raises SIGBUS for want of
- * disk.
+ * blocks are allocated by this call, so that no later access raises SIGBUS because the
+ * disk is full.
  *
  * A lock in the file contains pointers, so that a user with the right to write to the
  * file could make this process write anywhere. Such files are therefore refused
@@ -1092,7 +1092,7 @@ TINE_MUST int tine_pool_refresh(tine_pool *);
  *   -TINE_ECRASH  its worker died, also in each of .retries more tries
  *   -TINE_ELIMIT  it was ended for a limit. Of time: it ran for .job_ms, or still ran at
  *                 the deadline. Of memory: its worker grew beyond .memory_per_worker, or
- *                 was killed by the system for want of memory
+ *                 was killed by the system because memory ran out
  *   -ECANCELED    it was dropped, by tine_pool_cancel() or the deadline
  *   -EFAULT       its function was loaded after the workers were forked
  *
