@@ -395,7 +395,7 @@ static void stop_for_a_while(void)
 
 	show_hide();
 	signal_running(SIGTSTP);
-	raise(SIGSTOP);
+	signals_stop();
 	signal_running(SIGCONT);
 	ns = tine_now() - begun;
 	for (unsigned i = 0; i < map_options.workers; i++)

@@ -44,6 +44,18 @@ bool signals_pipe_ignored(void)
 	return signals.pipe_ignored;
 }
 
+void signals_stop(void)
+{
+	sigset_t stop;
+
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTSTP);
+	raise(SIGTSTP);
+	/* Where no shell could continue it, the kernel forgets the signal. */
+	sigprocmask(SIG_UNBLOCK, &stop, NULL);
+	sigprocmask(SIG_BLOCK, &stop, NULL);
+}
+
 void signals_raise(int number)
 {
 	signal(number, SIG_DFL);

@@ -10,6 +10,8 @@ int signals_open(void);
 int signals_take(void);
 /* Whether writing to a closed pipe is an error as any other, by the caller's wish. */
 bool signals_pipe_ignored(void);
+/* As SIGTSTP does to any program: until it is continued, or not at all. */
+void signals_stop(void);
 /* With what it does to any program. */
 void signals_raise(int signal);
 

@@ -282,14 +282,21 @@ said = made.communicate()[1].splitlines()
 assert made.returncode == 1 and len(said) == 3 and "is stopped" in said[0] and said[2] == "a: over 6 s", said
 '
 try "SIGTSTP, which Ctrl-Z sends, stops the jobs as well, and that time does not count" '
-made = subprocess.Popen([tine, "map", "-j", "2", "--timeout", "4", "-c", "echo $$ >>pids; sleep 3; echo $1", ":::", "a", "b"],
-                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-wait_for(lambda: os.path.exists("pids") and open("pids").read().count("\n") == 2)
-made.send_signal(signal.SIGTSTP)
+def stop(timeout, **more):
+    open("pids", "w").close()
+    made = subprocess.Popen([tine, "map", "-j", "2", "--timeout", timeout, "-c", "echo $$ >>pids; sleep 3; echo $1", ":::", "a", "b"],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+    wait_for(lambda: open("pids").read().count("\n") == 2)
+    made.send_signal(signal.SIGTSTP)
+    return made
+made = stop("4", preexec_fn=lambda: os.setpgid(0, 0))
 all_of_it = [made.pid, *map(int, open("pids").read().split())]
 wait_for(lambda: all(open(f"/proc/{pid}/stat").read().split()[2] == "T" for pid in all_of_it))
 time.sleep(4.5)
 made.send_signal(signal.SIGCONT)
+assert made.communicate() == ("a\nb\n", "") and made.returncode == 0, made.returncode
+# Where there is nobody to continue it, a program is not stopped.
+made = stop("100", start_new_session=True)
 assert made.communicate() == ("a\nb\n", "") and made.returncode == 0, made.returncode
 '
 try "memory is bounded, whatever ended jobs have written behind one that runs" '
