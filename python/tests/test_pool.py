@@ -105,6 +105,17 @@ def read_inherited():
     return Inherited.value.value, os.getpid()
 
 
+class Submitter:
+    """Adds a task to a pool where it is pickled."""
+
+    def __init__(self, pool, results):
+        self.pool, self.results = pool, results
+
+    def __reduce__(self):
+        self.results.append(self.pool.apply_async(square, (5,)))
+        return int, (3,)
+
+
 def whereabouts(_):
     return os.getpid(), current_process().name, current_process().daemon
 
@@ -168,6 +179,12 @@ class Interface(unittest.TestCase):
         self.pool.apply_async(square, (3,), callback=lambda x: self.pool.apply_async(
             square, (x,), callback=got.append))
         self.assertTrue(wait_for(lambda: got == [81]))
+
+    def test_pickling_may_submit(self) -> None:
+        results = []
+        tasks = [Submitter(self.pool, results) for _ in range(50)]
+        self.assertEqual(self.pool.map_async(square, tasks, 1).get(GUARD), [9] * 50)
+        self.assertEqual([result.get(GUARD) for result in results], [25] * 50)
 
     def test_remote_traceback(self) -> None:
         with self.assertRaises(KeyError) as raised:

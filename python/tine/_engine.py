@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     Task = tuple[Any, int, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
     Outcome = tuple[bool, Any]
     Bytes = bytes | memoryview
+    Failed = tuple[Any, int, BaseException]
 
 _CRASH, _LIMIT = 5001, 5004
 _LIMITS = {1: "time", 2: "memory"}
@@ -272,7 +273,7 @@ class Engine:
         self.tags = itertools.count(1)
         self.running: dict[int, list[Any]] = {}  # tag: receiver, index, number of the job
         self.backlog: deque[Iterator[Task]] = deque()
-        self.held: tuple[int, bytes, Bytes] | None = None  # pickled, and no room for it
+        self.pickled: deque[tuple[int, bytes, Bytes]] = deque()  # there was no room for it
         self.heads: dict[Callable[..., Any], bytes] = {}
         self.feeders = 0
         self.closing = self.ended = False
@@ -299,7 +300,7 @@ class Engine:
         with self.lock:
             self.closing = self.ended = True
             self.backlog.clear()
-            self.held = None
+            self.pickled.clear()
             self.core.close()
             for entry in list(self.running.values()):
                 self._cancel(entry)
@@ -321,17 +322,20 @@ class Engine:
                 pass  # it has ended meanwhile
 
     def pump(self) -> None:
-        failed: list[tuple[Any, int, BaseException]] = []
+        failed: list[Failed] = []
         with self.lock:
-            while (self.held or self.backlog) and self._submit_next(failed):
+            while (self.pickled or self.backlog) and self._submit_next(failed):
                 pass
-            if self.closing and not (self.held or self.backlog or self.feeders):
+            if self.closing and not (self.pickled or self.backlog or self.feeders):
                 self.core.close()
         for receiver, index, error in failed:
             self._give(receiver, index, (False, error))
 
-    def _submit_next(self, failed: list[tuple[Any, int, BaseException]]) -> bool:
-        if self.held is None:
+    def _submit_next(self, failed: list[Failed]) -> bool:
+        """False: there is no room for more."""
+        if self.pickled:
+            blob = self.pickled.popleft()
+        else:
             tasks = self.backlog[0]
             task = next(tasks, None)
             if task is None:
@@ -341,24 +345,24 @@ class Engine:
             if task[0]._ended:
                 return True
             try:
-                self.held = self._pickle(task)
+                # This may run what adds tasks, and comes here again.
+                blob = self._pickle(task)
             except Exception as error:
                 failed.append((task[0], task[1], error))
                 return True
-        held, self.held = self.held, None
-        entry = self.running[held[0]]
+        entry = self.running[blob[0]]
         if entry[0]._ended:
-            del self.running[held[0]]
+            del self.running[blob[0]]
             return True
         try:
-            entry[2] = self.core.submit(*held, False)
+            entry[2] = self.core.submit(*blob, False)
         except (OSError, ValueError) as error:
-            del self.running[held[0]]
+            del self.running[blob[0]]
             failed.append((entry[0], entry[1], error))
             return True
         if not entry[2]:
-            self.held = held
-        return self.held is None
+            self.pickled.appendleft(blob)
+        return bool(entry[2])
 
     def _pickle(self, task: Task) -> tuple[int, bytes, Bytes]:
         receiver, index, func, args, kwds = task
