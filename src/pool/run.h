@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A call that has many jobs done: what map.c does for the calls of index.c as well. */
+/* A call that has many jobs done: what those of map.c and index.c share. */
 #ifndef TINE_RUN_H
 #define TINE_RUN_H
 
@@ -15,11 +15,11 @@ struct run {
 	void *endings_there;
 	size_t items;	    /* the caller's */
 	size_t total, base; /* jobs of all deals, and of those before this one */
-	/* Of a map whose items go through the stages piece by piece: see map.c. */
+	/* Of a map whose items go through the stages piece by piece: see run.c. */
 	size_t piece;	     /* jobs of a deal, or 0 */
 	const char *in_home; /* where the caller has them; NULL: the jobs find all */
 	char *out_home;
-	unsigned rounds;  /* at most, in which failures are dealt anew, see map.c */
+	unsigned rounds;  /* at most, in which failures are dealt anew, see run.c */
 	struct plan plan; /* where there is a cache, which items are jobs */
 	int64_t deadline;
 	bool late;     /* the deadline has passed, or */
