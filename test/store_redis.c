@@ -1536,12 +1536,34 @@ static void closes_all(void *arg)
 		CHECK_EQ(close(files[i]), 0);
 }
 
+/* Not a byte of a request goes to a connection of the program's own. */
+static void connects_in_place_of_all(void *arg)
+{
+	tine_store *store = server_open(arg);
+	int ends[32];
+	char byte;
+
+	CHECK_EQ(tine_store_wait(store, "k", &(uint64_t){ 0 }, TINE_NOWAIT), 0);
+	closefrom(3);
+	for (int i = 0; i < 32; i += 2)
+		CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, &ends[i]), 0);
+	CHECK_EQ(tine_store_set(store, "k", "v", 1), 0);
+	CHECK(has_text(store, "k", "v"));
+	CHECK_EQ(tine_store_wait(store, "k", &(uint64_t){ 0 }, TINE_NOWAIT), 0);
+	tine_store_free(store);
+	for (int i = 0; i < 32; i++) {
+		CHECK_EQ(recv(ends[i], &byte, 1, MSG_DONTWAIT), -1);
+		CHECK_EQ(errno, EAGAIN);
+	}
+}
+
 TEST(descriptors_that_the_program_has_closed)
 {
 	struct server server;
 
 	server_start(&server, NULL);
 	CHECK_EQ(test_reap(test_fork(closes_all, &server)), 0);
+	CHECK_EQ(test_reap(test_fork(connects_in_place_of_all, &server)), 0);
 	server_stop(&server);
 }
 

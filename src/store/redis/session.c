@@ -45,9 +45,16 @@ void session_drop(struct session *session)
 	session_drop_ear(session);
 }
 
+/* A request must not go to what other code has made of the number of a line. */
+static bool is_lost(const struct line *line)
+{
+	return line->own.fd >= 0 && !own_fd_is_open(&line->own);
+}
+
 void session_adopt(struct session *session)
 {
-	if (session->generation == generation)
+	if (session->generation == generation && !is_lost(&session->main) &&
+	    !is_lost(&session->ear))
 		return;
 	session_drop(session);
 	session->generation = generation;

@@ -28,7 +28,10 @@ int session_new(struct session **, const struct store_address *);
 void session_free(struct session *);
 struct session *session_of(tine_store *);
 
-/* After a fork: the child lets go of the parent's connections. */
+/*
+ * Before a call: a child lets go of its parent's connections, and any process of one that
+ * other code has closed.
+ */
 void session_adopt(struct session *);
 void session_drop(struct session *);
 void session_drop_ear(struct session *);
