@@ -321,6 +321,25 @@ static void uses_its_parents(void *arg)
 	tine_pool_free(pool);
 }
 
+static void goes_on_without_descriptors(void *arg)
+{
+	tine_pool *pool = make(&(tine_pool_opts){ .workers = 2 });
+	long in = 21, out = 0;
+
+	(void)arg;
+	CHECK(tine_pool_fd(pool) >= 0);
+	test_take_descriptors();
+	CHECK_EQ(tine_pool_map(pool, &task, &in, &out, 1, NULL, TINE_FOREVER), 0);
+	CHECK_EQ(out, 42);
+	tine_pool_free(pool);
+	CHECK(test_has_taken());
+}
+
+TEST(descriptors_that_are_others_now_are_left_alone)
+{
+	CHECK_EQ(test_reap(test_fork(goes_on_without_descriptors, NULL)), 0);
+}
+
 TEST(a_child_has_a_copy)
 {
 	tine_pool_opts opts = { .workers = 1 };

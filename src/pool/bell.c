@@ -19,18 +19,30 @@ int bell_new(struct bell *bell)
 	return 0;
 }
 
-int bell_watch(struct bell *bell, int handle)
+/* The program may have closed it, and have another of the number. */
+static bool has_poll(const struct bell *bell)
 {
 	struct epoll_event event = { .events = EPOLLIN };
 
-	if (bell->poll < 0)
-		return 0;
+	return bell->poll >= 0 &&
+	       epoll_ctl(bell->poll, EPOLL_CTL_MOD, bell->near.fd, &event) == 0;
+}
+
+static int add_to_poll(const struct bell *bell, int handle)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
 	return epoll_ctl(bell->poll, EPOLL_CTL_ADD, handle, &event) == 0 ? 0 : -errno;
+}
+
+int bell_watch(struct bell *bell, int handle)
+{
+	return has_poll(bell) ? add_to_poll(bell, handle) : 0;
 }
 
 void bell_unwatch(struct bell *bell, int handle)
 {
-	if (bell->poll >= 0)
+	if (has_poll(bell))
 		epoll_ctl(bell->poll, EPOLL_CTL_DEL, handle, NULL);
 }
 
@@ -43,8 +55,8 @@ int bell_listen(struct bell *bell, int handle)
 	bell->poll = epoll_create1(EPOLL_CLOEXEC);
 	if (bell->poll < 0)
 		return -errno;
-	if ((err = bell_watch(bell, bell->near.fd)) == 0 &&
-	    (handle < 0 || (err = bell_watch(bell, handle)) == 0))
+	if ((err = add_to_poll(bell, bell->near.fd)) == 0 &&
+	    (handle < 0 || (err = add_to_poll(bell, handle)) == 0))
 		return bell->poll;
 	close(bell->poll);
 	bell->poll = -1;
@@ -72,11 +84,7 @@ void bell_hush(const struct bell *bell)
 
 void bell_free(struct bell *bell)
 {
-	struct epoll_event event = { .events = EPOLLIN };
-
-	/* The program may have closed it, and have another of the number. */
-	if (bell->poll >= 0 &&
-	    epoll_ctl(bell->poll, EPOLL_CTL_MOD, bell->near.fd, &event) == 0)
+	if (has_poll(bell))
 		close(bell->poll);
 	own_fd_close(&bell->near);
 	own_fd_close(&bell->rope);
