@@ -12,6 +12,18 @@ static void *always(size_t size)
 	return mem;
 }
 
+static tine_store *begin(struct server *server)
+{
+	server_start(server, NULL);
+	return server_open(server);
+}
+
+static void finish(struct server *server, tine_store *store)
+{
+	tine_store_free(store);
+	server_stop(server);
+}
+
 static void set_text(tine_store *store, const char *key, const char *text)
 {
 	CHECK_EQ(tine_store_set(store, key, text, strlen(text)), 0);
@@ -419,11 +431,9 @@ TEST(users_and_passwords)
 TEST(a_server_that_comes_back)
 {
 	struct server server;
-	tine_store *store;
+	tine_store *store = begin(&server);
 	int64_t now = 0;
 
-	server_start(&server, NULL);
-	store = server_open(&server);
 	for (int i = 0; i < 3; i++) {
 		set_text(store, "key", "value");
 		server_kill(&server);
@@ -444,8 +454,7 @@ TEST(a_server_that_comes_back)
 		set_text(store, "key", "again");
 		CHECK(has_text(store, "key", "again"));
 	}
-	tine_store_free(store);
-	server_stop(&server);
+	finish(&server, store);
 }
 
 /* The server is killed by another process, so many microseconds after this. */
@@ -472,18 +481,15 @@ TEST(a_server_that_is_killed_while_it_is_told_much)
 	size_t len = (size_t)64 << 20;
 	char *val = always(len);
 	struct server server;
-	tine_store *store;
+	tine_store *store = begin(&server);
 
-	server_start(&server, NULL);
-	store = server_open(&server);
 	for (int i = 0; i < 5; i++) {
 		push_into_death(&server, store, val, len, 2000 + 4000 * i);
 		server_run(&server, NULL);
 		CHECK_EQ(tine_store_append(store, "list", val, 1), 0);
 		CHECK_EQ(tine_store_len(store, "list"), 1);
 	}
-	tine_store_free(store);
-	server_stop(&server);
+	finish(&server, store);
 	free(val);
 }
 
@@ -555,11 +561,9 @@ TEST(a_server_that_pauses)
 TEST(a_server_that_runs_a_script)
 {
 	struct server server;
-	tine_store *store;
+	tine_store *store = begin(&server);
 	pid_t pids[2];
 
-	server_start(&server, NULL);
-	store = server_open(&server);
 	set_text(store, "key", "value");
 	/* A script that does not end makes it busy, until it is killed. */
 	SAYS(&server, "config set busy-reply-threshold 20", "OK");
@@ -578,8 +582,7 @@ TEST(a_server_that_runs_a_script)
 	CHECK(has_text(store, "key", "value"));
 	CHECK_EQ(test_reap(pids[0]), 0);
 	CHECK_EQ(test_reap(pids[1]), 0);
-	tine_store_free(store);
-	server_stop(&server);
+	finish(&server, store);
 }
 
 /* ---- servers that refuse ----------------------------------------------------------- */
@@ -591,10 +594,8 @@ TEST(no_memory_in_the_server)
 	size_t len = (size_t)2 << 20;
 	char *val = always(len);
 	struct server server;
-	tine_store *store;
+	tine_store *store = begin(&server);
 
-	server_start(&server, NULL);
-	store = server_open(&server);
 	set_text(store, "key", "value");
 	SAYS(&server, "config set maxmemory 1", "OK");
 	CHECK_EQ(tine_store_set(store, "key", "new", 3), -ENOMEM);
@@ -609,8 +610,7 @@ TEST(no_memory_in_the_server)
 	SAYS(&server, "config set maxmemory 0", "OK");
 	CHECK_EQ(tine_store_set(store, "key", val, len), 0);
 	CHECK_EQ(tine_store_del(store, "key"), 0);
-	tine_store_free(store);
-	server_stop(&server);
+	finish(&server, store);
 	free(val);
 }
 
@@ -619,10 +619,8 @@ TEST(a_replica_is_read_only)
 	size_t len = (size_t)2 << 20;
 	char *val = always(len);
 	struct server server;
-	tine_store *store;
+	tine_store *store = begin(&server);
 
-	server_start(&server, NULL);
-	store = server_open(&server);
 	set_text(store, "key", "value");
 	CHECK_EQ(pushes(store), -TINE_EKIND);
 	CHECK_EQ(tine_store_append(store, "list", "v", 1), 0);
@@ -639,8 +637,7 @@ TEST(a_replica_is_read_only)
 	CHECK_EQ(tine_store_expire(store, "key", 1000), -EROFS);
 	CHECK_EQ(tine_store_expire(store, "key", 0), -EROFS);
 	CHECK(has_text(store, "key", "value"));
-	tine_store_free(store);
-	server_stop(&server);
+	finish(&server, store);
 	free(val);
 }
 
@@ -687,10 +684,8 @@ TEST(nothing_takes_the_place_of_another_kind)
 	size_t len = (size_t)2 << 20;
 	char *val = always(len), buf[8];
 	struct server server;
-	tine_store *store;
+	tine_store *store = begin(&server);
 
-	server_start(&server, NULL);
-	store = server_open(&server);
 	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
 		tine_store_item items[] = { { .key = "other", .val = "v", .len = 1 },
 					    { .key = "k", .val = "v", .len = 1 } };
@@ -719,8 +714,7 @@ TEST(nothing_takes_the_place_of_another_kind)
 			CHECK_EQ(tine_store_len(store, "k"), -TINE_EKIND);
 		CHECK_EQ(tine_store_del(store, "k"), 0);
 	}
-	tine_store_free(store);
-	server_stop(&server);
+	finish(&server, store);
 	free(val);
 }
 
@@ -731,10 +725,8 @@ TEST(thousands_of_values_at_once)
 	char(*keys)[16] = always(MANY * sizeof(*keys));
 	tine_store_item *items = always(MANY * sizeof(*items));
 	struct server server;
-	tine_store *store;
+	tine_store *store = begin(&server);
 
-	server_start(&server, NULL);
-	store = server_open(&server);
 	for (int i = 0; i < MANY; i++) {
 		snprintf(keys[i], sizeof(*keys), "key:%d", i);
 		items[i] = (tine_store_item){ .key = keys[i],
@@ -754,8 +746,7 @@ TEST(thousands_of_values_at_once)
 	CHECK(has_text(store, "key:2", "this"));
 	for (int i = 3; i < MANY - 1; i++)
 		CHECK(has_text(store, keys[i], keys[i] + 4));
-	tine_store_free(store);
-	server_stop(&server);
+	finish(&server, store);
 	free(items);
 	free(keys);
 }
@@ -765,10 +756,8 @@ TEST(long_values)
 	size_t len = ((size_t)5 << 20) + 3;
 	unsigned char *val = always(len), *buf = always(len);
 	struct server server;
-	tine_store *store;
+	tine_store *store = begin(&server);
 
-	server_start(&server, NULL);
-	store = server_open(&server);
 	for (size_t i = 0; i < len; i++)
 		val[i] = (unsigned char)(i * 2654435761u >> 13);
 	/* Around the lengths from which on they are not copied, or not in scripts. */
@@ -797,8 +786,7 @@ TEST(long_values)
 			CHECK(memcmp(buf, val, n) == 0);
 		}
 	}
-	tine_store_free(store);
-	server_stop(&server);
+	finish(&server, store);
 	free(val);
 	free(buf);
 }
@@ -1101,12 +1089,10 @@ TEST(deadlines_hold_with_tls)
 TEST(a_child_has_connections_of_its_own)
 {
 	struct server server;
-	tine_store *store;
+	tine_store *store = begin(&server);
 	uint64_t version = 0;
 	pid_t pids[4];
 
-	server_start(&server, NULL);
-	store = server_open(&server);
 	set_text(store, "shared", "0");
 	CHECK_EQ(tine_store_wait(store, "shared", &version, TINE_NOWAIT), 0);
 	for (int i = 0; i < 4; i++) {
@@ -1145,8 +1131,7 @@ TEST(a_child_has_connections_of_its_own)
 	CHECK_EQ(tine_store_wait(store, "shared", &version, TINE_NOWAIT), -ETIMEDOUT);
 	set_text(store, "shared", "1");
 	CHECK_EQ(tine_store_wait(store, "shared", &version, TINE_FOREVER), 0);
-	tine_store_free(store);
-	server_stop(&server);
+	finish(&server, store);
 }
 
 /* ---- others' clients --------------------------------------------------------------- */
@@ -1154,12 +1139,10 @@ TEST(a_child_has_connections_of_its_own)
 TEST(redis_cli_sees_the_same)
 {
 	struct server server;
-	tine_store *store;
+	tine_store *store = begin(&server);
 	int64_t now = 0;
 	char buf[16];
 
-	server_start(&server, NULL);
-	store = server_open(&server);
 	set_text(store, "text", "plain");
 	SAYS(&server, "get text", "plain");
 	SAYS(&server, "set text other", "OK");
@@ -1184,8 +1167,7 @@ TEST(redis_cli_sees_the_same)
 	CHECK_EQ(tine_store_expire(store, "dict", 0), 0);
 	SAYS(&server, "pttl dict", "-1");
 	SAYS(&server, "exists none", "0");
-	tine_store_free(store);
-	server_stop(&server);
+	finish(&server, store);
 }
 
 static int count_key(void *arg, const char *key)
@@ -1208,11 +1190,9 @@ TEST(each_key_is_told_once)
 {
 	char key[32], seen[3000] = "";
 	struct server server;
-	tine_store *store;
+	tine_store *store = begin(&server);
 	int n = 0;
 
-	server_start(&server, NULL);
-	store = server_open(&server);
 	for (int i = 0; i < 3000; i++) {
 		tine_store_item items[2] = { { .key = key, .val = "", .len = 0 },
 					     { .key = key + 1, .val = "", .len = 0 } };
@@ -1227,8 +1207,7 @@ TEST(each_key_is_told_once)
 	CHECK_EQ(n, 3);
 	CHECK_EQ(tine_store_keys(store, "?", stop_at_third, &n), 0);
 	CHECK_EQ(n, 3);
-	tine_store_free(store);
-	server_stop(&server);
+	finish(&server, store);
 }
 
 /* ---- waiting ----------------------------------------------------------------------- */
@@ -1242,11 +1221,9 @@ TEST(changes_by_anybody_end_a_version)
 		"flushall",	  "set k 1 px 20"
 	};
 	struct server server;
-	tine_store *store;
+	tine_store *store = begin(&server);
 	uint64_t version = 0, other = 0;
 
-	server_start(&server, NULL);
-	store = server_open(&server);
 	CHECK_EQ(tine_store_wait(store, "k", &version, TINE_FOREVER), 0);
 	for (size_t i = 0; i < sizeof(changes) / sizeof(*changes); i++) {
 		uint64_t before = version;
@@ -1269,8 +1246,7 @@ TEST(changes_by_anybody_end_a_version)
 	set_text(store, "k2", "1");
 	CHECK_EQ(tine_store_wait(store, "k", &version, tine_after(20)), -ETIMEDOUT);
 	CHECK_EQ(tine_store_wait(store, "k2", &other, TINE_FOREVER), 0);
-	tine_store_free(store);
-	server_stop(&server);
+	finish(&server, store);
 }
 
 /* Among many keys that end later, a server does not notice the one that has ended. */
@@ -1309,11 +1285,9 @@ TEST(a_lost_connection_is_a_change)
 	static const char *const losses[] = { "client kill type pubsub",
 					      "client kill type normal skipme yes" };
 	struct server server;
-	tine_store *store;
+	tine_store *store = begin(&server);
 	uint64_t version = 0, before;
 
-	server_start(&server, NULL);
-	store = server_open(&server);
 	for (int i = 0; i < 20; i++) {
 		pid_t pid;
 
@@ -1335,8 +1309,7 @@ TEST(a_lost_connection_is_a_change)
 		CHECK_EQ(tine_store_wait(store, "k", &version, TINE_NOWAIT), 0);
 		set_text(store, "k", "2");
 	}
-	tine_store_free(store);
-	server_stop(&server);
+	finish(&server, store);
 }
 
 /* Redis tells only the name: who waits looks once in vain, and misses nothing. */
@@ -1398,13 +1371,11 @@ TEST(the_same_name_in_another_database)
 TEST(a_wait_across_a_restart)
 {
 	struct server server;
-	tine_store *store;
+	tine_store *store = begin(&server);
 	uint64_t version = 0, before;
 	pid_t pid;
 	int err;
 
-	server_start(&server, NULL);
-	store = server_open(&server);
 	CHECK_EQ(tine_store_wait(store, "k", &version, TINE_FOREVER), 0);
 	before = version;
 	pid = fork();
@@ -1424,8 +1395,7 @@ TEST(a_wait_across_a_restart)
 	CHECK_EQ(tine_store_wait(store, "k", &version, TINE_NOWAIT), -ETIMEDOUT);
 	set_text(store, "k", "1");
 	CHECK_EQ(tine_store_wait(store, "k", &version, TINE_NOWAIT), 0);
-	tine_store_free(store);
-	server_stop(&server);
+	finish(&server, store);
 }
 
 /* Each number is seen, or a later one; the last is seen. */
