@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-/* Signals that end it, and SIGTSTP: from now on signals_take() has them; the descriptor. */
+/* From now on signals_take() has those that end it, and SIGTSTP. The descriptor. */
 int signals_open(void);
 /* The next that came, or 0. */
 int signals_take(void);

@@ -59,7 +59,7 @@ static int try_output(const char *option, const char *path)
 	return err ? refuse_output(USAGE, option, path, err) : DONE;
 }
 
-/* Beside it, and then in its place: a reader sees all of it, or the old one. 0, or errno. */
+/* Beside it, then in its place: a reader sees all of it, or the old one. 0, or errno. */
 static int replace_file(const char *path, const char *text, size_t len, mode_t mode)
 {
 	char *beside;
