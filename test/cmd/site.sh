@@ -32,6 +32,16 @@ code=$?
 [ $code -eq 1 ] && grep -q 'tine-inspect(1) has no page' "$work/log"
 result $? "a reference to a page that is not there is an error"
 
+read_all() {
+    page=01-before.html
+    while [ "$page" ] && [ -s "$work/site/course/$page" ]; do
+        echo "$page"
+        page=$(sed -n 's/^<a rel="next" href="\([^"]*\)".*/\1/p' "$work/site/course/$page")
+    done
+}
+[ "$(read_all)" = "$(cd doc/course && printf '%s\n' [0-9]*.md | sed 's/md$/html/')" ]
+result $? "each chapter of the course leads to the next"
+
 ! grep -rlE '<script|https?://[^"]*\.(css|js)|@import' "$work/site" | grep .
 result $? "it needs no script and no network"
 
