@@ -478,6 +478,69 @@ static void close_all_and_open(void *arg)
 	}
 }
 
+/* How many of the standard descriptors that are closed they take. */
+static int taken_by_one_of_each(const char *folder)
+{
+	const tine_command command = { .argv = (const char *[]){ "true", NULL },
+				       .fds = (const int[]){ -1, -1, -1 } };
+	char path[128], url[128];
+	tine_process *process, *ended;
+	tine_filelock *lock;
+	tine_waiter *waiter;
+	tine_cache *cache;
+	tine_store *store;
+	tine_pool *pool;
+	int err, taken = 0;
+
+	snprintf(path, sizeof(path), "%s/cache", folder);
+	CHECK_EQ(tine_cache_open(&cache, path, NULL), 0);
+	snprintf(url, sizeof(url), "file:%s/store", folder);
+	err = tine_store_open(&store, url, NULL);
+	CHECK(err == 0 || err == -EPROTONOSUPPORT); /* a build without LMDB */
+	snprintf(path, sizeof(path), "%s/lock", folder);
+	CHECK_EQ(tine_filelock_open(&lock, path), 0);
+	CHECK_EQ(tine_waiter_new(&waiter), 0);
+	CHECK_EQ(tine_process_start(&process, stay, NULL, NULL), 0);
+	CHECK_EQ(tine_process_spawn(&ended, &command, NULL), 0);
+	tine_process_free(ended);
+	CHECK_EQ(tine_pool_new(&pool, &(tine_pool_opts){ .workers = 1 }), 0);
+	CHECK(tine_pool_fd(pool) >= 0);
+	for (int fd = 0; fd < 3; fd++)
+		taken += fcntl(fd, F_GETFD) >= 0;
+	tine_pool_free(pool);
+	tine_process_free(process);
+	tine_waiter_free(waiter);
+	tine_filelock_free(lock);
+	if (!err)
+		tine_store_free(store);
+	tine_cache_free(cache);
+	return taken;
+}
+
+/* What it prints would else be written to the library's files. */
+static void close_the_standard_ones(void *folder)
+{
+	int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 100);
+	int taken;
+
+	CHECK(saved >= 0);
+	for (int fd = 0; fd < 3; fd++)
+		close(fd);
+	taken = taken_by_one_of_each(folder);
+	CHECK_EQ(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+	CHECK_EQ(taken, 0);
+}
+
+TEST(no_object_takes_a_standard_descriptor)
+{
+	char folder[] = "/tmp/tine-process-XXXXXX", command[64];
+
+	CHECK(mkdtemp(folder));
+	CHECK_EQ(test_reap(test_fork(close_the_standard_ones, folder)), 0);
+	snprintf(command, sizeof(command), "rm -rf %s", folder);
+	CHECK_EQ(system(command), 0);
+}
+
 TEST(what_a_program_closed_is_not_closed_again)
 {
 	CHECK_EQ(test_reap(test_fork(close_all_and_open, NULL)), 0);

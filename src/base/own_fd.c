@@ -1,8 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/own_fd.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+int fds_raise(int *fds, int n)
+{
+	int err = 0;
+
+	for (int i = 0; i < n; i++) {
+		int low = fds[i];
+
+		if (low > STDERR_FILENO)
+			continue;
+		fds[i] = fcntl(low, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+		if (fds[i] < 0)
+			err = -errno;
+		close(low);
+	}
+	for (int i = 0; err && i < n; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	return err;
+}
 
 struct own_fd own_fd(int fd)
 {

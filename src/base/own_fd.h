@@ -15,6 +15,13 @@ struct own_fd {
 	ino_t inode; /* a socket's is its own; of pidfds see is_pidfd_of() */
 };
 
+/*
+ * Moves descriptors that were just made above the standard ones: a program may have
+ * closed those, and print all the same, or open files in their place. 0; else all are
+ * closed.
+ */
+int fds_raise(int *fds, int n);
+
 /* What is open there; -1: none. */
 struct own_fd own_fd(int fd);
 bool own_fd_is_open(const struct own_fd *);

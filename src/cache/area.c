@@ -63,6 +63,9 @@ int area_open(struct area *area, int folder, const char *name, bool shared, uint
 		    shared ? 0666 : 0600);
 	if (fd < 0)
 		return -errno;
+	err = fds_raise(&fd, 1);
+	if (err)
+		return err;
 	if (fstat(fd, &now) != 0 || !S_ISREG(now.st_mode)) {
 		err = -ENOTEMPTY;
 		goto close_file;

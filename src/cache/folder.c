@@ -212,7 +212,8 @@ static int open_folder(char *path, const tine_cache_opts *opts)
 		if (err)
 			goto close_folder;
 	}
-	return fd;
+	err = fds_raise(&fd, 1);
+	return err ? err : fd;
 
 close_folder:
 	close(fd);
@@ -279,7 +280,7 @@ static int open_lock(tine_cache *cache)
 static int open_large(tine_cache *cache)
 {
 	struct stat now;
-	int fd;
+	int fd, err;
 
 	if (mkdirat(cache->folder.fd, "large", cache->shared ? 0777 : 0700) != 0 &&
 	    errno != EEXIST)
@@ -288,10 +289,12 @@ static int open_large(tine_cache *cache)
 		    O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return -errno;
-	if (fstat(fd, &now) == 0 && (cache->shared || is_private(&now)))
-		return fd;
-	close(fd);
-	return -EPERM;
+	if (fstat(fd, &now) != 0 || (!cache->shared && !is_private(&now))) {
+		close(fd);
+		return -EPERM;
+	}
+	err = fds_raise(&fd, 1);
+	return err ? err : fd;
 }
 
 /* An index of no length is new, if there are no data yet. 1: its index was gone. */

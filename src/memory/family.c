@@ -44,6 +44,7 @@
 
 #include "base/futex.h"
 #include "base/limits.h"
+#include "base/own_fd.h"
 #include "base/place.h"
 #include "memory/head.h"
 
@@ -145,16 +146,11 @@ static size_t largest_span(void)
 	return span;
 }
 
-/* A number below 3 may be one that the program will close and open for its own use. */
 static int open_file(void)
 {
-	int fd = memfd_create("tine", MFD_CLOEXEC | MFD_ALLOW_SEALING), moved;
+	int fd = memfd_create("tine", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-	if (fd < 0 || fd >= ABOVE_STDERR)
-		return fd;
-	moved = fcntl(fd, F_DUPFD_CLOEXEC, ABOVE_STDERR);
-	close(fd);
-	return moved;
+	return fd >= 0 && fds_raise(&fd, 1) == 0 ? fd : -1;
 }
 
 /* ---- the mapping ------------------------------------------------------------------- */

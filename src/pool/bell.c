@@ -9,10 +9,13 @@
 
 int bell_new(struct bell *bell)
 {
-	int ends[2];
+	int ends[2], err;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
 		return -errno;
+	err = fds_raise(ends, 2);
+	if (err)
+		return err;
 	*bell = (struct bell){ .near = own_fd(ends[0]),
 			       .rope = own_fd(ends[1]),
 			       .poll = -1 };
@@ -48,13 +51,15 @@ void bell_unwatch(struct bell *bell, int handle)
 
 int bell_listen(struct bell *bell, int handle)
 {
-	int err;
+	int fd, err;
 
 	if (bell->poll >= 0)
 		return bell->poll;
-	bell->poll = epoll_create1(EPOLL_CLOEXEC);
-	if (bell->poll < 0)
-		return -errno;
+	fd = epoll_create1(EPOLL_CLOEXEC);
+	err = fd < 0 ? -errno : fds_raise(&fd, 1);
+	if (err)
+		return err;
+	bell->poll = fd;
 	if ((err = add_to_poll(bell, bell->near.fd)) == 0 &&
 	    (handle < 0 || (err = add_to_poll(bell, handle)) == 0))
 		return bell->poll;

@@ -158,7 +158,9 @@ static void unlist(struct child *child)
 
 static int open_pidfd(pid_t pid)
 {
-	return syscall(SYS_pidfd_open, pid, 0);
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	return fd >= 0 && fds_raise(&fd, 1) == 0 ? fd : -1;
 }
 
 /*
@@ -188,12 +190,15 @@ extern int omp_pause_resource_all(int kind) __attribute__((weak));
 int child_start(struct child *child, int (*main)(void *, int), void *arg)
 {
 	struct own_fd far_end;
-	int ends[2];
+	int ends[2], err;
 
 	if (atfork_error())
 		return atfork_error();
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
 		return -errno;
+	err = fds_raise(ends, 2);
+	if (err)
+		return err;
 	*child = (struct child){
 		.owner = getpid(),
 		.lifeline = own_fd(ends[0]),

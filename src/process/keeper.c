@@ -121,6 +121,9 @@ static int start_keeper(void)
 		err = -errno;
 		goto free_keeper;
 	}
+	err = fds_raise(ends, 2);
+	if (err)
+		goto free_keeper;
 	block_signals(&before);
 	keeper->pid = (pid_t)syscall(SYS_clone, 0L, NULL, NULL, NULL, NULL);
 	err = keeper->pid < 0 ? -errno : 0;

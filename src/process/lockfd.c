@@ -119,6 +119,8 @@ static int open_regular(int dirfd, const char *path, bool *shared_only)
 		err = -ENODEV;
 	if (err)
 		close(fd);
+	else
+		err = fds_raise(&fd, 1);
 	return err ? err : fd;
 }
 

@@ -207,6 +207,9 @@ int tine_waiter_new(tine_waiter **out)
 		err = -errno;
 		goto free_waiter;
 	}
+	err = fds_raise(&fd, 1);
+	if (err)
+		goto free_waiter;
 	waiter->own = own_fd(fd);
 	err = start_thread(waiter);
 	if (err)

@@ -2,6 +2,7 @@
 #include "store/file/files.h"
 
 #include "base/limits.h"
+#include "base/own_fd.h"
 #include "base/trust.h"
 #include "store/file/lmdb.h"
 
@@ -82,7 +83,9 @@ int file_open_in(const char *folder, const char *name, int flags, bool with_othe
 	}
 	err = fd < 0 ? -errno : err ? err : check_file(fd, with_others);
 	free(path);
-	if (err && fd >= 0)
+	if (!err)
+		err = fds_raise(&fd, 1);
+	else if (fd >= 0)
 		close(fd);
 	return err ? err : fd;
 }

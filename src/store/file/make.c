@@ -85,6 +85,24 @@ static int look_for_mark(MDB_env *env)
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+/*
+ * LMDB opens its files itself. While it does, what can neither be read nor written has
+ * the place of standard descriptors that the program has closed, and may print to.
+ */
+static int have_lmdb_open(MDB_env *env, const char *path, unsigned flags)
+{
+	int fds[STDERR_FILENO + 1], n = 0, rc, fd;
+
+	while ((fd = open("/", O_PATH | O_CLOEXEC)) >= 0 && fd <= STDERR_FILENO)
+		fds[n++] = fd;
+	if (fd >= 0)
+		close(fd);
+	rc = lmdb.env_open(env, path, flags, 0600);
+	while (n > 0)
+		close(fds[--n]);
+	return rc;
+}
+
 /* Looks at a file that is there, and changes nothing; a truncated one is no map. */
 static int probe(const char *path, off_t size, bool with_mark)
 {
@@ -95,7 +113,7 @@ static int probe(const char *path, off_t size, bool with_mark)
 
 	if (rc)
 		return rc;
-	rc = lmdb.env_open(env, path, MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS, 0600);
+	rc = have_lmdb_open(env, path, MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS);
 	if (!rc) {
 		lmdb.env_info(env, &info);
 		lmdb.env_stat(env, &stat);
@@ -249,7 +267,7 @@ static int open_env(struct folder *folder, bool alone, bool writing,
 		return -ENOSPC;
 	lmdb.env_set_mapsize(folder->env, size ? size : FIRST_SIZE);
 	lmdb.env_set_maxreaders(folder->env, READERS);
-	rc = lmdb.env_open(folder->env, folder->path, FLAGS, 0600);
+	rc = have_lmdb_open(folder->env, folder->path, FLAGS);
 	if (rc)
 		return lmdb_error(rc);
 	lmdb.env_get_fd(folder->env, &fd);

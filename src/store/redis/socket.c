@@ -2,6 +2,7 @@
 #include "store/redis/socket.h"
 
 #include "base/futex.h"
+#include "base/own_fd.h"
 #include "store/redis/host.h"
 
 #include <errno.h>
@@ -108,10 +109,11 @@ static int open_socket(const struct sockaddr *to, socklen_t len, int64_t deadlin
 	if (to->sa_family != AF_UNIX)
 		keep_alive(fd);
 	err = connect_socket(fd, to, len, deadline);
-	if (!err)
-		return fd;
-	close(fd);
-	return err;
+	if (err)
+		close(fd);
+	else
+		err = fds_raise(&fd, 1);
+	return err ? err : fd;
 }
 
 int socket_open_unix(const char *path, int64_t deadline)
