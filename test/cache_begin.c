@@ -486,8 +486,11 @@ static int triple(const void *in, void *out)
 
 static int note_input(void *arg, const tine_cache_entry *entry)
 {
-	CHECK_EQ(entry->len, sizeof(uint32_t));
-	*(uint32_t *)arg += *(const uint32_t *)entry->key;
+	uint32_t input;
+
+	CHECK_EQ(entry->len, sizeof(input));
+	memcpy(&input, entry->key, sizeof(input));
+	*(uint32_t *)arg += input;
 	return 0;
 }
 
