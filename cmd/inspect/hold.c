@@ -7,6 +7,7 @@
 #include "inspect/parts.h"
 
 #include "inspect/describe.h"
+#include "inspect/process.h"
 #include "sync/rwlock.h"
 #include "sync/sem.h"
 

@@ -2,6 +2,7 @@
 #include "inspect/parts.h"
 
 #include "inspect/describe.h"
+#include "inspect/process.h"
 #include "wait/lock.h"
 
 #include <pthread.h>

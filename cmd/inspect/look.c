@@ -3,49 +3,17 @@
 
 #include "inspect/describe.h"
 #include "inspect/parts.h"
+#include "inspect/process.h"
 #include "sync/member.h"
 
 #include <inttypes.h>
-#include <linux/futex.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tine.h>
 #include <unistd.h>
 
-json_t *address_of(const void *at)
-{
-	return json_sprintf("0x%" PRIxPTR, (uintptr_t)at);
-}
-
-void look_note(struct look *look, const char *at, size_t size, int kind, json_t *object)
-{
-	if (look->n == look->room) {
-		size_t room = look->room ? 2 * look->room : 64;
-		struct known *known = realloc(look->known, room * sizeof(*known));
-
-		if (!known)
-			return;
-		look->known = known;
-		look->room = room;
-	}
-	look->known[look->n++] = (struct known){ at, size, kind, object };
-}
-
 /* ---- processes --------------------------------------------------------------------- */
-
-void look_add_process(struct look *look, pid_t pid)
-{
-	size_t i;
-	json_t *each;
-
-	json_array_foreach(look->processes, i,
-			   each) if (json_integer_value(json_object_get(each, "pid")) ==
-				     pid) return;
-	each = describe_process(&look->asleep, pid);
-	if (each)
-		json_array_append_new(look->processes, each);
-}
 
 struct joined {
 	struct look *look;
@@ -71,40 +39,6 @@ static void add_if_of_family(void *arg, pid_t pid)
 		process_files(pid, MEMORY_LINK, match_file, &joined);
 	if (joined.found)
 		look_add_process(arg, pid);
-}
-
-/* NULL: it was not made yet. */
-static const void *group_of_members(const struct look *look, unsigned index)
-{
-	const void *group = NULL;
-
-	if (!look->members || index >= MEMBERS ||
-	    !memory_read(
-		    look->memory,
-		    part_of(look->members, offsetof(struct members, group) +
-						   index / MEMBER_GROUP * sizeof(group)),
-		    &group, sizeof(group)))
-		return NULL;
-	return group;
-}
-
-bool look_read_member(const struct look *look, unsigned index, struct member *member)
-{
-	const void *group = group_of_members(look, index);
-
-	return group &&
-	       memory_read(look->memory,
-			   part_of(group, index % MEMBER_GROUP * sizeof(*member)), member,
-			   sizeof(*member));
-}
-
-pid_t look_member(const struct look *look, unsigned index)
-{
-	struct member member;
-
-	return look_read_member(look, index, &member) && atomic_load(&member.life) % 2
-		       ? atomic_load(&member.pid)
-		       : 0;
 }
 
 /* Those that have closed the descriptor are members perhaps. */
@@ -140,18 +74,10 @@ static void add_object(void *arg, const char *at, size_t size)
 
 /* ---- who waits for what ------------------------------------------------------------ */
 
-static const struct known *find_known(const struct look *look, const char *word)
+/* What somebody waits for who sleeps on a word. */
+static void look_word_wait(struct look *look, pid_t pid, const struct sleep *sleep)
 {
-	for (size_t i = 0; i < look->n; i++)
-		if (word >= look->known[i].at &&
-		    word < look->known[i].at + look->known[i].size)
-			return &look->known[i];
-	return NULL;
-}
-
-void look_wait(struct look *look, pid_t pid, const struct sleep *sleep)
-{
-	const struct known *known = find_known(look, sleep->word);
+	const struct known *known = look_find(look, sleep->word);
 	const char *what = "a word of the family's memory";
 	const void *object = sleep->word;
 	bool lock = false;
@@ -194,23 +120,6 @@ static void look_file_wait(struct look *look, pid_t pid, const struct sleep *sle
 		 pid, sleep);
 }
 
-/* Whether somebody sleeps on it to learn of deaths. */
-static bool is_of_members(const struct look *look, const char *word)
-{
-	if (word == part_of(look->members, offsetof(struct members, buried)))
-		return true;
-	for (unsigned i = 0; i < MEMBERS; i += MEMBER_GROUP) {
-		const char *group = group_of_members(look, i);
-
-		if (!group)
-			return false;
-		if ((uintptr_t)word - (uintptr_t)group <
-		    MEMBER_GROUP * sizeof(struct member))
-			return true;
-	}
-	return false;
-}
-
 struct sleeper {
 	struct look *look;
 	pid_t pid;
@@ -222,8 +131,8 @@ static void note_sleep(void *arg, const struct sleep *sleep)
 
 	if (!sleep->word)
 		look_file_wait(sleeper->look, sleeper->pid, sleep);
-	else if (!is_of_members(sleeper->look, sleep->word))
-		look_wait(sleeper->look, sleeper->pid, sleep);
+	else if (!look_is_of_members(sleeper->look, sleep->word))
+		look_word_wait(sleeper->look, sleeper->pid, sleep);
 }
 
 static void add_waits(struct look *look)

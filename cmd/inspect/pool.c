@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "inspect/parts.h"
 
+#include "inspect/process.h"
 #include "pool/ledger.h"
 
 #include <stddef.h>

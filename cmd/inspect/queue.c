@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "inspect/parts.h"
 
+#include "inspect/process.h"
 #include "queue/growth.h"
 
 #include <stddef.h>
