@@ -18,7 +18,7 @@ result $bad "bad input is named, with exit code 2"
 
 export KEPT="$work/kept"
 cat >"$work/scenes.py" <<'END'
-import json, os, signal, struct, subprocess, sys, time
+import atexit, json, os, shutil, signal, struct, subprocess, sys, tempfile, time
 
 tine, scene, folders = sys.argv[1:4]
 
@@ -371,8 +371,9 @@ for run, name in zip(runs, ("?se.exec_start:1"[:15], ") Z 1 1 (?[2J")):
 
 if [ "$(id -u)" -eq 0 ] && unshare --pid --fork true 2>/dev/null; then
     scene "of other users, and in other PID namespaces" '
-place = os.environ["KEPT"] + "-others"
-os.mkdir(place)
+# Others may not come by the folder of this test, nor by that of the command.
+place = tempfile.mkdtemp(prefix="tine-test-", dir="/tmp")
+atexit.register(shutil.rmtree, place)
 scene = Scene("unshare", "--pid", "--fork", "--kill-child", folders, place)
 # What they are called here.
 def is_called(pid, there):
@@ -388,8 +389,8 @@ if "watcher" in scene.named:
     setter = here(scene.setter)
     seen = await_look(f"{place}/store", lambda seen: waits_of(seen, setter))
     assert "holder" not in waits_of(seen, setter)[0] and seen["locks"] == [], seen
-os.chmod(os.path.dirname(place), 0o755)
 os.chmod(place, 0o755)
+tine = shutil.copy(tine, place)
 made = subprocess.run([tine, "inspect", "--json", place], capture_output=True, timeout=60,
                       user=65534, group=65534, extra_groups=[])
 assert made.returncode == 0 and json.loads(made.stdout)["processes"] == [], made
