@@ -317,9 +317,11 @@ static struct output *make_small(struct output *output)
 	struct output *small = must(malloc(sizeof(*small)));
 
 	*small = *output;
-	small->memory = output->len ? must(malloc(output->len)) : NULL;
-	if (output->len)
+	small->memory = NULL;
+	if (output->len) {
+		small->memory = must(malloc(output->len));
 		memcpy(small->memory, output->memory, output->len);
+	}
 	small->room = output->len;
 	small->small = true;
 	queue.in_memory += small->room + OVERHEAD;
