@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "inspect/asleep.h"
 
+#include "base/proc.h"
+#include "inspect/grow.h"
 #include "inspect/process.h"
 
 #include <sched.h>
@@ -11,7 +13,6 @@
 
 #define PROCESSORS   8192 /* more than a kernel is built for */
 #define LONGEST_NAME 15	  /* of a thread, of any bytes */
-#define PROCESSOR    39	  /* this field of /proc/PID/stat; its name is the second */
 
 struct last_run {
 	json_t *object;
@@ -32,23 +33,11 @@ static int64_t last_run_in(const char *sched)
 	return at && strtoll(at + 1, NULL, 10) > 0 ? strtoll(at + 1, NULL, 10) : -1;
 }
 
-static int processor_of(pid_t pid, pid_t thread)
-{
-	char text[1024], *at;
-
-	if (!proc_read(text, sizeof(text), "/proc/%d/task/%d/stat", pid, thread))
-		return -1;
-	at = strrchr(text, ')');
-	for (int field = 2; at && field < PROCESSOR; field++)
-		at = strchr(at + 1, ' ');
-	return at ? atoi(at) : -1;
-}
-
 void asleep_note(struct asleep *asleep, pid_t pid, pid_t thread, json_t *object,
 		 const char *member)
 {
-	int processor = processor_of(pid, thread);
-	struct last_run *runs = asleep->runs;
+	int processor = process_processor(thread);
+	struct last_run *runs;
 	char text[1024];
 	int64_t at;
 
@@ -56,17 +45,12 @@ void asleep_note(struct asleep *asleep, pid_t pid, pid_t thread, json_t *object,
 		return;
 	at = last_run_in(text);
 	/* It may have run meanwhile, elsewhere. */
-	if (at < 0 || processor < 0 || processor_of(pid, thread) != processor)
+	if (at < 0 || processor < 0 || process_processor(thread) != processor)
 		return;
-	if (asleep->n == asleep->room) {
-		asleep->room = asleep->room ? 2 * asleep->room : 64;
-		runs = realloc(runs, asleep->room * sizeof(*runs));
-		if (!runs) {
-			asleep->room = asleep->n;
-			return;
-		}
-		asleep->runs = runs;
-	}
+	runs = grow(asleep->runs, asleep->n, &asleep->room, sizeof(*runs));
+	if (!runs)
+		return;
+	asleep->runs = runs;
 	runs[asleep->n++] = (struct last_run){ json_incref(object), member, processor,
 					       at };
 }

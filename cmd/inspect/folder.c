@@ -8,6 +8,7 @@
 #include "inspect/look.h"
 
 #include "inspect/describe.h"
+#include "inspect/grow.h"
 #include "inspect/process.h"
 
 #include "cache/format.h"
@@ -73,16 +74,13 @@ static const char *meaning(const char *file, uint64_t byte)
 
 static void keep_lock(struct at_folder *look, const struct byte_lock *lock)
 {
-	if (look->n == look->room) {
-		size_t room = look->room ? 2 * look->room : 64;
-		struct byte_lock *all = realloc(look->byte_locks, room * sizeof(*all));
+	struct byte_lock *all = grow(look->byte_locks, look->n, &look->room,
+				     sizeof(*all));
 
-		if (!all)
-			return;
-		look->byte_locks = all;
-		look->room = room;
-	}
-	look->byte_locks[look->n++] = *lock;
+	if (!all)
+		return;
+	look->byte_locks = all;
+	all[look->n++] = *lock;
 }
 
 /* As in "1: OFDLCK ADVISORY  WRITE -1 00:2f:1234 0 EOF". */

@@ -2,11 +2,11 @@
 #include "inspect/found.h"
 
 #include "inspect/describe.h"
+#include "inspect/grow.h"
 #include "sync/member.h"
 
 #include <inttypes.h>
 #include <stddef.h>
-#include <stdlib.h>
 
 json_t *address_of(const void *at)
 {
@@ -15,16 +15,12 @@ json_t *address_of(const void *at)
 
 void look_note(struct look *look, const char *at, size_t size, int kind, json_t *object)
 {
-	if (look->n == look->room) {
-		size_t room = look->room ? 2 * look->room : 64;
-		struct known *known = realloc(look->known, room * sizeof(*known));
+	struct known *known = grow(look->known, look->n, &look->room, sizeof(*known));
 
-		if (!known)
-			return;
-		look->known = known;
-		look->room = room;
-	}
-	look->known[look->n++] = (struct known){ at, size, kind, object };
+	if (!known)
+		return;
+	look->known = known;
+	known[look->n++] = (struct known){ at, size, kind, object };
 }
 
 const struct known *look_find(const struct look *look, const char *word)

@@ -97,13 +97,24 @@ uint64_t process_started(pid_t pid)
 	return process_look(pid, &exiting);
 }
 
-pid_t process_parent(pid_t pid)
+/* One of its fields; otherwise: it is gone, or not to be seen. */
+static long stat_number(pid_t pid, int field, long otherwise)
 {
 	char text[1024];
 
-	if (!read_proc(pid, "stat", text, sizeof(text)))
-		return 0;
-	return (pid_t)strtol(stat_field(text, 4), NULL, 10);
+	return read_proc(pid, "stat", text, sizeof(text))
+		       ? strtol(stat_field(text, field), NULL, 10)
+		       : otherwise;
+}
+
+pid_t process_parent(pid_t pid)
+{
+	return (pid_t)stat_number(pid, 4, 0);
+}
+
+int process_processor(pid_t thread)
+{
+	return (int)stat_number(thread, 39, -1);
 }
 
 bool process_stopped(pid_t pid)
@@ -118,11 +129,7 @@ bool process_stopped(pid_t pid)
 
 int process_stop_signal(pid_t pid)
 {
-	char text[1024];
-
-	return read_proc(pid, "stat", text, sizeof(text))
-		       ? (int)strtol(stat_field(text, 52), NULL, 10)
-		       : 0;
+	return (int)stat_number(pid, 52, 0);
 }
 
 bool process_alive(pid_t pid)

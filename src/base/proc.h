@@ -22,6 +22,8 @@ uint64_t process_started(pid_t);
 uint64_t process_look(pid_t, bool *exiting);
 /* The process that is its parent now; 0: it is gone, or not to be seen. */
 pid_t process_parent(pid_t);
+/* The processor on which a thread last ran; -1: it is gone. */
+int process_processor(pid_t thread);
 /* Whether its first thread is stopped, by a signal or a tracer. */
 bool process_stopped(pid_t);
 /* The signal that it is stopped by; 0: the kernel does not tell. */
